@@ -1,0 +1,1 @@
+"""The indexing job: from files on disk to a published index."""

@@ -1,0 +1,1 @@
+"""Alignment: fitted maps from every encoder's features into one space."""

@@ -1,0 +1,1 @@
+"""Encoders: media in, feature rows out."""

@@ -1,0 +1,84 @@
+"""What every encoder is: media in, feature rows out, and an exact account of what made them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from retrieval.types import Matrix, Modality
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSpec:
+    """What an encoder is, as far as its vectors are concerned.
+
+    Attributes:
+        name: the registry's name, for instance ``"minilm"``.
+        modality: what it reads.
+        dimension: columns of its feature rows.
+        weights: SHA-256 of the weights file, in hex.
+        preprocessing: a text that changes whenever what enters the network changes.
+    """
+
+    name: str
+    modality: Modality
+    dimension: int
+    weights: str
+    preprocessing: str
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hex digits that differ wherever any attribute differs."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassHead:
+    """A classifier on top of an image encoder's features: logits = features @ weights.T + bias.
+
+    Attributes:
+        names: C class names in words.
+        weights: (C, dimension) float32.
+        bias: (C,) float32.
+    """
+
+    names: Sequence[str]
+    weights: Matrix
+    bias: Matrix
+
+
+class Encoder(Protocol):
+    """Turns media of one modality into feature rows.
+
+    ``prepare`` runs in worker threads, one medium at a time; ``encode`` runs on batches of what it returned.
+    The rows do not depend on the batch they were computed in.
+    """
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """What this encoder is."""
+        ...
+
+    def prepare(self, medium: Any) -> Any:
+        """Everything that can be done for one medium before the network: decode, resize, tokenise.
+
+        Args:
+            medium: for text a ``str``; for the others a path, ``bytes``, or an already decoded object
+                (for images a ``PIL.Image.Image``).
+
+        Raises:
+            MediaError: the medium cannot be decoded or exceeds a limit.
+        """
+        ...
+
+    def encode(self, prepared: Sequence[Any]) -> Matrix:
+        """(n, dimension) float32 features of n prepared media, not normalised."""
+        ...
+
+    def class_head(self) -> ClassHead | None:
+        """The classifier the encoder was trained with, where it has one."""
+        ...

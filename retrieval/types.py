@@ -1,0 +1,131 @@
+"""The small, frozen values that indexing, search and evaluation share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.errors import OptionError
+
+Matrix: TypeAlias = NDArray[np.float32]
+"""A float32 array of shape (rows, dimension)."""
+
+Integers: TypeAlias = NDArray[np.int64]
+"""An int64 array of shape (rows,)."""
+
+MetadataValue: TypeAlias = str | int | float | bool | None
+
+
+class Modality(StrEnum):
+    """What an asset is made of."""
+
+    TEXT = "text"
+    IMAGE = "image"
+    AUDIO = "audio"
+    VIDEO = "video"
+
+    @classmethod
+    def parse(cls, name: str) -> Modality:
+        """The modality called ``name``.
+
+        Raises:
+            OptionError: no modality has that name.
+        """
+        try:
+            return cls(name)
+        except ValueError:
+            known = ", ".join(cls)
+            raise OptionError(f"unknown modality {name!r}: expected one of {known}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One answer to a query.
+
+    Attributes:
+        rank: 1 for the best.
+        score: inner product with the query in the aligned space, in [-1, 1] for a query of one term.
+        id: the item's id.
+        modality: of the asset that was found.
+        path: the asset's file relative to its source; None for captions of a manifest.
+        text: the caption, for text assets.
+        start: where the matching segment starts, in seconds; None for a whole asset.
+        end: where it ends, in seconds.
+        metadata: the item's columns.
+    """
+
+    rank: int
+    score: float
+    id: str
+    modality: Modality
+    path: str | None = None
+    text: str | None = None
+    start: float | None = None
+    end: float | None = None
+    metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The hit as plain values, as ``xmodal search --json`` prints it."""
+        return {**asdict(self), "modality": str(self.modality), "metadata": dict(self.metadata)}
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One part of a query: something to look for, or with a negative weight, to avoid.
+
+    Attributes:
+        kind: a modality, ``"id"`` (an item of the index) or ``"vector"`` (in the aligned space already).
+        value: text; a path, bytes, picture or array; an item's id; or a (d,) float32 vector.
+        weight: how much it counts.
+    """
+
+    kind: str
+    value: Any
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to look for: one or more terms, summed with their weights.
+
+    Every attribute takes one value, one ``(value, weight)`` tuple, or a list of either.
+    """
+
+    text: Any = None
+    image: Any = None
+    audio: Any = None
+    video: Any = None
+    id: Any = None
+    vector: Any = None
+
+    def terms(self) -> list[Term]:
+        """The terms, in the order of the attributes.
+
+        Raises:
+            OptionError: the query is empty, or a weight is not a finite number.
+        """
+        kinds = ("text", "image", "audio", "video", "id", "vector")
+        terms = [_term(kind, part) for kind in kinds for part in _parts(getattr(self, kind))]
+        if not terms:
+            raise OptionError(f"empty query: give at least one of {', '.join(kinds)}")
+        return terms
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _term(kind: str, part: Any) -> Term:
+    if not isinstance(part, tuple):
+        return Term(kind, part)
+    value, weight = part
+    if not np.isfinite(weight):
+        raise OptionError(f"a query term's weight must be a finite number, not {weight}")
+    return Term(kind, value, float(weight))
