@@ -1,1 +1,19 @@
 """The indexing job: from files on disk to a published index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from indexer.build import build, realign
+
+__all__ = ["build", "realign"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the job when it is first asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module("indexer.build"), name)

@@ -1,0 +1,153 @@
+"""The commands that write an index, and the whole of ``xmodal``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import click
+import typer
+
+from retrieval.cli import AsJson, Device, Index, OnDevice, app
+from retrieval.errors import XmodalError
+
+if TYPE_CHECKING:
+    from indexer.build import Summary
+
+SOME_FAILED = 3
+INTERRUPTED = 130
+
+Align = Annotated[str | None, typer.Option(metavar="METHOD", help="How modalities are brought into one space.")]
+Holdout = Annotated[
+    str | None,
+    typer.Option(metavar="FRACTION|EXPR", help="Items never used to fit or choose the alignment: a share of them, or an expression."),
+]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="Of the holdout's draw and the fit.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"xmodal {installed('xmodal')}")
+        raise typer.Exit
+
+
+@app.callback()
+def xmodal(
+    version: Annotated[  # noqa: ARG001 - its callback does it
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """One search over pictures, words, sounds and video."""
+
+
+@app.command()
+def index(
+    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Folders, or manifests (.csv, .tsv, .jsonl, .parquet).")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The index folder: made, or brought up to date.")],
+    preset: Annotated[str | None, typer.Option(help="A set of encoders. Default: packaged.")] = None,
+    text_encoder: Annotated[str | None, typer.Option(metavar="SPEC")] = None,
+    image_encoder: Annotated[str | None, typer.Option(metavar="SPEC")] = None,
+    audio_encoder: Annotated[str | None, typer.Option(metavar="SPEC")] = None,
+    video_encoder: Annotated[str | None, typer.Option(metavar="SPEC")] = None,
+    align: Align = None,
+    holdout: Holdout = None,
+    seed: Seed = None,
+    device: OnDevice = Device.AUTO,
+    batch_size: Annotated[int, typer.Option(help="Media encoded at once.")] = 32,
+    workers: Annotated[int | None, typer.Option(help="Threads that read and decode.")] = None,
+    index_kind: Annotated[str | None, typer.Option("--index", metavar="SPEC", help="Kind of vector index.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try unchanged files that failed again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Index folders and manifests, or bring an index up to date with them.
+
+    Exit status: 0 all indexed, 3 some files failed, 2 unusable arguments or input, 1 anything else.
+    """
+    from indexer.build import build
+    from indexer.progress import bars
+
+    named = {"text": text_encoder, "image": image_encoder, "audio": audio_encoder, "video": video_encoder}
+    summary = build(
+        sources,
+        out=out,
+        preset=preset,
+        encoders={modality: name for modality, name in named.items() if name is not None},
+        align=align,
+        holdout=holdout,
+        seed=seed,
+        index=index_kind,
+        device=device,
+        batch_size=batch_size,
+        workers=workers,
+        retry_failed=retry_failed,
+        progress=bars,
+    )
+    if as_json:
+        print(json.dumps(summary.as_dict(), indent=2, ensure_ascii=False))
+    else:
+        _print(summary)
+    if summary.failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+@app.command()
+def realign(
+    index: Index,
+    align: Align = None,
+    holdout: Holdout = None,
+    seed: Seed = None,
+    device: OnDevice = Device.AUTO,
+) -> None:
+    """Fit the alignment anew from the stored features; nothing is encoded."""
+    from indexer.build import realign as run
+
+    manifest = run(index, align=align, holdout=holdout, seed=seed, device=device)
+    print(f"generation {manifest.generation}: {manifest.alignment['method']}, {manifest.alignment['dimension']} dimensions")
+
+
+def _print(summary: Summary) -> None:
+    assets = ", ".join(f"{count:,} {modality}" for modality, count in summary.assets.items())
+    print(f"items      {summary.items:,}")
+    print(f"assets     {assets or 'none'}")
+    print(f"encoded    {summary.encoded:,}")
+    print(f"reused     {summary.reused:,}")
+    print(f"removed    {summary.removed:,}")
+    for modality, count in summary.skipped.items():
+        print(f"skipped    {count:,} {modality}: the index has no encoder for it")
+    print(f"failed     {summary.failed:,}")
+    for failure in summary.failures:
+        print(f"  {failure['path']!r}: {failure['reason']}")
+    if summary.failed > len(summary.failures):
+        print(f"  and {summary.failed - len(summary.failures):,} more, in the catalog's table 'failures'")
+    print(f"alignment  {summary.alignment}, generation {summary.generation}")
+    print(f"seconds    {summary.seconds:.1f} ({summary.rate:,.1f} assets/s)")
+
+
+def main() -> None:
+    """Run ``xmodal``: an error is one line on standard error and an exit status."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run ``xmodal`` with ``arguments`` and return its exit status."""
+    command = typer.main.get_command(app)
+    try:
+        status = command.main(arguments, prog_name="xmodal", standalone_mode=False)
+    except XmodalError as error:
+        return _complain(str(error), error.exit_status)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return error.exit_code
+    except click.ClickException as error:
+        return _complain(error.format_message(), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return _complain("interrupted: run the same command again to go on", INTERRUPTED)
+    return status if isinstance(status, int) else 0
+
+
+def _complain(message: str, status: int) -> int:
+    print(f"xmodal: {' '.join(message.split())}", file=sys.stderr)
+    return status

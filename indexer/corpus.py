@@ -1,0 +1,200 @@
+"""Sources to items: what there is to index, before anything is decoded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from indexer import captions, tables
+from retrieval.catalog_writer import FailureRow
+from retrieval.errors import SourceError
+from retrieval.media import modality_of
+from retrieval.types import MetadataValue, Modality
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One asset of an item as its source has it: a file, or a caption's text.
+
+    Attributes:
+        modality: what it is.
+        source: position of its source among the job's sources.
+        path: relative to the source, with ``/``; for a caption the file it stands in, None in a manifest.
+        file: where to read it now; None for a caption.
+        text: the caption; None for a file.
+        size: of the file in bytes.
+        mtime_ns: when the file was last changed.
+    """
+
+    modality: Modality
+    source: int
+    path: str | None
+    file: Path | None = None
+    text: str | None = None
+    size: int | None = None
+    mtime_ns: int | None = None
+
+
+@dataclass(slots=True)
+class SourceItem:
+    """One item: what all sources together say of it."""
+
+    key: str
+    parts: list[Part] = field(default_factory=list)
+    metadata: dict[str, MetadataValue] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Corpus:
+    """Everything the sources hold.
+
+    Attributes:
+        items: by id.
+        columns: metadata columns and the kind of each.
+        problems: what was left out already.
+    """
+
+    items: dict[str, SourceItem] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
+    problems: list[FailureRow] = field(default_factory=list)
+
+    def add(self, key: str, part: Part) -> None:
+        """Give item ``key`` another part, unless it has it already.
+
+        An item takes any number of captions and one file of each other modality; a second one is a problem.
+        """
+        item = self.items.setdefault(key, SourceItem(key))
+        others = [other for other in item.parts if other.modality is part.modality]
+        if part.modality is Modality.TEXT:
+            if all(other.text != part.text for other in others):
+                item.parts.append(part)
+        elif others:
+            self._second(key, part, others[0])
+        else:
+            item.parts.append(part)
+
+    def _second(self, key: str, part: Part, other: Part) -> None:
+        if (part.source, part.path) == (other.source, other.path):
+            return
+        reason = (
+            f"item {key!r} has the {part.modality} {other.path} already and takes one: give this file another name"
+        )
+        self.problems.append(FailureRow(part.path or key, "corpus", reason, part.source))
+
+    def assets(self) -> Iterator[tuple[SourceItem, Part]]:
+        """Every part with its item."""
+        for item in self.items.values():
+            for part in item.parts:
+                yield item, part
+
+
+def read(sources: Sequence[str | os.PathLike[str]], *, leave_out: Path) -> Corpus:
+    """What the sources hold.
+
+    Args:
+        sources: folders and manifests (.csv, .tsv, .jsonl, .parquet).
+        leave_out: a folder that is not walked into: the index's own.
+
+    Raises:
+        SourceError: a source is missing or of an unknown kind, a manifest is malformed, or there is nothing.
+    """
+    corpus = Corpus()
+    rows: list[Mapping[str, object]] = []
+    for number, source in enumerate(sources):
+        path = Path(source)
+        if path.is_dir():
+            _read_folder(corpus, number, path, leave_out.resolve())
+        elif path.is_file():
+            rows += _read_manifest(corpus, number, path)
+        else:
+            raise SourceError(f"the source {str(source)!r} does not exist: expected a folder or a manifest")
+    _read_metadata(corpus, rows)
+    if not corpus.items and not corpus.problems:
+        names = ", ".join(repr(str(source)) for source in sources) or "nothing"
+        raise SourceError(f"there is nothing to index in {names}: expected pictures, captions, sounds or videos")
+    return corpus
+
+
+def _read_folder(corpus: Corpus, number: int, root: Path, leave_out: Path) -> None:
+    for path in _files(root, leave_out):
+        name = path.relative_to(root).as_posix()
+        modality = modality_of(path)
+        if modality is None:
+            continue
+        try:
+            name.encode()
+            stat = path.stat()
+        except UnicodeEncodeError:
+            shown = os.fsencode(name).decode(errors="backslashreplace")
+            reason = "the file's name is not valid UTF-8: rename it"
+            corpus.problems.append(FailureRow(shown, "corpus", reason, number))
+            continue
+        except OSError as error:
+            corpus.problems.append(FailureRow(name, "corpus", f"cannot be read: {error.strerror}", number))
+            continue
+        key = os.path.splitext(name)[0]  # noqa: PTH122 - PurePath.stem drops the folder
+        part = Part(modality, number, name, path, None, stat.st_size, stat.st_mtime_ns)
+        if modality is Modality.TEXT:
+            _add_captions(corpus, key, part, path)
+        else:
+            corpus.add(key, part)
+
+
+def _files(root: Path, leave_out: Path) -> Iterator[Path]:
+    """Every file under ``root``, in a fixed order, without hidden ones; folder by folder, names sorted."""
+
+    def refuse(error: OSError) -> None:
+        raise SourceError(f"the folder {error.filename!r} cannot be read: {error.strerror}") from error
+
+    for folder, folders, names in os.walk(root, onerror=refuse):
+        here = Path(folder)
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and (here / name).resolve() != leave_out
+        )
+        yield from (here / name for name in sorted(names) if not name.startswith("."))
+
+
+def _add_captions(corpus: Corpus, key: str, part: Part, path: Path) -> None:
+    try:
+        found = captions.read(path)
+    except SourceError as error:
+        corpus.problems.append(FailureRow(part.path or key, "corpus", str(error), part.source))
+        return
+    for caption in found:
+        corpus.add(
+            key, Part(Modality.TEXT, part.source, part.path, None, caption, part.size, part.mtime_ns)
+        )
+
+
+def _read_manifest(corpus: Corpus, number: int, path: Path) -> Iterable[Mapping[str, object]]:
+    rows = tables.read(path)
+    for row in rows:
+        key = str(row["id"])
+        for modality in (Modality.IMAGE, Modality.AUDIO, Modality.VIDEO):
+            name = row.get(modality)
+            if name:
+                _add_file(corpus, number, key, modality, path.parent, str(name))
+        for caption in tables.captions(row.get("caption")):
+            corpus.add(key, Part(Modality.TEXT, number, None, None, caption))
+    return rows
+
+
+def _add_file(corpus: Corpus, number: int, key: str, modality: Modality, folder: Path, name: str) -> None:
+    file = folder / name
+    try:
+        stat = file.stat()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        corpus.problems.append(FailureRow(name, "corpus", f"cannot be read: {reason}", number))
+        return
+    corpus.add(key, Part(modality, number, Path(name).as_posix(), file, None, stat.st_size, stat.st_mtime_ns))
+
+
+def _read_metadata(corpus: Corpus, rows: Sequence[Mapping[str, object]]) -> None:
+    """Every column but the manifest's own becomes metadata; the first row that says something counts."""
+    values, corpus.columns = tables.metadata(rows)
+    for key, found in values.items():
+        if key in corpus.items:
+            corpus.items[key].metadata.update(found)

@@ -1,0 +1,136 @@
+"""Reading and encoding: bounded look-ahead, batches, and failures that cost no more than their own file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from indexer.corpus import Part
+from indexer.progress import Advance
+from retrieval.catalog_writer import FailureRow
+from retrieval.encoders.base import Encoder
+from retrieval.errors import MediaError
+from retrieval.features import FeatureStore
+
+Work = TypeVar("Work")
+Result = TypeVar("Result")
+
+
+def content_of_text(text: str) -> str:
+    """The SHA-256 of a caption, in hex."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def content_of_file(path: Path) -> str:
+    """The SHA-256 of a file, in hex.
+
+    Raises:
+        MediaError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise MediaError(f"cannot be read: {error.strerror}") from error
+
+
+def ahead(
+    function: Callable[[Work], Result], works: Iterable[Work], *, workers: int, depth: int
+) -> Iterator[tuple[Work, Result | MediaError]]:
+    """``function`` of each work, in order, at most ``depth`` of them started and not yet taken.
+
+    A ``MediaError`` is handed on in the place of the result; anything else is raised here.
+    """
+    waiting = iter(works)
+    with ThreadPoolExecutor(workers, thread_name_prefix="xmodal") as pool:
+        started: deque[tuple[Work, Future[Result]]] = deque()
+        try:
+            started.extend((work, pool.submit(function, work)) for work in islice(waiting, depth))
+            while started:
+                work, future = started.popleft()
+                try:
+                    outcome: Result | MediaError = future.result()
+                except MediaError as error:
+                    outcome = error
+                started.extend((more, pool.submit(function, more)) for more in islice(waiting, 1))
+                yield work, outcome
+        finally:
+            for _, future in started:
+                future.cancel()
+
+
+def contents(
+    parts: Iterable[Part], *, workers: int, advance: Advance
+) -> tuple[list[tuple[Part, str]], list[tuple[Part, FailureRow]]]:
+    """The content of each file, and what cannot be read."""
+    found, failed = [], []
+    for part, outcome in ahead(_hash, parts, workers=workers, depth=4 * workers):
+        advance(1)
+        if isinstance(outcome, MediaError):
+            failed.append((part, problem(part, "read", outcome)))
+        else:
+            found.append((part, outcome))
+    return found, failed
+
+
+def encode(
+    encoder: Encoder,
+    wanted: Mapping[str, Part],
+    store: FeatureStore,
+    *,
+    workers: int,
+    batch_size: int,
+    advance: Advance,
+) -> dict[str, MediaError]:
+    """Encode ``wanted``, a part by its content, into ``store``.
+
+    Every batch is stored as soon as it is encoded, so that a job that is cut short goes on behind it.
+
+    Returns:
+        What could not be decoded, by content.
+    """
+    failed: dict[str, MediaError] = {}
+    names: list[str] = []
+    prepared: list[Any] = []
+
+    def flush() -> None:
+        if names:
+            store.append(names, encoder.encode(prepared))
+            advance(len(names))
+            names.clear()
+            prepared.clear()
+
+    def prepare(work: tuple[str, Part]) -> Any:
+        part = work[1]
+        return encoder.prepare(part.text if part.file is None else part.file)
+
+    for (content, _), outcome in ahead(
+        prepare, wanted.items(), workers=workers, depth=batch_size + 2 * workers
+    ):
+        if isinstance(outcome, MediaError):
+            failed[content] = outcome
+            advance(1)
+            continue
+        names.append(content)
+        prepared.append(outcome)
+        if len(names) == batch_size:
+            flush()
+    flush()
+    return failed
+
+
+def problem(part: Part, stage: str, error: MediaError) -> FailureRow:
+    """What is recorded of a part that failed."""
+    where = part.path or (part.text or "")[:80]
+    return FailureRow(where, stage, str(error), part.source, part.size, part.mtime_ns)
+
+
+def _hash(part: Part) -> str:
+    if part.file is None:
+        return content_of_text(part.text or "")
+    return content_of_file(part.file)

@@ -1,0 +1,122 @@
+"""From the parts of a corpus to stored features: read what changed, encode what is new."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import select
+
+from indexer import embed, plan
+from indexer.corpus import Part
+from indexer.plan import Place, Seen
+from indexer.progress import Progress
+from retrieval.catalog import Catalog
+from retrieval.catalog_writer import FailureRow
+from retrieval.encoders.base import Encoder
+from retrieval.features import FeatureStore
+from retrieval.schema import Asset
+from retrieval.types import Modality
+
+
+@dataclass(slots=True)
+class Encoded:
+    """Where the features of a corpus are.
+
+    Attributes:
+        contents: the content of each file, by its place.
+        stored: by modality, the row of each content in the feature store.
+        encoded: how many contents were encoded just now.
+        problems: what could not be read or decoded.
+    """
+
+    contents: dict[Place, str] = field(default_factory=dict)
+    stored: dict[Modality, dict[str, int]] = field(default_factory=dict)
+    encoded: int = 0
+    problems: list[FailureRow] = field(default_factory=list)
+
+    def content(self, part: Part) -> str | None:
+        """The SHA-256 of ``part``; None for a file that could not be read."""
+        if part.file is None:
+            return embed.content_of_text(part.text or "")
+        return self.contents.get(plan.place(part))
+
+    def find(self, part: Part) -> tuple[str, int] | None:
+        """The content of ``part`` and the row of its features; None if it has none."""
+        content = self.content(part)
+        row = self.stored[part.modality].get(content) if content else None
+        return None if content is None or row is None else (content, row)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How to encode.
+
+    Attributes:
+        encoders: by modality.
+        stores: of each encoder's features.
+        workers: threads that read and decode.
+        batch_size: media encoded at once.
+        progress: is told how each stage gets on.
+    """
+
+    encoders: Mapping[Modality, Encoder]
+    stores: Mapping[Modality, FeatureStore]
+    workers: int
+    batch_size: int
+    progress: Progress
+
+    def run(self, parts: Sequence[Part], seen: Mapping[Place, Seen], *, retry_failed: bool) -> Encoded:
+        """See that every part that can be encoded is."""
+        todo = plan.files(parts, seen, retry_failed=retry_failed)
+        done = Encoded(contents=todo.contents, problems=list(todo.failed.values()))
+        with self.progress("reading", len(todo.read)) as advance:
+            found, unreadable = embed.contents(todo.read, workers=self.workers, advance=advance)
+        done.contents |= {plan.place(part): content for part, content in found}
+        done.problems += unreadable
+        done.stored = {modality: store.contents() for modality, store in self.stores.items()}
+        failed = set(todo.failed)
+        named = [
+            (part, content)
+            for part in parts
+            if (content := done.content(part)) is not None and plan.place(part) not in failed
+        ]
+        for modality, wanted in plan.encodings(named, done.stored).items():
+            self._encode(modality, wanted, named, done)
+        return done
+
+    def _encode(
+        self, modality: Modality, wanted: Mapping[str, Part], named: Sequence[tuple[Part, str]], done: Encoded
+    ) -> None:
+        with self.progress(f"encoding {modality}", len(wanted)) as advance:
+            errors = embed.encode(
+                self.encoders[modality],
+                wanted,
+                self.stores[modality],
+                workers=self.workers,
+                batch_size=self.batch_size,
+                advance=advance,
+            )
+        done.stored[modality] = self.stores[modality].contents()
+        done.encoded += len(wanted) - len(errors)
+        done.problems += [
+            embed.problem(part, "decode", errors[content])
+            for part, content in named
+            if part.modality is modality and content in errors
+        ]
+
+
+def seen(catalog: Catalog) -> dict[Place, Seen]:
+    """The files that the catalog knows, those that failed among them."""
+    files: dict[Place, Seen] = {}
+    with catalog.session() as session:
+        statement = select(Asset.source, Asset.path, Asset.size, Asset.mtime_ns, Asset.content)
+        for source, path, size, mtime_ns, content in session.execute(statement.where(Asset.modality != "text")):
+            files[source, path] = Seen(size, mtime_ns, content)
+    for failure in catalog.failures():
+        if failure.stage == "decode":
+            row = FailureRow(
+                failure.path, failure.stage, failure.reason, failure.source, failure.size, failure.mtime_ns
+            )
+            files[failure.source, failure.path] = Seen(failure.size, failure.mtime_ns, failure=row)
+    return files

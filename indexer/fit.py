@@ -1,0 +1,130 @@
+"""From stored features to searchable vectors: fit the alignment if its evidence changed, project, index."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from indexer.publish import Draft
+from indexer.settings import Settings
+from retrieval.alignment import registry as alignments
+from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
+from retrieval.catalog import AssetTable
+from retrieval.encoders.base import Encoder
+from retrieval.features import FeatureStore
+from retrieval.types import Integers, Matrix, Modality
+from retrieval.vectors import registry as indexes
+from indexer.embed import content_of_text
+
+BLOCK = 65_536
+"""Feature rows that are projected at once."""
+
+
+def fit(
+    draft: Draft,
+    settings: Settings,
+    encoders: Mapping[Modality, Encoder],
+    stores: Mapping[Modality, FeatureStore],
+) -> tuple[dict[str, Any], dict[Modality, dict[str, Any]]]:
+    """Write the draft's alignment and vector indexes.
+
+    Returns:
+        The manifest's entries for the alignment and for each modality's index.
+
+    Raises:
+        AlignmentError: the method cannot be fitted on what there is.
+    """
+    tables = {modality: draft.catalog.table(modality) for modality in encoders}
+    evidence = _evidence(settings, encoders, tables)
+    before = draft.before.alignment if draft.before else {}
+    if draft.before and before.get("evidence") == evidence:
+        shutil.copyfile(draft.layout.generation(draft.before.generation).alignment, draft.files.alignment)
+        alignment = Alignment.load(draft.files.alignment)
+    else:
+        alignment = alignments.fit(settings.align, _training_data(settings, encoders, stores, tables))
+        alignment.save(draft.files.alignment)
+    entries = {}
+    for modality, table in tables.items():
+        if len(table.assets):
+            vectors = _project(alignment, modality, stores[modality], table.features)
+            index = indexes.build(settings.index, vectors)
+            index.save(draft.files.vectors(modality))
+            np.save(draft.files.assets(modality), table.assets)
+            entries[modality] = {"kind": index.kind, "vectors": len(index)}
+    described = {
+        "method": alignment.method,
+        "fingerprint": alignment.fingerprint,
+        "dimension": alignment.dimension,
+        "evidence": evidence,
+        "report": dict(alignment.report),
+    }
+    return described, entries
+
+
+def _evidence(
+    settings: Settings, encoders: Mapping[Modality, Encoder], tables: Mapping[Modality, AssetTable]
+) -> str:
+    """A digest of all that a fit depends on: method, encoders, and the features of the items it may learn from.
+
+    Those are the items with assets of several modalities; of the others only whether there are any.
+    """
+    digest = hashlib.sha256()
+    specs = {modality: encoder.spec.fingerprint for modality, encoder in encoders.items()}
+    present = sorted(modality for modality, table in tables.items() if len(table.assets))
+    digest.update(json.dumps([settings.align, settings.seed, sorted(specs.items()), present]).encode())
+    kept = {modality: np.unique(table.items[~table.held_out]) for modality, table in tables.items()}
+    counts = np.unique(np.concatenate(list(kept.values())), return_counts=True)
+    paired = counts[0][counts[1] > 1]
+    for table in tables.values():
+        chosen = np.isin(table.items, paired) & ~table.held_out
+        digest.update(np.stack([table.items[chosen], table.features[chosen]]).tobytes())
+    return digest.hexdigest()
+
+
+def _training_data(
+    settings: Settings,
+    encoders: Mapping[Modality, Encoder],
+    stores: Mapping[Modality, FeatureStore],
+    tables: Mapping[Modality, AssetTable],
+) -> TrainingData:
+    training = {}
+    for modality, table in tables.items():
+        kept = ~table.held_out
+        if kept.any():
+            training[modality] = FeatureTable(stores[modality].read(table.features[kept]), table.items[kept])
+    return TrainingData(training, _class_prior(encoders, stores), settings.seed)
+
+
+def _class_prior(
+    encoders: Mapping[Modality, Encoder], stores: Mapping[Modality, FeatureStore]
+) -> ClassPrior | None:
+    """The image encoder's classifier with its class names in the text encoder's features, where there are both."""
+    image, text = encoders.get(Modality.IMAGE), encoders.get(Modality.TEXT)
+    head = image.class_head() if image else None
+    if head is None or text is None:
+        return None
+    return ClassPrior(head, _text_features(list(head.names), text, stores[Modality.TEXT]))
+
+
+def _text_features(texts: list[str], encoder: Encoder, store: FeatureStore) -> Matrix:
+    """(n, d) float32 features of ``texts``, kept in the store as captions are."""
+    contents = [content_of_text(text) for text in texts]
+    stored = store.contents()
+    missing = {content: text for content, text in zip(contents, texts, strict=True) if content not in stored}
+    if missing:
+        store.append(list(missing), encoder.encode([encoder.prepare(text) for text in missing.values()]))
+        stored = store.contents()
+    return store.read(np.array([stored[content] for content in contents], dtype=np.int64))
+
+
+def _project(alignment: Alignment, modality: Modality, store: FeatureStore, rows: Integers) -> Matrix:
+    vectors = np.empty((len(rows), alignment.dimension), np.float32)
+    for start in range(0, len(rows), BLOCK):
+        block = slice(start, start + BLOCK)
+        vectors[block] = alignment.project(modality, store.read(rows[block]))
+    return vectors

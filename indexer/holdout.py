@@ -1,0 +1,87 @@
+"""Which items are kept back from fitting and choosing an alignment."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from sqlalchemy import create_engine, insert, select
+
+from retrieval import expression
+from retrieval.errors import OptionError
+from retrieval.schema import Item
+from retrieval.types import MetadataValue
+
+Holdout = str | float | None
+"""A fraction of the items, an expression over their metadata, or nothing."""
+
+
+def check(holdout: Holdout) -> Holdout:
+    """The holdout itself, the text of a number as that number.
+
+    Raises:
+        OptionError: a fraction is not in [0, 1).
+        ExpressionError: an expression does not parse.
+    """
+    if holdout is None:
+        return None
+    try:
+        fraction = float(holdout)
+    except ValueError:
+        expression.parse(str(holdout))
+        return holdout
+    if not 0 <= fraction < 1:
+        raise OptionError(f"holdout must be a fraction of at least 0 and under 1, or an expression, not {holdout}")
+    return fraction
+
+
+def choose(
+    holdout: Holdout,
+    items: Mapping[str, Mapping[str, MetadataValue]],
+    columns: Mapping[str, str],
+    *,
+    seed: int,
+) -> set[str]:
+    """The ids that are held out.
+
+    Args:
+        holdout: as ``check`` returned it.
+        items: each item's metadata by its id.
+        columns: the kind of each metadata column.
+        seed: of the draw.
+
+    Raises:
+        ExpressionError: an expression names a column there is not.
+    """
+    if holdout is None:
+        return set()
+    if isinstance(holdout, str):
+        return _satisfying(holdout, items, columns)
+    return {key for key in items if _is_drawn(key, holdout, seed)}
+
+
+def _is_drawn(key: str, fraction: float, seed: int) -> bool:
+    """Whether the fraction of the items that is held out has ``key``: by the id and the seed alone.
+
+    So an item stays on its side when others come and go, and is never trained on after it was tested on.
+    """
+    draw = hashlib.sha256(f"{seed}\0{key}".encode()).digest()[:8]
+    return int.from_bytes(draw, "big") < fraction * 2**64
+
+
+def _satisfying(
+    holdout: str, items: Mapping[str, Mapping[str, MetadataValue]], columns: Mapping[str, str]
+) -> set[str]:
+    """Asked of SQLite, as a filter of a search is, so that both mean the same."""
+    table = Item.__table__
+    condition = expression.condition(expression.parse(holdout), table.c.metadata, columns)
+    engine = create_engine("sqlite://")
+    try:
+        with engine.begin() as connection:
+            Item.metadata.create_all(connection, tables=[table])  # type: ignore[list-item]
+            rows = [{"key": key, "held_out": False, "metadata": dict(found)} for key, found in items.items()]
+            if rows:
+                connection.execute(insert(table), rows)  # type: ignore[arg-type]
+            return set(connection.execute(select(table.c.key).where(condition)).scalars())
+    finally:
+        engine.dispose()

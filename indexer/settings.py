@@ -1,0 +1,89 @@
+"""What a job was asked for, and what that means for an index that is there already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from indexer import holdout as holdouts
+from indexer.holdout import Holdout
+from retrieval.alignment import registry as alignments
+from retrieval.encoders.registry import PRESETS
+from retrieval.errors import OptionError
+from retrieval.types import Modality
+from retrieval.vectors import registry as indexes
+
+DEFAULT_PRESET = "packaged"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What decides an index's content besides its sources.
+
+    Attributes:
+        encoders: the name of the encoder of each modality.
+        align: alignment method.
+        holdout: which items are kept back.
+        seed: of the holdout's draw and the fit.
+        index: kind of vector index.
+    """
+
+    encoders: Mapping[Modality, str]
+    align: str = "auto"
+    holdout: Holdout = None
+    seed: int = 0
+    index: str = "auto"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as the manifest keeps them."""
+        return {
+            "encoders": {str(modality): name for modality, name in self.encoders.items()},
+            "align": self.align,
+            "holdout": self.holdout,
+            "seed": self.seed,
+            "index": self.index,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Settings:
+        """What ``as_dict`` gave."""
+        encoders = {Modality(modality): name for modality, name in values["encoders"].items()}
+        return cls(**{**values, "encoders": encoders})
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """The options of one call; None for what was not said."""
+
+    preset: str | None = None
+    encoders: Mapping[str, str] | None = None
+    align: str | None = None
+    holdout: Holdout = None
+    seed: int | None = None
+    index: str | None = None
+
+    def settings(self, before: Settings | None) -> Settings:
+        """These options; for what was not said, those ``before``, or else the defaults.
+
+        Raises:
+            OptionError, ExpressionError: an option has an unusable value.
+        """
+        base = before or Settings(_preset(DEFAULT_PRESET))
+        encoders = dict(base.encoders if self.preset is None else _preset(self.preset))
+        encoders |= {Modality.parse(modality): name for modality, name in (self.encoders or {}).items()}
+        if self.seed is not None and (isinstance(self.seed, bool) or not 0 <= self.seed < 2**32):
+            raise OptionError(f"seed must be a whole number from 0 to 2**32 - 1, not {self.seed!r}")
+        return Settings(
+            encoders=encoders,
+            align=base.align if self.align is None else alignments.check(self.align),
+            holdout=base.holdout if self.holdout is None else holdouts.check(self.holdout),
+            seed=base.seed if self.seed is None else self.seed,
+            index=base.index if self.index is None else indexes.check(self.index),
+        )
+
+
+def _preset(name: str) -> Mapping[Modality, str]:
+    if name not in PRESETS:
+        raise OptionError(f"unknown preset {name!r}: expected one of {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,156 @@
+"""Manifests: tables with one row an item, in any of the formats people keep them in."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from retrieval.errors import SourceError
+from retrieval.types import MetadataValue
+
+Row = Mapping[str, object]
+
+OWN = frozenset({"id", "image", "audio", "video", "caption"})
+"""The columns that mean something to the job; all others are metadata."""
+
+INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
+REAL = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of the manifest ``path``.
+
+    Raises:
+        SourceError: the kind of file is unknown, it does not parse, or a row has no id.
+    """
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise SourceError(
+            f"the source {str(path)!r} is neither a folder nor a manifest: expected {', '.join(READERS)}"
+        )
+    try:
+        rows = reader(path)
+    except (OSError, ValueError, csv.Error) as error:
+        raise SourceError(f"the manifest {str(path)!r} cannot be read: {_one_line(error)}") from error
+    for number, row in enumerate(rows, start=1):
+        if row.get("id") in (None, ""):
+            raise SourceError(
+                f"row {number} of {str(path)!r} has no id: every row needs one in the column 'id' "
+                f"(columns here: {', '.join(map(str, row))})"
+            )
+    return rows
+
+
+def captions(value: object) -> list[str]:
+    """The captions in a cell: a string, or in JSONL and Parquet also a list of strings."""
+    values = value if isinstance(value, list) else [value]
+    return [str(caption).strip() for caption in values if caption is not None and str(caption).strip()]
+
+
+def metadata(rows: Sequence[Row]) -> tuple[dict[str, dict[str, MetadataValue]], dict[str, str]]:
+    """The metadata of each item id, and the kind of each column.
+
+    A column of a text format is numbers when every value in it is written as a number, so that
+    ``year > 2000`` compares numbers; codes such as ``007`` stay text.
+
+    Returns:
+        Values by id and column, and ``"text"``, ``"integer"``, ``"real"`` or ``"boolean"`` by column.
+    """
+    names = dict.fromkeys(str(name) for row in rows for name in row if name not in OWN)
+    values: dict[str, dict[str, MetadataValue]] = {}
+    kinds: dict[str, str] = {}
+    for name in names:
+        cells = [(str(row["id"]), row[name]) for row in rows if not _missing(row.get(name))]
+        kinds[name] = _kind([cell for _, cell in cells])
+        convert = CONVERT[kinds[name]]
+        for key, cell in cells:
+            values.setdefault(key, {}).setdefault(name, convert(cell))
+    return values, kinds
+
+
+def _missing(cell: object) -> bool:
+    return cell is None or cell == "" or (isinstance(cell, float) and not math.isfinite(cell))
+
+
+def _kind(cells: Sequence[object]) -> str:
+    if cells and all(isinstance(cell, bool) for cell in cells):
+        return "boolean"
+    if cells and all(_reads_as(cell, int, INTEGER) for cell in cells):
+        return "integer"
+    if cells and all(_reads_as(cell, (int, float), REAL) for cell in cells):
+        return "real"
+    return "text"
+
+
+def _reads_as(cell: object, types: type | tuple[type, ...], pattern: re.Pattern[str]) -> bool:
+    if isinstance(cell, str):
+        return pattern.fullmatch(cell.strip()) is not None
+    return isinstance(cell, types) and not isinstance(cell, bool)
+
+
+def _text(cell: object) -> str:
+    return cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False, default=str)
+
+
+CONVERT: Mapping[str, Callable[[object], MetadataValue]] = {
+    "boolean": bool,
+    "integer": lambda cell: int(str(cell)),
+    "real": lambda cell: float(str(cell)),
+    "text": _text,
+}
+
+
+def _delimited(delimiter: str) -> Callable[[Path], list[Row]]:
+    def read_rows(path: Path) -> list[Row]:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+            rows: list[Row] = []
+            for row in reader:
+                if None in row or None in row.values():
+                    raise ValueError(
+                        f"line {reader.line_num} has another number of columns than the header "
+                        f"({', '.join(reader.fieldnames or [])})"
+                    )
+                rows.append(row)
+            return rows
+
+    return read_rows
+
+
+def _json_lines(path: Path) -> list[Row]:
+    rows: list[Row] = []
+    # Not splitlines: JSON strings may hold other line separators, such as U+2028.
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"line {number} is not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"line {number} is not a JSON object")  # noqa: TRY004 - malformed, not a wrong call
+        rows.append(row)
+    return rows
+
+
+def _parquet(path: Path) -> list[Row]:
+    import pyarrow.parquet as pq
+
+    rows: list[Row] = pq.read_table(path).to_pylist()
+    return rows
+
+
+READERS: Mapping[str, Callable[[Path], list[Row]]] = {
+    ".csv": _delimited(","),
+    ".tsv": _delimited("\t"),
+    ".jsonl": _json_lines,
+    ".parquet": _parquet,
+}
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,234 @@
+"""The catalog: who the vectors belong to. SQLite, through SQLAlchemy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+from sqlalchemy import ColumnElement, Engine, create_engine, event, func, select, text
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.orm import Session
+
+from retrieval import expression
+from retrieval.errors import DamagedIndexError, IndexFormatError, UnknownItemError
+from retrieval.schema import MIGRATIONS, Asset, Column, Failure, Item
+from retrieval.types import Integers, MetadataValue, Modality
+
+BATCH = 500
+"""Values bound into one statement; SQLite's own limit is 32,766."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the catalog knows of one asset."""
+
+    id: int
+    item: str
+    modality: Modality
+    path: str | None
+    text: str | None
+    start: float | None
+    end: float | None
+    metadata: Mapping[str, MetadataValue]
+
+
+@dataclass(frozen=True, slots=True)
+class AssetTable:
+    """All assets of one modality in the order of their vectors: by item id, then by position in the item.
+
+    Attributes:
+        assets: (n,) int64 asset numbers.
+        items: (n,) int64 item numbers.
+        features: (n,) int64 rows in the encoder's feature store.
+        held_out: (n,) bool.
+    """
+
+    assets: Integers
+    items: Integers
+    features: Integers
+    held_out: np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+
+class Catalog:
+    """One generation's catalog file.
+
+    A published file is opened read-only and never changes, so that any number of threads may read it.
+    """
+
+    def __init__(self, path: Path, *, writable: bool = False) -> None:
+        """Open ``path``; with ``writable`` create it if it is missing, and bring it up to date.
+
+        Raises:
+            DamagedIndexError: there is no such file, or it is not a catalog.
+            IndexFormatError: it was written by a newer version, or is older and not writable.
+        """
+        if not writable and not path.is_file():
+            raise DamagedIndexError(f"the catalog {path} is missing: restore the index from a copy or rebuild it")
+        self.path = path
+        self.engine: Engine = create_engine(_url(path, writable))
+        event.listen(self.engine, "connect", _configure)
+        try:
+            self._migrate(writable)
+        except DatabaseError as error:
+            self.close()
+            raise DamagedIndexError(f"the catalog {path} cannot be read: {error.orig}") from error
+
+    def close(self) -> None:
+        """Release the file."""
+        self.engine.dispose()
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A transaction: committed at the end, rolled back on an error."""
+        with Session(self.engine) as session, session.begin():
+            yield session
+
+    def _migrate(self, writable: bool) -> None:
+        with self.engine.connect() as connection:
+            known = connection.execute(
+                text("SELECT count(*) FROM sqlite_master WHERE name = 'migrations'")
+            ).scalar_one()
+            applied = (
+                set(connection.execute(text("SELECT name FROM migrations")).scalars()) if known else set[str]()
+            )
+        if newer := applied - MIGRATIONS.keys():
+            raise IndexFormatError(
+                f"the catalog {self.path} has changes this version does not know ({', '.join(sorted(newer))}): "
+                "upgrade xmodal"
+            )
+        missing = [name for name in MIGRATIONS if name not in applied]
+        if missing and not writable:
+            raise IndexFormatError(
+                f"the catalog {self.path} was written by an older version: run 'xmodal index' on it again"
+            )
+        for name in missing:
+            with self.engine.begin() as connection:
+                connection.execute(text("CREATE TABLE IF NOT EXISTS migrations (name VARCHAR PRIMARY KEY)"))
+                MIGRATIONS[name](connection)
+                connection.execute(text("INSERT INTO migrations VALUES (:name)"), {"name": name})
+
+    # Reading
+
+    def counts(self) -> dict[str, int]:
+        """Number of items, of failures, and of assets a modality, under the modality's name."""
+        with self.session() as session:
+            assets = session.execute(select(Asset.modality, func.count()).group_by(Asset.modality)).all()
+            return {
+                "items": session.scalar(select(func.count()).select_from(Item)) or 0,
+                "failures": session.scalar(select(func.count()).select_from(Failure)) or 0,
+                **{modality: count for modality, count in sorted((str(m), int(c)) for m, c in assets)},
+            }
+
+    def columns(self) -> dict[str, str]:
+        """The metadata columns and the kind of each, for ``expression.condition``."""
+        with self.session() as session:
+            return {column.name: column.kind for column in session.scalars(select(Column).order_by(Column.name))}
+
+    def metadata(self) -> dict[str, dict[str, MetadataValue]]:
+        """The metadata of every item, by its id."""
+        with self.session() as session:
+            return dict(session.execute(select(Item.key, Item.details)).tuples().all())
+
+    def records(self, assets: Iterable[int]) -> dict[int, Record]:
+        """What is known of the assets with these numbers."""
+        found: dict[int, Record] = {}
+        with self.session() as session:
+            for numbers in _batches(sorted({int(number) for number in assets})):
+                statement = select(Asset, Item).join(Item, Asset.item_id == Item.id).where(Asset.id.in_(numbers))
+                for asset, item in session.execute(statement).tuples():
+                    found[asset.id] = Record(
+                        id=asset.id,
+                        item=item.key,
+                        modality=Modality(asset.modality),
+                        path=asset.path,
+                        text=asset.text,
+                        start=asset.start,
+                        end=asset.end,
+                        metadata=item.details,
+                    )
+        return found
+
+    def table(self, modality: Modality) -> AssetTable:
+        """All assets of ``modality`` in the order of their vectors."""
+        statement = (
+            select(Asset.id, Asset.item_id, Asset.feature, Item.held_out)
+            .join(Item, Asset.item_id == Item.id)
+            .where(Asset.modality == str(modality))
+            .order_by(Item.key, Asset.ordinal, Asset.start, Asset.id)
+        )
+        with self.session() as session:
+            rows = np.array([tuple(row) for row in session.execute(statement)], dtype=np.int64).reshape(-1, 4)
+        return AssetTable(rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3].astype(bool))
+
+    def item_assets(self, key: str) -> dict[Modality, list[int]]:
+        """The asset numbers of the item whose id is ``key``, a modality.
+
+        Raises:
+            UnknownItemError: there is no such item.
+        """
+        with self.session() as session:
+            item = session.scalar(select(Item.id).where(Item.key == key))
+            if item is None:
+                raise UnknownItemError(
+                    f"the index has no item {key!r}: ids are paths without the ending, as hits show them"
+                )
+            found: dict[Modality, list[int]] = {}
+            for number, modality in session.execute(select(Asset.id, Asset.modality).where(Asset.item_id == item)):
+                found.setdefault(Modality(modality), []).append(number)
+            return found
+
+    def matching(self, where: str, modality: Modality) -> Integers:
+        """(n,) int64 numbers of the assets of ``modality`` whose item satisfies the expression ``where``.
+
+        Raises:
+            ExpressionError: the expression does not parse, or names a column there is not.
+        """
+        statement = (
+            select(Asset.id)
+            .join(Item, Asset.item_id == Item.id)
+            .where(Asset.modality == str(modality), self.condition(where))
+            .order_by(Asset.id)
+        )
+        with self.session() as session:
+            return np.fromiter(session.scalars(statement), dtype=np.int64)
+
+    def condition(self, where: str) -> ColumnElement[bool]:
+        """The expression ``where`` as an SQL condition on ``Item``."""
+        return expression.condition(expression.parse(where), Item.__table__.c.metadata, self.columns())
+
+    def labels(self, column: str) -> dict[int, MetadataValue]:
+        """The value of metadata column ``column`` by item number, where an item has one.
+
+        Raises:
+            ExpressionError: there is no such column.
+        """
+        expression.check_columns([column], self.columns())
+        with self.session() as session:
+            rows = session.execute(select(Item.id, Item.details)).tuples()
+            return {number: details[column] for number, details in rows if details.get(column) is not None}
+
+    def failures(self) -> list[Failure]:
+        """Everything that could not be indexed, in the order it was met."""
+        with self.session() as session:
+            found = list(session.scalars(select(Failure).order_by(Failure.id)))
+            session.expunge_all()
+            return found
+
+
+def _url(path: Path, writable: bool) -> str:
+    # immutable: a published catalog never changes, so SQLite needs neither locks nor a writable folder.
+    options = "mode=rwc" if writable else "mode=ro&immutable=1"
+    return f"sqlite:///file:{quote(str(path.resolve()))}?{options}&uri=true"
+
+
+def _configure(connection: object, _: object) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")  # type: ignore[attr-defined]
+
+
+def _batches(values: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(values), BATCH):
+        yield values[start : start + BATCH]

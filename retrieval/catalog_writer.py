@@ -1,0 +1,176 @@
+"""Writing a catalog: bring it to a wanted state, keeping the number of every item and asset that stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.orm import Session
+
+from retrieval.catalog import BATCH, Catalog
+from retrieval.schema import Asset, Column, Failure, Item
+from retrieval.types import MetadataValue, Modality
+
+
+@dataclass(frozen=True, slots=True)
+class AssetRow:
+    """An asset as it should stand in the catalog; the attributes are the table's columns."""
+
+    modality: Modality
+    ordinal: int
+    content: str
+    feature: int
+    source: int | None = None
+    path: str | None = None
+    text: str | None = None
+    size: int | None = None
+    mtime_ns: int | None = None
+    start: float | None = None
+    end: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """An item as it should stand in the catalog."""
+
+    key: str
+    held_out: bool = False
+    metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+    assets: Sequence[AssetRow] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRow:
+    """A failure as it should stand in the catalog."""
+
+    path: str
+    stage: str
+    reason: str
+    source: int | None = None
+    size: int | None = None
+    mtime_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What writing changed.
+
+    Attributes:
+        changed: whether anything was.
+        removed: assets that are gone.
+    """
+
+    changed: bool
+    removed: int
+
+
+def write(
+    catalog: Catalog, items: Iterable[ItemRow], failures: Sequence[FailureRow], columns: Mapping[str, str]
+) -> Written:
+    """Make ``catalog`` hold exactly these items, failures and columns, in one transaction."""
+    with catalog.session() as session:
+        wanted = {item.key: item for item in items}
+        changed = _write_columns(session, columns)
+        changed |= _write_failures(session, failures)
+        numbers = dict(session.execute(select(Item.key, Item.id)).tuples())
+        changed |= _write_items(session, wanted, numbers)
+        numbers = dict(session.execute(select(Item.key, Item.id)).tuples())
+        moved, removed = _write_assets(session, wanted, numbers)
+        gone = [number for key, number in numbers.items() if key not in wanted]
+        _delete(session, Item, gone)
+        return Written(changed or moved or bool(gone), removed)
+
+
+def hold_out(catalog: Catalog, keys: Set[str]) -> bool:
+    """Hold out just the items with these ids; returns whether that changed anything."""
+    with catalog.session() as session:
+        held = session.execute(select(Item.id, Item.key, Item.held_out)).tuples()
+        altered = [{"id": number, "held_out": key in keys} for number, key, out in held if out != (key in keys)]
+        if altered:
+            session.execute(update(Item), altered)
+        return bool(altered)
+
+
+def _write_columns(session: Session, columns: Mapping[str, str]) -> bool:
+    held = {column.name: column.kind for column in session.scalars(select(Column))}
+    if held == dict(columns):
+        return False
+    session.execute(delete(Column))
+    if columns:
+        session.execute(insert(Column), [{"name": name, "kind": kind} for name, kind in columns.items()])
+    return True
+
+
+def _write_failures(session: Session, failures: Sequence[FailureRow]) -> bool:
+    def values(row: FailureRow | Failure) -> tuple[Any, ...]:
+        return row.source, row.path, row.stage, row.reason, row.size, row.mtime_ns
+
+    held = {values(row): row.time for row in session.scalars(select(Failure))}
+    if list(held) == [values(row) for row in failures]:
+        return False
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    session.execute(delete(Failure))
+    if failures:
+        names = ("source", "path", "stage", "reason", "size", "mtime_ns")
+        rows = [values(row) for row in failures]
+        session.execute(
+            insert(Failure), [{**dict(zip(names, row, strict=True)), "time": held.get(row, now)} for row in rows]
+        )
+    return True
+
+
+def _write_items(session: Session, wanted: Mapping[str, ItemRow], numbers: Mapping[str, int]) -> bool:
+    held = {number: (out, details) for number, out, details in session.execute(select(Item.id, Item.held_out, Item.details))}
+    new, altered = [], []
+    for key, item in wanted.items():
+        values = {"held_out": item.held_out, "details": dict(item.metadata)}
+        if key not in numbers:
+            new.append({"key": key, **values})
+        elif held[numbers[key]] != (item.held_out, dict(item.metadata)):
+            altered.append({"id": numbers[key], **values})
+    if new:
+        session.execute(insert(Item), new)
+    if altered:
+        session.execute(update(Item), altered)
+    return bool(new or altered)
+
+
+def _write_assets(
+    session: Session, wanted: Mapping[str, ItemRow], numbers: Mapping[str, int]
+) -> tuple[bool, int]:
+    """Returns whether an asset is new or another than before, and how many are gone."""
+    held: dict[tuple[Any, ...], dict[str, Any]] = {}
+    names = [column.name for column in Asset.__table__.columns]
+    for row in session.execute(select(*Asset.__table__.columns)):
+        values = dict(zip(names, row, strict=True))
+        held[_identity(values)] = values
+    new, altered = [], []
+    for item in wanted.values():
+        for asset in item.assets:
+            values = {name: getattr(asset, name) for name in names if name not in ("id", "item_id")}
+            values |= {"item_id": numbers[item.key], "modality": str(asset.modality)}
+            before = held.pop(_identity(values), None)
+            if before is None:
+                new.append(values)
+            elif before != (after := {"id": before["id"], **values}):
+                altered.append(after)
+    gone = [values["id"] for values in held.values()]
+    _delete(session, Asset, gone)
+    if altered:
+        session.execute(update(Asset), altered)
+    if new:
+        session.execute(insert(Asset), new)
+    return bool(new or altered or gone), len(gone)
+
+
+def _identity(values: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What makes an asset the same one as before: a file's place, a caption's words, a segment's start."""
+    return tuple(values[name] for name in ("item_id", "modality", "path", "text", "start"))
+
+
+def _delete(session: Session, model: type[Item] | type[Asset], numbers: Sequence[int]) -> None:
+    for start in range(0, len(numbers), BATCH):
+        session.execute(delete(model).where(model.id.in_(numbers[start : start + BATCH])))

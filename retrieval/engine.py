@@ -1,0 +1,332 @@
+"""The search engine: a published index, asked in any modality."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retrieval import device as devices
+from retrieval.alignment.base import Alignment
+from retrieval.catalog import Catalog
+from retrieval.errors import DamagedIndexError, EncoderMismatchError, OptionError
+from retrieval.manifest import Layout, Manifest
+from retrieval.space import Space
+from retrieval.types import Hit, Integers, Matrix, Modality, Query, Term
+from retrieval.vectors import registry
+from retrieval.vectors.base import VectorIndex
+
+ANY = "any"
+
+
+class Shelf:
+    """The vectors of one modality, and whose they are.
+
+    Attributes:
+        index: the vectors.
+        assets: (n,) int64 asset number of each row.
+    """
+
+    def __init__(self, index: VectorIndex, assets: Integers) -> None:
+        self.index = index
+        self.assets = assets
+
+    def rows_of(self, assets: Sequence[int] | Integers) -> Integers:
+        """(m,) int64 ascending: the rows of those of the assets that are here."""
+        return np.flatnonzero(np.isin(self.assets, assets)).astype(np.int64)
+
+
+class SearchEngine:
+    """A published generation of an index. Holds no state of a query; any number of threads may search.
+
+    Nothing is read before it is needed: encoders, vectors and catalog are opened at their first use.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, device: str = "auto") -> None:
+        """Open the index in ``folder``.
+
+        Args:
+            folder: what ``xmodal index --out`` was given.
+            device: ``"auto"``, ``"cpu"`` or ``"cuda"``, for encoders and vectors.
+
+        Raises:
+            NotAnIndexError: the folder is no index.
+            IndexFormatError: a newer version wrote it.
+            DamagedIndexError: files are missing or contradict each other.
+            OptionError, DeviceError: the device is unknown or not there.
+        """
+        self.folder = Path(folder)
+        self.manifest = Manifest.read(self.folder)
+        self._device = devices.check(device)
+        self._generation = Layout(self.folder).generation(self.manifest.generation)
+        self._shelves: dict[Modality, Shelf] = {}
+
+    @property
+    def modalities(self) -> list[Modality]:
+        """Those that have assets to be found."""
+        return list(self.manifest.indexes)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """Items, captions, metadata."""
+        return Catalog(self._generation.catalog)
+
+    @cached_property
+    def space(self) -> Space:
+        """Encoders and alignment."""
+        alignment = Alignment.load(self._generation.alignment)
+        if alignment.fingerprint != self.manifest.alignment["fingerprint"]:
+            raise DamagedIndexError(
+                f"{self._generation.alignment} is not the alignment the manifest names: restore or rebuild the index"
+            )
+        return Space(self.manifest.encoders, alignment, device=self._device)
+
+    def shelf(self, modality: Modality) -> Shelf:
+        """The vectors of ``modality``.
+
+        Raises:
+            OptionError: the index has no assets of it.
+            DamagedIndexError: its files cannot be read or contradict the manifest.
+        """
+        if modality not in self._shelves:
+            self._shelves[modality] = self._open(modality)
+        return self._shelves[modality]
+
+    def _open(self, modality: Modality) -> Shelf:
+        entry = self.manifest.indexes.get(modality)
+        if entry is None:
+            raise OptionError(f"this index holds no {modality}: it holds {', '.join(self.modalities) or 'nothing'}")
+        path = self._generation.vectors(modality)
+        index = registry.load(entry["kind"], path, device=self._device)
+        assets = np.load(self._generation.assets(modality), allow_pickle=False)
+        if not len(index) == len(assets) == entry["vectors"]:
+            raise DamagedIndexError(
+                f"{path} holds {len(index)} vectors and {len(assets)} numbers, the manifest says {entry['vectors']}: "
+                "restore or rebuild the index"
+            )
+        return Shelf(index, assets)
+
+    # Asking
+
+    def encode(
+        self,
+        *,
+        text: str | Sequence[str] | None = None,
+        image: Any = None,
+        audio: Any = None,
+        video: Any = None,
+    ) -> Matrix:
+        """Media of one modality in the aligned space.
+
+        Args:
+            text: one or a list of n texts; give just one of the four arguments.
+            image: one or a list of n paths, ``bytes`` or pictures.
+            audio: one or a list of n paths or ``bytes``.
+            video: one or a list of n paths or ``bytes``.
+
+        Returns:
+            (n, d) float32, unit norm.
+
+        Raises:
+            OptionError: none or several of the arguments are given.
+            MediaError: a medium cannot be decoded.
+        """
+        given = {"text": text, "image": image, "audio": audio, "video": video}
+        chosen = [(Modality(name), value) for name, value in given.items() if value is not None]
+        if len(chosen) != 1:
+            raise OptionError(f"encode takes media of one modality at a time, not {len(chosen)}")
+        modality, media = chosen[0]
+        return self.space.encode(modality, list(media) if isinstance(media, list | tuple) else [media])
+
+    def search(
+        self,
+        *,
+        text: Any = None,
+        image: Any = None,
+        audio: Any = None,
+        video: Any = None,
+        id: Any = None,  # noqa: A002 - the public face's name
+        vector: Any = None,
+        to: str | None = None,
+        k: int = 10,
+        where: str | None = None,
+    ) -> list[Hit]:
+        """The ``k`` assets nearest to a query of one or more terms, as in ``Query``.
+
+        Args:
+            text: words.
+            image: a path, ``bytes`` or a ``PIL.Image.Image``.
+            audio: a path or ``bytes``.
+            video: a path or ``bytes``.
+            id: an item of the index, for more like it; the item itself is not among the hits.
+            vector: (d,) float32 in the aligned space.
+            to: the modality to find, or ``"any"``; may be left out when the index has one other modality.
+            k: at most this many hits.
+            where: a filter on metadata, for instance ``"year > 2000 and place = 'Oslo'"``.
+
+        Returns:
+            Hits, best first; ties by item id.
+
+        Raises:
+            OptionError: an argument has an unusable value.
+            MediaError: a query file cannot be decoded.
+            ExpressionError: ``where`` does not parse.
+            UnknownItemError: there is no item ``id``.
+        """
+        query = Query(text=text, image=image, audio=audio, video=video, id=id, vector=vector)
+        return self.search_batch([query], to=to, k=k, where=where)[0]
+
+    def search_batch(
+        self, queries: Sequence[Query], *, to: str | None = None, k: int = 10, where: str | None = None
+    ) -> list[list[Hit]]:
+        """The answers to many queries in one call; see ``search``."""
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise OptionError(f"k must be a whole number of at least 1, not {k!r}")
+        if not queries:
+            return []
+        terms = [query.terms() for query in queries]
+        targets = self._targets(to, terms)
+        # What is never wanted among the hits: the items that a query itself names.
+        named = [[int(a) for term in group if term.kind == "id" for a in self._assets_of(term)] for group in terms]
+        asked = k + max(map(len, named))
+        found: list[list[tuple[float, int]]] = [[] for _ in queries]
+        for target in targets:
+            shelf = self.shelf(target)
+            rows = None if where is None else shelf.rows_of(self.catalog.matching(where, target))
+            scores, positions = shelf.index.search(self._vectors(terms, target), asked, rows)
+            for answer, query_scores, query_rows in zip(found, scores, shelf.assets[positions], strict=True):
+                answer += zip(query_scores.tolist(), query_rows.tolist(), strict=True)
+        kept = [
+            [(score, asset) for score, asset in answer if asset not in own]
+            for answer, own in zip(found, map(set, named), strict=True)
+        ]
+        return self._hits(kept, k)
+
+    def text_to_image(self, query: Any, k: int = 10, *, where: str | None = None) -> list[Hit]:
+        """The pictures nearest to some words."""
+        return self.search(text=query, to="image", k=k, where=where)
+
+    def text_to_text(self, query: Any, k: int = 10, *, where: str | None = None) -> list[Hit]:
+        """The captions nearest to some words."""
+        return self.search(text=query, to="text", k=k, where=where)
+
+    def image_to_text(self, query: Any, k: int = 10, *, where: str | None = None) -> list[Hit]:
+        """The captions nearest to a picture."""
+        return self.search(image=query, to="text", k=k, where=where)
+
+    def image_to_image(self, query: Any, k: int = 10, *, where: str | None = None) -> list[Hit]:
+        """The pictures nearest to a picture."""
+        return self.search(image=query, to="image", k=k, where=where)
+
+    # Inside
+
+    def _targets(self, to: str | None, terms: Sequence[Sequence[Term]]) -> list[Modality]:
+        if to == ANY:
+            return self.modalities
+        if to is not None:
+            return [Modality.parse(to)]
+        asked = {term.kind for group in terms for term in group}
+        others = [modality for modality in self.modalities if modality not in asked]
+        if len(others) != 1:
+            raise OptionError(
+                f"say what to find, one of {', '.join([*self.modalities, ANY])}: "
+                f"the index has {len(others)} modalities other than the query's"
+            )
+        return others
+
+    def _vectors(self, terms: Sequence[Sequence[Term]], target: Modality) -> Matrix:
+        """(q, d) float32, unit norm: the weighted sum of each query's terms."""
+        total = np.zeros((len(terms), self.space.dimension), np.float32)
+        for kind in dict.fromkeys(term.kind for group in terms for term in group):
+            places = [(at, term) for at, group in enumerate(terms) for term in group if term.kind == kind]
+            vectors = self._term_vectors(kind, [term for _, term in places], target)
+            weights = np.array([term.weight for _, term in places], np.float32)
+            np.add.at(total, [at for at, _ in places], vectors * weights[:, None])
+        norms = np.linalg.norm(total, axis=1, keepdims=True)
+        if not (norms > 1e-6).all():
+            raise OptionError("the terms of a query cancel each other: change their weights")
+        unit: Matrix = total / norms
+        return unit
+
+    def _term_vectors(self, kind: str, terms: Sequence[Term], target: Modality) -> Matrix:
+        if kind == "vector":
+            return np.stack([self._given(term.value) for term in terms])
+        if kind == "id":
+            return np.stack([self._item_vector(term.value, target) for term in terms])
+        return self.space.encode(Modality(kind), [term.value for term in terms])
+
+    def _given(self, value: Any) -> Matrix:
+        vector = np.asarray(value, dtype=np.float32)
+        if vector.shape != (self.space.dimension,) or not np.isfinite(vector).all():
+            raise OptionError(
+                f"a query vector must hold {self.space.dimension} finite numbers, not shape {vector.shape}"
+            )
+        return vector
+
+    def _assets_of(self, term: Term) -> list[int]:
+        return [asset for assets in self.catalog.item_assets(term.value).values() for asset in assets]
+
+    def _item_vector(self, key: str, target: Modality) -> Matrix:
+        """The item's vector in the modality that is looked for, or where it has none, in those it has."""
+        held = self.catalog.item_assets(key)
+        chosen = [target] if target in held else list(held)
+        vectors = []
+        for modality in chosen:
+            shelf = self.shelf(modality)
+            vectors.append(shelf.index.vectors(shelf.rows_of(held[modality])))
+        mean: Matrix = np.concatenate(vectors).mean(axis=0)
+        return mean
+
+    def _hits(self, answers: Sequence[Sequence[tuple[float, int]]], k: int) -> list[list[Hit]]:
+        records = self.catalog.records(asset for answer in answers for _, asset in answer)
+        lists = []
+        for answer in answers:
+            ordered = sorted(answer, key=lambda pair: (-pair[0], records[pair[1]].item))[:k]
+            lists.append(
+                [
+                    Hit(
+                        rank=rank,
+                        score=score,
+                        id=records[asset].item,
+                        modality=records[asset].modality,
+                        path=records[asset].path,
+                        text=records[asset].text,
+                        start=records[asset].start,
+                        end=records[asset].end,
+                        metadata=records[asset].metadata,
+                    )
+                    for rank, (score, asset) in enumerate(ordered, start=1)
+                ]
+            )
+        return lists
+
+
+def open_index(
+    folder: str | os.PathLike[str], *, device: str = "auto", encoders: Mapping[str, str] | None = None
+) -> SearchEngine:
+    """Open an index to search it; ``retrieval.open`` is this.
+
+    Args:
+        folder: what ``xmodal index --out`` was given.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        encoders: by modality, the names of the encoders it is meant to be searched with; the index's own
+            when None.
+
+    Raises:
+        EncoderMismatchError: the index was built with other encoders.
+        XmodalError: as ``SearchEngine``.
+    """
+    engine = SearchEngine(folder, device=device)
+    for name, wanted in (encoders or {}).items():
+        built = engine.manifest.encoders.get(Modality.parse(name))
+        if built is None or built.name != wanted:
+            was = f"{built.name} ({built.fingerprint[:12]})" if built else "none"
+            raise EncoderMismatchError(
+                f"the index was built with {name} encoder {was}, not {wanted}: "
+                "open it without 'encoders' or index again with that one"
+            )
+    return engine

@@ -1,0 +1,101 @@
+"""The catalog's tables, and the migrations that bring an older file up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import JSON, Connection, ForeignKey, Index, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """The root of the typed models."""
+
+    type_annotation_map = {dict[str, Any]: JSON}  # noqa: RUF012 - SQLAlchemy's own declaration
+
+
+class Migration(Base):
+    """A migration that was applied to this file."""
+
+    __tablename__ = "migrations"
+    name: Mapped[str] = mapped_column(primary_key=True)
+
+
+class Item(Base):
+    """What the user thinks of as one thing."""
+
+    __tablename__ = "items"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)
+    """The item's public id."""
+    held_out: Mapped[bool]
+    """True when the item is never used to fit or choose an alignment."""
+    details: Mapped[dict[str, Any]] = mapped_column("metadata")
+
+
+class Asset(Base):
+    """One picture, caption, clip or segment: the thing that has a vector."""
+
+    __tablename__ = "assets"
+    __table_args__ = (Index("assets_by_item", "item_id"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    item_id: Mapped[int] = mapped_column(ForeignKey("items.id"))
+    modality: Mapped[str]
+    ordinal: Mapped[int]
+    """Position among the item's assets of this modality, from 0."""
+    source: Mapped[int | None]
+    path: Mapped[str | None]
+    text: Mapped[str | None]
+    size: Mapped[int | None]
+    mtime_ns: Mapped[int | None]
+    start: Mapped[float | None]
+    end: Mapped[float | None]
+    content: Mapped[str]
+    """SHA-256 of the file or caption, in hex."""
+    feature: Mapped[int]
+    """Row in the feature store of the modality's encoder; equal contents share one."""
+
+
+class Failure(Base):
+    """Something of a source that could not be indexed, and why."""
+
+    __tablename__ = "failures"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    source: Mapped[int | None]
+    path: Mapped[str]
+    size: Mapped[int | None]
+    mtime_ns: Mapped[int | None]
+    stage: Mapped[str]
+    reason: Mapped[str]
+    time: Mapped[str]
+
+
+class Column(Base):
+    """A metadata column: its name and what it holds (text, integer, real or boolean)."""
+
+    __tablename__ = "columns"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+
+
+def _initial(connection: Connection) -> None:
+    statements = """
+    CREATE TABLE items (
+        id INTEGER PRIMARY KEY, key VARCHAR NOT NULL UNIQUE, held_out BOOLEAN NOT NULL, metadata JSON NOT NULL);
+    CREATE TABLE assets (
+        id INTEGER PRIMARY KEY, item_id INTEGER NOT NULL REFERENCES items (id), modality VARCHAR NOT NULL,
+        ordinal INTEGER NOT NULL, source INTEGER, path VARCHAR, text VARCHAR, size INTEGER, mtime_ns INTEGER,
+        start FLOAT, "end" FLOAT, content VARCHAR NOT NULL, feature INTEGER NOT NULL);
+    CREATE INDEX assets_by_item ON assets (item_id);
+    CREATE TABLE failures (
+        id INTEGER PRIMARY KEY, source INTEGER, path VARCHAR NOT NULL, size INTEGER, mtime_ns INTEGER,
+        stage VARCHAR NOT NULL, reason VARCHAR NOT NULL, time VARCHAR NOT NULL);
+    CREATE TABLE columns (name VARCHAR PRIMARY KEY, kind VARCHAR NOT NULL)
+    """
+    for statement in statements.split(";"):
+        connection.execute(text(statement))
+
+
+MIGRATIONS: dict[str, Callable[[Connection], None]] = {"0001-initial": _initial}
+"""Every migration by name, in the order they are applied."""

@@ -1,0 +1,72 @@
+"""From media to vectors of the aligned space: the one way that queries and corpus both take."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from retrieval.alignment.base import Alignment
+from retrieval.encoders.base import Encoder, EncoderSpec
+from retrieval.encoders.registry import load
+from retrieval.errors import EncoderMismatchError, OptionError
+from retrieval.types import Matrix, Modality
+
+
+class Space:
+    """Encoders and an alignment that belong together.
+
+    An encoder is loaded at its first use, and refused if it is not the one whose vectors the index holds.
+    """
+
+    def __init__(self, encoders: Mapping[Modality, EncoderSpec], alignment: Alignment, *, device: str) -> None:
+        self._specs = encoders
+        self._alignment = alignment
+        self._device = device
+        self._loaded: dict[Modality, Encoder] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def dimension(self) -> int:
+        """Columns of a vector of the aligned space."""
+        return self._alignment.dimension
+
+    def encode(self, modality: Modality, media: Sequence[Any]) -> Matrix:
+        """(n, dimension) float32, unit norm: n media of one modality in the aligned space.
+
+        Raises:
+            OptionError: the index has no encoder for this modality.
+            EncoderMismatchError: the encoder at hand is not the one the index was built with.
+            MediaError: a medium cannot be decoded.
+        """
+        encoder = self._encoder(modality)
+        features = encoder.encode([encoder.prepare(medium) for medium in media])
+        return self._alignment.project(modality, features)
+
+    def _encoder(self, modality: Modality) -> Encoder:
+        with self._lock:
+            if modality not in self._loaded:
+                if modality not in self._specs:
+                    raise OptionError(
+                        f"this index cannot be asked by {modality}: it has encoders for {', '.join(self._specs)}"
+                    )
+                spec = self._specs[modality]
+                encoder = load(spec.name, modality, self._device)
+                check_same(spec, encoder.spec)
+                self._loaded[modality] = encoder
+            return self._loaded[modality]
+
+
+def check_same(built: EncoderSpec, present: EncoderSpec) -> None:
+    """Refuse to compare vectors of two encoders.
+
+    Raises:
+        EncoderMismatchError: the fingerprints differ; the message names both.
+    """
+    if built.fingerprint != present.fingerprint:
+        differing = [name for name in built.__slots__ if getattr(built, name) != getattr(present, name)]
+        raise EncoderMismatchError(
+            f"the index was built with {built.modality} encoder {built.name} ({built.fingerprint[:12]}), "
+            f"this is {present.name} ({present.fingerprint[:12]}); they differ in {', '.join(differing)}: "
+            "open it with the former or index again with the latter"
+        )

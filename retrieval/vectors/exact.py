@@ -1,0 +1,53 @@
+"""Exact search with numpy alone: the oracle every other index is measured against."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from retrieval.types import Integers, Matrix
+
+
+class ExactIndex:
+    """All inner products, sorted. Slow and right."""
+
+    kind = "exact"
+
+    def __init__(self, vectors: Matrix) -> None:
+        self._vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+
+    @classmethod
+    def build(cls, vectors: Matrix) -> ExactIndex:
+        """An index of ``vectors`` (n, dimension) float32."""
+        return cls(vectors)
+
+    @property
+    def dimension(self) -> int:
+        """Columns of a vector."""
+        return int(self._vectors.shape[1])
+
+    def __len__(self) -> int:
+        """Number of vectors."""
+        return len(self._vectors)
+
+    def search(self, queries: Matrix, k: int, rows: Integers | None = None) -> tuple[Matrix, Integers]:
+        """See ``VectorIndex.search``."""
+        rows = np.arange(len(self), dtype=np.int64) if rows is None else rows
+        scores = queries @ self._vectors[rows].T
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(scores, order, axis=1), rows[order]
+
+    def vectors(self, rows: Integers | None = None) -> Matrix:
+        """See ``VectorIndex.vectors``."""
+        return self._vectors if rows is None else self._vectors[rows]
+
+    def save(self, path: Path) -> None:
+        """Write a NumPy file."""
+        with path.open("wb") as file:
+            np.save(file, self._vectors)
+
+    @classmethod
+    def load(cls, path: Path, *, device: str = "cpu") -> ExactIndex:  # noqa: ARG003 - one signature for all
+        """Read what ``save`` wrote."""
+        return cls(np.load(path, allow_pickle=False))
