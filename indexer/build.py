@@ -136,9 +136,7 @@ def build(
             corpus.columns,
             seed=settings.seed,
         )
-        written = catalog_writer.write(
-            draft.catalog, _rows(corpus, done, held_out), problems, corpus.columns
-        )
+        written = catalog_writer.write(draft.catalog, _rows(corpus, done, held_out), problems, corpus.columns)
         roots = [str(Path(source).resolve()) for source in sources]
         manifest = _finish(draft, settings, loaded, stores, roots, changed=written.changed)
     assets = {str(modality): int(entry["vectors"]) for modality, entry in manifest.indexes.items()}
@@ -214,7 +212,9 @@ def _finish(
     if before and not changed and settings == draft.settings_before and specs == before.encoders:
         return before
     alignment, indexes = fit(draft, settings, encoders, stores)
-    return draft.publish(encoders=specs, alignment=alignment, indexes=indexes, settings=settings, sources=sources)
+    return draft.publish(
+        encoders=specs, alignment=alignment, indexes=indexes, settings=settings, sources=sources
+    )
 
 
 def realign(
@@ -261,7 +261,9 @@ def _open(
     draft: Draft, settings: Settings, device: str
 ) -> tuple[dict[Modality, Encoder], dict[Modality, FeatureStore]]:
     """The encoders that the settings name, and the store of each one's features."""
-    encoders = {modality: registry.load(name, modality, device) for modality, name in settings.encoders.items()}
+    encoders = {
+        modality: registry.load(name, modality, device) for modality, name in settings.encoders.items()
+    }
     stores = {
         modality: FeatureStore(draft.layout.features(encoder.spec), encoder.spec.dimension)
         for modality, encoder in encoders.items()

@@ -23,7 +23,9 @@ def read(path: Path) -> list[str]:
     """
     try:
         if path.stat().st_size > LIMIT:
-            raise SourceError(f"a caption file may hold {LIMIT:,} bytes, this one has {path.stat().st_size:,}")
+            raise SourceError(
+                f"a caption file may hold {LIMIT:,} bytes, this one has {path.stat().st_size:,}"
+            )
         data = path.read_bytes()
     except OSError as error:
         raise SourceError(f"cannot be read: {error.strerror}") from error
@@ -31,7 +33,9 @@ def read(path: Path) -> list[str]:
     try:
         lines = data.decode(encoding).splitlines()
     except UnicodeDecodeError as error:
-        raise SourceError(f"expected text in UTF-8, byte {error.start} is not: save the file as UTF-8") from error
+        raise SourceError(
+            f"expected text in UTF-8, byte {error.start} is not: save the file as UTF-8"
+        ) from error
     found = [line.strip() for line in lines if line.strip() and not TRANSLATION.match(line)]
     if not found:
         raise SourceError("the caption file holds no caption: write one a line, or remove it")

@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 SOME_FAILED = 3
 INTERRUPTED = 130
 
-Align = Annotated[str | None, typer.Option(metavar="METHOD", help="How modalities are brought into one space.")]
+Align = Annotated[
+    str | None, typer.Option(metavar="METHOD", help="How modalities are brought into one space.")
+]
 Holdout = Annotated[
     str | None,
-    typer.Option(metavar="FRACTION|EXPR", help="Items never used to fit or choose the alignment: a share of them, or an expression."),
+    typer.Option(
+        metavar="FRACTION|EXPR",
+        help="Items never used to fit or choose the alignment: a share of them, or an expression.",
+    ),
 ]
 Seed = Annotated[int | None, typer.Option(metavar="N", help="Of the holdout's draw and the fit.")]
 
@@ -45,7 +50,10 @@ def xmodal(
 
 @app.command()
 def index(
-    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Folders, or manifests (.csv, .tsv, .jsonl, .parquet).")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="SOURCE...", help="Folders, or manifests (.csv, .tsv, .jsonl, .parquet)."),
+    ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The index folder: made, or brought up to date.")],
     preset: Annotated[str | None, typer.Option(help="A set of encoders. Default: packaged.")] = None,
     text_encoder: Annotated[str | None, typer.Option(metavar="SPEC")] = None,
@@ -58,8 +66,12 @@ def index(
     device: OnDevice = Device.AUTO,
     batch_size: Annotated[int, typer.Option(help="Media encoded at once.")] = 32,
     workers: Annotated[int | None, typer.Option(help="Threads that read and decode.")] = None,
-    index_kind: Annotated[str | None, typer.Option("--index", metavar="SPEC", help="Kind of vector index.")] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try unchanged files that failed again.")] = False,
+    index_kind: Annotated[
+        str | None, typer.Option("--index", metavar="SPEC", help="Kind of vector index.")
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try unchanged files that failed again.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Index folders and manifests, or bring an index up to date with them.
@@ -105,7 +117,9 @@ def realign(
     from indexer.build import realign as run
 
     manifest = run(index, align=align, holdout=holdout, seed=seed, device=device)
-    print(f"generation {manifest.generation}: {manifest.alignment['method']}, {manifest.alignment['dimension']} dimensions")
+    print(
+        f"generation {manifest.generation}: {manifest.alignment['method']}, {manifest.alignment['dimension']} dimensions"
+    )
 
 
 def _print(summary: Summary) -> None:

@@ -78,9 +78,7 @@ class Corpus:
     def _second(self, key: str, part: Part, other: Part) -> None:
         if (part.source, part.path) == (other.source, other.path):
             return
-        reason = (
-            f"item {key!r} has the {part.modality} {other.path} already and takes one: give this file another name"
-        )
+        reason = f"item {key!r} has the {part.modality} {other.path} already and takes one: give this file another name"
         self.problems.append(FailureRow(part.path or key, "corpus", reason, part.source))
 
     def assets(self) -> Iterator[tuple[SourceItem, Part]]:
@@ -113,7 +111,9 @@ def read(sources: Sequence[str | os.PathLike[str]], *, leave_out: Path) -> Corpu
     _read_metadata(corpus, rows)
     if not corpus.items and not corpus.problems:
         names = ", ".join(repr(str(source)) for source in sources) or "nothing"
-        raise SourceError(f"there is nothing to index in {names}: expected pictures, captions, sounds or videos")
+        raise SourceError(
+            f"there is nothing to index in {names}: expected pictures, captions, sounds or videos"
+        )
     return corpus
 
 
@@ -163,9 +163,7 @@ def _add_captions(corpus: Corpus, key: str, part: Part, path: Path) -> None:
         corpus.problems.append(FailureRow(part.path or key, "corpus", str(error), part.source))
         return
     for caption in found:
-        corpus.add(
-            key, Part(Modality.TEXT, part.source, part.path, None, caption, part.size, part.mtime_ns)
-        )
+        corpus.add(key, Part(Modality.TEXT, part.source, part.path, None, caption, part.size, part.mtime_ns))
 
 
 def _read_manifest(corpus: Corpus, number: int, path: Path) -> Iterable[Mapping[str, object]]:

@@ -66,13 +66,13 @@ def ahead(
 
 def contents(
     parts: Iterable[Part], *, workers: int, advance: Advance
-) -> tuple[list[tuple[Part, str]], list[tuple[Part, FailureRow]]]:
+) -> tuple[list[tuple[Part, str]], list[FailureRow]]:
     """The content of each file, and what cannot be read."""
     found, failed = [], []
     for part, outcome in ahead(_hash, parts, workers=workers, depth=4 * workers):
         advance(1)
         if isinstance(outcome, MediaError):
-            failed.append((part, problem(part, "read", outcome)))
+            failed.append(problem(part, "read", outcome))
         else:
             found.append((part, outcome))
     return found, failed

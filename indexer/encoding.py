@@ -111,7 +111,9 @@ def seen(catalog: Catalog) -> dict[Place, Seen]:
     files: dict[Place, Seen] = {}
     with catalog.session() as session:
         statement = select(Asset.source, Asset.path, Asset.size, Asset.mtime_ns, Asset.content)
-        for source, path, size, mtime_ns, content in session.execute(statement.where(Asset.modality != "text")):
+        for source, path, size, mtime_ns, content in session.execute(
+            statement.where(Asset.modality != "text")
+        ):
             files[source, path] = Seen(size, mtime_ns, content)
     for failure in catalog.failures():
         if failure.stage == "decode":

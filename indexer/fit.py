@@ -12,6 +12,7 @@ import numpy as np
 
 from indexer.publish import Draft
 from indexer.settings import Settings
+from retrieval import arrays
 from retrieval.alignment import registry as alignments
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.catalog import AssetTable
@@ -54,7 +55,7 @@ def fit(
             vectors = _project(alignment, modality, stores[modality], table.features)
             index = indexes.build(settings.index, vectors)
             index.save(draft.files.vectors(modality))
-            np.save(draft.files.assets(modality), table.assets)
+            arrays.write(draft.files.assets(modality), table.assets)
             entries[modality] = {"kind": index.kind, "vectors": len(index)}
     described = {
         "method": alignment.method,
@@ -69,7 +70,7 @@ def fit(
 def _evidence(
     settings: Settings, encoders: Mapping[Modality, Encoder], tables: Mapping[Modality, AssetTable]
 ) -> str:
-    """A digest of all that a fit depends on: method, encoders, and the features of the items it may learn from.
+    """A digest of all that a fit depends on: method, encoders, the features of the items it may learn from.
 
     Those are the items with assets of several modalities; of the others only whether there are any.
     """
@@ -103,7 +104,7 @@ def _training_data(
 def _class_prior(
     encoders: Mapping[Modality, Encoder], stores: Mapping[Modality, FeatureStore]
 ) -> ClassPrior | None:
-    """The image encoder's classifier with its class names in the text encoder's features, where there are both."""
+    """The image encoder's classifier with its class names as text features, where there are both."""
     image, text = encoders.get(Modality.IMAGE), encoders.get(Modality.TEXT)
     head = image.class_head() if image else None
     if head is None or text is None:

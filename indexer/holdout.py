@@ -31,7 +31,9 @@ def check(holdout: Holdout) -> Holdout:
         expression.parse(str(holdout))
         return holdout
     if not 0 <= fraction < 1:
-        raise OptionError(f"holdout must be a fraction of at least 0 and under 1, or an expression, not {holdout}")
+        raise OptionError(
+            f"holdout must be a fraction of at least 0 and under 1, or an expression, not {holdout}"
+        )
     return fraction
 
 

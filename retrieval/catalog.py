@@ -67,7 +67,9 @@ class Catalog:
             IndexFormatError: it was written by a newer version, or is older and not writable.
         """
         if not writable and not path.is_file():
-            raise DamagedIndexError(f"the catalog {path} is missing: restore the index from a copy or rebuild it")
+            raise DamagedIndexError(
+                f"the catalog {path} is missing: restore the index from a copy or rebuild it"
+            )
         self.path = path
         self.engine: Engine = create_engine(_url(path, writable))
         event.listen(self.engine, "connect", _configure)
@@ -93,7 +95,9 @@ class Catalog:
                 text("SELECT count(*) FROM sqlite_master WHERE name = 'migrations'")
             ).scalar_one()
             applied = (
-                set(connection.execute(text("SELECT name FROM migrations")).scalars()) if known else set[str]()
+                set(connection.execute(text("SELECT name FROM migrations")).scalars())
+                if known
+                else set[str]()
             )
         if newer := applied - MIGRATIONS.keys():
             raise IndexFormatError(
@@ -126,7 +130,9 @@ class Catalog:
     def columns(self) -> dict[str, str]:
         """The metadata columns and the kind of each, for ``expression.condition``."""
         with self.session() as session:
-            return {column.name: column.kind for column in session.scalars(select(Column).order_by(Column.name))}
+            return {
+                column.name: column.kind for column in session.scalars(select(Column).order_by(Column.name))
+            }
 
     def metadata(self) -> dict[str, dict[str, MetadataValue]]:
         """The metadata of every item, by its id."""
@@ -138,7 +144,9 @@ class Catalog:
         found: dict[int, Record] = {}
         with self.session() as session:
             for numbers in _batches(sorted({int(number) for number in assets})):
-                statement = select(Asset, Item).join(Item, Asset.item_id == Item.id).where(Asset.id.in_(numbers))
+                statement = (
+                    select(Asset, Item).join(Item, Asset.item_id == Item.id).where(Asset.id.in_(numbers))
+                )
                 for asset, item in session.execute(statement).tuples():
                     found[asset.id] = Record(
                         id=asset.id,
@@ -177,7 +185,9 @@ class Catalog:
                     f"the index has no item {key!r}: ids are paths without the ending, as hits show them"
                 )
             found: dict[Modality, list[int]] = {}
-            for number, modality in session.execute(select(Asset.id, Asset.modality).where(Asset.item_id == item)):
+            for number, modality in session.execute(
+                select(Asset.id, Asset.modality).where(Asset.item_id == item)
+            ):
                 found.setdefault(Modality(modality), []).append(number)
             return found
 

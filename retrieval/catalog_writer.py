@@ -88,7 +88,9 @@ def hold_out(catalog: Catalog, keys: Set[str]) -> bool:
     """Hold out just the items with these ids; returns whether that changed anything."""
     with catalog.session() as session:
         held = session.execute(select(Item.id, Item.key, Item.held_out)).tuples()
-        altered = [{"id": number, "held_out": key in keys} for number, key, out in held if out != (key in keys)]
+        altered = [
+            {"id": number, "held_out": key in keys} for number, key, out in held if out != (key in keys)
+        ]
         if altered:
             session.execute(update(Item), altered)
         return bool(altered)
@@ -117,13 +119,17 @@ def _write_failures(session: Session, failures: Sequence[FailureRow]) -> bool:
         names = ("source", "path", "stage", "reason", "size", "mtime_ns")
         rows = [values(row) for row in failures]
         session.execute(
-            insert(Failure), [{**dict(zip(names, row, strict=True)), "time": held.get(row, now)} for row in rows]
+            insert(Failure),
+            [{**dict(zip(names, row, strict=True)), "time": held.get(row, now)} for row in rows],
         )
     return True
 
 
 def _write_items(session: Session, wanted: Mapping[str, ItemRow], numbers: Mapping[str, int]) -> bool:
-    held = {number: (out, details) for number, out, details in session.execute(select(Item.id, Item.held_out, Item.details))}
+    held = {
+        number: (out, details)
+        for number, out, details in session.execute(select(Item.id, Item.held_out, Item.details))
+    }
     new, altered = [], []
     for key, item in wanted.items():
         values = {"held_out": item.held_out, "details": dict(item.metadata)}

@@ -26,7 +26,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Index = Annotated[Path, typer.Argument(metavar="DIR", help="An index folder, as 'xmodal index --out' made it.")]
+Index = Annotated[
+    Path, typer.Argument(metavar="DIR", help="An index folder, as 'xmodal index --out' made it.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -50,12 +52,16 @@ def search(
     image: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A picture to look for.")] = None,
     audio: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A sound to look for.")] = None,
     video: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A video to look for.")] = None,
-    item: Annotated[list[str] | None, typer.Option("--id", metavar="ITEM", help="More like this item.")] = None,
+    item: Annotated[
+        list[str] | None, typer.Option("--id", metavar="ITEM", help="More like this item.")
+    ] = None,
     to: Annotated[
         str | None, typer.Option(help="What to find: text, image, audio, video or any.", show_default=False)
     ] = None,
     k: Annotated[int, typer.Option("-k", help="How many hits.")] = 10,
-    where: Annotated[str | None, typer.Option(metavar="EXPR", help="Only items whose metadata satisfy this.")] = None,
+    where: Annotated[
+        str | None, typer.Option(metavar="EXPR", help="Only items whose metadata satisfy this.")
+    ] = None,
     device: OnDevice = Device.AUTO,
     as_json: AsJson = False,
 ) -> None:
@@ -85,7 +91,8 @@ def weighted(value: str) -> tuple[str, float]:
 def evaluate(
     index: Index,
     task: Annotated[
-        list[str] | None, typer.Option(metavar="A-to-B", help="For instance text-to-image. Default: every pair.")
+        list[str] | None,
+        typer.Option(metavar="A-to-B", help="For instance text-to-image. Default: every pair."),
     ] = None,
     ks: Annotated[str, typer.Option("-k", metavar="K,...", help="Cut-offs.")] = "1,5,10",
     relevance: Annotated[
@@ -141,7 +148,9 @@ def _cutoffs(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise OptionError(f"-k takes whole numbers separated by commas, such as 1,5,10, not {text!r}") from None
+        raise OptionError(
+            f"-k takes whole numbers separated by commas, such as 1,5,10, not {text!r}"
+        ) from None
 
 
 def _print_json(value: Any) -> None:
@@ -152,9 +161,13 @@ def _print_hits(hits: Sequence[Hit]) -> None:
     if not hits:
         print("nothing found")
     for hit in hits:
-        moment = f" at {hit.start:.1f}-{hit.end:.1f} s" if hit.start is not None and hit.end is not None else ""
+        moment = (
+            f" at {hit.start:.1f}-{hit.end:.1f} s" if hit.start is not None and hit.end is not None else ""
+        )
         what = hit.text if hit.text is not None else hit.path
-        print(f"{hit.rank:>3}  {hit.score:6.3f}  {hit.modality:<5}  {hit.id}  {_one_line(what or '')}{moment}")
+        print(
+            f"{hit.rank:>3}  {hit.score:6.3f}  {hit.modality:<5}  {hit.id}  {_one_line(what or '')}{moment}"
+        )
 
 
 def _one_line(text: str) -> str:

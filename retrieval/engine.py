@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from retrieval import arrays
 from retrieval import device as devices
 from retrieval.alignment.base import Alignment
 from retrieval.catalog import Catalog
@@ -81,7 +82,8 @@ class SearchEngine:
         alignment = Alignment.load(self._generation.alignment)
         if alignment.fingerprint != self.manifest.alignment["fingerprint"]:
             raise DamagedIndexError(
-                f"{self._generation.alignment} is not the alignment the manifest names: restore or rebuild the index"
+                f"{self._generation.alignment} is not the alignment the manifest names: "
+                "restore or rebuild the index"
             )
         return Space(self.manifest.encoders, alignment, device=self._device)
 
@@ -99,14 +101,16 @@ class SearchEngine:
     def _open(self, modality: Modality) -> Shelf:
         entry = self.manifest.indexes.get(modality)
         if entry is None:
-            raise OptionError(f"this index holds no {modality}: it holds {', '.join(self.modalities) or 'nothing'}")
+            raise OptionError(
+                f"this index holds no {modality}: it holds {', '.join(self.modalities) or 'nothing'}"
+            )
         path = self._generation.vectors(modality)
         index = registry.load(entry["kind"], path, device=self._device)
-        assets = np.load(self._generation.assets(modality), allow_pickle=False)
+        assets: Integers = arrays.read(self._generation.assets(modality))
         if not len(index) == len(assets) == entry["vectors"]:
             raise DamagedIndexError(
-                f"{path} holds {len(index)} vectors and {len(assets)} numbers, the manifest says {entry['vectors']}: "
-                "restore or rebuild the index"
+                f"{path} holds {len(index)} vectors and {len(assets)} numbers, "
+                f"the manifest says {entry['vectors']}: restore or rebuild the index"
             )
         return Shelf(index, assets)
 
@@ -191,18 +195,20 @@ class SearchEngine:
         terms = [query.terms() for query in queries]
         targets = self._targets(to, terms)
         # What is never wanted among the hits: the items that a query itself names.
-        named = [[int(a) for term in group if term.kind == "id" for a in self._assets_of(term)] for group in terms]
+        named = [
+            [int(a) for term in group if term.kind == "id" for a in self._assets_of(term)] for group in terms
+        ]
         asked = k + max(map(len, named))
-        found: list[list[tuple[float, int]]] = [[] for _ in queries]
+        answers: list[list[tuple[float, int]]] = [[] for _ in queries]
         for target in targets:
             shelf = self.shelf(target)
             rows = None if where is None else shelf.rows_of(self.catalog.matching(where, target))
             scores, positions = shelf.index.search(self._vectors(terms, target), asked, rows)
-            for answer, query_scores, query_rows in zip(found, scores, shelf.assets[positions], strict=True):
-                answer += zip(query_scores.tolist(), query_rows.tolist(), strict=True)
+            for answer, query_scores, found in zip(answers, scores, shelf.assets[positions], strict=True):
+                answer.extend(zip(query_scores.tolist(), found.tolist(), strict=True))
         kept = [
             [(score, asset) for score, asset in answer if asset not in own]
-            for answer, own in zip(found, map(set, named), strict=True)
+            for answer, own in zip(answers, map(set, named), strict=True)
         ]
         return self._hits(kept, k)
 

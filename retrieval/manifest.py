@@ -143,7 +143,9 @@ class Manifest:
         try:
             manifest = cls._parse(json.loads(path.read_text(encoding="utf-8")), root)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DamagedIndexError(f"{path} does not parse ({error!r}): restore or rebuild the index") from error
+            raise DamagedIndexError(
+                f"{path} does not parse ({error!r}): restore or rebuild the index"
+            ) from error
         if not Layout(root).generation(manifest.generation).is_whole(manifest.indexes):
             raise DamagedIndexError(
                 f"files of generation {manifest.generation} are missing in {root}: "

@@ -19,7 +19,9 @@ class Space:
     An encoder is loaded at its first use, and refused if it is not the one whose vectors the index holds.
     """
 
-    def __init__(self, encoders: Mapping[Modality, EncoderSpec], alignment: Alignment, *, device: str) -> None:
+    def __init__(
+        self, encoders: Mapping[Modality, EncoderSpec], alignment: Alignment, *, device: str
+    ) -> None:
         self._specs = encoders
         self._alignment = alignment
         self._device = device

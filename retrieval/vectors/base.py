@@ -52,9 +52,7 @@ class VectorIndex(Protocol):
         ...
 
 
-def in_order(
-    search: Callable[[int], tuple[Matrix, Integers]], k: int, count: int
-) -> tuple[Matrix, Integers]:
+def in_order(search: Callable[[int], tuple[Matrix, Integers]], k: int, count: int) -> tuple[Matrix, Integers]:
     """Answers of a library that breaks ties as it likes, with ties broken by row.
 
     More than ``k`` are asked for, until the last score is below the k-th for every query: then whatever ties

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from retrieval import arrays
 from retrieval.types import Integers, Matrix
 
 
@@ -44,10 +45,9 @@ class ExactIndex:
 
     def save(self, path: Path) -> None:
         """Write a NumPy file."""
-        with path.open("wb") as file:
-            np.save(file, self._vectors)
+        arrays.write(path, self._vectors)
 
     @classmethod
     def load(cls, path: Path, *, device: str = "cpu") -> ExactIndex:  # noqa: ARG003 - one signature for all
         """Read what ``save`` wrote."""
-        return cls(np.load(path, allow_pickle=False))
+        return cls(arrays.read(path))

@@ -88,7 +88,9 @@ class FlatIndex:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if device == "cpu" else 0)
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
-            raise DamagedIndexError(f"{path} cannot be read ({reason}): restore or rebuild the index") from error
+            raise DamagedIndexError(
+                f"{path} cannot be read ({reason}): restore or rebuild the index"
+            ) from error
         return cls(index, device=device)
 
 

@@ -42,6 +42,8 @@ def load(kind: str, path: Path, *, device: str = "cpu") -> VectorIndex:
         DamagedIndexError: the kind is unknown or the file cannot be read.
     """
     if kind not in KINDS:
-        raise DamagedIndexError(f"{path} is an index of unknown kind {kind!r}: upgrade xmodal or rebuild the index")
+        raise DamagedIndexError(
+            f"{path} is an index of unknown kind {kind!r}: upgrade xmodal or rebuild the index"
+        )
     index: VectorIndex = KINDS[kind].load(path, device=device)
     return index

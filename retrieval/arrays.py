@@ -1,0 +1,31 @@
+"""NumPy files of an index folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.errors import DamagedIndexError
+
+
+def read(path: Path) -> NDArray[Any]:
+    """The array in ``path``.
+
+    Raises:
+        DamagedIndexError: the file is missing, cut short, or no array of numbers.
+    """
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        reason = str(error).splitlines()[0]
+        raise DamagedIndexError(f"{path} cannot be read ({reason}): restore or rebuild the index") from error
+    return array
+
+
+def write(path: Path, array: NDArray[Any]) -> None:
+    """Write ``array`` to ``path``, under just this name."""
+    with path.open("wb") as file:
+        np.save(file, array)

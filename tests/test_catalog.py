@@ -1,0 +1,140 @@
+"""The catalog: what is written is read, numbers stay, migrations and models agree."""
+
+import sqlite3
+
+import pytest
+from sqlalchemy import create_engine, inspect
+
+from retrieval import catalog_writer
+from retrieval.catalog import Catalog
+from retrieval.catalog_writer import AssetRow, FailureRow, ItemRow
+from retrieval.errors import DamagedIndexError, ExpressionError, IndexFormatError, UnknownItemError
+from retrieval.schema import Base
+from retrieval.types import Modality
+
+
+def caption(text, ordinal=0, feature=0):
+    return AssetRow(Modality.TEXT, ordinal, "c" + text, feature, text=text)
+
+
+def image(path, feature=0, size=1):
+    return AssetRow(Modality.IMAGE, 0, "c" + path, feature, source=0, path=path, size=size, mtime_ns=2)
+
+
+ITEMS = [
+    ItemRow("b", False, {"year": 2001}, [image("b.png", 0), caption("Bee", 0, 0), caption("Wasp", 1, 1)]),
+    ItemRow("a", True, {"year": 1999, "place": "Oslo"}, [image("a.png", 1)]),
+]
+COLUMNS = {"year": "integer", "place": "text"}
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    made = Catalog(tmp_path / "c.sqlite", writable=True)
+    yield made
+    made.close()
+
+
+def numbers(catalog):
+    with catalog.session() as session:
+        rows = session.connection().exec_driver_sql("SELECT path, text, id FROM assets").all()
+    return {path or text: number for path, text, number in rows}
+
+
+def test_what_is_written_is_read(catalog):
+    assert catalog_writer.write(catalog, ITEMS, [], COLUMNS) == catalog_writer.Written(True, 0)
+    assert catalog.counts() == {"items": 2, "failures": 0, "image": 2, "text": 2}
+    assert catalog.columns() == {"place": "text", "year": "integer"}
+    table = catalog.table(Modality.IMAGE)
+    known = numbers(catalog)
+    assert table.assets.tolist() == [known["a.png"], known["b.png"]]
+    assert table.features.tolist() == [1, 0]
+    assert table.held_out.tolist() == [True, False]
+    record = catalog.records([known["Wasp"]])[known["Wasp"]]
+    assert (record.item, record.text, record.path, record.metadata) == ("b", "Wasp", None, {"year": 2001})
+    assert catalog.item_assets("b") == {
+        Modality.IMAGE: [known["b.png"]],
+        Modality.TEXT: [known["Bee"], known["Wasp"]],
+    }
+    assert catalog.labels("place") == {table.items[0]: "Oslo"}
+
+
+def test_writing_the_same_again_changes_nothing(catalog):
+    failures = [FailureRow("x.png", "decode", "broken", 0, 1, 2)]
+    catalog_writer.write(catalog, ITEMS, failures, COLUMNS)
+    before = catalog.failures()[0].time
+    assert catalog_writer.write(catalog, ITEMS, failures, COLUMNS) == catalog_writer.Written(False, 0)
+    assert catalog.failures()[0].time == before
+
+
+def test_assets_that_stay_keep_their_numbers(catalog):
+    catalog_writer.write(catalog, ITEMS, [], COLUMNS)
+    before = numbers(catalog)
+    later = [
+        ItemRow("c", False, {}, [image("c.png", 3)]),
+        ItemRow("b", False, {"year": 2002}, [image("b.png", 7, size=9), caption("Wasp")]),
+    ]
+    written = catalog_writer.write(catalog, later, [], COLUMNS)
+    assert written == catalog_writer.Written(True, 2)
+    after = numbers(catalog)
+    assert set(after) == {"b.png", "Wasp", "c.png"}
+    assert {name: after[name] for name in ("b.png", "Wasp")} == {
+        name: before[name] for name in ("b.png", "Wasp")
+    }
+    assert catalog.table(Modality.IMAGE).features.tolist() == [7, 3]
+    assert catalog.metadata() == {"b": {"year": 2002}, "c": {}}
+
+
+def test_filters_find_assets_of_matching_items(catalog):
+    catalog_writer.write(catalog, ITEMS, [], COLUMNS)
+    known = numbers(catalog)
+    assert catalog.matching("year > 2000", Modality.TEXT).tolist() == [known["Bee"], known["Wasp"]]
+    assert catalog.matching("place = 'Oslo' or year = 2001", Modality.IMAGE).tolist() == sorted(
+        [known["a.png"], known["b.png"]]
+    )
+    with pytest.raises(ExpressionError, match="yaer"):
+        catalog.matching("yaer > 2000", Modality.TEXT)
+    with pytest.raises(ExpressionError, match="yaer"):
+        catalog.labels("yaer")
+
+
+def test_unknown_items_are_named(catalog):
+    with pytest.raises(UnknownItemError, match="no item 'zebra'"):
+        catalog.item_assets("zebra")
+
+
+def test_migrations_make_what_the_models_say(catalog, tmp_path):
+    plain = create_engine(f"sqlite:///{tmp_path / 'plain.sqlite'}")
+    Base.metadata.create_all(plain)
+    for table in Base.metadata.tables:
+        migrated, modelled = inspect(catalog.engine), inspect(plain)
+        for facts in ("get_columns", "get_pk_constraint", "get_foreign_keys", "get_indexes"):
+            ours, theirs = (str(getattr(found, facts)(table)) for found in (migrated, modelled))
+            assert ours == theirs, table
+    plain.dispose()
+
+
+def test_a_newer_catalog_is_refused(catalog, tmp_path):
+    with sqlite3.connect(tmp_path / "c.sqlite") as connection:
+        connection.execute("INSERT INTO migrations VALUES ('9999-future')")
+    connection.close()
+    with pytest.raises(IndexFormatError, match="9999-future"):
+        Catalog(tmp_path / "c.sqlite")
+
+
+def test_an_older_catalog_is_brought_up_to_date_by_a_writer_alone(tmp_path):
+    path = tmp_path / "old.sqlite"
+    sqlite3.connect(path).close()
+    path.write_bytes(b"")
+    with pytest.raises(IndexFormatError, match="older version"):
+        Catalog(path)
+    Catalog(path, writable=True).close()
+    Catalog(path).close()
+
+
+def test_what_is_no_catalog_is_refused(tmp_path):
+    with pytest.raises(DamagedIndexError, match="missing"):
+        Catalog(tmp_path / "none.sqlite")
+    (tmp_path / "bad.sqlite").write_bytes(b"nonsense" * 1000)
+    with pytest.raises(DamagedIndexError, match="cannot be read"):
+        Catalog(tmp_path / "bad.sqlite")

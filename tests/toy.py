@@ -1,0 +1,97 @@
+"""Encoders whose vectors can be read: what a picture or a text has of red, green and blue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from retrieval import media
+from retrieval.encoders import registry
+from retrieval.encoders.base import ClassHead, EncoderSpec
+from retrieval.errors import MediaError
+from retrieval.types import Matrix, Modality
+
+COLOURS = {
+    "red": (255, 0, 0),
+    "green": (0, 255, 0),
+    "blue": (0, 0, 255),
+    "yellow": (255, 255, 0),
+    "purple": (255, 0, 255),
+    "turquoise": (0, 255, 255),
+    "orange": (255, 128, 0),
+    "pink": (255, 128, 192),
+    "white": (255, 255, 255),
+    "black": (0, 0, 0),
+}
+
+
+class ToyEncoder:
+    """Counts what it encodes, so that tests can tell what was encoded again."""
+
+    def __init__(self, modality: Modality, weights: str = "toy") -> None:
+        self.spec = EncoderSpec(f"toy-{modality}", modality, 3, weights, "mean colour")
+        self.encoded = 0
+
+    def prepare(self, medium: Any) -> Matrix:
+        if self.spec.modality is Modality.TEXT:
+            words = [word for word in medium.lower().replace(".", " ").split() if word in COLOURS]
+            if not medium.strip():
+                raise MediaError("expected words, the text is empty")
+            colours = [COLOURS[word] for word in words] or [(128, 128, 128)]
+            return np.mean(colours, axis=0).astype(np.float32) / 255
+        return np.asarray(media.picture(medium), np.float32).mean(axis=(0, 1)) / 255
+
+    def encode(self, prepared: Sequence[Matrix]) -> Matrix:
+        self.encoded += len(prepared)
+        return np.stack(prepared) if len(prepared) else np.empty((0, 3), np.float32)
+
+    def class_head(self) -> ClassHead | None:
+        if self.spec.modality is Modality.TEXT:
+            return None
+        weights = np.array(list(COLOURS.values()), np.float32) / 255
+        return ClassHead(list(COLOURS), 20 * weights, -10 * (weights**2).sum(axis=1))
+
+
+@contextmanager
+def encoders(weights: str = "toy") -> Iterator[dict[Modality, ToyEncoder]]:
+    """The toy encoders under the names ``toy-text`` and ``toy-image`` and the preset ``toy``."""
+    made = {modality: ToyEncoder(modality, weights) for modality in (Modality.TEXT, Modality.IMAGE)}
+    known, presets = registry.ENCODERS, registry.PRESETS
+    registry.ENCODERS = {  # type: ignore[misc]
+        **known,
+        **{
+            encoder.spec.name: registry.Entry(
+                modality, lambda _options, _device, encoder=encoder: encoder, ""
+            )
+            for modality, encoder in made.items()
+        },
+    }
+    registry.PRESETS = {  # type: ignore[misc]
+        **presets,
+        "toy": {modality: encoder.spec.name for modality, encoder in made.items()},
+    }
+    try:
+        yield made
+    finally:
+        registry.ENCODERS, registry.PRESETS = known, presets  # type: ignore[misc]
+
+
+def paint(path: Path, colour: str | tuple[int, ...], size: tuple[int, int] = (8, 8)) -> Path:
+    """A picture of one colour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, COLOURS.get(colour, colour) if isinstance(colour, str) else colour).save(path)
+    return path
+
+
+def folder(root: Path, *, captions: bool = True) -> Path:
+    """A folder with a picture of each colour, captioned unless told otherwise."""
+    for name in COLOURS:
+        paint(root / f"{name}.png", name)
+        if captions:
+            (root / f"{name}.txt").write_text(f"Something {name}.\n", encoding="utf-8")
+    return root
