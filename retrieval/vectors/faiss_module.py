@@ -2,8 +2,8 @@
 
 ``faiss-cpu`` and ``faiss-gpu`` put their files into the same module ``faiss``: with both installed, whichever
 came last wins, and removing either breaks the other. An extra ``xmodal[gpu]`` could not prevent that, because
-extras only ever add to the plain install's requirements. So the plain install brings the CPU's package, and the
-GPU's is swapped in by hand (``INSTALL_GPU``).
+extras only ever add to the plain install's requirements. So the plain install brings the CPU's package, and
+the GPU's is swapped in by hand (``INSTALL_GPU``).
 """
 
 import functools
