@@ -95,8 +95,8 @@ def build(
     Args:
         sources: folders and manifests.
         out: the index folder; made if it is missing.
-        preset: a set of encoders, of ``retrieval.encoders.registry.PRESETS``. This and the next five are, when
-            None, what the index was built with, or the defaults.
+        preset: a set of encoders, of ``retrieval.encoders.registry.PRESETS``. This and the next five are,
+            when None, what the index was built with, or the defaults.
         encoders: by modality, encoders that differ from the preset's.
         align: alignment method.
         holdout: a fraction or expression; those items are never used to fit or choose the alignment.
@@ -225,7 +225,7 @@ def realign(
     seed: int | None = None,
     device: str = "auto",
 ) -> Manifest:
-    """Fit the alignment of the index ``out`` anew from its stored features and publish that; nothing is encoded.
+    """Fit the alignment of the index ``out`` anew from its stored features; nothing is encoded.
 
     Args:
         out: an index folder.

@@ -41,7 +41,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def xmodal(
-    version: Annotated[  # noqa: ARG001 - its callback does it
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
@@ -117,9 +117,8 @@ def realign(
     from indexer.build import realign as run
 
     manifest = run(index, align=align, holdout=holdout, seed=seed, device=device)
-    print(
-        f"generation {manifest.generation}: {manifest.alignment['method']}, {manifest.alignment['dimension']} dimensions"
-    )
+    alignment = manifest.alignment
+    print(f"generation {manifest.generation}: {alignment['method']}, {alignment['dimension']} dimensions")
 
 
 def _print(summary: Summary) -> None:

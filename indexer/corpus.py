@@ -78,7 +78,8 @@ class Corpus:
     def _second(self, key: str, part: Part, other: Part) -> None:
         if (part.source, part.path) == (other.source, other.path):
             return
-        reason = f"item {key!r} has the {part.modality} {other.path} already and takes one: give this file another name"
+        held = f"item {key!r} has the {part.modality} {other.path} already and takes one"
+        reason = f"{held}: give this file another name"
         self.problems.append(FailureRow(part.path or key, "corpus", reason, part.source))
 
     def assets(self) -> Iterator[tuple[SourceItem, Part]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from indexer.embed import content_of_text
 from indexer.publish import Draft
 from indexer.settings import Settings
 from retrieval import arrays
@@ -20,7 +21,6 @@ from retrieval.encoders.base import Encoder
 from retrieval.features import FeatureStore
 from retrieval.types import Integers, Matrix, Modality
 from retrieval.vectors import registry as indexes
-from indexer.embed import content_of_text
 
 BLOCK = 65_536
 """Feature rows that are projected at once."""

@@ -82,7 +82,7 @@ class Draft:
 
 @contextmanager
 def writing(root: Path, *, must_exist: bool = False) -> Iterator[Draft]:
-    """A draft of the next generation of the index folder ``root``; dropped at the end unless it was published.
+    """A draft of the next generation of the index folder ``root``, dropped at the end unless published.
 
     Raises:
         IndexBusyError: another job is writing there.
@@ -123,5 +123,6 @@ def _check_free(root: Path) -> None:
     known = {"lock", "features", "generations", "manifest.json.new"}
     if root.is_dir() and (others := sorted({path.name for path in root.iterdir()} - known)):
         raise SourceError(
-            f"{str(root)!r} holds other files ({', '.join(others[:3])}): expected an index, or an empty or new folder"
+            f"{str(root)!r} holds other files ({', '.join(others[:3])}): "
+            "expected an index, or an empty or new folder"
         )

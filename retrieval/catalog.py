@@ -67,9 +67,7 @@ class Catalog:
             IndexFormatError: it was written by a newer version, or is older and not writable.
         """
         if not writable and not path.is_file():
-            raise DamagedIndexError(
-                f"the catalog {path} is missing: restore the index from a copy or rebuild it"
-            )
+            raise DamagedIndexError(f"the catalog {path} is missing: restore or rebuild the index")
         self.path = path
         self.engine: Engine = create_engine(_url(path, writable))
         event.listen(self.engine, "connect", _configure)
@@ -101,8 +99,8 @@ class Catalog:
             )
         if newer := applied - MIGRATIONS.keys():
             raise IndexFormatError(
-                f"the catalog {self.path} has changes this version does not know ({', '.join(sorted(newer))}): "
-                "upgrade xmodal"
+                f"the catalog {self.path} has changes that this version does not know "
+                f"({', '.join(sorted(newer))}): upgrade xmodal"
             )
         missing = [name for name in MIGRATIONS if name not in applied]
         if missing and not writable:
@@ -124,7 +122,7 @@ class Catalog:
             return {
                 "items": session.scalar(select(func.count()).select_from(Item)) or 0,
                 "failures": session.scalar(select(func.count()).select_from(Failure)) or 0,
-                **{modality: count for modality, count in sorted((str(m), int(c)) for m, c in assets)},
+                **dict(sorted((str(modality), int(count)) for modality, count in assets)),
             }
 
     def columns(self) -> dict[str, str]:

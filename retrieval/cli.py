@@ -131,17 +131,20 @@ def info(index: Index, as_json: AsJson = False) -> None:
         "generation": f"{values['generation']} of {values['created']}, by xmodal {values['version']}",
         "holds": counts,
         **{
-            f"{modality} encoder": f"{spec['name']}, {spec['dimension']} dimensions, {spec['fingerprint'][:12]}"
+            f"{modality} encoder": f"{spec['name']}, {_made(spec)}"
             for modality, spec in values["encoders"].items()
         },
-        "alignment": f"{values['alignment']['method']}, {values['alignment']['dimension']} dimensions, "
-        f"{values['alignment']['fingerprint'][:12]}",
+        "alignment": f"{values['alignment']['method']}, {_made(values['alignment'])}",
         **{f"{modality} index": entry["kind"] for modality, entry in values["indexes"].items()},
         "held out": str(values["settings"]["holdout"] or "nothing"),
         "sources": ", ".join(values["sources"]),
     }
     for name, value in rows.items():
         print(f"{name:<14} {value}")
+
+
+def _made(entry: Mapping[str, Any]) -> str:
+    return f"{entry['dimension']} dimensions, {entry['fingerprint'][:12]}"
 
 
 def _cutoffs(text: str) -> tuple[int, ...]:

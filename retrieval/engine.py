@@ -13,7 +13,7 @@ import numpy as np
 from retrieval import arrays
 from retrieval import device as devices
 from retrieval.alignment.base import Alignment
-from retrieval.catalog import Catalog
+from retrieval.catalog import AssetTable, Catalog
 from retrieval.errors import DamagedIndexError, EncoderMismatchError, OptionError
 from retrieval.manifest import Layout, Manifest
 from retrieval.space import Space
@@ -113,6 +113,21 @@ class SearchEngine:
                 f"the manifest says {entry['vectors']}: restore or rebuild the index"
             )
         return Shelf(index, assets)
+
+    def table(self, modality: Modality) -> AssetTable:
+        """What the catalog says of each row of ``modality``'s vectors.
+
+        Raises:
+            OptionError: the index has no assets of it.
+            DamagedIndexError: catalog and vectors contradict each other.
+        """
+        table = self.catalog.table(modality)
+        if not np.array_equal(table.assets, self.shelf(modality).assets):
+            raise DamagedIndexError(
+                f"the catalog and the {modality} vectors in {self.folder} are not of one generation: "
+                "restore or rebuild the index"
+            )
+        return table
 
     # Asking
 

@@ -16,7 +16,7 @@ KEY_BYTES = 32
 
 
 class FeatureStore:
-    """One encoder's output by content: two append-only files, rows of float32 and the SHA-256 of what each is of.
+    """One encoder's output by content: append-only files of rows, and of the SHA-256 of what each is of.
 
     A row is never changed or moved once it is written, so every generation refers to it by number. Rows are
     written and synced before their keys: whatever a crash leaves, the keys that are whole name rows that are,

@@ -138,7 +138,8 @@ class Manifest:
         if not path.is_file():
             what = "is no index" if root.is_dir() else "does not exist"
             raise NotAnIndexError(
-                f"{str(root)!r} {what}: expected a folder with manifest.json, as 'xmodal index SOURCE --out DIR' makes it"
+                f"{str(root)!r} {what}: expected a folder with manifest.json, "
+                "as 'xmodal index SOURCE --out DIR' makes it"
             )
         try:
             manifest = cls._parse(json.loads(path.read_text(encoding="utf-8")), root)
@@ -157,7 +158,8 @@ class Manifest:
     def _parse(cls, values: dict[str, Any], root: Path) -> Manifest:
         if values["format"] > FORMAT:
             raise IndexFormatError(
-                f"{str(root)!r} has format {values['format']}, this version reads up to {FORMAT}: upgrade xmodal"
+                f"{str(root)!r} has format {values['format']}, this version reads up to {FORMAT}: "
+                "upgrade xmodal"
             )
         encoders = {}
         for name, entry in values["encoders"].items():

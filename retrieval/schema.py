@@ -82,7 +82,8 @@ class Column(Base):
 def _initial(connection: Connection) -> None:
     statements = """
     CREATE TABLE items (
-        id INTEGER PRIMARY KEY, key VARCHAR NOT NULL UNIQUE, held_out BOOLEAN NOT NULL, metadata JSON NOT NULL);
+        id INTEGER PRIMARY KEY, key VARCHAR NOT NULL UNIQUE, held_out BOOLEAN NOT NULL,
+        metadata JSON NOT NULL);
     CREATE TABLE assets (
         id INTEGER PRIMARY KEY, item_id INTEGER NOT NULL REFERENCES items (id), modality VARCHAR NOT NULL,
         ordinal INTEGER NOT NULL, source INTEGER, path VARCHAR, text VARCHAR, size INTEGER, mtime_ns INTEGER,

@@ -50,7 +50,8 @@ class Space:
             if modality not in self._loaded:
                 if modality not in self._specs:
                     raise OptionError(
-                        f"this index cannot be asked by {modality}: it has encoders for {', '.join(self._specs)}"
+                        f"this index cannot be asked by {modality}: "
+                        f"it has encoders for {', '.join(self._specs)}"
                     )
                 spec = self._specs[modality]
                 encoder = load(spec.name, modality, self._device)

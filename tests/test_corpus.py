@@ -113,7 +113,11 @@ def test_missing_and_empty_sources_are_refused(tmp_path):
         read(tmp_path / "a.doc")
 
 
-CSV = "id,image,caption,year,place,code\n1,a.png,A cat.,2001,Oslo,007\n2,b.png,A dog.,1999,,008\n1,,A pet.,,Rome,\n"
+CSV = """id,image,caption,year,place,code
+1,a.png,A cat.,2001,Oslo,007
+2,b.png,A dog.,1999,,008
+1,,A pet.,,Rome,
+"""
 
 
 def test_a_manifest_has_a_row_an_item_and_more_rows_for_more_captions(tmp_path):

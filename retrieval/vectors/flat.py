@@ -98,6 +98,6 @@ def _to_gpu(index: Any) -> Any:
     faiss = faiss_module.load()
     if not hasattr(faiss, "StandardGpuResources"):
         raise DependencyError(
-            "this FAISS has no GPU support: 'pip uninstall faiss-cpu && pip install faiss-gpu', or --device cpu"
+            "this FAISS has no GPU support: pip uninstall faiss-cpu && pip install faiss-gpu, or --device cpu"
         )
     return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)

@@ -1,0 +1,155 @@
+"""The command line, as a user types it: what it prints, where, and its exit status."""
+
+import json
+import shutil
+
+import pytest
+import toy
+
+from indexer.cli import run
+from retrieval.cli import weighted
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("toy")
+    toy.folder(root / "source")
+    with toy.encoders():
+        assert run(["index", str(root / "source"), "--out", str(root / "index"), "--preset", "toy"]) == 0
+        yield root
+
+
+@pytest.fixture
+def xmodal(root, capsys, monkeypatch):
+    """Runs a command in the root folder; gives its exit status, standard output and error."""
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def call(*arguments):
+        status = run(list(arguments))
+        shown = capsys.readouterr()
+        return status, shown.out, shown.err
+
+    return call
+
+
+def test_indexing_prints_a_summary(xmodal):
+    status, out, _ = xmodal("index", "source", "--out", "other", "--preset", "toy", "--json")
+    summary = json.loads(out)
+    assert status == 0
+    assert {key: summary[key] for key in ("items", "assets", "encoded", "failed")} == {
+        "items": 10,
+        "assets": {"text": 10, "image": 10},
+        "encoded": 20,
+        "failed": 0,
+    }
+    assert set(summary) >= {"reused", "removed", "failures", "seconds", "assets_per_second"}
+    status, out, _ = xmodal("index", "source", "--out", "other")
+    assert status == 0
+    assert "encoded    0\nreused     20\n" in out
+
+
+def test_some_failures_are_told_by_the_exit_status(xmodal, root):
+    shutil.copytree(root / "source", root / "damaged")
+    (root / "damaged/red.png").write_bytes(b"nonsense")
+    status, out, _ = xmodal("index", "damaged", "--out", "damaged-index", "--preset", "toy")
+    assert status == 3
+    assert "failed     1\n  'red.png': " in out
+    status, out, _ = xmodal("search", "damaged-index", "--text", "blue", "--to", "image", "-k", "1")
+    assert (status, out.split()[3]) == (0, "blue")
+
+
+def test_searching_prints_hits(xmodal):
+    status, out, err = xmodal("search", "index", "--text", "red", "--to", "image", "-k", "2", "--json")
+    hits = json.loads(out)
+    assert (status, err) == (0, "")
+    assert list(hits[0]) == ["rank", "score", "id", "modality", "path", "text", "start", "end", "metadata"]
+    assert (hits[0]["rank"], hits[0]["id"], len(hits)) == (1, "red", 2)
+    _, out, _ = xmodal("search", "index", "--image", "source/blue.png", "-k", "1")
+    assert out.split(maxsplit=4)[3:] == ["blue", "Something blue.\n"]
+
+
+def test_terms_are_weighted_and_repeated(xmodal):
+    _, out, _ = xmodal("search", "index", "--text", "yellow", "--text", "green^-1", "--to", "image", "-k", "1", "--json")
+    assert json.loads(out)[0]["id"] == "red"
+    _, out, _ = xmodal("search", "index", "--id", "red", "--to", "image", "-k", "99", "--json")
+    assert "red" not in {hit["id"] for hit in json.loads(out)}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("snow^-0.5", ("snow", -0.5)),
+        ("snow", ("snow", 1.0)),
+        ("a^b", ("a^b", 1.0)),
+        ("x^2^.3", ("x^2", 0.3)),
+        ("two\nlines^2", ("two\nlines", 2.0)),
+        ("^2", ("", 2.0)),
+    ],
+)
+def test_weights_are_at_the_end(text, expected):
+    assert weighted(text) == expected
+
+
+def test_evaluating_prints_a_table_and_its_protocol(xmodal):
+    status, out, _ = xmodal("evaluate", "index")
+    assert status == 0
+    assert "split all, pool all, relevance item, ties by id, exact search" in out
+    assert "text-to-image  image-to-text" in out
+    status, out, _ = xmodal("evaluate", "index", "--task", "text-to-image", "-k", "1,3", "--json")
+    result = json.loads(out)
+    assert set(result["tasks"]["text-to-image"]) >= {"queries", "pool", "hit@1", "recall@3", "mrr", "map", "median_rank"}
+
+
+def test_info_says_what_made_the_index(xmodal):
+    status, out, _ = xmodal("info", "index")
+    assert status == 0
+    assert "10 items" in out
+    assert "toy-image" in out
+    assert json.loads(xmodal("info", "index", "--json")[1])["format"] == 1
+
+
+def test_realigning(xmodal, root):
+    shutil.copytree(root / "index", root / "copy")
+    status, out, _ = xmodal("realign", "copy", "--align", "conse")
+    assert (status, out.startswith("generation 2: conse")) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "source", "--text", "a"], "'source' is no index: expected a folder with manifest.json"),
+        (["search", "nowhere", "--text", "a"], "'nowhere' does not exist"),
+        (["search", "index"], "empty query: give at least one of text, image"),
+        (["search", "index", "--text", "a", "-k", "0"], "k must be a whole number of at least 1, not 0"),
+        (["search", "index", "--text", "a", "-k", "x"], "'x' is not a valid int"),
+        (["search", "index", "--text", "a", "--to", "smell"], "unknown modality 'smell': expected one of text,"),
+        (["search", "index", "--image", "none.png"], "none.png"),
+        (["search", "index", "--text", "a", "--where", "x = 1"], "x"),
+        (["search", "index", "--text", "a", "--device", "abacus"], "abacus"),
+        (["search", "index", "--id", "zebra", "--to", "image"], "no item 'zebra'"),
+        (["evaluate", "index", "--task", "a"], "unknown task 'a'"),
+        (["evaluate", "index", "-k", "1,x"], "-k takes whole numbers"),
+        (["evaluate", "index", "-k", "0"], "at least 1"),
+        (["info", "source"], "is no index"),
+        (["realign", "index", "--align", "magic"], "'magic'"),
+        (["index", "nowhere", "--out", "x"], "'nowhere' does not exist"),
+        (["index", "source"], "--out"),
+        (["index", "source", "--out", "x", "--holdout", "2"], "holdout must be a fraction"),
+        (["frobnicate"], "frobnicate"),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_2(xmodal, arguments, message):
+    status, out, err = xmodal(*arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("xmodal: ")
+    assert err.count("\n") == 1
+    assert message in err
+
+
+def test_version_and_help(xmodal):
+    assert xmodal("--version")[1].startswith("xmodal ")
+    status, out, _ = xmodal("--help")
+    assert status == 0
+    for command in ("index", "search", "evaluate", "info", "realign"):
+        assert command in out

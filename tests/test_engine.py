@@ -1,0 +1,196 @@
+"""The engine's promises, on a toy index with two sources of metadata."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import toy
+from PIL import Image
+
+import indexer
+import retrieval
+from retrieval import Query
+from retrieval.errors import ExpressionError, MediaError, OptionError, UnknownItemError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("toy")
+    toy.folder(root / "source", captions=False)
+    rows = [f"{name},{name}.png,Something {name}.,{len(name)}" for name in toy.COLOURS]
+    text = "id,image,caption,letters\n" + "\n".join(rows) + "\nred,,A warm red.,\n"
+    (root / "source/m.csv").write_text(text, encoding="utf-8")
+    with toy.encoders():
+        indexer.build([root / "source/m.csv"], out=root / "index", preset="toy")
+        yield root
+
+
+@pytest.fixture(scope="module")
+def engine(folder):
+    return retrieval.open(folder / "index")
+
+
+def ids(hits):
+    return [hit.id for hit in hits]
+
+
+def test_hits_are_ranked_and_say_where_they_come_from(engine):
+    hits = engine.text_to_image("red", k=4)
+    assert [hit.rank for hit in hits] == [1, 2, 3, 4]
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert hits[0].as_dict() == {
+        "rank": 1,
+        "score": hits[0].score,
+        "id": "red",
+        "modality": "image",
+        "path": "red.png",
+        "text": None,
+        "start": None,
+        "end": None,
+        "metadata": {"letters": 3},
+    }
+    assert engine.image_to_text(Image.new("RGB", (3, 3), "red"), k=1)[0].text in {"Something red.", "A warm red."}
+
+
+def test_a_picture_may_be_a_path_bytes_or_a_picture(engine, folder):
+    path = folder / "source/blue.png"
+    answers = [
+        engine.search(image=given, to="text", k=3)
+        for given in (path, str(path), path.read_bytes(), Image.open(path))
+    ]
+    assert all(answer == answers[0] for answer in answers)
+
+
+def test_k_beyond_everything_finds_everything(engine):
+    assert len(engine.text_to_image("red", k=1000)) == 10
+    assert len(engine.image_to_text(Image.new("RGB", (1, 1)), k=1000)) == 11
+
+
+@pytest.mark.parametrize("k", [0, -1, 2.5, "3", None, True])
+def test_k_must_be_a_whole_positive_number(engine, k):
+    with pytest.raises(OptionError, match="k must be a whole number of at least 1"):
+        engine.text_to_image("red", k=k)
+
+
+def test_the_target_may_be_left_out_when_there_is_one_other(engine):
+    assert engine.search(text="red", k=1)[0].modality == "image"
+    assert engine.search(image=Image.new("RGB", (1, 1)), k=1)[0].modality == "text"
+    with pytest.raises(OptionError, match="say what to find, one of text, image, any"):
+        engine.search(vector=np.ones(engine.space.dimension))
+    with pytest.raises(OptionError, match="unknown modality 'smell'"):
+        engine.search(text="red", to="smell")
+    with pytest.raises(OptionError, match="holds no audio"):
+        engine.search(text="red", to="audio")
+    with pytest.raises(OptionError, match="cannot be asked by video"):
+        engine.search(video="x.mp4", to="text")
+
+
+def test_any_finds_both(engine):
+    hits = engine.search(text="blue", to="any", k=21)
+    assert len(hits) == 21
+    assert {hit.modality for hit in hits} == {"text", "image"}
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+def test_a_batch_answers_as_single_searches_do(engine):
+    queries = [Query(text=name) for name in toy.COLOURS] + [Query(text="red", id="blue")]
+    batch = engine.search_batch(queries, to="image", k=5)
+    single = [engine.search(text=name, to="image", k=5) for name in toy.COLOURS]
+    assert batch[:-1] == single
+    assert engine.search_batch([], to="image") == []
+
+
+def test_weights_add_and_take_away(engine):
+    assert ids(engine.search(text=["red", "green"], to="image", k=3))[0] == "yellow"
+    away = engine.search(text=["yellow", ("green", -1.0)], to="image", k=1)
+    assert ids(away) == ["red"]
+    assert ids(engine.search(text=[("red", 5), ("blue", 0.1)], to="image", k=1)) == ["red"]
+    for score in (hit.score for hit in engine.search(text=["red"] * 5, to="image")):
+        assert score <= 1 + 1e-6
+
+
+def test_queries_that_say_nothing_are_refused(engine):
+    with pytest.raises(OptionError, match="cancel each other"):
+        engine.search(text=["red", ("red", -1)], to="image")
+    with pytest.raises(OptionError, match="empty query"):
+        engine.search(to="image")
+    with pytest.raises(OptionError, match="finite"):
+        engine.search(text=("red", float("nan")), to="image")
+    with pytest.raises(MediaError, match="empty"):
+        engine.text_to_image(" ")
+
+
+def test_more_like_this_leaves_itself_out(engine):
+    hits = engine.search(id="red", to="image", k=20)
+    assert len(hits) == 9
+    assert "red" not in ids(hits)
+    assert "red" not in ids(engine.search(id="red", to="any", k=50))
+    with pytest.raises(UnknownItemError, match="no item 'zebra'"):
+        engine.search(id="zebra", to="image")
+
+
+def vector_of(engine, key, modality):
+    shelf = engine.shelf(modality)
+    return shelf.index.vectors(shelf.rows_of(engine.catalog.item_assets(key)[modality]))[0]
+
+
+def test_vectors_can_be_given(engine):
+    vector = engine.encode(text="green")[0]
+    assert engine.search(vector=vector, to="image") == engine.text_to_image("green")
+    with pytest.raises(OptionError, match="must hold"):
+        engine.search(vector=vector[:-1], to="image")
+    with pytest.raises(OptionError, match="finite"):
+        engine.search(vector=vector * np.nan, to="image")
+
+
+def test_encoding_gives_unit_vectors_of_the_one_space(engine, folder):
+    text = engine.encode(text=["red", "blue"])
+    image = engine.encode(image=[folder / "source/red.png"])
+    assert (text.shape, text.dtype) == ((2, engine.space.dimension), np.float32)
+    assert image.shape == (1, engine.space.dimension)
+    np.testing.assert_allclose(np.linalg.norm(np.concatenate([text, image]), axis=1), 1, atol=1e-5)
+    assert (image @ text.T).argmax() == 0
+    with pytest.raises(OptionError, match="one modality at a time, not 2"):
+        engine.encode(text="red", image="red.png")
+
+
+@pytest.mark.parametrize("k", [1, 3, 10])
+def test_filters_leave_k_of_what_matches(engine, k):
+    hits = engine.text_to_image("red", k=k, where="letters = 4 or letters > 7")
+    matching = [name for name in toy.COLOURS if len(name) == 4 or len(name) > 7]
+    assert len(hits) == min(k, len(matching))
+    assert set(ids(hits)) <= set(matching)
+    everything = [hit.id for hit in engine.text_to_image("red", k=100) if hit.id in matching]
+    assert ids(hits) == everything[:k]
+
+
+def test_filters_that_match_nothing_or_make_no_sense(engine):
+    assert engine.text_to_image("red", where="letters = 99") == []
+    with pytest.raises(ExpressionError):
+        engine.text_to_image("red", where="letters =")
+    with pytest.raises(ExpressionError, match="size"):
+        engine.text_to_image("red", where="size = 3")
+
+
+def test_threads_may_search_at_once(folder):
+    engine = retrieval.open(folder / "index")
+    names = list(toy.COLOURS) * 5
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda name: engine.text_to_image(name, k=1, where="letters > 0")[0].id, names))
+    assert found == names
+
+
+@pytest.mark.parametrize("lost", ["catalog.sqlite", "image.faiss", "text.assets.npy", "alignment.safetensors"])
+def test_a_damaged_folder_is_refused_in_a_sentence(folder, tmp_path, lost):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(folder / "index", copy)
+    path = copy / "generations/000001" / lost
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(retrieval.XmodalError, match="restore or rebuild"):
+        engine = retrieval.open(copy)
+        engine.search(text="red", to="any")
+    path.unlink()
+    with pytest.raises(retrieval.XmodalError, match="files of generation 1 are missing"):
+        retrieval.open(copy)
