@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from retrieval.types import Matrix, Modality
@@ -55,7 +56,8 @@ class Encoder(Protocol):
     """Turns media of one modality into feature rows.
 
     ``prepare`` runs in worker threads, one medium at a time; ``encode`` runs on batches of what it returned.
-    The rows do not depend on the batch they were computed in.
+    The rows do not depend on the batch they were computed in, but for rounding. ``prepare`` may be called
+    from several threads at once; ``encode`` is called from one.
     """
 
     @property
@@ -76,9 +78,18 @@ class Encoder(Protocol):
         ...
 
     def encode(self, prepared: Sequence[Any]) -> Matrix:
-        """(n, dimension) float32 features of n prepared media, not normalised."""
+        """(n, dimension) float32 features of n prepared media, as the model's authors publish them.
+
+        Some models' are of unit norm, others' are not: who needs unit norm makes it so. No media, no rows.
+        """
         ...
 
     def class_head(self) -> ClassHead | None:
         """The classifier the encoder was trained with, where it has one."""
         ...
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file in hex, as ``EncoderSpec.weights`` has it; read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,224 @@
+"""Files and buffers as media: which endings are read, and pictures as a person sees them.
+
+Decoding is the same for indexing and for queries. Pillow is imported when the first picture is read.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path, PurePath
+from types import MappingProxyType
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+
+from retrieval.errors import MediaError
+from retrieval.types import Modality
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MAX_PIXELS = 178_956_970
+"""Pixels a picture may have, by its header: where Pillow itself, as it comes, refuses to open one."""
+
+# Pillow's format names and the endings they go by, the commonest first. EPS and WMF are left out because
+# Pillow has other programs draw them, PDF, HDF5, GRIB and BUFR because it cannot read them at all, and MPEG
+# because it is a video.
+_PICTURES = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "WEBP": (".webp",),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp",),
+    "DIB": (".dib",),
+    "AVIF": (".avif",),
+    "JPEG2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+    "ICO": (".ico",),
+    "CUR": (".cur",),
+    "ICNS": (".icns",),
+    "PCX": (".pcx",),
+    "PSD": (".psd",),
+    "QOI": (".qoi",),
+    "SGI": (".sgi",),
+    "TGA": (".tga",),
+    "DDS": (".dds",),
+    "XBM": (".xbm",),
+    "XPM": (".xpm",),
+}
+
+ENDINGS: Mapping[Modality, frozenset[str]] = MappingProxyType(
+    {
+        Modality.TEXT: frozenset({".txt"}),
+        Modality.IMAGE: frozenset(ending for endings in _PICTURES.values() for ending in endings),
+        Modality.AUDIO: frozenset(
+            {
+                *{".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus"},
+                *{".rf64", ".snd", ".voc", ".w64", ".wav"},
+                # Those above by libsndfile, these by FFmpeg.
+                *{".aac", ".ac3", ".amr", ".ape", ".m4a", ".mka", ".tta", ".wma", ".wv"},
+            }
+        ),
+        Modality.VIDEO: frozenset(
+            {
+                *{".3g2", ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg"},
+                # Not ".ts": among mixed files it is as often TypeScript as a transport stream.
+                *{".mpg", ".mts", ".mxf", ".ogv", ".vob", ".webm", ".wmv"},
+            }
+        ),
+    }
+)
+"""The lower-case file endings, dot included, of each modality; no ending is in two."""
+
+_BY_ENDING = {ending: modality for modality, endings in ENDINGS.items() for ending in endings}
+
+
+def modality_of(path: str | os.PathLike[str]) -> Modality | None:
+    """The modality that a file's ending stands for, in whatever case; None for any other file."""
+    return _BY_ENDING.get(PurePath(path).suffix.lower())
+
+
+def picture(
+    source: str | os.PathLike[str] | bytes | Image.Image, *, at_least: int | None = None
+) -> Image.Image:
+    """A picture as a person sees it, in RGB.
+
+    The EXIF orientation is applied, transparent pixels lie on white, an animation shows its first frame, and
+    pixels of 16 or 32 bits are scaled to 8. Colour profiles are not applied.
+
+    Args:
+        source: a path, the bytes of a file, or a picture already opened, which is left as it is.
+        at_least: pixels that the shorter side needs. A JPEG file larger than that may be decoded at 1/2, 1/4
+            or 1/8 of its size, never below it, which is several times faster; other sources ignore it.
+
+    Raises:
+        MediaError: the source is no readable picture, or has more than ``MAX_PIXELS`` pixels, which is found
+            out from its header, before any pixel is decoded.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    name = _name(source)
+    try:
+        if isinstance(source, Image.Image):
+            _check_size(source)
+            return _as_seen(source)
+        Image.init()
+        formats = [known for known in _PICTURES if known in Image.OPEN]
+        with _file(source) as file, Image.open(file, formats=formats) as image:
+            _check_size(image)
+            if at_least is not None:
+                # The same bound for both sides, so that it does not matter which of them is up.
+                image.draft(None, (at_least, at_least))
+            return _as_seen(image)
+    except MediaError as error:
+        raise MediaError(f"{name}: {error}") from None
+    except Image.DecompressionBombError as error:
+        # Raised while Pillow reads the header, with the size and the limit in its first half.
+        what = str(error).partition(",")[0]
+        raise MediaError(f"{name}: {what}: scale the picture down") from error
+    except UnidentifiedImageError as error:
+        raise MediaError(f"{name}: expected a picture, but it is in no format that Pillow reads") from error
+    except Exception as error:
+        # Pillow's decoders meet damage with whatever their parsing trips over, from struct.error to KeyError.
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        raise MediaError(f"{name}: cannot be read as a picture: {reason}") from error
+
+
+def _name(source: object) -> str:
+    """What to call a source in an error message."""
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    return "picture in memory"
+
+
+@contextmanager
+def _file(source: str | os.PathLike[str] | bytes) -> Iterator[IO[bytes]]:
+    """An open binary file that is known to hold something."""
+    if isinstance(source, bytes):
+        if not source:
+            raise MediaError("is empty: expected the bytes of a picture file")
+        yield BytesIO(source)
+        return
+    if not isinstance(source, str | os.PathLike):
+        raise MediaError(f"expected a path, bytes or a PIL.Image.Image, not {type(source).__name__}")
+    path = Path(source)
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise MediaError("is a folder: expected a picture file")
+    if not stat.S_ISREG(status.st_mode):
+        raise MediaError("is no regular file: expected a picture file")
+    if not status.st_size:
+        raise MediaError("is empty: expected a picture file")
+    with path.open("rb") as file:
+        yield file
+
+
+def _check_size(image: Image.Image) -> None:
+    pixels = image.width * image.height
+    if pixels > MAX_PIXELS:
+        size = f"{image.width} x {image.height}, {pixels} pixels"
+        raise MediaError(f"too large ({size}), the limit is {MAX_PIXELS} pixels: scale the picture down")
+    if not pixels:
+        raise MediaError(f"has no pixels ({image.width} x {image.height})")
+
+
+def _as_seen(image: Image.Image) -> Image.Image:
+    """The picture turned upright, in 8 bits, on white; always a new one."""
+    from PIL import Image
+
+    image.load()
+    image = _upright(image)
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = _eight_bits(image)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    if image.mode == "La":  # has no way to RGBA of its own
+        image = image.convert("LA")
+    seen = Image.new("RGBA", image.size, "white")
+    seen.alpha_composite(image.convert("RGBA"))
+    return seen.convert("RGB")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """A copy of a loaded picture with its EXIF orientation applied."""
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        # Damaged EXIF is no reason to lose a picture whose pixels are whole: viewers show it as it lies.
+        return image.copy()
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """A picture of 16-bit, 32-bit or float grey levels as 8-bit grey.
+
+    Only 16 bits have a white of their own. The others get the first customary white (1, 255, 65535) that no
+    pixel exceeds, or, where there is none, their darkest and lightest pixels become black and white.
+    """
+    from PIL import Image
+
+    pixels = np.asarray(image)
+    if image.mode.startswith("I;16"):
+        black, white = 0.0, 65535.0
+    else:
+        finite = np.isfinite(pixels)
+        black = float(pixels.min(where=finite, initial=np.inf))
+        white = float(pixels.max(where=finite, initial=-np.inf))
+        customary = [level for level in (1.0, 255.0, 65535.0) if black >= 0 and white <= level]
+        if customary:
+            black, white = 0.0, customary[0]
+    levels = pixels.astype(np.float64)
+    np.nan_to_num(levels, copy=False, nan=black)
+    levels -= black
+    levels *= 255 / ((white - black) or 1.0)
+    grey = Image.fromarray(levels.clip(0, 255, out=levels).round(out=levels).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if transparent is not None:  # one grey level, as the file counts them
+        grey.putalpha(Image.fromarray(np.where(pixels == transparent, 0, 255).astype(np.uint8)))
+    return grey
