@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from indexer.build import build, realign
+    from indexer.job import build, realign
 
 __all__ = ["build", "realign"]
 
@@ -16,4 +16,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module("indexer.build"), name)
+    return getattr(import_module("indexer.job"), name)

@@ -15,7 +15,7 @@ from retrieval.cli import AsJson, Device, Index, OnDevice, app
 from retrieval.errors import XmodalError
 
 if TYPE_CHECKING:
-    from indexer.build import Summary
+    from indexer.job import Summary
 
 SOME_FAILED = 3
 INTERRUPTED = 130
@@ -78,7 +78,7 @@ def index(
 
     Exit status: 0 all indexed, 3 some files failed, 2 unusable arguments or input, 1 anything else.
     """
-    from indexer.build import build
+    from indexer.job import build
     from indexer.progress import bars
 
     named = {"text": text_encoder, "image": image_encoder, "audio": audio_encoder, "video": video_encoder}
@@ -114,7 +114,7 @@ def realign(
     device: OnDevice = Device.AUTO,
 ) -> None:
     """Fit the alignment anew from the stored features; nothing is encoded."""
-    from indexer.build import realign as run
+    from indexer.job import realign as run
 
     manifest = run(index, align=align, holdout=holdout, seed=seed, device=device)
     alignment = manifest.alignment

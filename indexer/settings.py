@@ -9,7 +9,7 @@ from typing import Any
 from indexer import holdout as holdouts
 from indexer.holdout import Holdout
 from retrieval.alignment import registry as alignments
-from retrieval.encoders.registry import PRESETS
+from retrieval.encoders import registry as known
 from retrieval.errors import OptionError
 from retrieval.types import Modality
 from retrieval.vectors import registry as indexes
@@ -84,6 +84,6 @@ class Wishes:
 
 
 def _preset(name: str) -> Mapping[Modality, str]:
-    if name not in PRESETS:
-        raise OptionError(f"unknown preset {name!r}: expected one of {', '.join(PRESETS)}")
-    return PRESETS[name]
+    if name not in known.PRESETS:
+        raise OptionError(f"unknown preset {name!r}: expected one of {', '.join(known.PRESETS)}")
+    return known.PRESETS[name]

@@ -135,7 +135,7 @@ class Catalog:
     def metadata(self) -> dict[str, dict[str, MetadataValue]]:
         """The metadata of every item, by its id."""
         with self.session() as session:
-            return dict(session.execute(select(Item.key, Item.details)).tuples().all())
+            return dict(session.execute(select(Item.key, Item.details)).all())
 
     def records(self, assets: Iterable[int]) -> dict[int, Record]:
         """What is known of the assets with these numbers."""
@@ -145,7 +145,7 @@ class Catalog:
                 statement = (
                     select(Asset, Item).join(Item, Asset.item_id == Item.id).where(Asset.id.in_(numbers))
                 )
-                for asset, item in session.execute(statement).tuples():
+                for asset, item in session.execute(statement):
                     found[asset.id] = Record(
                         id=asset.id,
                         item=item.key,
@@ -216,7 +216,7 @@ class Catalog:
         """
         expression.check_columns([column], self.columns())
         with self.session() as session:
-            rows = session.execute(select(Item.id, Item.details)).tuples()
+            rows = session.execute(select(Item.id, Item.details))
             return {number: details[column] for number, details in rows if details.get(column) is not None}
 
     def failures(self) -> list[Failure]:

@@ -75,9 +75,9 @@ def write(
         wanted = {item.key: item for item in items}
         changed = _write_columns(session, columns)
         changed |= _write_failures(session, failures)
-        numbers = dict(session.execute(select(Item.key, Item.id)).tuples())
+        numbers = dict(session.execute(select(Item.key, Item.id)).all())
         changed |= _write_items(session, wanted, numbers)
-        numbers = dict(session.execute(select(Item.key, Item.id)).tuples())
+        numbers = dict(session.execute(select(Item.key, Item.id)).all())
         moved, removed = _write_assets(session, wanted, numbers)
         gone = [number for key, number in numbers.items() if key not in wanted]
         _delete(session, Item, gone)
@@ -87,7 +87,7 @@ def write(
 def hold_out(catalog: Catalog, keys: Set[str]) -> bool:
     """Hold out just the items with these ids; returns whether that changed anything."""
     with catalog.session() as session:
-        held = session.execute(select(Item.id, Item.key, Item.held_out)).tuples()
+        held = session.execute(select(Item.id, Item.key, Item.held_out))
         altered = [
             {"id": number, "held_out": key in keys} for number, key, out in held if out != (key in keys)
         ]

@@ -8,6 +8,17 @@ DEVICES = ("auto", "cpu", "cuda")
 """What ``--device`` accepts."""
 
 
+def check(device: str) -> str:
+    """``device`` itself, without looking whether it is there.
+
+    Raises:
+        OptionError: it is none of ``DEVICES``.
+    """
+    if device not in DEVICES:
+        raise OptionError(f"unknown device {device!r}: expected one of {', '.join(DEVICES)}")
+    return device
+
+
 def resolve(device: str) -> str:
     """The device to use, ``"cpu"`` or ``"cuda"``; ``"auto"`` is a GPU where PyTorch finds one.
 
@@ -15,9 +26,7 @@ def resolve(device: str) -> str:
         OptionError: ``device`` is none of ``DEVICES``.
         DeviceError: CUDA was asked for and PyTorch finds none.
     """
-    if device not in DEVICES:
-        raise OptionError(f"unknown device {device!r}: expected one of {', '.join(DEVICES)}")
-    if device == "cpu":
+    if check(device) == "cpu":
         return device
     import torch
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from retrieval.catalog import AssetTable
 from retrieval.engine import SearchEngine
 from retrieval.errors import OptionError
-from retrieval.metrics import relevant_ranks, standard_measures, summarise
+from retrieval.metrics import standard_measures, summarise
+from retrieval.ranking import relevant_ranks
 from retrieval.types import Integers, Modality
 
 Figures = Mapping[str, int | float | None]

@@ -316,7 +316,7 @@ def test_files_without_an_encoder_are_counted(source, out):
         ({"align": "magic"}, OptionError, "'magic'"),
         ({"index": "magic"}, OptionError, "unknown index 'magic'"),
         ({"holdout": 1.5}, OptionError, "holdout must be a fraction"),
-        ({"holdout": "x ="}, ExpressionError, ""),
+        ({"holdout": "x ="}, ExpressionError, "x ="),
         ({"seed": -1}, OptionError, "seed must be"),
         ({"batch_size": 0}, OptionError, "batch_size must be at least 1"),
         ({"workers": 0}, OptionError, "workers must be at least 1"),

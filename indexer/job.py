@@ -19,6 +19,7 @@ from indexer.progress import Progress, silent
 from indexer.publish import Draft, writing
 from indexer.settings import Settings, Wishes
 from retrieval import catalog_writer
+from retrieval import device as devices
 from retrieval.catalog_writer import AssetRow, ItemRow
 from retrieval.encoders import registry
 from retrieval.encoders.base import Encoder
@@ -118,6 +119,7 @@ def build(
     for name, value in (("batch_size", batch_size), ("workers", workers)):
         if value is not None and value < 1:
             raise OptionError(f"{name} must be at least 1, not {value}")
+    devices.check(device)
     wishes = Wishes(preset, encoders, align, holdout, seed, index)
     wishes.settings(None)  # unusable values are refused before anything is read
     corpus = corpora.read(sources, leave_out=Path(out))
