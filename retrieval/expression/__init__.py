@@ -1,0 +1,37 @@
+"""The language of ``--where`` and ``--holdout``: text to a tree, a tree to a condition of an SQL query."""
+
+from retrieval.expression.parser import parse
+from retrieval.expression.sql import condition
+from retrieval.expression.tree import (
+    And,
+    Boolean,
+    Comparison,
+    Expression,
+    In,
+    IsNull,
+    Like,
+    Not,
+    Number,
+    Or,
+    Text,
+    Value,
+    columns,
+)
+
+__all__ = [
+    "And",
+    "Boolean",
+    "Comparison",
+    "Expression",
+    "In",
+    "IsNull",
+    "Like",
+    "Not",
+    "Number",
+    "Or",
+    "Text",
+    "Value",
+    "columns",
+    "condition",
+    "parse",
+]

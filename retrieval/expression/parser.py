@@ -1,0 +1,194 @@
+"""Text to a tree, by a grammar; and an error in one line where the text does not follow it."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from lark import Lark, Transformer
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput
+
+from retrieval.errors import ExpressionError
+from retrieval.expression.tree import (
+    And,
+    Boolean,
+    Comparison,
+    Expression,
+    In,
+    IsNull,
+    Like,
+    Not,
+    Number,
+    Or,
+    Text,
+    walk,
+)
+
+MAX_LENGTH = 10_000
+"""Characters in an expression."""
+
+MAX_DEPTH = 30
+"""Levels of and, or, not: SQLAlchemy compiles nested conditions by recursion."""
+
+MAX_CONDITIONS = 500
+"""Comparisons in an expression: SQLite takes a chain of 1,000 at most, the caller's own among them."""
+
+_GRAMMAR = r"""
+?either: both (OR both)*
+?both: negation (AND negation)*
+?negation: NOT negation -> negated
+    | condition
+?condition: column COMPARE value -> comparison
+    | column IN values -> is_in
+    | column NOT IN values -> not_in
+    | column LIKE TEXT -> like
+    | column NOT LIKE TEXT -> not_like
+    | column IS NULL -> is_null
+    | column IS NOT NULL -> not_null
+    | "(" either ")"
+values: "(" value ("," value)* ")"
+column: NAME -> plain_name
+    | QUOTED -> quoted_name
+value: TEXT -> text
+    | NUMBER -> number
+    | TRUE -> true
+    | FALSE -> false
+
+COMPARE: "<=" | ">=" | "!=" | "=" | "<" | ">"
+TEXT: /'([^']|'')*'/
+QUOTED: /"([^"]|"")*"/
+NUMBER: /-?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?(?![\w.])/i
+NAME: /(?!(and|or|not|in|like|is|null|true|false)\b)[^\W\d]\w*/i
+AND: /and\b/i
+OR: /or\b/i
+NOT: /not\b/i
+IN: /in\b/i
+LIKE: /like\b/i
+IS: /is\b/i
+NULL: /null\b/i
+TRUE: /true\b/i
+FALSE: /false\b/i
+%ignore /\s+/
+"""
+
+_IN_WORDS = {
+    "NAME": "a column name",
+    "NUMBER": "a number, true or false",
+    "TEXT": "a text in single quotes",
+    "COMPARE": "= != < <= > >=",
+    "LPAR": "'('",
+    "COMMA": "','",
+    "RPAR": "')'",
+    "$END": "the end",
+}
+_SAID_BY_OTHERS = frozenset({"QUOTED", "TRUE", "FALSE"})
+
+
+def parse(text: str) -> Expression:
+    """The expression that ``text`` writes.
+
+    Conditions are ``column = value`` (also ``!= < <= > >=``), ``column in (...)``, ``like``, ``is null``,
+    ``not in``, ``not like`` and ``is not null``; they are joined by ``and``, ``or``, ``not`` and brackets,
+    ``not`` binding tightest and ``or`` least. Texts stand in single quotes, where ``''`` is a quote; columns
+    with spaces, signs or a keyword for a name in double quotes, where ``""`` is one. Keywords ignore case.
+
+    Raises:
+        ExpressionError: the text does not follow the grammar, or is too long, too deep or of too many parts.
+    """
+    if len(text) > MAX_LENGTH:
+        raise ExpressionError(f"an expression may have {MAX_LENGTH:,} characters, not {len(text):,}")
+    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
+        raise ExpressionError("an expression may hold neither the NUL character nor bytes that are not UTF-8")
+    try:
+        expression: Expression = _parser().parse(text)  # type: ignore[assignment]  # its transformer's result
+    except UnexpectedInput as error:
+        raise ExpressionError(_message(text, error)) from None
+    nodes = list(walk(expression))
+    if max(depth for _, depth in nodes) > MAX_DEPTH:
+        raise ExpressionError(f"the expression nests and, or, not more than {MAX_DEPTH} deep: simplify it")
+    if len(nodes) > MAX_CONDITIONS:
+        raise ExpressionError(
+            f"the expression has more than {MAX_CONDITIONS} parts: use in (...) for many values"
+        )
+    return expression
+
+
+def _message(text: str, error: UnexpectedInput) -> str:
+    at = (
+        len(text)
+        if getattr(getattr(error, "token", None), "type", "") == "$END"
+        else error.pos_in_stream or 0
+    )
+    rest = text[at:].split(maxsplit=1)
+    came = repr(rest[0][:30]) if rest else "the end"
+    if isinstance(error, UnexpectedCharacters) and text[at] in "'\"":
+        return f"expression, character {at + 1}: the quote {text[at]} is never closed"
+    accepted: set[str] = getattr(error, "interactive_parser").accepts()  # noqa: B009 - untyped in lark
+    accepted = accepted or {"$END"}  # a whole expression was read
+    words = [_IN_WORDS.get(name, name.lower()) for name in sorted(accepted - _SAID_BY_OTHERS)]
+    expected = " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return f"expression, character {at + 1}: expected {expected}, not {came}"
+
+
+class _Build(Transformer[Any, Any]):
+    """Each method is a rule of the grammar, given what its parts became."""
+
+    def either(self, parts: list[Any]) -> Expression:
+        return Or(tuple(parts[::2]))
+
+    def both(self, parts: list[Any]) -> Expression:
+        return And(tuple(parts[::2]))
+
+    def negated(self, parts: list[Any]) -> Expression:
+        return Not(parts[1])
+
+    def comparison(self, parts: list[Any]) -> Expression:
+        return Comparison(parts[0], str(parts[1]), parts[2])
+
+    def is_in(self, parts: list[Any]) -> Expression:
+        return In(parts[0], parts[-1])
+
+    def like(self, parts: list[Any]) -> Expression:
+        return Like(parts[0], _inside(parts[-1]))
+
+    def is_null(self, parts: list[Any]) -> Expression:
+        return IsNull(parts[0])
+
+    def not_in(self, parts: list[Any]) -> Expression:
+        return Not(self.is_in(parts))
+
+    def not_like(self, parts: list[Any]) -> Expression:
+        return Not(self.like(parts))
+
+    def not_null(self, parts: list[Any]) -> Expression:
+        return Not(self.is_null(parts))
+
+    def values(self, parts: list[Any]) -> tuple[Any, ...]:
+        return tuple(parts)
+
+    def plain_name(self, parts: list[Any]) -> str:
+        return str(parts[0])
+
+    def quoted_name(self, parts: list[Any]) -> str:
+        return _inside(parts[0])
+
+    def text(self, parts: list[Any]) -> Text:
+        return Text(_inside(parts[0]))
+
+    def number(self, parts: list[Any]) -> Number:
+        return Number(str(parts[0]))
+
+    def true(self, _: list[Any]) -> Boolean:
+        return Boolean(True)
+
+    def false(self, _: list[Any]) -> Boolean:
+        return Boolean(False)
+
+
+def _inside(quoted: str) -> str:
+    return quoted[1:-1].replace(quoted[0] * 2, quoted[0])
+
+
+@cache
+def _parser() -> Lark:
+    return Lark(_GRAMMAR, start="either", parser="lalr", transformer=_Build())

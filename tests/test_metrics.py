@@ -1,0 +1,284 @@
+"""Ranks and measures, against a plain ranking written out here and against ir-measures."""
+
+import ir_measures
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from retrieval.errors import OptionError
+from retrieval.metrics import Measure, RelevantRanks, standard_measures, summarise
+from retrieval.ranking import COUNT_UP_TO, ranks_from_results, relevant_ranks
+
+
+def plain_rankings(queries, gallery, query_rows=None):
+    """Gallery rows by score, best first, ties in their order; a query's own row left out."""
+    rankings = []
+    for number, query in enumerate(queries):
+        own = -1 if query_rows is None else query_rows[number]
+        rows = [row for row in range(len(gallery)) if row != own]
+        rankings.append(sorted(rows, key=lambda row: (-float(query @ gallery[row]), row)))
+    return rankings
+
+
+def plain_ranks(rankings, query_labels, gallery_labels):
+    return [
+        [rank for rank, row in enumerate(ranking, 1) if label >= 0 and gallery_labels[row] == label]
+        for ranking, label in zip(rankings, query_labels, strict=True)
+    ]
+
+
+def as_lists(ranks: RelevantRanks):
+    return (
+        [part.tolist() for part in np.split(ranks.ranks, ranks.offsets[1:-1])] if len(ranks.relevant) else []
+    )
+
+
+def made(*ranks, relevant=None):
+    """Ranks written by hand, a list a query."""
+    counts = [len(each) for each in ranks]
+    return RelevantRanks(
+        np.array([rank for each in ranks for rank in each], dtype=np.int64),
+        np.cumsum([0, *counts]),
+        np.array(counts if relevant is None else relevant),
+    )
+
+
+@st.composite
+def problems(draw):
+    """Vectors of small integers, so that products are exact and most scores tie."""
+    q, n, d = draw(st.integers(0, 7)), draw(st.integers(1, 40)), draw(st.integers(1, 3))
+    small = st.integers(-2, 2).map(float)
+    queries = draw(arrays(np.float32, (q, d), elements=small))
+    gallery = draw(arrays(np.float32, (n, d), elements=small))
+    labels = st.integers(-1, draw(st.integers(0, 5)))
+    query_labels = draw(arrays(np.int64, q, elements=labels))
+    gallery_labels = draw(arrays(np.int64, n, elements=labels))
+    query_rows = draw(st.none() | arrays(np.int64, q, elements=st.integers(-1, n - 1)))
+    return queries, gallery, query_labels, gallery_labels, query_rows
+
+
+@given(problems(), st.integers(1, 100))
+def test_ranks_are_those_of_a_plain_ranking(problem, scores_a_chunk):
+    queries, gallery, query_labels, gallery_labels, query_rows = problem
+    ranks = relevant_ranks(
+        queries, gallery, query_labels, gallery_labels, query_rows=query_rows, scores_a_chunk=scores_a_chunk
+    )
+    expected = plain_ranks(plain_rankings(queries, gallery, query_rows), query_labels, gallery_labels)
+    assert as_lists(ranks) == expected
+    assert ranks.relevant.tolist() == [len(each) for each in expected]
+    assert ranks.ranks.dtype == ranks.offsets.dtype == ranks.relevant.dtype == np.int64
+
+
+@given(problems(), st.integers(1, 50))
+def test_ranks_from_results_are_the_same_ranking_cut_off(problem, k):
+    queries, gallery, query_labels, gallery_labels, query_rows = problem
+    everything = plain_rankings(queries, gallery)
+    rows = np.full((len(queries), k), -1)
+    for number, ranking in enumerate(everything):
+        rows[number, : len(ranking)] = ranking[:k]
+    found = ranks_from_results(rows, query_labels, gallery_labels, query_rows=query_rows)
+    others = [
+        [row for row in ranking[:k] if query_rows is None or row != query_rows[number]]
+        for number, ranking in enumerate(everything)
+    ]
+    assert as_lists(found) == plain_ranks(others, query_labels, gallery_labels)
+    exact = relevant_ranks(queries, gallery, query_labels, gallery_labels, query_rows=query_rows)
+    assert found.relevant.tolist() == exact.relevant.tolist()
+    if k > len(gallery):
+        assert found.ranks.tolist() == exact.ranks.tolist()
+        assert found.offsets.tolist() == exact.offsets.tolist()
+
+
+@pytest.mark.parametrize("classes", [2, 400])
+def test_neither_chunks_nor_the_way_of_counting_change_ranks(classes):
+    random = np.random.default_rng(0)
+    queries, gallery = (random.integers(-3, 4, (n, 5)).astype(np.float32) for n in (90, 300))
+    labels = random.integers(0, classes, 300)
+    assert (np.bincount(labels).max() > COUNT_UP_TO) == (classes == 2)
+    whole = relevant_ranks(queries, gallery, labels[:90], labels)
+    for scores_a_chunk in (1, 700, 10_000):
+        chunked = relevant_ranks(queries, gallery, labels[:90], labels, scores_a_chunk=scores_a_chunk)
+        assert chunked.ranks.tolist() == whole.ranks.tolist()
+    assert as_lists(whole) == plain_ranks(plain_rankings(queries, gallery), labels[:90], labels)
+
+
+@pytest.mark.parametrize("size", [5, 33, 1001])
+def test_equal_vectors_tie_wherever_they_stand(size):
+    """Real-valued rows: a matrix product alone gives the last columns other last bits on many machines."""
+    random = np.random.default_rng(1)
+    gallery = np.repeat(random.standard_normal((1, 384)).astype(np.float32), size, axis=0)
+    queries = random.standard_normal((2, 384)).astype(np.float32)
+    ranks = relevant_ranks(queries, gallery, np.zeros(2, np.int64), np.zeros(size, np.int64))
+    for wanted in (0, size // 2, size - 1):
+        labels = np.where(np.arange(size) == wanted, 0, 1)
+        ranks = relevant_ranks(queries, gallery, np.zeros(2, np.int64), labels)
+        assert ranks.ranks.tolist() == [wanted + 1] * 2
+
+
+def test_queries_that_are_the_gallery_find_themselves():
+    rows = np.random.default_rng(2).standard_normal((50, 16)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    numbers = np.arange(50)
+    figures = summarise(relevant_ranks(rows, rows, numbers, numbers), standard_measures())
+    assert figures.pop("queries") == 50
+    assert figures.pop("queries_without_relevant") == 0
+    assert set(figures.values()) == {1.0}
+
+    alone = summarise(relevant_ranks(rows, rows, numbers, numbers, query_rows=numbers), standard_measures())
+    assert alone["queries"] == 0
+    assert alone["queries_without_relevant"] == 50
+
+
+IR_MEASURES = {
+    "hit@1": ir_measures.Success @ 1,
+    "hit@10": ir_measures.Success @ 10,
+    "recall@5": ir_measures.R @ 5,
+    "recall@20": ir_measures.R @ 20,
+    "mrr": ir_measures.RR,
+    "map": ir_measures.AP,
+}
+
+
+@pytest.mark.parametrize("classes", [3, 40, 150])
+def test_agrees_with_ir_measures(classes):
+    random = np.random.default_rng(classes)
+    queries, gallery = (random.integers(-2, 3, (n, 4)).astype(np.float32) for n in (60, 200))
+    query_labels, gallery_labels = random.integers(-1, classes, 60), random.integers(-1, classes, 200)
+    rankings = plain_rankings(queries, gallery)
+    # trec_eval sorts by score and breaks ties by id, from the last: the rank as score leaves it no ties.
+    run = {
+        str(q): {str(row): float(-rank) for rank, row in enumerate(each)} for q, each in enumerate(rankings)
+    }
+    qrels = {
+        str(q): {str(row): 1 for row in np.flatnonzero(gallery_labels == label)}
+        for q, label in enumerate(query_labels)
+        if label >= 0 and (gallery_labels == label).any()
+    }
+    expected = ir_measures.calc_aggregate(IR_MEASURES.values(), qrels, run)
+    exact = relevant_ranks(queries, gallery, query_labels, gallery_labels)
+    listed = ranks_from_results(np.array(rankings), query_labels, gallery_labels)
+    for ranks in (exact, listed):
+        figures = summarise(ranks, map(Measure.parse, IR_MEASURES))
+        assert figures["queries"] == len(qrels)
+        for name, measure in IR_MEASURES.items():
+            assert figures[name] == pytest.approx(expected[measure], abs=1e-9, rel=0), name
+
+
+def test_measures_by_hand():
+    figures = summarise(made([1, 3], [2], [], [4]), standard_measures([1, 3]))
+    assert figures == pytest.approx(
+        {
+            "queries": 3,
+            "queries_without_relevant": 1,
+            "hit@1": 1 / 3,
+            "hit@3": 2 / 3,
+            "recall@1": 0.5 / 3,
+            "recall@3": 2 / 3,
+            "mrr": (1 + 1 / 2 + 1 / 4) / 3,
+            "map": ((1 + 2 / 3) / 2 + 1 / 2 + 1 / 4) / 3,
+            "median_rank": 2.0,
+            "mean_rank": 7 / 3,
+        }
+    )
+
+
+def test_median_of_an_even_number_of_ranks_is_between_the_middle_two():
+    assert summarise(made([1], [2], [5], [9]), [Measure("median_rank")])["median_rank"] == 3.5
+
+
+def test_what_was_not_retrieved_is_infinitely_far_down():
+    ranks = made([2], [], [1], relevant=[2, 3, 1])
+    figures = summarise(ranks, standard_measures([5]))
+    assert figures["queries"] == 3
+    assert figures["hit@5"] == pytest.approx(2 / 3)
+    assert figures["recall@5"] == pytest.approx((1 / 2 + 0 + 1) / 3)
+    assert figures["mrr"] == pytest.approx((1 / 2 + 0 + 1) / 3)
+    assert figures["map"] == pytest.approx((1 / 4 + 0 + 1) / 3)
+    assert figures["median_rank"] == 2.0
+    assert figures["mean_rank"] is None
+    assert Measure("median_rank").average(np.array([1.0, np.inf])) is None
+
+
+def test_no_query_to_judge_gives_none():
+    figures = summarise(made([], []), standard_measures())
+    assert figures.pop("queries") == 0
+    assert figures.pop("queries_without_relevant") == 2
+    assert set(figures.values()) == {None}
+
+
+def test_values_stand_beside_their_queries():
+    values = Measure("mrr").values(made([4], [], [1]))
+    assert values.dtype == np.float64
+    np.testing.assert_array_equal(values, [0.25, np.nan, 1.0])
+
+
+@pytest.mark.parametrize("measure", standard_measures([1, 10, 100]), ids=str)
+def test_a_measure_prints_as_text_that_parses_back(measure):
+    assert Measure.parse(str(measure)) == measure
+
+
+@pytest.mark.parametrize(
+    "text", ["hit", "hit@", "hit@0", "hit@-1", "hit@x", "mrr@5", "MRR", "hit@1@2", "", "hit@²"]
+)
+def test_a_measure_that_is_none(text):
+    with pytest.raises(OptionError, match=r"measure|cutoff"):
+        Measure.parse(text)
+
+
+def test_cutoffs_start_at_one():
+    with pytest.raises(OptionError, match="at least 1"):
+        standard_measures([5, 0])
+
+
+def labels(*values):
+    return np.array(values, dtype=np.int64)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"queries": np.ones((2, 4), np.float32)}, r"\(q, d\)"),
+        ({"queries": np.full((2, 3), np.nan, np.float32)}, "finite"),
+        ({"query_labels": labels(0)}, "label"),
+        ({"gallery_labels": labels(0)}, "label"),
+        ({"query_rows": labels(0, 3)}, "query_rows"),
+        ({"query_rows": labels(0)}, "query_rows"),
+    ],
+)
+def test_what_does_not_fit_is_refused(changed, message):
+    fitting = {
+        "queries": np.ones((2, 3), np.float32),
+        "gallery": np.ones((3, 3), np.float32),
+        "query_labels": labels(0, 1),
+        "gallery_labels": labels(0, 1, 2),
+    }
+    with pytest.raises(OptionError, match=message):
+        relevant_ranks(**fitting | changed)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([0, 1], r"\(q, k\)"),
+        ([[0, 3]], "below 3"),
+        ([[-2, 0]], "below 3"),
+        ([[1, 1]], "twice"),
+        ([[0], [1]], "label"),
+    ],
+)
+def test_results_that_cannot_be_are_refused(rows, message):
+    with pytest.raises(OptionError, match=message):
+        ranks_from_results(np.array(rows), labels(0), labels(0, 1, 2))
+
+
+def test_an_empty_gallery_has_no_relevant_assets():
+    none = np.empty((0, 3), np.float32)
+    ranks = relevant_ranks(np.ones((2, 3), np.float32), none, labels(0, 1), labels())
+    assert ranks.relevant.tolist() == [0, 0]
+    assert ranks_from_results(np.empty((2, 0), np.int64), labels(0, 1), labels()).offsets.tolist() == [
+        0,
+        0,
+        0,
+    ]
