@@ -8,7 +8,6 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
 from retrieval.cli import AsJson, Device, Index, OnDevice, app
@@ -148,15 +147,12 @@ def run(arguments: list[str]) -> int:
     """Run ``xmodal`` with ``arguments`` and return its exit status."""
     command = typer.main.get_command(app)
     try:
-        status = command.main(arguments, prog_name="xmodal", standalone_mode=False)
+        status = command.main(arguments or ["--help"], prog_name="xmodal", standalone_mode=False)
     except XmodalError as error:
         return _complain(str(error), error.exit_status)
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message(), file=sys.stderr)
-        return error.exit_code
-    except click.ClickException as error:
+    except typer.TyperException as error:
         return _complain(error.format_message(), error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         return _complain("interrupted: run the same command again to go on", INTERRUPTED)
     return status if isinstance(status, int) else 0
 

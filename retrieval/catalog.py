@@ -75,7 +75,9 @@ class Catalog:
             self._migrate(writable)
         except DatabaseError as error:
             self.close()
-            raise DamagedIndexError(f"the catalog {path} cannot be read: {error.orig}") from error
+            raise DamagedIndexError(
+                f"the catalog {path} cannot be read ({error.orig}): restore or rebuild the index"
+            ) from error
 
     def close(self) -> None:
         """Release the file."""
@@ -109,7 +111,9 @@ class Catalog:
             )
         for name in missing:
             with self.engine.begin() as connection:
-                connection.execute(text("CREATE TABLE IF NOT EXISTS migrations (name VARCHAR PRIMARY KEY)"))
+                connection.execute(
+                    text("CREATE TABLE IF NOT EXISTS migrations (name VARCHAR NOT NULL PRIMARY KEY)")
+                )
                 MIGRATIONS[name](connection)
                 connection.execute(text("INSERT INTO migrations VALUES (:name)"), {"name": name})
 
@@ -214,7 +218,7 @@ class Catalog:
         Raises:
             ExpressionError: there is no such column.
         """
-        expression.check_columns([column], self.columns())
+        expression.check_column(column, self.columns())
         with self.session() as session:
             rows = session.execute(select(Item.id, Item.details))
             return {number: details[column] for number, details in rows if details.get(column) is not None}

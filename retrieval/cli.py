@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="xmodal",
     help="One search over pictures, words, sounds and video.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -96,7 +96,9 @@ def evaluate(
     """
     chosen = _tasks(engine, tasks)
     measures = standard_measures(ks)
-    tables = {modality: engine.table(modality) for modality in {m for t in chosen for m in (t.query, t.target)}}
+    tables = {
+        modality: engine.table(modality) for modality in {m for t in chosen for m in (t.query, t.target)}
+    }
     split = _split("split", split, default=HOLDOUT if any(t.held_out.any() for t in tables.values()) else ALL)
     pool = _split("pool", pool, default=split)
     labels = _labels(engine, relevance, tables)
@@ -105,8 +107,8 @@ def evaluate(
         asking, asked = (_rows(tables[task.query], split), _rows(tables[task.target], pool))
         if not len(asking) or not len(asked):
             raise OptionError(
-                f"{task} has {len(asking)} queries in split {split!r} and {len(asked)} assets in pool {pool!r}: "
-                "choose others, or index with --holdout"
+                f"{task} has {len(asking)} queries in split {split!r} and {len(asked)} assets in pool "
+                f"{pool!r}: choose others, or index with --holdout"
             )
         ranks = relevant_ranks(
             engine.shelf(task.query).index.vectors(asking),

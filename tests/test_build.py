@@ -186,7 +186,9 @@ def test_a_holdout_is_stable_when_items_come_and_go(source, out):
     def held():
         table = (engine := retrieval.open(out)).catalog.table(Modality.IMAGE)
         records = engine.catalog.records(table.assets)
-        return {records[a].item: h for a, h in zip(table.assets.tolist(), table.held_out.tolist(), strict=True)}
+        return {
+            records[a].item: h for a, h in zip(table.assets.tolist(), table.held_out.tolist(), strict=True)
+        }
 
     build(source, out, holdout="0.5", seed=1)
     before = held()
@@ -280,10 +282,10 @@ def test_old_generations_are_dropped_but_one(source, out):
 def test_another_encoder_is_refused_by_a_reader_and_rebuilt_by_a_writer(source, out):
     build(source, out)
     with toy.encoders(weights="other"):
-        with pytest.raises(EncoderMismatchError, match="toy-text .* differ in weights"):
+        with pytest.raises(EncoderMismatchError, match=r"toy-text .* differ in weights"):
             retrieval.open(out).text_to_image("red")
         assert build(source, out).encoded == 20
-    with pytest.raises(EncoderMismatchError, match="toy-image .* not minilm"):
+    with pytest.raises(EncoderMismatchError, match=r"toy-image .* not minilm"):
         retrieval.open(out, encoders={"image": "minilm"})
 
 
@@ -316,7 +318,7 @@ def test_files_without_an_encoder_are_counted(source, out):
         ({"align": "magic"}, OptionError, "'magic'"),
         ({"index": "magic"}, OptionError, "unknown index 'magic'"),
         ({"holdout": 1.5}, OptionError, "holdout must be a fraction"),
-        ({"holdout": "x ="}, ExpressionError, "x ="),
+        ({"holdout": "x ="}, ExpressionError, "character 4: expected"),
         ({"seed": -1}, OptionError, "seed must be"),
         ({"batch_size": 0}, OptionError, "batch_size must be at least 1"),
         ({"workers": 0}, OptionError, "workers must be at least 1"),

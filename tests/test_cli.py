@@ -6,6 +6,7 @@ import shutil
 import pytest
 import toy
 
+import retrieval
 from indexer.cli import run
 from retrieval.cli import weighted
 
@@ -70,8 +71,11 @@ def test_searching_prints_hits(xmodal):
 
 
 def test_terms_are_weighted_and_repeated(xmodal):
-    _, out, _ = xmodal("search", "index", "--text", "yellow", "--text", "green^-1", "--to", "image", "-k", "1", "--json")
-    assert json.loads(out)[0]["id"] == "red"
+    terms = ("--text", "yellow", "--text", "green^-0.5", "--id", "red^0.1")
+    _, out, _ = xmodal("search", "index", *terms, "--to", "image", "-k", "5", "--json")
+    query = {"text": ["yellow", ("green", -0.5)], "id": ("red", 0.1)}
+    hits = retrieval.open("index").search(**query, to="image", k=5)
+    assert json.loads(out) == [hit.as_dict() for hit in hits]
     _, out, _ = xmodal("search", "index", "--id", "red", "--to", "image", "-k", "99", "--json")
     assert "red" not in {hit["id"] for hit in json.loads(out)}
 
@@ -98,7 +102,15 @@ def test_evaluating_prints_a_table_and_its_protocol(xmodal):
     assert "text-to-image  image-to-text" in out
     status, out, _ = xmodal("evaluate", "index", "--task", "text-to-image", "-k", "1,3", "--json")
     result = json.loads(out)
-    assert set(result["tasks"]["text-to-image"]) >= {"queries", "pool", "hit@1", "recall@3", "mrr", "map", "median_rank"}
+    assert set(result["tasks"]["text-to-image"]) >= {
+        "queries",
+        "pool",
+        "hit@1",
+        "recall@3",
+        "mrr",
+        "map",
+        "median_rank",
+    }
 
 
 def test_info_says_what_made_the_index(xmodal):
@@ -122,8 +134,11 @@ def test_realigning(xmodal, root):
         (["search", "nowhere", "--text", "a"], "'nowhere' does not exist"),
         (["search", "index"], "empty query: give at least one of text, image"),
         (["search", "index", "--text", "a", "-k", "0"], "k must be a whole number of at least 1, not 0"),
-        (["search", "index", "--text", "a", "-k", "x"], "'x' is not a valid int"),
-        (["search", "index", "--text", "a", "--to", "smell"], "unknown modality 'smell': expected one of text,"),
+        (["search", "index", "--text", "a", "-k", "x"], "valid integer"),
+        (
+            ["search", "index", "--text", "a", "--to", "smell"],
+            "unknown modality 'smell': expected one of text,",
+        ),
         (["search", "index", "--image", "none.png"], "none.png"),
         (["search", "index", "--text", "a", "--where", "x = 1"], "x"),
         (["search", "index", "--text", "a", "--device", "abacus"], "abacus"),

@@ -83,7 +83,9 @@ def test_items_with_the_same_value_are_relevant(engine):
 
 
 def test_an_asset_is_not_in_its_own_pool(engine):
-    same_item = retrieval.evaluate(engine, ["image-to-image"], split="all").as_dict()["tasks"]["image-to-image"]
+    same_item = retrieval.evaluate(engine, ["image-to-image"], split="all").as_dict()["tasks"][
+        "image-to-image"
+    ]
     assert (same_item["queries"], same_item["queries_without_relevant"], same_item["hit@1"]) == (0, 30, None)
     same_value = retrieval.evaluate(engine, ["image-to-image"], (1, 2), relevance="colour", split="all")
     figures = same_value.as_dict()["tasks"]["image-to-image"]

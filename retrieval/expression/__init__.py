@@ -1,7 +1,7 @@
 """The language of ``--where`` and ``--holdout``: text to a tree, a tree to a condition of an SQL query."""
 
 from retrieval.expression.parser import parse
-from retrieval.expression.sql import condition
+from retrieval.expression.sql import check_column, condition
 from retrieval.expression.tree import (
     And,
     Boolean,
@@ -31,6 +31,7 @@ __all__ = [
     "Or",
     "Text",
     "Value",
+    "check_column",
     "columns",
     "condition",
     "parse",

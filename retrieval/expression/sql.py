@@ -60,12 +60,21 @@ def condition(
     return join(*(condition(operand, metadata, columns) for operand in expression.operands))
 
 
+def check_column(name: str, columns: Mapping[str, str]) -> None:
+    """Refuse a column that is not among ``columns``.
+
+    Raises:
+        ExpressionError: with the columns there are, and the one that may have been meant.
+    """
+    if name not in columns:
+        raise ExpressionError(_unknown(name, columns))
+
+
 def _leaf(
     leaf: Comparison | In | Like | IsNull, metadata: ColumnElement[Any], columns: Mapping[str, str]
 ) -> ColumnElement[bool]:
     name = leaf.column
-    if name not in columns:
-        raise ExpressionError(_unknown(name, columns))
+    check_column(name, columns)
     kind = columns[name]
     stored = _stored(metadata, name)
     if isinstance(leaf, IsNull):
