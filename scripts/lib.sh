@@ -32,11 +32,12 @@ environment() (
     fi
     echo "Installing into $venv (the first time takes minutes and 6 GB, most of it torch) ..." >&2
     pip() { "$venv/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
-    gpu=$(pip list --format freeze | grep '^faiss-gpu==' || true)
+    gpu=no
+    if pip show faiss-gpu >/dev/null 2>&1; then gpu=yes; fi
     pip install --constraint constraints.txt --editable ".${extra:+[$extra]}"
-    if [ -n "$gpu" ]; then # an environment whose FAISS was swapped for the GPU's keeps it
+    if [ "$gpu" = yes ]; then # an environment whose FAISS was swapped for the GPU's keeps it
         pip uninstall --yes faiss-cpu faiss-gpu
-        pip install "$gpu"
+        pip install faiss-gpu
     fi
     echo "$wanted" >"$stamp"
 )
