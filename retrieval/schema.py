@@ -85,13 +85,13 @@ def _initial(connection: Connection) -> None:
         id INTEGER NOT NULL PRIMARY KEY, key VARCHAR NOT NULL UNIQUE, held_out BOOLEAN NOT NULL,
         metadata JSON NOT NULL);
     CREATE TABLE assets (
-        id INTEGER NOT NULL PRIMARY KEY, item_id INTEGER NOT NULL REFERENCES items (id), modality VARCHAR NOT NULL,
-        ordinal INTEGER NOT NULL, source INTEGER, path VARCHAR, text VARCHAR, size INTEGER, mtime_ns INTEGER,
+        id INTEGER NOT NULL PRIMARY KEY, item_id INTEGER NOT NULL REFERENCES items (id),
+        modality VARCHAR NOT NULL, ordinal INTEGER NOT NULL, source INTEGER, path VARCHAR, text VARCHAR, size INTEGER, mtime_ns INTEGER,
         start FLOAT, "end" FLOAT, content VARCHAR NOT NULL, feature INTEGER NOT NULL);
     CREATE INDEX assets_by_item ON assets (item_id);
     CREATE TABLE failures (
-        id INTEGER NOT NULL PRIMARY KEY, source INTEGER, path VARCHAR NOT NULL, size INTEGER, mtime_ns INTEGER,
-        stage VARCHAR NOT NULL, reason VARCHAR NOT NULL, time VARCHAR NOT NULL);
+        id INTEGER NOT NULL PRIMARY KEY, source INTEGER, path VARCHAR NOT NULL, size INTEGER,
+        mtime_ns INTEGER, stage VARCHAR NOT NULL, reason VARCHAR NOT NULL, time VARCHAR NOT NULL);
     CREATE TABLE columns (name VARCHAR NOT NULL PRIMARY KEY, kind VARCHAR NOT NULL)
     """
     for statement in statements.split(";"):

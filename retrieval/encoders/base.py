@@ -38,6 +38,18 @@ class EncoderSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """The part of a medium that a feature row is of, in seconds; the whole of it when both are None."""
+
+    start: float | None = None
+    end: float | None = None
+
+
+WHOLE = (Span(),)
+"""The spans of a medium that has one feature row."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClassHead:
     """A classifier on top of an image encoder's features: logits = features @ weights.T + bias.
 
