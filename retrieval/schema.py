@@ -86,8 +86,9 @@ def _initial(connection: Connection) -> None:
         metadata JSON NOT NULL);
     CREATE TABLE assets (
         id INTEGER NOT NULL PRIMARY KEY, item_id INTEGER NOT NULL REFERENCES items (id),
-        modality VARCHAR NOT NULL, ordinal INTEGER NOT NULL, source INTEGER, path VARCHAR, text VARCHAR, size INTEGER, mtime_ns INTEGER,
-        start FLOAT, "end" FLOAT, content VARCHAR NOT NULL, feature INTEGER NOT NULL);
+        modality VARCHAR NOT NULL, ordinal INTEGER NOT NULL, source INTEGER, path VARCHAR, text VARCHAR,
+        size INTEGER, mtime_ns INTEGER, start FLOAT, "end" FLOAT, content VARCHAR NOT NULL,
+        feature INTEGER NOT NULL);
     CREATE INDEX assets_by_item ON assets (item_id);
     CREATE TABLE failures (
         id INTEGER NOT NULL PRIMARY KEY, source INTEGER, path VARCHAR NOT NULL, size INTEGER,

@@ -26,7 +26,8 @@ class Space:
         self._alignment = alignment
         self._device = device
         self._loaded: dict[Modality, Encoder] = {}
-        self._lock = threading.Lock()
+        self._loading = threading.Lock()
+        self._encoding = threading.Lock()
 
     @property
     def dimension(self) -> int:
@@ -42,11 +43,13 @@ class Space:
             MediaError: a medium cannot be decoded.
         """
         encoder = self._encoder(modality)
-        features = encoder.encode([encoder.prepare(medium) for medium in media])
+        prepared = [encoder.prepare(medium) for medium in media]
+        with self._encoding:  # an encoder's network is used by one thread at a time
+            features = encoder.encode(prepared)
         return self._alignment.project(modality, features)
 
     def _encoder(self, modality: Modality) -> Encoder:
-        with self._lock:
+        with self._loading:
             if modality not in self._loaded:
                 if modality not in self._specs:
                     raise OptionError(
