@@ -66,7 +66,9 @@ class Covariances:
 
     def _combine(self, other: Covariances, sign: int) -> Covariances:
         if self.dimensions != other.dimensions:
-            raise AlignmentError(f"views of dimensions {self.dimensions} cannot be added to {other.dimensions}")
+            raise AlignmentError(
+                f"views of dimensions {self.dimensions} cannot be added to {other.dimensions}"
+            )
         count = self.count + sign * other.count
         if count < 0:
             raise AlignmentError(f"cannot take {other.count} rows out of {self.count}")

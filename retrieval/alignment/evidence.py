@@ -51,11 +51,15 @@ def weigh(pools: Sequence[Matrix]) -> Evidence:
                 norms = logsumexp(scores, axis=axis, keepdims=True)
                 total += float(norms.mean() - right.mean()) / 2
                 shares = np.exp(scores - norms)
-                slope += ((pool * shares).sum(axis=(1, 2)) - np.trace(pool, axis1=1, axis2=2)) / (2 * len(scores))
+                slope += ((pool * shares).sum(axis=(1, 2)) - np.trace(pool, axis1=1, axis2=2)) / (
+                    2 * len(scores)
+                )
         return total / len(pools), slope / len(pools)
 
     count = len(pools[0])
-    found = minimize(loss, np.full(count, 10.0 / count), jac=True, method="L-BFGS-B", bounds=[(0, SHARPEST)] * count)
+    found = minimize(
+        loss, np.full(count, 10.0 / count), jac=True, method="L-BFGS-B", bounds=[(0, SHARPEST)] * count
+    )
     ranks = np.concatenate([_ranks(np.tensordot(found.x, pool, axes=1)) for pool in pools])
     return Evidence(found.x, float(found.fun), float(np.mean(1 / ranks)))
 

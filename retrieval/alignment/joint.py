@@ -157,7 +157,10 @@ def choose(folds_: Sequence[Fold], views: PairedViews, known: Sequence[Projector
 
     here = START
     for direction in (1, -1):
-        while 0 <= here + direction < len(RIDGES) and best(here + direction).evidence.loss < best(here).evidence.loss:
+        while (
+            0 <= here + direction < len(RIDGES)
+            and best(here + direction).evidence.loss < best(here).evidence.loss
+        ):
             here += direction
     return best(here)
 
@@ -165,7 +168,8 @@ def choose(folds_: Sequence[Fold], views: PairedViews, known: Sequence[Projector
 def _projectors(fitted: Sequence[Block], lifts: Sequence[Lift]) -> list[Projector]:
     one = np.ones(1, np.float32)
     return [
-        Projector(lift.dimension, (block,), one, lift.mixture) for block, lift in zip(fitted, lifts, strict=True)
+        Projector(lift.dimension, (block,), one, lift.mixture)
+        for block, lift in zip(fitted, lifts, strict=True)
     ]
 
 

@@ -32,7 +32,9 @@ def fit_conse(data: TrainingData) -> Alignment:
             "alignment 'conse' needs an image encoder whose classifier has named classes, and there is none: "
             "use 'cca' with captioned items, or another image encoder"
         )
-    return _prior_alone("conse", prior_space(data.prior), 1, {"reason": "the class prior alone was asked for"})
+    return _prior_alone(
+        "conse", prior_space(data.prior), 1, {"reason": "the class prior alone was asked for"}
+    )
 
 
 def fit_cca(data: TrainingData) -> Alignment:
@@ -56,7 +58,9 @@ def fit_auto(data: TrainingData) -> Alignment:
             return _identity("auto", data)
         return _joint("auto", data, _plain_lifts(data), None)
     if not set(data.tables) <= set(space.lifts):
-        raise AlignmentError(f"alignment 'auto' joins {', '.join(space.lifts)} so far, not {', '.join(data.tables)}")
+        raise AlignmentError(
+            f"alignment 'auto' joins {', '.join(space.lifts)} so far, not {', '.join(data.tables)}"
+        )
     items = _views(data, space.lifts).count if len(data.tables) == 2 else 0
     if items < ENOUGH:
         reason = f"{items} training items have a pair, fewer than {ENOUGH}: the class prior alone"
@@ -67,7 +71,9 @@ def fit_auto(data: TrainingData) -> Alignment:
         return _prior_alone("auto", space, 2, {"pairs": items, "reason": f"the class prior alone: {error}"})
 
 
-def _joint(method: str, data: TrainingData, lifts: Mapping[Modality, Lift], space: PriorSpace | None) -> Alignment:
+def _joint(
+    method: str, data: TrainingData, lifts: Mapping[Modality, Lift], space: PriorSpace | None
+) -> Alignment:
     """Canonical variates of the pairs, beside the prior's blocks where there is a prior."""
     views, modalities = _views(data, lifts), tuple(lifts)
     if views.count < 2:
@@ -85,7 +91,11 @@ def _joint(method: str, data: TrainingData, lifts: Mapping[Modality, Lift], spac
         whole, kept = cross_folds(views, FOLDS, data.seed)
         choice = choose(kept, views, known)
         ridge, power, weights = choice.ridge, choice.power, choice.evidence.weights
-        report |= {"folds": FOLDS, "validation_loss": choice.evidence.loss, "validation_mrr": choice.evidence.mrr}
+        report |= {
+            "folds": FOLDS,
+            "validation_loss": choice.evidence.loss,
+            "validation_mrr": choice.evidence.mrr,
+        }
     maps = solve(whole, ridge, DIMENSION)
     total = float(weights.sum()) or 1.0
     report |= {
@@ -93,7 +103,9 @@ def _joint(method: str, data: TrainingData, lifts: Mapping[Modality, Lift], spac
         "power": power,
         "components": len(maps.correlations),
         "correlations": [round(float(value), 4) for value in maps.correlations[:10]],
-        "weights": dict(zip(("conse", "classifiers", "cca")[-len(weights) :], (weights / total).tolist(), strict=True)),
+        "weights": dict(
+            zip(("conse", "classifiers", "cca")[-len(weights) :], (weights / total).tolist(), strict=True)
+        ),
     }
     scales = np.sqrt(weights / total).astype(np.float32)
     projectors = {
@@ -110,7 +122,9 @@ def _joint(method: str, data: TrainingData, lifts: Mapping[Modality, Lift], spac
 
 def _prior_alone(method: str, space: PriorSpace, count: int, report: Mapping[str, Any]) -> Alignment:
     """The first ``count`` blocks of the prior, each worth the same."""
-    projectors = {modality: _projector(space, modality, blocks_[:count]) for modality, blocks_ in space.blocks.items()}
+    projectors = {
+        modality: _projector(space, modality, blocks_[:count]) for modality, blocks_ in space.blocks.items()
+    }
     return Alignment(method, projectors, report)
 
 
@@ -127,7 +141,9 @@ def _identity(method: str, data: TrainingData) -> Alignment:
     size = table.features.shape[1]
     block = Block(np.zeros(size, np.float32), linear=np.eye(size, dtype=np.float32))
     projector = Projector(size, (block,), np.ones(1, np.float32))
-    return Alignment(method, {modality: projector}, {"pairs": 0, "reason": f"nothing but {modality} to search"})
+    return Alignment(
+        method, {modality: projector}, {"pairs": 0, "reason": f"nothing but {modality} to search"}
+    )
 
 
 def _plain_lifts(data: TrainingData) -> dict[Modality, Lift]:

@@ -98,7 +98,9 @@ def prior_space(prior: ClassPrior, mean: Matrix | None = None) -> PriorSpace:
     classifiers = rows @ axes
     classifiers /= np.sqrt(np.mean(np.sum(classifiers**2, axis=1)))
     mixtures = {
-        prior.modality: Mixture(weights.T.copy(), np.asarray(prior.head.bias, np.float32), min(TOP, len(names))),
+        prior.modality: Mixture(
+            weights.T.copy(), np.asarray(prior.head.bias, np.float32), min(TOP, len(names))
+        ),
         Modality.TEXT: Mixture(centred.T / TEMPERATURE, -(centred @ common) / TEMPERATURE, len(names)),
     }
     if mean is None:

@@ -26,11 +26,24 @@ class Method:
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        "auto": Method(fit_auto, "what the evidence supports: the class prior, the captions, or both in one space"),
+        "auto": Method(
+            fit_auto, "what the evidence supports: the class prior, the captions, or both in one space"
+        ),
         "conse": Method(fit_conse, "the image classifier's classes and their names alone; needs no captions"),
         "cca": Method(fit_cca, "regularised canonical correlations of pictures and captions alone"),
     }
 )
+
+
+def check(method: str) -> str:
+    """``method`` itself.
+
+    Raises:
+        OptionError: no method has that name.
+    """
+    if method not in METHODS:
+        raise OptionError(f"unknown alignment {method!r}: expected one of {', '.join(METHODS)}")
+    return method
 
 
 def fit(method: str, data: TrainingData) -> Alignment:
@@ -40,6 +53,4 @@ def fit(method: str, data: TrainingData) -> Alignment:
         OptionError: no method has that name.
         AlignmentError: the method cannot be fitted on these data; the message says what to do.
     """
-    if method not in METHODS:
-        raise OptionError(f"unknown alignment {method!r}: expected one of {', '.join(METHODS)}")
-    return METHODS[method].fit(data)
+    return METHODS[check(method)].fit(data)
