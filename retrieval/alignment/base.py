@@ -144,7 +144,9 @@ class Alignment:
                 )
             return cls(header["method"], _restore(arrays, header["projectors"]), header["report"])
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise DamagedIndexError(f"{path} is not a whole alignment file ({error}): fit it again") from error
+            raise DamagedIndexError(
+                f"{path} is not a whole alignment file ({error}): fit it again"
+            ) from error
 
 
 def _flatten(projectors: Mapping[Modality, Projector]) -> tuple[dict[str, Matrix], dict[str, Any]]:

@@ -26,7 +26,9 @@ class Method:
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        "auto": Method(fit_auto, "what the evidence supports: the class prior, the captions, or both in one space"),
+        "auto": Method(
+            fit_auto, "what the evidence supports: the class prior, the captions, or both in one space"
+        ),
         "conse": Method(fit_conse, "the image classifier's classes and their names alone; needs no captions"),
         "cca": Method(fit_cca, "regularised canonical correlations of pictures and captions alone"),
     }
