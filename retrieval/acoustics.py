@@ -1,8 +1,8 @@
 """The standard parts of an acoustic front end: samples to spectra, mel bands, cepstra and their statistics.
 
 Time comes first in every array, and one row is one frame: librosa's arrays, which these equal, are the
-transposes. All in float32. Nothing here goes through BLAS, whose threads would get in the way of the workers
-that files are read in. SciPy and librosa are imported when first needed.
+transposes. Results are float32. Nothing here goes through BLAS, whose threads would get in the way of the
+workers that files are read in. SciPy and librosa are imported when first needed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Samples: TypeAlias = NDArray[np.float32]
 Frames: TypeAlias = NDArray[np.float32]
 """(frames, columns) float32."""
 
-_BLOCK = 128  # frames transformed at once: their spectra stay in the processor's cache
+_BLOCK = 16  # frames transformed at once: the processor's cache holds them, and no memory has to be mapped
 
 
 def stft(
@@ -49,14 +49,14 @@ def stft(
     Raises:
         OptionError: the sizes do not fit each other.
     """
-    return np.concatenate(list(_spectra(samples, size, hop, window)))
+    return np.concatenate(list(_spectra(samples, size, hop, window)), dtype=np.complex64)
 
 
 def power_spectrogram(
     samples: Samples, *, size: int = 2048, hop: int = 512, window: int | None = None
 ) -> Frames:
     """|X|^2 of the ``stft``, which see: (1 + n // hop, 1 + size // 2) float32."""
-    return np.concatenate([_power(each) for each in _spectra(samples, size, hop, window)])
+    return np.concatenate([_power(each) for each in _spectra(samples, size, hop, window)], dtype=np.float32)
 
 
 def mel_spectrogram(
@@ -85,7 +85,7 @@ def mel_spectrogram(
     filters = mel_filters(rate, size, bands, low, high)
     spectra = _spectra(samples, size, hop, window)
     # The sparse product runs along the frames of each frequency, which therefore have to lie together.
-    return np.concatenate([(filters @ np.ascontiguousarray(_power(each).T)).T for each in spectra])
+    return np.concatenate([(filters @ _power(each).T.astype(np.float32, order="C")).T for each in spectra])
 
 
 @lru_cache(maxsize=16)
@@ -228,15 +228,17 @@ def pooled(values: Frames, segments: int, *, overlap: float = 1.0) -> Frames:
 
 
 @lru_cache(maxsize=16)
-def _hann(size: int, window: int) -> Samples:
+def _hann(size: int, window: int) -> NDArray[np.float64]:
     """A periodic Hann window of ``window`` samples between zeros, ``size`` in all."""
     curve = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
     before = (size - window) // 2
-    return np.pad(curve, (before, size - window - before)).astype(np.float32)
+    return np.pad(curve, (before, size - window - before))
 
 
-def _spectra(samples: Samples, size: int, hop: int, window: int | None) -> Iterator[NDArray[np.complex64]]:
+def _spectra(samples: Samples, size: int, hop: int, window: int | None) -> Iterator[NDArray[np.complex128]]:
     """The frames of ``stft``, some at a time."""
+    from scipy.fft import rfft
+
     window = size if window is None else window
     if not (0 < window <= size and hop > 0 and size % 2 == 0):
         raise OptionError(
@@ -247,8 +249,11 @@ def _spectra(samples: Samples, size: int, hop: int, window: int | None) -> Itera
     padded = np.pad(samples.astype(np.float32, copy=False), size // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
     for at in range(0, len(frames), _BLOCK):
-        yield np.fft.rfft(frames[at : at + _BLOCK] * weights)
+        # In float64: in float32, quiet bins beside loud ones would be off by more than librosa's.
+        yield rfft(frames[at : at + _BLOCK] * weights, overwrite_x=True)
 
 
-def _power(spectra: NDArray[np.complex64]) -> Frames:
-    return np.square(spectra.real) + np.square(spectra.imag)
+def _power(spectra: NDArray[np.complex128]) -> NDArray[np.float64]:
+    power: NDArray[np.float64] = np.square(spectra.real)
+    power += np.square(spectra.imag)
+    return power

@@ -79,7 +79,7 @@ def sound(
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else "sound in memory"
     try:
         if isinstance(source, tuple):
-            return _gathered(_given(*source), rate)
+            return _gathered(_given(source), rate)
         with _file(source) as file:
             return _decoded(file, rate)
     except OSError as error:
@@ -102,7 +102,7 @@ class _NoSamplesError(MediaError):
 
 
 @contextmanager
-def _file(source: str | os.PathLike[str] | bytes) -> Iterator[IO[bytes]]:
+def _file(source: object) -> Iterator[IO[bytes]]:
     """An open binary file that is known to hold something, and not too much."""
     if isinstance(source, bytes):
         _check_size(len(source))
@@ -127,15 +127,19 @@ def _check_size(size: int) -> None:
         raise MediaError(f"too large ({size} bytes), the limit is {MAX_BYTES}: cut or compress the sound")
 
 
-def _given(samples: Any, rate: Any) -> Iterator[_Block]:
-    """The block of an array that is handed in."""
-    array = np.asarray(samples)
+def _given(source: tuple[Any, ...]) -> Iterator[_Block]:
+    """The block of an array that is handed in with its rate."""
+    if len(source) != 2 or not isinstance(source[1], int | np.integer):
+        raise MediaError(
+            "expected two things together: an array of samples, and samples a second as an integer"
+        )
+    array = np.asarray(source[0])
     if array.ndim != 1 or array.dtype.kind != "f":
         came = f"{array.dtype} of shape {array.shape}"
         raise MediaError(f"expected float32 mono samples of shape (n,), not {came}")
     if not array.size:
         raise MediaError("expected at least one sample, the array is empty")
-    yield int(rate), array.astype(np.float32, copy=False)
+    yield int(source[1]), array.astype(np.float32, copy=False)
 
 
 def _by_libsndfile(file: IO[bytes]) -> Iterator[_Block]:
@@ -241,4 +245,10 @@ def _resampler(native: int, rate: int | None) -> Callable[[NDArray[np.float32], 
         return lambda block, _last: block
     from soxr import ResampleStream
 
-    return ResampleStream(native, rate, 1, dtype="float32", quality="HQ").resample_chunk
+    stream = ResampleStream(native, rate, 1, dtype="float32", quality="HQ")
+
+    def resample(block: NDArray[np.float32], last: bool) -> NDArray[np.float32]:
+        resampled: NDArray[np.float32] = stream.resample_chunk(block, last)
+        return resampled
+
+    return resample

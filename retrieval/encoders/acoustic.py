@@ -68,14 +68,14 @@ class Acoustic:
     """
 
     def __init__(self, device: str) -> None:
-        settings = (RATE, FRAMES, WINDOW, HOP, _BANDS, _LOW, _CEPSTRA, _DYNAMIC, _QUIET, _SEGMENTS, _OVERLAP)
-        settings += (_MEAN_KEPT, _SLOPES, _DEVIATIONS)
+        shape = (RATE, FRAMES, WINDOW, HOP, _BANDS, _LOW, _CEPSTRA, _SEGMENTS, _OVERLAP)
+        weighing = (_DYNAMIC, _QUIET, _MEAN_KEPT, _SLOPES, _DEVIATIONS)
         self.spec = EncoderSpec(
             name="acoustic",
             modality=Modality.AUDIO,
             dimension=_SEGMENTS * 2 * 3 * _CEPSTRA,
             weights=hashlib.sha256(b"none: acoustic 1").hexdigest(),
-            preprocessing=f"mono by mean, soxr HQ, log-mel, cepstra, deltas, parts; {settings}",
+            preprocessing=f"mono by mean, soxr HQ, log-mel, cepstra, deltas, parts; {shape} {weighing}",
         )
         self._device = device
 

@@ -48,13 +48,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         print(f"MFCC of both differ by at most {difference:.1e}")
         encoder = Acoustic("cpu")
-        # librosa's matrix products are as well off with one thread each: what there is goes to the workers.
-        with ThreadPoolExecutor(options.threads) as pool, threadpool_limits(1, "blas"):
+        with ThreadPoolExecutor(options.threads) as pool:
+
+            def alone() -> int:
+                with threadpool_limits(1, "blas"):
+                    return len(list(pool.map(_theirs, files)))
+
             compare(
                 {
                     "librosa": lambda: len(list(pool.map(_theirs, files))),
+                    "librosa, BLAS on one thread": alone,
                     "retrieval": lambda: len(list(pool.map(_ours, files))),
-                    "encoder": lambda: len(list(pool.map(encoder.prepare, files))),
+                    "retrieval's encoder": lambda: len(list(pool.map(encoder.prepare, files))),
                 },
                 rounds=options.rounds,
                 unit="clips",
