@@ -213,10 +213,12 @@ def _read(container: InputContainer, stream: VideoStream, deadline: float) -> tu
     """When each packet's frame is shown; frames are counted where the file does not say."""
     stamps: list[int | None] = []
     keys: list[bool] = []
+    hidden: list[bool] = []
     lasts: int | None = None
     for packet in _packets(container, stream, deadline):
         stamps.append(packet.pts)
         keys.append(packet.is_keyframe)
+        hidden.append(packet.is_discard)
         lasts = packet.duration or lasts
         if len(stamps) > MAX_PACKETS:
             raise MediaError(f"has more than {MAX_PACKETS} frames, the limit: cut the video")
@@ -224,15 +226,15 @@ def _read(container: InputContainer, stream: VideoStream, deadline: float) -> tu
         raise MediaError("expected a video, but it has no frames")
     rate = float(stream.average_rate or stream.guessed_rate or 25)
     unit = float(stream.time_base or 0)
-    if unit and None not in stamps:
+    if unit and None not in stamps and not all(hidden):
         seconds = np.array(stamps, np.float64) * unit
-        clock = _Clock(unit, float(seconds.min()), rate)
-        last = lasts * unit if lasts else 1 / rate
+        start, last = float(seconds[~np.array(hidden)].min()), lasts * unit if lasts else 1 / rate
+        # What an edit list hides is decoded where others lean on it; it lies before every window.
+        seconds = np.where(hidden, -1.0, seconds - start)
+        clock = _Clock(unit, start, rate)
     else:
-        seconds = np.arange(len(stamps)) / rate
+        seconds, last = np.arange(len(stamps)) / rate, 1 / rate
         clock = _Clock(unit, None, rate)
-        last = 1 / rate
-    seconds -= seconds.min()
     end = float(seconds.max()) + last
     if end > MAX_SECONDS:
         raise MediaError(f"is {end:.0f} s long, the limit is {MAX_SECONDS:.0f} s: cut the video")

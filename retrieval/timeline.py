@@ -14,7 +14,7 @@ class Timeline:
     """The packets of a video in the order they are stored and decoded.
 
     Attributes:
-        seconds: (n,) float64, when each one's frame is shown, from the first that is shown.
+        seconds: (n,) float64, when each frame is shown, counted from the first shown; -1 if it never is.
         keys: (n,) bool, whether it can be decoded without those before it.
         end: when the last frame shown is over.
     """

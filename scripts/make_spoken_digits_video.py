@@ -1,11 +1,11 @@
-"""Pair spoken digits with short videos of handwritten ones: something real to search by sound, made anywhere.
+"""Pair spoken digits with short videos of handwritten ones: something real to search by sound.
 
-The recordings are those of the Free Spoken Digit Dataset, named {digit}_{speaker}_{take}.wav. Each gets a video
-of a second or two in which a handwritten digit of the same class moves over the frame; those are scikit-learn's
-1,797 pictures of 8 x 8 pixels (a part of "Optical Recognition of Handwritten Digits", UCI). The videos have no
-sound track. Every speaker's takes up to 34 are for training, those from 35 on for testing, and every speaker's
-two parts have digit pictures of their own: whichever split or speakers are held out, no picture of a digit
-that is searched was seen in training.
+The recordings are those of the Free Spoken Digit Dataset, named {digit}_{speaker}_{take}.wav. Each gets a
+video of a second or two in which a handwritten digit of the same class moves over the frame; those are
+scikit-learn's 1,797 pictures of 8 x 8 pixels (a part of "Optical Recognition of Handwritten Digits", UCI).
+The videos have no sound track. Every speaker's takes up to 34 are for training, those from 35 on for testing,
+and every speaker's two parts have digit pictures of their own: whichever split or speakers are held out, no
+picture of a digit that is searched was seen in training.
 """
 
 from __future__ import annotations
