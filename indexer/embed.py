@@ -100,7 +100,7 @@ def encode(
 
     def flush() -> None:
         if names:
-            store.append(names, encoder.encode(prepared))
+            store.append(names, [encoder.spans(each) for each in prepared], encoder.encode(prepared))
             advance(len(names))
             names.clear()
             prepared.clear()
@@ -127,7 +127,7 @@ def encode(
 def problem(part: Part, stage: str, error: MediaError) -> FailureRow:
     """What is recorded of a part that failed."""
     where = part.path or (part.text or "")[:80]
-    return FailureRow(where, stage, str(error), part.source, part.size, part.mtime_ns)
+    return FailureRow(where, stage, str(error), part.source, str(part.modality), part.size, part.mtime_ns)
 
 
 def _hash(part: Part) -> str:

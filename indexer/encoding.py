@@ -12,8 +12,8 @@ from indexer.corpus import Part
 from indexer.plan import Place, Seen
 from indexer.progress import Progress
 from retrieval.catalog import Catalog
-from retrieval.catalog_writer import FailureRow
-from retrieval.encoders.base import Encoder
+from retrieval.catalog_writer import AssetRow, FailureRow
+from retrieval.encoders.base import WHOLE, Encoder
 from retrieval.features import FeatureStore
 from retrieval.schema import Asset
 from retrieval.types import Modality
@@ -24,14 +24,16 @@ class Encoded:
     """Where the features of a corpus are.
 
     Attributes:
+        stores: of each modality's features.
         contents: the content of each file, by its place.
-        stored: by modality, the row of each content in the feature store.
+        stored: by modality, the rows of each content in the feature store.
         encoded: how many contents were encoded just now.
         problems: what could not be read or decoded.
     """
 
+    stores: Mapping[Modality, FeatureStore]
     contents: dict[Place, str] = field(default_factory=dict)
-    stored: dict[Modality, dict[str, int]] = field(default_factory=dict)
+    stored: dict[Modality, dict[str, range]] = field(default_factory=dict)
     encoded: int = 0
     problems: list[FailureRow] = field(default_factory=list)
 
@@ -41,11 +43,29 @@ class Encoded:
             return embed.content_of_text(part.text or "")
         return self.contents.get(plan.place(part))
 
-    def find(self, part: Part) -> tuple[str, int] | None:
-        """The content of ``part`` and the row of its features; None if it has none."""
+    def assets(self, part: Part, ordinal: int) -> list[AssetRow]:
+        """The catalog's rows of ``part``: one for the whole and one a segment; none if it has no features."""
         content = self.content(part)
-        row = self.stored[part.modality].get(content) if content else None
-        return None if content is None or row is None else (content, row)
+        rows = self.stored[part.modality].get(content) if content else None
+        if content is None or rows is None:
+            return []
+        spans = self.stores[part.modality].spans(rows) if len(rows) > 1 else WHOLE
+        return [
+            AssetRow(
+                modality=part.modality,
+                ordinal=ordinal,
+                content=content,
+                feature=row,
+                source=part.source,
+                path=part.path,
+                text=part.text,
+                size=part.size,
+                mtime_ns=part.mtime_ns,
+                start=span.start,
+                end=span.end,
+            )
+            for row, span in zip(rows, spans, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +89,7 @@ class Encoding:
     def run(self, parts: Sequence[Part], seen: Mapping[Place, Seen], *, retry_failed: bool) -> Encoded:
         """See that every part that can be encoded is."""
         todo = plan.files(parts, seen, retry_failed=retry_failed)
-        done = Encoded(contents=todo.contents, problems=list(todo.failed.values()))
+        done = Encoded(self.stores, contents=todo.contents, problems=list(todo.failed.values()))
         with self.progress("reading", len(todo.read)) as advance:
             found, unreadable = embed.contents(todo.read, workers=self.workers, advance=advance)
         done.contents |= {plan.place(part): content for part, content in found}
@@ -109,16 +129,14 @@ class Encoding:
 def seen(catalog: Catalog) -> dict[Place, Seen]:
     """The files that the catalog knows, those that failed among them."""
     files: dict[Place, Seen] = {}
+    known = select(Asset.modality, Asset.source, Asset.path, Asset.size, Asset.mtime_ns, Asset.content)
     with catalog.session() as session:
-        statement = select(Asset.source, Asset.path, Asset.size, Asset.mtime_ns, Asset.content)
-        for source, path, size, mtime_ns, content in session.execute(
-            statement.where(Asset.modality != "text")
+        for modality, source, path, size, mtime_ns, content in session.execute(
+            known.where(Asset.modality != str(Modality.TEXT), Asset.start.is_(None))
         ):
-            files[source, path] = Seen(size, mtime_ns, content)
+            files[modality, source, path] = Seen(size, mtime_ns, content)
     for failure in catalog.failures():
         if failure.stage == "decode":
-            row = FailureRow(
-                failure.path, failure.stage, failure.reason, failure.source, failure.size, failure.mtime_ns
-            )
-            files[failure.source, failure.path] = Seen(failure.size, failure.mtime_ns, failure=row)
+            row = FailureRow(**{name: getattr(failure, name) for name in FailureRow.__slots__})
+            files[row.modality, row.source, row.path] = Seen(row.size, row.mtime_ns, failure=row)
     return files

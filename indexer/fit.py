@@ -18,7 +18,7 @@ from retrieval.alignment import registry as alignments
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.catalog import AssetTable
 from retrieval.encoders.base import Encoder
-from retrieval.features import FeatureStore
+from retrieval.features import FeatureStore, first_rows
 from retrieval.types import Integers, Matrix, Modality
 from retrieval.vectors import registry as indexes
 
@@ -55,7 +55,7 @@ def fit(
             vectors = _project(alignment, modality, stores[modality], table.features)
             index = indexes.build(settings.index, vectors)
             index.save(draft.files.vectors(modality))
-            arrays.write(draft.files.assets(modality), table.assets)
+            arrays.write(draft.files.assets(modality), np.stack([table.assets, table.media], axis=1))
             entries[modality] = {"kind": index.kind, "vectors": len(index)}
     described = {
         "method": alignment.method,
@@ -82,7 +82,7 @@ def _evidence(
     counts = np.unique(np.concatenate(list(kept.values())), return_counts=True)
     paired = counts[0][counts[1] > 1]
     for table in tables.values():
-        chosen = np.isin(table.items, paired) & ~table.held_out
+        chosen = np.isin(table.items, paired) & ~table.held_out & table.whole
         digest.update(np.stack([table.items[chosen], table.features[chosen]]).tobytes())
     return digest.hexdigest()
 
@@ -95,7 +95,7 @@ def _training_data(
 ) -> TrainingData:
     training = {}
     for modality, table in tables.items():
-        kept = ~table.held_out
+        kept = ~table.held_out & table.whole
         if kept.any():
             training[modality] = FeatureTable(stores[modality].read(table.features[kept]), table.items[kept])
     return TrainingData(training, _class_prior(encoders, stores), settings.seed)
@@ -118,9 +118,10 @@ def _text_features(texts: list[str], encoder: Encoder, store: FeatureStore) -> M
     stored = store.contents()
     missing = {content: text for content, text in zip(contents, texts, strict=True) if content not in stored}
     if missing:
-        store.append(list(missing), encoder.encode([encoder.prepare(text) for text in missing.values()]))
+        prepared = [encoder.prepare(text) for text in missing.values()]
+        store.append(list(missing), [encoder.spans(each) for each in prepared], encoder.encode(prepared))
         stored = store.contents()
-    return store.read(np.array([stored[content] for content in contents], dtype=np.int64))
+    return store.read(first_rows(stored, contents))
 
 
 def _project(alignment: Alignment, modality: Modality, store: FeatureStore, rows: Integers) -> Matrix:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,25 +176,11 @@ def _rows(corpus: Corpus, done: Encoded, held_out: set[str]) -> list[ItemRow]:
     rows = []
     for key, item in corpus.items.items():
         assets: list[AssetRow] = []
+        media = Counter[Modality]()
         for part in item.parts:
-            found = done.find(part)
-            if found is None:
-                continue
-            content, feature = found
-            ordinal = sum(asset.modality is part.modality for asset in assets)
-            assets.append(
-                AssetRow(
-                    modality=part.modality,
-                    ordinal=ordinal,
-                    content=content,
-                    feature=feature,
-                    source=part.source,
-                    path=part.path,
-                    text=part.text,
-                    size=part.size,
-                    mtime_ns=part.mtime_ns,
-                )
-            )
+            if found := done.assets(part, media[part.modality]):
+                assets += found
+                media[part.modality] += 1
         if assets:
             rows.append(ItemRow(key, key in held_out, item.metadata, assets))
     return rows

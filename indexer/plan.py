@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from indexer.corpus import Part
 from retrieval.catalog_writer import FailureRow
 from retrieval.types import Modality
 
-Place = tuple[int | None, str | None]
-"""Where a file stands: position of its source, and path in it."""
+Place = tuple[str | None, int | None, str | None]
+"""What a file is taken for, and where it stands: modality, position of its source, path in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Plan:
 
 def place(part: Part) -> Place:
     """Where the file of ``part`` stands."""
-    return part.source, part.path
+    return str(part.modality), part.source, part.path
 
 
 def files(parts: Iterable[Part], seen: Mapping[Place, Seen], *, retry_failed: bool) -> Plan:
@@ -73,7 +73,7 @@ def files(parts: Iterable[Part], seen: Mapping[Place, Seen], *, retry_failed: bo
 
 
 def encodings(
-    parts: Iterable[tuple[Part, str]], stored: Mapping[Modality, Mapping[str, int]]
+    parts: Iterable[tuple[Part, str]], stored: Mapping[Modality, Container[str]]
 ) -> dict[Modality, dict[str, Part]]:
     """What has to be encoded: for each content that no store has yet, one part that has it.
 

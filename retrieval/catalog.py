@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Engine, create_engine, event, func, select, text
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
@@ -38,19 +39,26 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class AssetTable:
-    """All assets of one modality in the order of their vectors: by item id, then by position in the item.
+    """All assets of one modality in the order of their vectors: by item id, position in the item, and start.
 
     Attributes:
         assets: (n,) int64 asset numbers.
+        media: (n,) int64: for a segment the asset number of the whole it is a part of, else its own.
         items: (n,) int64 item numbers.
         features: (n,) int64 rows in the encoder's feature store.
         held_out: (n,) bool.
     """
 
     assets: Integers
+    media: Integers
     items: Integers
     features: Integers
-    held_out: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    held_out: NDArray[np.bool_]
+
+    @property
+    def whole(self) -> NDArray[np.bool_]:
+        """(n,) bool: whether it is no segment."""
+        return np.equal(self.media, self.assets)
 
 
 class Catalog:
@@ -165,14 +173,17 @@ class Catalog:
     def table(self, modality: Modality) -> AssetTable:
         """All assets of ``modality`` in the order of their vectors."""
         statement = (
-            select(Asset.id, Asset.item_id, Asset.feature, Item.held_out)
+            select(Asset.id, Asset.ordinal, Asset.item_id, Asset.feature, Item.held_out)
             .join(Item, Asset.item_id == Item.id)
             .where(Asset.modality == str(modality))
             .order_by(Item.key, Asset.ordinal, Asset.start, Asset.id)
         )
         with self.session() as session:
-            rows = np.array([tuple(row) for row in session.execute(statement)], dtype=np.int64).reshape(-1, 4)
-        return AssetTable(rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3].astype(bool))
+            rows = np.array([tuple(row) for row in session.execute(statement)], dtype=np.int64).reshape(-1, 5)
+        assets, ordinals, items, features, held_out = rows.T
+        starts = np.append(True, (np.diff(items) != 0) | (np.diff(ordinals) != 0))[: len(rows)]
+        media = assets[np.flatnonzero(starts)][np.cumsum(starts) - 1]
+        return AssetTable(assets, media, items, features, held_out.astype(bool))
 
     def item_assets(self, key: str) -> dict[Modality, list[int]]:
         """The asset numbers of the item whose id is ``key``, a modality.

@@ -50,6 +50,7 @@ class FailureRow:
     stage: str
     reason: str
     source: int | None = None
+    modality: str | None = None
     size: int | None = None
     mtime_ns: int | None = None
 
@@ -107,8 +108,10 @@ def _write_columns(session: Session, columns: Mapping[str, str]) -> bool:
 
 
 def _write_failures(session: Session, failures: Sequence[FailureRow]) -> bool:
+    names = FailureRow.__slots__
+
     def values(row: FailureRow | Failure) -> tuple[Any, ...]:
-        return row.source, row.path, row.stage, row.reason, row.size, row.mtime_ns
+        return tuple(getattr(row, name) for name in names)
 
     held = {values(row): row.time for row in session.scalars(select(Failure))}
     if list(held) == [values(row) for row in failures]:
@@ -116,7 +119,6 @@ def _write_failures(session: Session, failures: Sequence[FailureRow]) -> bool:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     session.execute(delete(Failure))
     if failures:
-        names = ("source", "path", "stage", "reason", "size", "mtime_ns")
         rows = [values(row) for row in failures]
         session.execute(
             insert(Failure),

@@ -16,29 +16,13 @@ from retrieval.alignment.base import Alignment
 from retrieval.catalog import AssetTable, Catalog
 from retrieval.errors import DamagedIndexError, EncoderMismatchError, OptionError
 from retrieval.manifest import Layout, Manifest
+from retrieval.pairs import pair
+from retrieval.shelf import Shelf
 from retrieval.space import Space
 from retrieval.types import Hit, Integers, Matrix, Modality, Query, Term
 from retrieval.vectors import registry
-from retrieval.vectors.base import VectorIndex
 
 ANY = "any"
-
-
-class Shelf:
-    """The vectors of one modality, and whose they are.
-
-    Attributes:
-        index: the vectors.
-        assets: (n,) int64 asset number of each row.
-    """
-
-    def __init__(self, index: VectorIndex, assets: Integers) -> None:
-        self.index = index
-        self.assets = assets
-
-    def rows_of(self, assets: Sequence[int] | Integers) -> Integers:
-        """(m,) int64 ascending: the rows of those of the assets that are here."""
-        return np.flatnonzero(np.isin(self.assets, assets)).astype(np.int64)
 
 
 class SearchEngine:
@@ -107,12 +91,12 @@ class SearchEngine:
         path = self._generation.vectors(modality)
         index = registry.load(entry["kind"], path, device=self._device)
         assets: Integers = arrays.read(self._generation.assets(modality))
-        if not len(index) == len(assets) == entry["vectors"]:
+        if not (len(index) == entry["vectors"] and assets.shape == (len(index), 2)):
             raise DamagedIndexError(
-                f"{path} holds {len(index)} vectors and {len(assets)} numbers, "
+                f"{path} holds {len(index)} vectors for {len(assets)} assets, "
                 f"the manifest says {entry['vectors']}: restore or rebuild the index"
             )
-        return Shelf(index, assets)
+        return Shelf(index, assets[:, 0], assets[:, 1])
 
     def table(self, modality: Modality) -> AssetTable:
         """What the catalog says of each row of ``modality``'s vectors.
@@ -218,30 +202,31 @@ class SearchEngine:
         for target in targets:
             shelf = self.shelf(target)
             rows = None if where is None else shelf.rows_of(self.catalog.matching(where, target))
-            scores, positions = shelf.index.search(self._vectors(terms, target), asked, rows)
-            for answer, query_scores, found in zip(answers, scores, shelf.assets[positions], strict=True):
-                answer.extend(zip(query_scores.tolist(), found.tolist(), strict=True))
+            found = shelf.search(self._vectors(terms, target), asked, rows)
+            for at, best in enumerate(found):
+                answers[at] += best
         kept = [
             [(score, asset) for score, asset in answer if asset not in own]
             for answer, own in zip(answers, map(set, named), strict=True)
         ]
         return self._hits(kept, k)
 
-    def text_to_image(self, query: Any, k: int = 10, *, where: str | None = None) -> list[Hit]:
-        """The pictures nearest to some words."""
-        return self.search(text=query, to="image", k=k, where=where)
-
-    def text_to_text(self, query: Any, k: int = 10, *, where: str | None = None) -> list[Hit]:
-        """The captions nearest to some words."""
-        return self.search(text=query, to="text", k=k, where=where)
-
-    def image_to_text(self, query: Any, k: int = 10, *, where: str | None = None) -> list[Hit]:
-        """The captions nearest to a picture."""
-        return self.search(image=query, to="text", k=k, where=where)
-
-    def image_to_image(self, query: Any, k: int = 10, *, where: str | None = None) -> list[Hit]:
-        """The pictures nearest to a picture."""
-        return self.search(image=query, to="image", k=k, where=where)
+    text_to_text = pair(Modality.TEXT, Modality.TEXT)
+    text_to_image = pair(Modality.TEXT, Modality.IMAGE)
+    text_to_audio = pair(Modality.TEXT, Modality.AUDIO)
+    text_to_video = pair(Modality.TEXT, Modality.VIDEO)
+    image_to_text = pair(Modality.IMAGE, Modality.TEXT)
+    image_to_image = pair(Modality.IMAGE, Modality.IMAGE)
+    image_to_audio = pair(Modality.IMAGE, Modality.AUDIO)
+    image_to_video = pair(Modality.IMAGE, Modality.VIDEO)
+    audio_to_text = pair(Modality.AUDIO, Modality.TEXT)
+    audio_to_image = pair(Modality.AUDIO, Modality.IMAGE)
+    audio_to_audio = pair(Modality.AUDIO, Modality.AUDIO)
+    audio_to_video = pair(Modality.AUDIO, Modality.VIDEO)
+    video_to_text = pair(Modality.VIDEO, Modality.TEXT)
+    video_to_image = pair(Modality.VIDEO, Modality.IMAGE)
+    video_to_audio = pair(Modality.VIDEO, Modality.AUDIO)
+    video_to_video = pair(Modality.VIDEO, Modality.VIDEO)
 
     # Inside
 

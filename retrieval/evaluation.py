@@ -139,7 +139,8 @@ def _split(option: str, name: str | None, *, default: str) -> str:
 
 
 def _rows(table: AssetTable, split: str) -> Integers:
-    chosen = table.held_out if split == HOLDOUT else np.ones(len(table.assets), np.bool_)
+    """The assets of the split that are no segments: whole media are asked with and for."""
+    chosen = table.whole & table.held_out if split == HOLDOUT else table.whole
     return np.flatnonzero(chosen).astype(np.int64)
 
 

@@ -3,49 +3,82 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from retrieval.encoders.base import Span
 from retrieval.errors import DamagedIndexError
 from retrieval.types import Integers, Matrix
 
 VALUE = np.dtype("<f4")
-KEY_BYTES = 32
+RECORD = np.dtype([("content", "V32"), ("following", "<u4"), ("start", "<f8"), ("end", "<f8")])
+"""What a row is of: a content's SHA-256, how many more rows that has, and the span (NaN for the whole)."""
 
 
 class FeatureStore:
-    """One encoder's output by content: append-only files of rows, and of the SHA-256 of what each is of.
+    """One encoder's output by content: two append-only files, one of feature rows and one of their records.
 
-    A row is never changed or moved once it is written, so every generation refers to it by number. Rows are
-    written and synced before their keys: whatever a crash leaves, the keys that are whole name rows that are,
-    and the next append goes over the rest.
+    A content has one row or, if it is long, several that follow each other. A row is never changed or moved
+    once it is written, so every generation refers to it by number. Rows are written and synced before their
+    records: whatever a crash leaves, contents with all their records have all their rows, and the next append
+    goes over the rest.
     """
 
     def __init__(self, folder: Path, dimension: int) -> None:
         self._rows = folder / "rows.f32"
-        self._keys = folder / "keys.sha256"
+        self._records = folder / "records.bin"
         self._row_bytes = dimension * VALUE.itemsize
         self.dimension = dimension
+        self._length: int | None = None
 
     def __len__(self) -> int:
-        """Number of whole rows that have a whole key."""
-        return min(_size(self._keys) // KEY_BYTES, _size(self._rows) // self._row_bytes)
+        """Number of rows of whole contents."""
+        if self._length is None:
+            last = np.flatnonzero(self._read_records()["following"] == 0)
+            self._length = int(last[-1]) + 1 if len(last) else 0
+        return self._length
 
-    def append(self, contents: Sequence[str], rows: Matrix) -> None:
-        """Add ``rows`` (n, dimension) float32, the features of ``contents`` (n SHA-256 sums in hex)."""
+    def append(self, contents: Sequence[str], spans: Sequence[Sequence[Span]], rows: Matrix) -> None:
+        """Add the features of some contents.
+
+        Args:
+            contents: their SHA-256 sums, in hex.
+            spans: for each content, the span of each of its rows.
+            rows: (n, dimension) float32, one content's after the other's.
+        """
         first = len(self)
+        records = np.array(
+            [
+                (bytes.fromhex(content), len(parts) - at - 1, _number(part.start), _number(part.end))
+                for content, parts in zip(contents, spans, strict=True)
+                for at, part in enumerate(parts)
+            ],
+            dtype=RECORD,
+        )
         self._rows.parent.mkdir(parents=True, exist_ok=True)
         _write(self._rows, first * self._row_bytes, np.ascontiguousarray(rows, dtype=VALUE).tobytes())
-        _write(self._keys, first * KEY_BYTES, bytes.fromhex("".join(contents)))
+        _write(self._records, first * RECORD.itemsize, records.tobytes())
+        self._length = first + len(records)
 
-    def contents(self) -> dict[str, int]:
-        """The row number of each content."""
-        if not len(self):
-            return {}
-        keys = self._keys.read_bytes()
-        return {keys[at * KEY_BYTES : (at + 1) * KEY_BYTES].hex(): at for at in range(len(self))}
+    def contents(self) -> dict[str, range]:
+        """The numbers of the rows of each content."""
+        records = self._read_records()[: len(self)]
+        ends = np.flatnonzero(records["following"] == 0) + 1
+        starts = np.concatenate([[0], ends[:-1]]) if len(ends) else ends
+        return {
+            records["content"][start].tobytes().hex(): range(start, end)
+            for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
+        }
+
+    def spans(self, rows: range) -> list[Span]:
+        """What part of its medium each of these rows is of."""
+        records = self._read_records()[rows.start : rows.stop]
+        return [
+            Span() if np.isnan(start) else Span(start, end)
+            for start, end in zip(records["start"].tolist(), records["end"].tolist(), strict=True)
+        ]
 
     def read(self, rows: Integers) -> Matrix:
         """(n, dimension) float32: the rows with these numbers, in this order.
@@ -55,14 +88,30 @@ class FeatureStore:
         """
         if not len(rows):
             return np.empty((0, self.dimension), np.float32)
-        if int(rows.max()) >= len(self):
-            raise DamagedIndexError(
-                f"{self._rows} holds {len(self)} rows, row {int(rows.max())} is needed: "
-                "restore the index from a copy or rebuild it"
-            )
         count = _size(self._rows) // self._row_bytes
+        if int(rows.max()) >= count:
+            raise DamagedIndexError(
+                f"{self._rows} holds {count} rows, row {int(rows.max())} is needed: "
+                "restore or rebuild the index"
+            )
         stored = np.memmap(self._rows, dtype=VALUE, mode="r", shape=(count, self.dimension))
         return np.asarray(stored[rows], dtype=np.float32)
+
+    def _read_records(self) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+        """The records that are whole and whose rows are."""
+        count = min(_size(self._records) // RECORD.itemsize, _size(self._rows) // self._row_bytes)
+        if not count:
+            return np.empty(0, RECORD)
+        return np.memmap(self._records, dtype=RECORD, mode="r", shape=(count,))
+
+
+def first_rows(stored: Mapping[str, range], contents: Sequence[str]) -> Integers:
+    """(n,) int64: the first row of each content, which is that of the whole medium."""
+    return np.array([stored[content].start for content in contents], dtype=np.int64)
+
+
+def _number(seconds: float | None) -> float:
+    return np.nan if seconds is None else seconds
 
 
 def _size(path: Path) -> int:

@@ -38,7 +38,7 @@ class Generation:
         return self.folder / f"{modality}.faiss"
 
     def assets(self, modality: Modality) -> Path:
-        """(n,) int64: the asset number of each row of the FAISS index."""
+        """(n, 2) int64: for each row of the FAISS index its asset, and the whole it is a segment of."""
         return self.folder / f"{modality}.assets.npy"
 
     def is_whole(self, modalities: Mapping[Modality, Any]) -> bool:

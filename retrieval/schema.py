@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import JSON, Connection, ForeignKey, Index, text
+from sqlalchemy import JSON, Connection, Float, ForeignKey, Index, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Base(DeclarativeBase):
     """The root of the typed models."""
 
-    type_annotation_map = {dict[str, Any]: JSON}  # noqa: RUF012 - SQLAlchemy's own declaration
+    type_annotation_map = {dict[str, Any]: JSON, float: Float}  # noqa: RUF012 - SQLAlchemy's own declaration
 
 
 class Migration(Base):
@@ -64,6 +64,7 @@ class Failure(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     source: Mapped[int | None]
     path: Mapped[str]
+    modality: Mapped[str | None]
     size: Mapped[int | None]
     mtime_ns: Mapped[int | None]
     stage: Mapped[str]
@@ -91,8 +92,9 @@ def _initial(connection: Connection) -> None:
         feature INTEGER NOT NULL);
     CREATE INDEX assets_by_item ON assets (item_id);
     CREATE TABLE failures (
-        id INTEGER NOT NULL PRIMARY KEY, source INTEGER, path VARCHAR NOT NULL, size INTEGER,
-        mtime_ns INTEGER, stage VARCHAR NOT NULL, reason VARCHAR NOT NULL, time VARCHAR NOT NULL);
+        id INTEGER NOT NULL PRIMARY KEY, source INTEGER, path VARCHAR NOT NULL, modality VARCHAR,
+        size INTEGER, mtime_ns INTEGER, stage VARCHAR NOT NULL, reason VARCHAR NOT NULL,
+        time VARCHAR NOT NULL);
     CREATE TABLE columns (name VARCHAR NOT NULL PRIMARY KEY, kind VARCHAR NOT NULL)
     """
     for statement in statements.split(";"):

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from retrieval.errors import OptionError
 
-Matrix: TypeAlias = NDArray[np.float32]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# As texts, so that `import retrieval` needs no NumPy.
+Matrix: TypeAlias = "NDArray[np.float32]"
 """A float32 array of shape (rows, dimension)."""
 
-Integers: TypeAlias = NDArray[np.int64]
+Integers: TypeAlias = "NDArray[np.int64]"
 """An int64 array of shape (rows,)."""
 
 MetadataValue: TypeAlias = str | int | float | bool | None
@@ -126,6 +129,6 @@ def _term(kind: str, part: Any) -> Term:
     if not isinstance(part, tuple):
         return Term(kind, part)
     value, weight = part
-    if not np.isfinite(weight):
+    if not math.isfinite(weight):
         raise OptionError(f"a query term's weight must be a finite number, not {weight}")
     return Term(kind, value, float(weight))

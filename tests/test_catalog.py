@@ -60,7 +60,7 @@ def test_what_is_written_is_read(catalog):
 
 
 def test_writing_the_same_again_changes_nothing(catalog):
-    failures = [FailureRow("x.png", "decode", "broken", 0, 1, 2)]
+    failures = [FailureRow("x.png", "decode", "broken", 0, "image", 1, 2)]
     catalog_writer.write(catalog, ITEMS, failures, COLUMNS)
     before = catalog.failures()[0].time
     assert catalog_writer.write(catalog, ITEMS, failures, COLUMNS) == catalog_writer.Written(False, 0)

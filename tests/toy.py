@@ -12,7 +12,7 @@ from PIL import Image
 
 from retrieval import media
 from retrieval.encoders import registry
-from retrieval.encoders.base import ClassHead, EncoderSpec
+from retrieval.encoders.base import WHOLE, ClassHead, EncoderSpec, Span
 from retrieval.errors import MediaError
 from retrieval.types import Matrix, Modality
 
@@ -49,6 +49,9 @@ class ToyEncoder:
     def encode(self, prepared: Sequence[Matrix]) -> Matrix:
         self.encoded += len(prepared)
         return np.stack(prepared) if len(prepared) else np.empty((0, 3), np.float32)
+
+    def spans(self, _prepared: Matrix) -> Sequence[Span]:
+        return WHOLE
 
     def class_head(self) -> ClassHead | None:
         if self.spec.modality is Modality.TEXT:

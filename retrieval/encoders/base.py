@@ -90,9 +90,17 @@ class Encoder(Protocol):
         ...
 
     def encode(self, prepared: Sequence[Any]) -> Matrix:
-        """(n, dimension) float32 features of n prepared media, as the model's authors publish them.
+        """(n, dimension) float32 features of prepared media, as the model's authors publish them.
 
-        Some models' are of unit norm, others' are not: who needs unit norm makes it so. No media, no rows.
+        As many rows a medium as it has ``spans``, one medium's after the other's. Some models' are of unit
+        norm, others' are not: who needs unit norm makes it so. No media, no rows.
+        """
+        ...
+
+    def spans(self, prepared: Any) -> Sequence[Span]:
+        """What part of the medium each row is of that ``encode`` gives for it.
+
+        The first is the whole; a long clip or video may have more, one a segment. ``WHOLE`` for one row.
         """
         ...
 

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from retrieval.encoders.base import ClassHead, EncoderSpec, sha256_of
+from retrieval.encoders.base import WHOLE, ClassHead, EncoderSpec, Span, sha256_of
 from retrieval.media import picture
 from retrieval.types import Matrix, Modality
 
@@ -85,6 +85,10 @@ class EfficientNetLite0:
             inputs = pixels.permute(0, 3, 1, 2).float().sub_(127).div_(128)
             features: Matrix = self._model.extract_features(inputs).mean((2, 3)).cpu().numpy()
         return features
+
+    def spans(self, prepared: object) -> Sequence[Span]:  # noqa: ARG002 - always one row
+        """See ``Encoder.spans``."""
+        return WHOLE
 
     def class_head(self) -> ClassHead | None:
         """The 1,000 classes of ImageNet-1k, in its order, by the names that open_clip prompts CLIP with."""

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel
 
-from retrieval.encoders.base import ClassHead, EncoderSpec, sha256_of
+from retrieval.encoders.base import WHOLE, ClassHead, EncoderSpec, Span, sha256_of
 from retrieval.errors import MediaError
 from retrieval.types import Matrix, Modality
 
@@ -99,6 +99,10 @@ class MiniLM:
         vectors = self._model(input_ids=ids.to(self._device), attention_mask=mask).last_hidden_state
         summed: torch.Tensor = (vectors * mask[:, :, None]).sum(1)
         return summed
+
+    def spans(self, prepared: object) -> Sequence[Span]:  # noqa: ARG002 - always one row
+        """See ``Encoder.spans``."""
+        return WHOLE
 
     def class_head(self) -> ClassHead | None:
         """None: a text encoder has no classes."""
