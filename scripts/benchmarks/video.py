@@ -1,11 +1,12 @@
 """How fast frames are taken from videos, beside PyAV alone for the very same frames.
 
-    python scripts/benchmarks/video.py [FILE_OR_FOLDER ...] [--rounds N]
+    scripts/benchmark video [FILE_OR_FOLDER ...] [--rounds N]
 
-Without files, videos are made on the spot: a minute with few and with many keyframes, and two hundred of the
-size of the spoken digits'. PyAV alone opens each file once and decodes it from the start to the last frame
-wanted; or, where that is faster, it seeks to each frame's keyframe. The frames are converted to pictures of
-the same size. Rounds alternate, and each side's fastest counts.
+Without files, videos are made on the spot: a minute with few and with many keyframes, and twenty of two
+seconds, of the size of the spoken digits'. PyAV alone opens each file
+once and decodes it from the start to the last frame wanted; or, where that is faster, it seeks to each
+frame's keyframe. The frames become pictures of the same size, and are compared. Rounds alternate, and each
+side's fastest counts.
 """
 
 from __future__ import annotations
@@ -107,17 +108,17 @@ def compare(name: str, paths: Sequence[Path], rounds: int) -> float:
     for plan, one in zip(plans, films, strict=True):
         alone = decode_through(*plan)
         if [picture.tobytes() for picture in alone] != [frame.picture.tobytes() for frame in one.frames]:
-            sys.stderr.write(f"{plan[0].name}: not the same frames\n")
+            print(f"{plan[0].name}: not the same frames", file=sys.stderr)
     jobs: dict[str, Callable[[], object]] = {"ours": lambda: [ours(path) for path in paths]}
     for method in (decode_through, decode_seeking):
         jobs[method.__name__] = partial(lambda method: [method(*plan) for plan in plans], method)
     least = fastest(jobs, rounds)
     ours_took, theirs_took = least["ours"], min(least["decode_through"], least["decode_seeking"])
     count = sum(len(one.frames) for one in films)
-    sys.stdout.write(
+    print(
         f"{name:<32} {count:>6} frames  ours {count / ours_took:>7.0f}/s  "
         f"PyAV through {count / least['decode_through']:>7.0f}/s  "
-        f"seeking {count / least['decode_seeking']:>7.0f}/s  ratio {theirs_took / ours_took:.2f}\n"
+        f"seeking {count / least['decode_seeking']:>7.0f}/s  ratio {theirs_took / ours_took:.2f}"
     )
     return theirs_took / ours_took
 
