@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
-import toy
 
 import indexer
 import retrieval
 from retrieval.errors import ExpressionError, OptionError
 from retrieval.evaluation import Task
 from retrieval.types import Modality
+from tests import toy
 
 
 @pytest.fixture(scope="module")
