@@ -235,13 +235,20 @@ def published_crop(image: Image.Image) -> Image.Image:
     return image.crop((left, top, left + size, top + size)).resize((224, 224), Image.Resampling.BICUBIC)
 
 
-@pytest.mark.parametrize("size", [(300, 200), (201, 333), (224, 224), (2, 2)])
+@pytest.mark.parametrize("size", [(300, 200), (201, 300), (224, 224), (40, 40)])
 def test_efficientnet_crops_as_published(size: tuple[int, int]) -> None:
     image = noise(*size)
     prepared = encoder("efficientnet-lite0").prepare(saved(image))
     assert prepared.dtype == np.uint8
     difference = np.abs(prepared.astype(int) - np.asarray(published_crop(image)))
     assert difference.max() == 0
+
+
+@pytest.mark.parametrize("size", [(320, 200), (200, 900), (1, 1), (1000, 30)])
+def test_efficientnet_sees_the_whole_of_long_pictures(size: tuple[int, int]) -> None:
+    image = noise(*size)
+    prepared = encoder("efficientnet-lite0").prepare(saved(image))
+    assert np.array_equal(prepared, np.asarray(image.resize((224, 224), Image.Resampling.BICUBIC)))
 
 
 def test_efficientnet_and_its_classes_equal_the_published_network() -> None:

@@ -30,6 +30,9 @@ SIDE = 224
 MARGIN = 32
 """Of SIDE + MARGIN pixels on the shorter side, the published crop leaves MARGIN out."""
 
+LEAST_SEEN = 0.5
+"""Share of a picture that the crop must show; of one longer than about 3:2 it shows less."""
+
 # Few pictures at a time: their activations stay in the processor's cache and in memory already mapped.
 _BATCH = {"cpu": 4, "cuda": 64}
 
@@ -45,7 +48,8 @@ class EfficientNetLite0:
             dimension=1280,
             weights=sha256_of(weights),
             preprocessing=f"JPEG drafts of at least {SIDE + MARGIN}, "
-            f"centre {SIDE}/{SIDE + MARGIN} of the shorter side, Pillow bicubic to {SIDE}, (x - 127) / 128",
+            f"centre {SIDE}/{SIDE + MARGIN} of the shorter side, or all where that shows less than {LEAST_SEEN}, "
+            f"Pillow bicubic to {SIDE}, (x - 127) / 128",
         )
         self._device = device
         model: nn.Module = EfficientNet.from_name("efficientnet-lite0")
@@ -56,7 +60,11 @@ class EfficientNetLite0:
         return f"EfficientNetLite0(device={self._device!r})"
 
     def prepare(self, medium: Any) -> NDArray[np.uint8]:
-        """The centre of a picture as a (224, 224, 3) uint8 array in RGB.
+        """A picture as a (224, 224, 3) uint8 array in RGB: its centre, or all of it.
+
+        The centre is the published crop. It cuts the better part off a long picture, which is therefore
+        squeezed into the square instead: on long drawings that finds more than the crop does, on photos of
+        up to 3:2 less (docs/alignment.md).
 
         Args:
             medium: a path, ``bytes`` or a ``PIL.Image.Image``.
@@ -66,6 +74,8 @@ class EfficientNetLite0:
         """
         seen = picture(medium, at_least=SIDE + MARGIN)
         crop = max(1, int(SIDE / (SIDE + MARGIN) * min(seen.size)))
+        if crop**2 < LEAST_SEEN * seen.width * seen.height:
+            return np.asarray(seen.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
         # The odd pixel goes to the left and the top, as published.
         left, top = (seen.width - crop + 1) // 2, (seen.height - crop + 1) // 2
         # Cut first: resize(box=...) would let pixels outside the crop into its edges.
