@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retrieval.cli import AsJson, Device, Index, OnDevice, app
+from retrieval.cli import app
 from retrieval.errors import XmodalError
+from retrieval.options import AsJson, Device, Index, OnDevice
 
 if TYPE_CHECKING:
     from indexer.job import Summary

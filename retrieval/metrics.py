@@ -7,7 +7,7 @@ counted, and left out of every average.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeAlias
@@ -62,6 +62,24 @@ class RelevantRanks:
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         gains = None if self.gains is None else self.gains[kept]
         return replace(self, ranks=self.ranks[kept], offsets=offsets, gains=gains)
+
+    def with_missing(self, gains: Sequence[Values]) -> RelevantRanks:
+        """The same and, behind them, queries that nothing was found for.
+
+        Args:
+            gains: for each of these, those of its relevant assets.
+        """
+        if not gains:
+            return self
+        found = np.ones(len(self.ranks)) if self.gains is None else self.gains
+        ideal = np.ones(int(self.relevant.sum())) if self.ideal is None else self.ideal
+        return RelevantRanks(
+            self.ranks,
+            np.concatenate([self.offsets, np.full(len(gains), self.offsets[-1])]),
+            np.concatenate([self.relevant, [len(each) for each in gains]]).astype(np.int64),
+            found,
+            np.concatenate([ideal, *(np.sort(each)[::-1] for each in gains)]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
