@@ -20,7 +20,7 @@ def check(holdout: Holdout) -> Holdout:
     """The holdout itself, the text of a number as that number.
 
     Raises:
-        OptionError: a fraction is not in [0, 1).
+        OptionError: a fraction is not in [0, 1].
         ExpressionError: an expression does not parse.
     """
     if holdout is None:
@@ -30,10 +30,8 @@ def check(holdout: Holdout) -> Holdout:
     except ValueError:
         expression.parse(str(holdout))
         return holdout
-    if not 0 <= fraction < 1:
-        raise OptionError(
-            f"holdout must be a fraction of at least 0 and under 1, or an expression, not {holdout}"
-        )
+    if not 0 <= fraction <= 1:
+        raise OptionError(f"holdout must be a fraction from 0 to 1, or an expression, not {holdout}")
     return fraction
 
 

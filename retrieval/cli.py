@@ -1,4 +1,4 @@
-"""The commands that ask an index: search, evaluate, info, verify."""
+"""The commands that ask an index: search, evaluate, info."""
 
 from __future__ import annotations
 

@@ -1,0 +1,188 @@
+"""What an alignment is fitted on, and what it is once fitted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from retrieval.alignment.projector import Block, Mixture, Projector
+from retrieval.encoders.base import ClassHead
+from retrieval.errors import AlignmentError, DamagedIndexError, IndexFormatError
+from retrieval.types import Integers, Matrix, Modality
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """One modality's training rows.
+
+    Attributes:
+        features: (n, d) float32; may be a memmap.
+        items: (n,) int64, the number of the item each row belongs to; rows of any two tables with the same
+            number are a pair, and an item may have several rows (captions).
+    """
+
+    features: Matrix
+    items: Integers
+
+
+@dataclass(frozen=True)
+class ClassPrior:
+    """What is known without any pair: a classifier on one encoder's features, and its classes in words.
+
+    Attributes:
+        head: the classifier, with C classes.
+        text: (C, d_text) float32, the text encoder's features of the class names.
+        modality: whose features the head reads.
+    """
+
+    head: ClassHead
+    text: Matrix
+    modality: Modality = Modality.IMAGE
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All that a method may look at: training rows only, never those held out.
+
+    Attributes:
+        tables: by modality; a modality may be missing.
+        prior: where an encoder has a classifier.
+        seed: of the folds of cross-validation; the same seed gives the same alignment.
+    """
+
+    tables: Mapping[Modality, FeatureTable]
+    prior: ClassPrior | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Maps from each modality's features into one space, where the inner product is the similarity.
+
+    Attributes:
+        method: the name of the method that fitted it.
+        projectors: by modality.
+        report: how it came about (pairs, ridge, weights, scores ...), as JSON-able values.
+    """
+
+    method: str
+    projectors: Mapping[Modality, Projector]
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """Those it can project."""
+        return tuple(self.projectors)
+
+    @property
+    def dimension(self) -> int:
+        """Columns of the aligned space."""
+        return next(iter(self.projectors.values())).columns
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """32 hex digits that differ wherever two alignments project differently."""
+        arrays, layout = _flatten(self.projectors)
+        digest = hashlib.sha256(json.dumps([FORMAT, self.method, layout]).encode())
+        for name in sorted(arrays):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+        return digest.hexdigest()[:32]
+
+    def project(self, modality: Modality, features: Matrix) -> Matrix:
+        """(n, dimension) float32 rows of unit norm in the aligned space; rows of nothing stay zero.
+
+        Args:
+            modality: whose features they are.
+            features: (n, d) float32 rows as the encoder gives them.
+
+        Raises:
+            AlignmentError: the alignment has no such modality, or d is not what it was fitted on.
+        """
+        if modality not in self.projectors:
+            known = ", ".join(self.projectors)
+            raise AlignmentError(
+                f"the alignment {self.method!r} was fitted for {known}, not for {modality}: "
+                f"index items that have {modality}, then fit it again"
+            )
+        return self.projectors[modality].project(features)
+
+    def save(self, path: Path) -> None:
+        """Write the maps to a safetensors file, everything else into its JSON header."""
+        arrays, layout = _flatten(self.projectors)
+        header = {"format": FORMAT, "method": self.method, "projectors": layout, "report": dict(self.report)}
+        tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        save_file(tensors, path, metadata={"alignment": json.dumps(header)})
+
+    @classmethod
+    def load(cls, path: Path) -> Alignment:
+        """Read what ``save`` wrote; it projects bit for bit the same.
+
+        Raises:
+            DamagedIndexError: the file is missing, cut short or not an alignment.
+            IndexFormatError: a newer version wrote it.
+        """
+        try:
+            with safe_open(path, framework="numpy") as file:
+                header = json.loads(file.metadata()["alignment"])
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            if header["format"] > FORMAT:
+                raise IndexFormatError(
+                    f"{path} has alignment format {header['format']}, this version reads up to {FORMAT}: "
+                    "install a newer xmodal"
+                )
+            return cls(header["method"], _restore(arrays, header["projectors"]), header["report"])
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise DamagedIndexError(
+                f"{path} is not a whole alignment file ({error}): fit it again"
+            ) from error
+
+
+def _flatten(projectors: Mapping[Modality, Projector]) -> tuple[dict[str, Matrix], dict[str, Any]]:
+    """The arrays by name, and what else it takes to put them together again."""
+    arrays: dict[str, Matrix] = {}
+    layout: dict[str, Any] = {}
+    for modality, projector in projectors.items():
+        mixture = projector.mixture
+        layout[str(modality)] = {
+            "dimension": projector.dimension,
+            "blocks": len(projector.blocks),
+            "top": mixture.top if mixture else None,
+        }
+        arrays[f"{modality}.scales"] = projector.scales
+        if mixture:
+            arrays[f"{modality}.keys"], arrays[f"{modality}.bias"] = mixture.keys, mixture.bias
+        for number, block in enumerate(projector.blocks):
+            for name, array in vars(block).items():
+                if array is not None:
+                    arrays[f"{modality}.{number}.{name}"] = array
+    return arrays, layout
+
+
+def _restore(arrays: Mapping[str, Matrix], layout: Mapping[str, Any]) -> dict[Modality, Projector]:
+    projectors = {}
+    for name, entry in layout.items():
+        mixture = None
+        if entry["top"] is not None:
+            mixture = Mixture(arrays[f"{name}.keys"], arrays[f"{name}.bias"], entry["top"])
+        blocks = tuple(
+            Block(
+                arrays[f"{name}.{number}.offset"],
+                arrays.get(f"{name}.{number}.linear"),
+                arrays.get(f"{name}.{number}.mixed"),
+            )
+            for number in range(entry["blocks"])
+        )
+        projectors[Modality(name)] = Projector(entry["dimension"], blocks, arrays[f"{name}.scales"], mixture)
+    return projectors

@@ -1,0 +1,95 @@
+"""Means and covariances of several views of the same items, in one pass and in any order of blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.errors import AlignmentError
+
+
+@dataclass(frozen=True)
+class Covariances:
+    """Joint first and second moments of V views; memory depends on their dimensions alone.
+
+    Blocks are centred by their own means, multiplied in their own precision, and added up in float64 by the
+    pairwise update of Chan, Golub and LeVeque (1983), so that neither a large mean nor many rows cost accuracy.
+    The update runs backwards as well: what is left without a fold costs one subtraction, not another pass.
+
+    Attributes:
+        dimensions: columns of each view; D is their sum.
+        count: rows seen.
+        mean: (D,) float64, the views side by side.
+        scatter: (D, D) float64, the sum over rows of (z - mean)(z - mean)^T.
+    """
+
+    dimensions: tuple[int, ...]
+    count: int
+    mean: NDArray[np.float64]
+    scatter: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls, *dimensions: int) -> Covariances:
+        """Of no rows, of views with these numbers of columns."""
+        total = sum(dimensions)
+        return cls(dimensions, 0, np.zeros(total), np.zeros((total, total)))
+
+    @classmethod
+    def of(cls, *views: NDArray[np.floating]) -> Covariances:
+        """Of one block: views (n, d_v), row i of each being the same item.
+
+        Raises:
+            AlignmentError: the views differ in their number of rows.
+        """
+        dimensions, counts = zip(*((view.shape[1], len(view)) for view in views), strict=True)
+        if len(set(counts)) != 1:
+            raise AlignmentError(f"views of the same items need equal numbers of rows, not {counts}")
+        if counts[0] == 0:
+            return cls.empty(*dimensions)
+        joint = np.concatenate(views, axis=1)
+        mean = joint.mean(axis=0, dtype=np.float64)
+        joint -= mean.astype(joint.dtype)
+        # The mean was rounded to the block's precision before it was subtracted: take the rest out too.
+        rest = joint.mean(axis=0, dtype=np.float64)
+        scatter = (joint.T @ joint).astype(np.float64)
+        return cls(dimensions, counts[0], mean, scatter - counts[0] * np.outer(rest, rest))
+
+    def merge(self, other: Covariances) -> Covariances:
+        """Of the rows of both."""
+        return self._combine(other, sign=1)
+
+    def without(self, other: Covariances) -> Covariances:
+        """Of the rows that are left when those of ``other``, which must be among them, are taken out."""
+        return self._combine(other, sign=-1)
+
+    def _combine(self, other: Covariances, sign: int) -> Covariances:
+        if self.dimensions != other.dimensions:
+            raise AlignmentError(
+                f"views of dimensions {self.dimensions} cannot be added to {other.dimensions}"
+            )
+        count = self.count + sign * other.count
+        if count < 0:
+            raise AlignmentError(f"cannot take {other.count} rows out of {self.count}")
+        if count == 0:
+            return self.empty(*self.dimensions)
+        apart = other.mean - self.mean
+        share = sign * other.count / count
+        scatter = np.outer(apart, apart)
+        scatter *= self.count * share
+        scatter += self.scatter
+        scatter += sign * other.scatter
+        return Covariances(self.dimensions, count, self.mean + share * apart, scatter)
+
+    def center(self, view: int) -> NDArray[np.float64]:
+        """(d_v,) mean of a view."""
+        return self.mean[self._columns(view)]
+
+    def between(self, first: int, second: int) -> NDArray[np.float64]:
+        """(d_first, d_second) covariance of two views, or of one with itself, divided by the number of rows."""
+        return self.scatter[self._columns(first), self._columns(second)] / max(self.count, 1)
+
+    def _columns(self, view: int) -> slice:
+        start = sum(self.dimensions[:view])
+        return slice(start, start + self.dimensions[view])

@@ -1,0 +1,56 @@
+"""Every alignment method, by the name that ``--align`` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from retrieval.alignment.base import Alignment, TrainingData
+from retrieval.alignment.methods import fit_auto, fit_cca, fit_conse
+from retrieval.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to fit an alignment.
+
+    Attributes:
+        fit: from training data to the alignment.
+        description: one line for ``--help``.
+    """
+
+    fit: Callable[[TrainingData], Alignment]
+    description: str
+
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        "auto": Method(
+            fit_auto, "what the evidence supports: the class prior, the captions, or both in one space"
+        ),
+        "conse": Method(fit_conse, "the image classifier's classes and their names alone; needs no captions"),
+        "cca": Method(fit_cca, "regularised canonical correlations of pictures and captions alone"),
+    }
+)
+
+
+def check(method: str) -> str:
+    """``method`` itself.
+
+    Raises:
+        OptionError: no method has that name.
+    """
+    if method not in METHODS:
+        raise OptionError(f"unknown alignment {method!r}: expected one of {', '.join(METHODS)}")
+    return method
+
+
+def fit(method: str, data: TrainingData) -> Alignment:
+    """Fit the alignment called ``method``.
+
+    Raises:
+        OptionError: no method has that name.
+        AlignmentError: the method cannot be fitted on these data; the message says what to do.
+    """
+    return METHODS[check(method)].fit(data)
