@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,13 @@ from numpy.typing import NDArray
 from retrieval.errors import OptionError
 from retrieval.metrics import Measure, Values
 
-Interval = tuple[float, float] | None
+Interval: TypeAlias = tuple[float, float] | None
 
-DRAWS_A_CHUNK = 2**21
-"""Queries drawn at a time, in all of the resamples together: 16 MiB of numbers."""
+Counts: TypeAlias = NDArray[np.int32]
+"""(r, q): how often each query was drawn into each resample."""
+
+DRAWS_A_CHUNK = 2**18
+"""Queries drawn at a time, in all of the resamples together: what is made of them stays in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +136,14 @@ def _exchanged(differences: Values, resampling: Resampling) -> float:
     return (1 + extreme) / (1 + resampling.resamples)
 
 
-def _resamples(queries: int, resampling: Resampling) -> Iterator[NDArray[np.float64]]:
+def _resamples(queries: int, resampling: Resampling) -> Iterator[Counts]:
     """(r, queries) how often each query was drawn, in chunks of resamples."""
     random = np.random.default_rng(resampling.seed)
     for size in _chunks(resampling.resamples, queries):
         drawn = random.integers(0, queries, (size, queries), dtype=np.int32)
         drawn += np.arange(0, size * queries, queries, dtype=np.int32)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=size * queries).reshape(size, queries).astype(np.float64)
+        counts = np.bincount(drawn.ravel(), minlength=size * queries)
+        yield counts.reshape(size, queries).astype(np.int32)
 
 
 def _chunks(total: int, width: int) -> Iterator[int]:
@@ -147,18 +152,19 @@ def _chunks(total: int, width: int) -> Iterator[int]:
         yield min(most, total - start)
 
 
-def _means(rows: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+def _means(rows: NDArray[np.float64], counts: Counts) -> NDArray[np.float64]:
     """(measures, r). What is infinite makes the mean so only in the resamples that drew it."""
     finite = np.isfinite(rows)
-    means: NDArray[np.float64] = np.where(finite, rows, 0.0) @ counts.T / counts.shape[1]
+    weights = counts.T.astype(np.float64)
+    means: NDArray[np.float64] = np.where(finite, rows, 0.0) @ weights / len(weights)
     if not finite.all():
-        means[(~finite).astype(np.float64) @ counts.T > 0] = np.inf
+        means[(~finite).astype(np.float64) @ weights > 0] = np.inf
     return means
 
 
-def _medians(values: Values, order: NDArray[np.intp], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+def _medians(values: Values, order: NDArray[np.intp], counts: Counts) -> NDArray[np.float64]:
     """(r,) the median of each resample: the mean of its two middle values, which are one where it is odd."""
-    reached = counts[:, order].cumsum(axis=1)
+    reached = counts.take(order, axis=1).cumsum(axis=1, dtype=np.int32)
     size = counts.shape[1]
     middle = [(reached <= place).sum(axis=1) for place in ((size - 1) // 2, size // 2)]
     low, high = (values[order][place] for place in middle)
