@@ -355,3 +355,26 @@ def test_an_empty_gallery_has_no_relevant_assets():
         0,
         0,
     ]
+
+
+def test_hits_and_recall_are_those_of_clip_benchmark():
+    """COCO's protocol: five captions a picture, both directions."""
+    torch = pytest.importorskip("torch")
+    theirs = pytest.importorskip(
+        "clip_benchmark.metrics.zeroshot_retrieval", reason="pip install clip-benchmark"
+    )
+    random = np.random.default_rng(0)
+    pictures = random.standard_normal((60, 16)).astype(np.float32)
+    owners = np.repeat(np.arange(60), 5)
+    captions = pictures[owners] + 1.5 * random.standard_normal((300, 16)).astype(np.float32)
+    scores = torch.from_numpy(captions) @ torch.from_numpy(pictures).T
+    positive = torch.from_numpy(owners)[:, None] == torch.arange(60)
+    ways = [
+        (relevant_ranks(captions, pictures, SameLabel(owners, np.arange(60))), scores, positive),
+        (relevant_ranks(pictures, captions, SameLabel(np.arange(60), owners)), scores.T, positive.T),
+    ]
+    for ranks, their_scores, their_positive in ways:
+        for k in (1, 5, 10):
+            recall = theirs.recall_at_k(their_scores, their_positive, k).numpy()
+            np.testing.assert_allclose(Measure("recall", k).values(ranks), recall, atol=1e-6)
+            np.testing.assert_array_equal(Measure("hit", k).values(ranks), recall > 0)
