@@ -5,7 +5,6 @@ import shutil
 import threading
 
 import pytest
-import toy
 from filelock import FileLock
 
 import indexer
@@ -22,6 +21,7 @@ from retrieval.errors import (
 )
 from retrieval.manifest import Layout, Manifest
 from retrieval.types import Modality
+from tests import toy
 
 
 @pytest.fixture

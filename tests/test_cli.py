@@ -4,11 +4,11 @@ import json
 import shutil
 
 import pytest
-import toy
 
 import retrieval
 from indexer.cli import run
 from retrieval.cli import weighted
+from tests import toy
 
 
 @pytest.fixture(scope="module")

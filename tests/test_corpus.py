@@ -3,11 +3,11 @@
 import os
 
 import pytest
-from toy import paint
 
 from indexer import corpus, tables
 from retrieval.errors import SourceError
 from retrieval.types import Modality
+from tests.toy import paint
 
 
 def read(*sources, out="out"):

@@ -19,6 +19,7 @@ from PIL import Image
 from retrieval import device
 from retrieval.encoders import registry
 from retrieval.encoders.base import Encoder, EncoderSpec
+from retrieval.encoders.frames import Footage
 from retrieval.errors import DependencyError, DeviceError, MediaError, OptionError
 from retrieval.types import Matrix, Modality
 from tests.encoders_fixture import TEXTS, encoder, media
@@ -36,6 +37,14 @@ def rows(one: Encoder, items: list[Any]) -> Matrix:
 def assert_same_rows(actual: Matrix, expected: Matrix) -> None:
     """Equal to 1e-5 of the largest value."""
     assert_allclose(actual, expected, rtol=0, atol=1e-5 * float(np.abs(expected).max()))
+
+
+def assert_same_prepared(actual: Any, expected: Any) -> None:
+    if isinstance(actual, Footage):
+        assert actual.spans == expected.spans
+        assert_array_equal(actual.frames, expected.frames)
+    else:
+        assert_array_equal(np.asarray(actual, dtype=object), np.asarray(expected, dtype=object))
 
 
 def test_the_contract_below_covers_the_packaged_encoders() -> None:
@@ -81,7 +90,7 @@ def test_preparing_is_safe_in_threads(each: Encoder) -> None:
     with ThreadPoolExecutor(4) as pool:
         prepared = list(pool.map(each.prepare, items))
     for one, item in zip(prepared, items, strict=True):
-        assert_array_equal(np.asarray(one, dtype=object), np.asarray(each.prepare(item), dtype=object))
+        assert_same_prepared(one, each.prepare(item))
 
 
 def test_a_wrong_kind_of_medium_is_refused(each: Encoder) -> None:
@@ -90,7 +99,7 @@ def test_a_wrong_kind_of_medium_is_refused(each: Encoder) -> None:
 
 
 def test_specs_tell_what_the_registry_says(each: Encoder) -> None:
-    entry = registry.ENCODERS[each.spec.name]
+    entry = registry.ENCODERS[each.spec.name.partition(":")[0]]
     assert each.spec.modality is entry.modality
     assert len(each.spec.weights) == 64
     assert "cpu" in repr(each)

@@ -5,13 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import toy
 from PIL import Image
 
 import indexer
 import retrieval
 from retrieval import Query
 from retrieval.errors import ExpressionError, MediaError, OptionError, UnknownItemError
+from tests import toy
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import shutil
 
 import numpy as np
 import pytest
-import toy
 
 import indexer
 import retrieval
@@ -16,6 +15,7 @@ from retrieval.errors import ExpressionError, OptionError
 from retrieval.metrics import Measure
 from retrieval.task import Task
 from retrieval.types import Modality
+from tests import toy
 
 
 @pytest.fixture(scope="module")

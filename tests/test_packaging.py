@@ -18,7 +18,11 @@ EXTRAS = [Requirement(line) for lines in PROJECT["optional-dependencies"].values
 PINS = [
     line for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if line[0] != "#"
 ]
-SCRIPTS = sorted([*(ROOT / "scripts").iterdir(), ROOT / ".ci" / "run"])
+SCRIPTS = sorted(
+    path
+    for path in [*(ROOT / "scripts").iterdir(), ROOT / ".ci" / "run"]
+    if path.is_file() and path.suffix != ".py"
+)
 
 
 def test_the_plain_install_brings_one_faiss_and_no_extra_another() -> None:

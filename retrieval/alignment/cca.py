@@ -34,12 +34,13 @@ class CanonicalMaps:
 def solve(covariances: Covariances, ridge: float = 0.0, dimension: int | None = None) -> CanonicalMaps:
     """The ``dimension`` most correlated pairs of directions.
 
-    Maximises trace(A^T Cxy B) subject to A^T (Cxx + l_x I) A = B^T (Cyy + l_y I) B = I, where l_v is ``ridge``
-    times the mean variance of the view's columns. Hotelling, "Relations between two sets of variates" (1936);
-    the ridge is Vinod's, "Canonical ridge and econometrics of joint production" (1976).
+    Maximises trace(A^T Cxy B) subject to A^T (Cxx + l_x I) A = B^T (Cyy + l_y I) B = I, where l_v
+    is ``ridge`` times the mean variance of the view's columns. Hotelling, "Relations between two
+    sets of variates" (1936); the ridge is Vinod's,
+    "Canonical ridge and econometrics of joint production" (1976).
 
-    Both views are whitened by their Cholesky factors; what remains is one symmetric eigenproblem of the smaller
-    view's size.
+    Both views are whitened by their Cholesky factors; what remains is one symmetric eigenproblem of the
+    smaller view's size.
 
     Args:
         covariances: of two views.
@@ -47,7 +48,8 @@ def solve(covariances: Covariances, ridge: float = 0.0, dimension: int | None = 
         dimension: at most this many; None for all. Pairs without correlation are left out.
 
     Raises:
-        AlignmentError: not two views, a view without variance, or a ridge too small for a singular covariance.
+        AlignmentError: not two views, a view without variance, or a ridge too small for a singular
+            covariance.
     """
     if len(covariances.dimensions) != 2:
         raise AlignmentError(f"canonical correlations need two views, not {len(covariances.dimensions)}")
@@ -75,17 +77,18 @@ def solve(covariances: Covariances, ridge: float = 0.0, dimension: int | None = 
 
 def _cholesky(covariances: Covariances, view: int, ridge: float) -> NDArray[np.float64]:
     covariance = covariances.between(view, view)
-    variance = float(np.trace(covariance)) / len(covariance)
+    variance = float(np.trace(covariance)) / max(len(covariance), 1)
     if not variance > 1e-14:
         raise AlignmentError(
-            f"view {view + 1} of {covariances.count} pairs does not vary: give pairs that differ from one another"
+            f"view {view + 1} of {covariances.count} pairs does not vary: "
+            "give pairs that differ from one another"
         )
     covariance[np.diag_indices_from(covariance)] += ridge * variance
     try:
         factor: NDArray[np.float64] = linalg.cholesky(covariance, lower=True, check_finite=False)
     except linalg.LinAlgError as error:
         raise AlignmentError(
-            f"the covariance of view {view + 1} ({len(covariance)} columns, {covariances.count} pairs) is singular "
-            f"at ridge {ridge:g}: give a larger ridge or more pairs"
+            f"the covariance of view {view + 1} ({len(covariance)} columns, {covariances.count} pairs) is "
+            f"singular at ridge {ridge:g}: give a larger ridge or more pairs"
         ) from error
     return factor

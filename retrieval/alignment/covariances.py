@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg
 
 from retrieval.errors import AlignmentError
 
@@ -15,7 +16,8 @@ class Covariances:
     """Joint first and second moments of V views; memory depends on their dimensions alone.
 
     Blocks are centred by their own means, multiplied in their own precision, and added up in float64 by the
-    pairwise update of Chan, Golub and LeVeque (1983), so that neither a large mean nor many rows cost accuracy.
+    pairwise update of Chan, Golub and LeVeque (1983), so that neither a large mean nor many rows
+    cost accuracy.
     The update runs backwards as well: what is left without a fold costs one subtraction, not another pass.
 
     Attributes:
@@ -87,8 +89,28 @@ class Covariances:
         return self.mean[self._columns(view)]
 
     def between(self, first: int, second: int) -> NDArray[np.float64]:
-        """(d_first, d_second) covariance of two views, or of one with itself, divided by the number of rows."""
+        """(d_first, d_second) covariance of two views, or of one with itself, divided by the row count."""
         return self.scatter[self._columns(first), self._columns(second)] / max(self.count, 1)
+
+    def principal_axes(self, view: int, count: int) -> NDArray[np.float64]:
+        """(d_v, k) orthonormal axes of a view, largest variance first, at most ``count``."""
+        size = self.dimensions[view]
+        largest = (max(size - count, 0), size - 1)
+        variances, axes = linalg.eigh(self.between(view, view), subset_by_index=largest, check_finite=False)
+        kept: NDArray[np.float64] = axes[:, variances > 1e-9 * max(variances[-1], 1e-9)]
+        return kept[:, ::-1]
+
+    def rotate(self, *axes: NDArray[np.float64]) -> Covariances:
+        """Of the views x_v @ axes_v instead; axes (d_v, k_v), one array a view."""
+        scatter = [
+            [
+                left.T @ self.scatter[self._columns(i), self._columns(j)] @ right
+                for j, right in enumerate(axes)
+            ]
+            for i, left in enumerate(axes)
+        ]
+        mean = np.concatenate([self.center(view) @ basis for view, basis in enumerate(axes)])
+        return Covariances(tuple(basis.shape[1] for basis in axes), self.count, mean, np.block(scatter))
 
     def _columns(self, view: int) -> slice:
         start = sum(self.dimensions[:view])

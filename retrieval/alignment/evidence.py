@@ -36,10 +36,11 @@ def weigh(pools: Sequence[Matrix]) -> Evidence:
 
     Minimises over w >= 0 the mean over pools, queries i and both directions of
     -log softmax_j(sum_b w_b S_b[i, j])[i]: a conditional logit model (McFadden 1974), convex in w, and in its
-    form the symmetric contrastive loss of CLIP. Smoother than ranks, so that few pairs suffice to choose by it.
+    form the symmetric contrastive loss of CLIP. Smoother than ranks, so few pairs suffice to choose by it.
 
     Args:
-        pools: one (B, q, q) float32 array a fold: similarity b of query i and candidate j, i being right for i.
+        pools: one (B, q, q) float32 array a fold: similarity b of query i and candidate j;
+            i is right for i.
     """
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -65,6 +66,6 @@ def weigh(pools: Sequence[Matrix]) -> Evidence:
 
 
 def _ranks(scores: NDArray[np.floating]) -> NDArray[np.int64]:
-    """(2 q,) rank from 1 of the right partner, of the rows and then of the columns; ties count half against it."""
+    """(2 q,) rank from 1 of the right partner, of the rows and then of the columns."""
     right = np.diagonal(scores)
     return np.concatenate([1 + (scores > right[:, None]).sum(axis=1), 1 + (scores > right).sum(axis=0)])

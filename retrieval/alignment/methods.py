@@ -9,7 +9,7 @@ import numpy as np
 
 from retrieval.alignment.base import Alignment, TrainingData
 from retrieval.alignment.cca import solve
-from retrieval.alignment.joint import DIMENSION, FOLDS, PairedViews, canonical_blocks, choose, cross_folds
+from retrieval.alignment.joint import DIMENSION, FOLDS, PairedViews, canonical_blocks, choose, study
 from retrieval.alignment.prior import Lift, PriorSpace, prior_space
 from retrieval.alignment.projector import Block, Projector, blocks, unit
 from retrieval.errors import AlignmentError
@@ -18,7 +18,7 @@ from retrieval.types import Matrix, Modality
 ENOUGH = 20
 """Items with a pair below which folds say nothing, and settings are taken as they are."""
 
-DEFAULT_RIDGE, DEFAULT_POWER = 3.0, 1.0
+DEFAULT_RIDGE, DEFAULT_POWER = 1.0, 1.0
 
 
 def fit_conse(data: TrainingData) -> Alignment:
@@ -47,7 +47,7 @@ def fit_cca(data: TrainingData) -> Alignment:
 
 
 def fit_auto(data: TrainingData) -> Alignment:
-    """What the evidence supports: the prior, the pairs, or both in one space; never an error while either is there.
+    """What the evidence supports: the prior, the pairs, or both in one space; no error while one is there.
 
     Raises:
         AlignmentError: several modalities, and neither a class prior nor pairs to bring them together.
@@ -78,26 +78,33 @@ def _joint(
     views, modalities = _views(data, lifts), tuple(lifts)
     if views.count < 2:
         raise AlignmentError(
-            f"alignment {method!r} needs at least 2 items with both {' and '.join(modalities)} outside the held-out "
-            f"share, and there are {views.count}: add captions, or use an image encoder with a classifier"
+            f"alignment {method!r} needs at least 2 items with both {' and '.join(modalities)} outside the "
+            f"held-out share, and there are {views.count}: add captions, or use an image encoder with a "
+            "classifier"
         )
     known = [_projector(space, modality, space.blocks[modality]) for modality in modalities] if space else []
     report: dict[str, Any] = {"pairs": len(views.items), "items": views.count}
     ridge, power, weights = DEFAULT_RIDGE, DEFAULT_POWER, np.ones(len(known[0].blocks) + 1 if known else 1)
     if views.count < ENOUGH:
-        whole = views.covariances(np.arange(len(views.items)))
+        summary = study(views, 1, data.seed)
         report["reason"] = f"fewer than {ENOUGH} items have a pair: settings are defaults"
     else:
-        whole, kept = cross_folds(views, FOLDS, data.seed)
-        choice = choose(kept, views, known)
+        summary = study(views, FOLDS, data.seed)
+        choice = choose(summary, views.lifts, known)
         ridge, power, weights = choice.ridge, choice.power, choice.evidence.weights
         report |= {
             "folds": FOLDS,
             "validation_loss": choice.evidence.loss,
             "validation_mrr": choice.evidence.mrr,
         }
-    maps = solve(whole, ridge, DIMENSION)
-    total = float(weights.sum()) or 1.0
+    maps = solve(summary.whole, ridge, DIMENSION)
+    if len(maps.correlations) == 0:
+        raise AlignmentError(
+            f"{views.count} pairs show no correlation at all: give pairs that differ in content"
+        )
+    if not weights.any():  # no block tells partners from strangers: none is better than another
+        weights = np.ones_like(weights)
+    total = float(weights.sum())
     report |= {
         "ridge": ridge,
         "power": power,
@@ -115,7 +122,9 @@ def _joint(
             scales,
             space.mixtures[modality] if space else None,
         )
-        for modality, block in zip(modalities, canonical_blocks(maps, power, views.lifts), strict=True)
+        for modality, block in zip(
+            modalities, canonical_blocks(maps, power, views.lifts, summary.axes), strict=True
+        )
     }
     return Alignment(method, projectors, report)
 
@@ -157,6 +166,13 @@ def _plain_lifts(data: TrainingData) -> dict[Modality, Lift]:
 
 def _views(data: TrainingData, lifts: Mapping[Modality, Lift]) -> PairedViews:
     first, second = lifts
+    for modality, lift in lifts.items():
+        columns = data.tables[modality].features.shape[1]
+        if columns != lift.dimension:
+            raise AlignmentError(
+                f"{modality} features have {columns} columns, but the class prior was made for "
+                f"{lift.dimension}: use the encoders that the prior belongs to"
+            )
     return PairedViews((data.tables[first], data.tables[second]), (lifts[first], lifts[second]))
 
 

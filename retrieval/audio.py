@@ -1,0 +1,254 @@
+"""Sound files and buffers as mono samples at the rate that is asked for.
+
+libsndfile reads what it knows; everything else, the sound tracks of videos included, goes to FFmpeg through
+PyAV. Decoding is the same for indexing and for queries. The libraries are imported with the first sound.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.errors import MediaError
+
+if TYPE_CHECKING:
+    from av import AudioFrame, AudioStream, Packet
+
+MAX_SECONDS = 3600.0
+"""Only so much of the beginning of a sound is decoded."""
+
+MAX_BYTES = 4 * 2**30
+"""Bytes a file may have."""
+
+RATES = range(100, 1_000_001)
+"""Samples a second that are taken for a rate; headers with others are damaged."""
+
+TIME_LIMIT = 300.0
+"""Seconds that FFmpeg may take for one file."""
+
+_BLOCK = 2**18  # samples of all channels together that are decoded at once
+
+_Block: TypeAlias = tuple[int, NDArray[np.float32]]  # a rate and (n,) mono samples
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A mono sound.
+
+    Attributes:
+        samples: (n,) float32, at least one, all finite; full scale is -1 to 1, which decoders may exceed.
+        rate: samples a second.
+        cut: whether there was more of it than ``MAX_SECONDS``.
+    """
+
+    samples: NDArray[np.float32]
+    rate: int
+    cut: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return len(self.samples) / self.rate
+
+
+def sound(
+    source: str | os.PathLike[str] | bytes | tuple[NDArray[np.float32], int], rate: int | None = None
+) -> Sound:
+    """A sound as the mean of its channels, resampled at most once.
+
+    Only the first ``MAX_SECONDS`` are decoded. Of a file that is damaged or cut short, what comes before the
+    damage is taken, if there is anything. Resampling is soxr's HQ, as librosa's.
+
+    Args:
+        source: a path, the bytes of a file, or an array of float32 mono samples with its rate.
+        rate: samples a second wanted; None for the source's own.
+
+    Raises:
+        MediaError: the source holds no sound that can be decoded, or exceeds a limit.
+    """
+    name = os.fspath(source) if isinstance(source, str | os.PathLike) else "sound in memory"
+    try:
+        if isinstance(source, tuple):
+            return _gathered(_given(source), rate)
+        with _file(source) as file:
+            return _decoded(file, rate)
+    except OSError as error:
+        raise MediaError(f"{name}: cannot be read: {error.strerror or error}") from error
+    except MediaError as error:
+        raise MediaError(f"{name}: {error}") from None
+
+
+def _decoded(file: IO[bytes], rate: int | None) -> Sound:
+    """The sound of an open file, by the first library that gets any samples out of it."""
+    try:
+        return _gathered(_by_libsndfile(file), rate)
+    except _NoSamplesError:
+        file.seek(0)
+        return _gathered(_by_ffmpeg(file), rate)
+
+
+class _NoSamplesError(MediaError):
+    """A decoder has met its end, or something that it cannot read, before the first sample."""
+
+
+@contextmanager
+def _file(source: object) -> Iterator[IO[bytes]]:
+    """An open binary file that is known to hold something, and not too much."""
+    if isinstance(source, bytes):
+        _check_size(len(source))
+        yield BytesIO(source)
+        return
+    if not isinstance(source, str | os.PathLike):
+        what = "a path, bytes, or an array of samples with its rate"
+        raise MediaError(f"expected {what}, not {type(source).__name__}")
+    path = Path(source)
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise MediaError("is a folder or no regular file: expected a sound file")
+    _check_size(status.st_size)
+    with path.open("rb") as file:
+        yield file
+
+
+def _check_size(size: int) -> None:
+    if not size:
+        raise MediaError("is empty: expected a sound file")
+    if size > MAX_BYTES:
+        raise MediaError(f"too large ({size} bytes), the limit is {MAX_BYTES}: cut or compress the sound")
+
+
+def _given(source: tuple[Any, ...]) -> Iterator[_Block]:
+    """The block of an array that is handed in with its rate."""
+    if len(source) != 2 or not isinstance(source[1], int | np.integer):
+        raise MediaError(
+            "expected two things together: an array of samples, and samples a second as an integer"
+        )
+    array = np.asarray(source[0])
+    if array.ndim != 1 or array.dtype.kind != "f":
+        came = f"{array.dtype} of shape {array.shape}"
+        raise MediaError(f"expected float32 mono samples of shape (n,), not {came}")
+    if not array.size:
+        raise MediaError("expected at least one sample, the array is empty")
+    yield int(source[1]), array.astype(np.float32, copy=False)
+
+
+def _by_libsndfile(file: IO[bytes]) -> Iterator[_Block]:
+    """Blocks of a file in a format of libsndfile's."""
+    from soundfile import LibsndfileError, SoundFile
+
+    # By its descriptor where it has one: then libsndfile reads by itself, and judges by content, not by name.
+    handle = file if isinstance(file, BytesIO) else file.fileno()
+    try:
+        with SoundFile(handle, closefd=False) as opened:
+            count = max(1, _BLOCK // opened.channels)
+            while len(block := opened.read(count, dtype="float32", always_2d=True)):
+                yield opened.samplerate, block.mean(axis=1) if opened.channels > 1 else block[:, 0]
+    except LibsndfileError as error:
+        raise _NoSamplesError(error.error_string) from error
+
+
+def _by_ffmpeg(file: IO[bytes]) -> Iterator[_Block]:
+    """Blocks of the sound track that FFmpeg takes for the main one."""
+    import av
+    from av.stream import Discard
+
+    deadline = time.monotonic() + TIME_LIMIT
+    # FFmpeg reads through the open file. What it would open besides, as a playlist asks it to, is refused: no
+    # protocol has that name.
+    options = {"protocol_whitelist": "none"}
+    try:
+        with av.open(file, "r", options=options, metadata_errors="ignore") as container:
+            stream = container.streams.best("audio")
+            if not isinstance(stream, av.AudioStream):
+                what = "pictures alone" if container.streams.video else f"none ({container.format.name})"
+                raise _NoSamplesError(f"expected a sound, but it holds {what}")
+            for other in container.streams:
+                if other is not stream:
+                    other.discard = Discard.all
+            planes = av.AudioResampler(format="fltp")
+            for packet in container.demux(stream):
+                if time.monotonic() > deadline:
+                    raise MediaError(f"cannot be decoded within {TIME_LIMIT:g} seconds")
+                for frame in _frames(packet):
+                    for plane in planes.resample(frame):
+                        yield plane.sample_rate, plane.to_ndarray().mean(axis=0)
+    except (av.FFmpegError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise _NoSamplesError(f"expected a sound, but it cannot be decoded: {reason}") from error
+
+
+def _frames(packet: Packet[AudioStream]) -> list[AudioFrame]:
+    """What a packet decodes to: nothing, if it is damaged."""
+    import av
+
+    try:
+        return packet.decode()
+    except av.InvalidDataError:
+        return []
+
+
+def _gathered(blocks: Iterator[_Block], rate: int | None) -> Sound:
+    """Blocks of samples as one sound, as far as they can be had and the limit allows."""
+    parts: list[NDArray[np.float32]] = []
+    native, count, limit = 0, 0, 0
+    with closing(_until_damage(blocks)) as sound_blocks:
+        for own, block in sound_blocks:
+            if not native:
+                native, limit = own, int(MAX_SECONDS * own)
+                resample = _resampler(native, rate)
+            elif own != native:
+                break  # another rate in the middle: damage, or another sound
+            if not np.isfinite(block).all():
+                raise MediaError("holds samples that are no finite numbers: save the sound anew")
+            parts.append(resample(block[: limit - count], False))
+            count += len(block)
+            if count > limit:
+                break
+    parts.append(resample(np.empty(0, np.float32), True))
+    wanted = native if rate is None else rate
+    samples = np.concatenate(parts)
+    # soxr rounds the length to the nearest; librosa, and so this, up: no sound is without a sample.
+    length = -(-min(count, limit) * wanted // native)
+    return Sound(np.pad(samples[:length], (0, max(0, length - len(samples)))), wanted, cut=count > limit)
+
+
+def _until_damage(blocks: Iterator[_Block]) -> Generator[_Block]:
+    """Blocks with samples up to the first that cannot be decoded, of which there is at least one."""
+    some = False
+    try:
+        for block in blocks:
+            if len(block[1]):
+                some = True
+                yield block
+    except _NoSamplesError:
+        if not some:
+            raise
+    if not some:
+        raise _NoSamplesError("expected a sound, but it holds no samples")
+
+
+def _resampler(native: int, rate: int | None) -> Callable[[NDArray[np.float32], bool], NDArray[np.float32]]:
+    """What turns the next samples, the last of them or not, into samples of the wanted rate."""
+    if native not in RATES:
+        raise MediaError(f"expected a rate from {RATES[0]} to {RATES[-1]} samples a second, not {native}")
+    if rate is None or rate == native:
+        return lambda block, _last: block
+    from soxr import ResampleStream
+
+    stream = ResampleStream(native, rate, 1, dtype="float32", quality="HQ")
+
+    def resample(block: NDArray[np.float32], last: bool) -> NDArray[np.float32]:
+        resampled: NDArray[np.float32] = stream.resample_chunk(block, last)
+        return resampled
+
+    return resample

@@ -1,0 +1,120 @@
+"""Videos by their frames: an image encoder's features, averaged over each segment and over the whole.
+
+The mean keeps the features in the image encoder's own space, where its classifier still applies: a linear
+classifier of a mean is the mean of the classifier's logits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.encoders.base import WHOLE, ClassHead, Encoder, EncoderSpec, Span
+from retrieval.film import film
+from retrieval.types import Matrix, Modality
+
+SIDE = 256
+"""Pixels of the shorter side that frames reach the image encoder with, if they have more."""
+
+SPACING = 2.5
+"""Seconds of video that one frame stands for at most, in videos of less than SPACING * MOST seconds."""
+
+LEAST, MOST = 8, 512
+"""Frames looked at of a short video and of a long one."""
+
+SEGMENT = 10.0
+"""Seconds of a segment, so that it has four frames; it is longer where MOST leaves fewer than that."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Footage:
+    """A video as ``Frames.prepare`` leaves it.
+
+    Attributes:
+        frames: what the image encoder made of each frame, in the order of time.
+        segments: (n,) int64, the segment each frame is in, counted from 0 without gaps.
+        spans: of the whole video, and then of each segment where there are several.
+    """
+
+    frames: Sequence[Any]
+    segments: NDArray[np.int64]
+    spans: tuple[Span, ...]
+
+
+class Frames:
+    """Videos to the mean features of frames from their whole length, one row a segment and one for all."""
+
+    def __init__(self, image: Encoder, device: str) -> None:
+        """Wrap ``image``, an encoder of pictures that computes on ``device``."""
+        self.spec = EncoderSpec(
+            name=f"frames:{image.spec.name}",
+            modality=Modality.VIDEO,
+            dimension=image.spec.dimension,
+            weights=image.spec.weights,
+            preprocessing=f"a frame every {SPACING} s, {LEAST} to {MOST}, scaled to {SIDE} by swscale, "
+            f"mean over {SEGMENT} s and over all, of {image.spec.fingerprint}",
+        )
+        self._image = image
+        self._device = device
+
+    def __repr__(self) -> str:
+        return f"Frames({self._image!r}, device={self._device!r})"
+
+    def prepare(self, medium: Any) -> Footage:
+        """The frames of a video, each as the image encoder prepares it.
+
+        Args:
+            medium: a path or ``bytes``.
+
+        Raises:
+            MediaError: the medium is no readable video or exceeds a limit.
+        """
+        seen = film(medium, side=SIDE, windows=windows)
+        starts = segments([frame.seconds for frame in seen.frames], seen.seconds)
+        numbers = np.searchsorted(starts, [frame.seconds for frame in seen.frames], side="right") - 1
+        parts = tuple(map(Span, starts, [*starts[1:], seen.seconds])) if len(starts) > 1 else ()
+        return Footage([self._image.prepare(frame.picture) for frame in seen.frames], numbers, WHOLE + parts)
+
+    def spans(self, prepared: Footage) -> Sequence[Span]:
+        """What each row that ``encode`` returns for a video is of: the whole, then segments if several."""
+        return prepared.spans
+
+    def encode(self, prepared: Sequence[Footage]) -> Matrix:
+        """(rows, dimension) float32 features: of each video the mean, then its segments' means if several."""
+        return np.concatenate(
+            [np.empty((0, self.spec.dimension), np.float32), *(self._rows(footage) for footage in prepared)]
+        )
+
+    def _rows(self, footage: Footage) -> Matrix:
+        # Video by video: no more than one video's frames are in the network's memory at a time.
+        features = self._image.encode(footage.frames)
+        parts = [features[footage.segments == number] for number in range(len(footage.spans) - 1)]
+        rows: Matrix = np.stack([part.mean(0) for part in (features, *parts)])
+        return rows
+
+    def class_head(self) -> ClassHead | None:
+        """The image encoder's, for the features are means of its own."""
+        return self._image.class_head()
+
+
+def windows(seconds: float) -> int:
+    """How many frames are looked at of a video of so many seconds."""
+    return min(max(LEAST, math.ceil(seconds / SPACING)), MOST)
+
+
+def segments(shown: Sequence[float], seconds: float) -> list[float]:
+    """Where the segments start of a video of so many seconds, frames of which are shown at ``shown``.
+
+    Segments lie at fixed times rather than at changes of scene: they depend on the video's length alone, so
+    nothing has to be decoded twice, none is too short to be seen or too long to name a moment, and a cut,
+    a flash or a new version of a decoder moves none. A stretch that gave no frame belongs to the one before.
+    """
+    if seconds <= SEGMENT:
+        return [0.0]
+    length = max(SEGMENT, 4 * seconds / windows(seconds))
+    return [0.0, *sorted({at // length * length for at in shown})[1:]]

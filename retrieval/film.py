@@ -1,0 +1,308 @@
+"""Video files and buffers as a few upright pictures from their whole length, by FFmpeg through PyAV.
+
+A file is read twice. The first reading decodes nothing: it notes when each packet is shown and which of them
+can be decoded by themselves (keyframes), so a wrong or missing duration, a cut-off end or an index that lies
+does no harm. The second decodes the runs of packets that lead to the chosen frames and steps over the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+
+from retrieval.errors import MediaError
+from retrieval.timeline import Run, Timeline, Wish, choose, runs, widen
+
+if TYPE_CHECKING:
+    from av import Packet, VideoFrame
+    from av.container import InputContainer
+    from av.video.reformatter import VideoReformatter
+    from av.video.stream import VideoStream
+    from PIL import Image
+
+MAX_SECONDS = 4 * 3600.0
+"""The longest video that is read."""
+
+MAX_PACKETS = 2_000_000
+"""Coded frames a video may have: more than four hours at 120 a second."""
+
+MAX_FRAME_PIXELS = 8192 * 8192
+"""Pixels a frame may have."""
+
+TIME_LIMIT = 300.0
+"""Seconds that reading one file may take."""
+
+# As FFmpeg's blackframe filter, as it comes, has it: 98 % of the pixels are below a tenth of white.
+_BLACK_SHARE, _BLACK_LEVEL = 0.98, 26
+
+# Still pictures are videos of one frame to FFmpeg; these of its formats may also hold an animation.
+_ANIMATIONS = frozenset({"gif", "apng", "webp", "webp_anim", "avif"})
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of a video.
+
+    Attributes:
+        seconds: when it is shown, counted from the first frame.
+        picture: upright, in RGB.
+        black: whether there is next to nothing to see in it.
+    """
+
+    seconds: float
+    picture: Image.Image
+    black: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """What is looked at of a video.
+
+    Attributes:
+        seconds: its length, from its first frame to the end of its last.
+        frames: at least one, in the order they are shown.
+    """
+
+    seconds: float
+    frames: tuple[Frame, ...]
+
+
+def film(source: str | os.PathLike[str] | bytes, *, side: int, windows: Callable[[float], int]) -> Film:
+    """Frames from the whole length of a video: one from each of equally long windows.
+
+    Of the frames of a window a keyframe is taken before others, since it is decoded alone; otherwise the one
+    nearest to its middle. Where that is near black, the window's first that is not is taken. A window in
+    which no new frame is shown gives none, nor does one that is all black, unless the whole video is.
+    Anamorphic pixels become square, and the rotation that a camera noted is applied; transparency is ignored.
+
+    Args:
+        source: a path, or the bytes of a file.
+        side: pixels of the shorter side that larger frames are scaled down to.
+        windows: how many windows a video of so many seconds is divided into.
+
+    Raises:
+        MediaError: the source is no readable video or a still picture, or exceeds a limit of this module.
+    """
+    import av
+
+    name = os.fspath(source) if isinstance(source, str | os.PathLike) else "video in memory"
+    try:
+        with _file(source) as file:
+            return _film(file, windows, side, time.monotonic() + TIME_LIMIT)
+    except MediaError as error:
+        raise MediaError(f"{name}: {error}") from None
+    except (av.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        raise MediaError(f"{name}: cannot be read as a video: {reason}") from error
+
+
+def _film(file: IO[bytes], windows: Callable[[float], int], side: int, deadline: float) -> Film:
+    with _opened(file) as (container, stream):
+        timeline, clock = _read(container, stream, deadline)
+        form = container.format.name
+    if form in _ANIMATIONS and len(timeline.seconds) == 1:
+        raise MediaError(f"expected a video, but it is a still picture ({form})")
+    take = partial(_take, file, timeline, clock, side, deadline)
+    count = windows(timeline.end)
+    wishes = choose(timeline, count)
+    found = dict(take(wishes))
+    poor = [wish for wish in wishes if wish.until not in found or found[wish.until].black]
+    if poor:
+        found |= dict(take(widen(timeline, poor, count)))
+    frames = [found[until] for until in sorted(found)]
+    if not frames:
+        raise MediaError("expected a video, but none of its frames can be decoded")
+    return Film(timeline.end, tuple([frame for frame in frames if not frame.black] or frames))
+
+
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """When a frame is shown: ``unit`` seconds a stamp from ``start`` on, or ``rate`` a second if None."""
+
+    unit: float
+    start: float | None
+    rate: float
+
+    def seconds(self, stamp: int | None, shown: int) -> float:
+        """For a frame's stamp and how many are shown before it."""
+        if self.start is None or stamp is None:
+            return shown / self.rate
+        return stamp * self.unit - self.start
+
+
+@contextmanager
+def _file(source: str | os.PathLike[str] | bytes) -> Iterator[IO[bytes]]:
+    """An open binary file that is known to hold something."""
+    if isinstance(source, bytes):
+        if not source:
+            raise MediaError("is empty: expected the bytes of a video file")
+        yield BytesIO(source)
+        return
+    if not isinstance(source, str | os.PathLike):
+        raise MediaError(f"expected a path or bytes, not {type(source).__name__}")
+    path = Path(source)
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise MediaError("is a folder or no regular file: expected a video file")
+    if not status.st_size:
+        raise MediaError("is empty: expected a video file")
+    with path.open("rb") as file:
+        yield file
+
+
+@contextmanager
+def _opened(file: IO[bytes]) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The container and its pictures."""
+    import av
+    from av.stream import Discard, Disposition
+
+    # FFmpeg reads through the open file. What it would open besides, as a playlist asks it to, is refused:
+    # files and addresses are none of the protocols it may use.
+    options = {"protocol_whitelist": "pipe", "max_pixels": str(MAX_FRAME_PIXELS)}
+    with av.open(file, "r", options=options, buffer_size=1 << 18, timeout=TIME_LIMIT) as container:
+        form = container.format.name
+        if form.endswith("_pipe") or form == "image2":
+            raise MediaError(f"expected a video, but it is a still picture ({form.removesuffix('_pipe')})")
+        streams = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+        if not streams:
+            what = "sound alone" if container.streams.audio else f"no pictures ({form})"
+            raise MediaError(f"expected a video, but it holds {what}")
+        stream = streams[0]
+        if stream.codec_context is None:
+            raise MediaError("FFmpeg knows no decoder for its pictures")
+        for other in container.streams:
+            if other is not stream:
+                other.discard = Discard.all
+        # Files are read side by side: more threads for one file would only get into each other's way.
+        stream.codec_context.thread_count = 1
+        yield container, stream
+
+
+def _packets(
+    container: InputContainer, stream: VideoStream, deadline: float
+) -> Iterator[Packet[VideoStream]]:
+    """The coded frames, as far as the file is whole."""
+    import av
+
+    packets = container.demux(stream)
+    while True:
+        if time.monotonic() > deadline:
+            raise MediaError(f"takes longer to read than {TIME_LIMIT:.0f} s: cut or re-encode the video")
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError:
+            return
+        if packet is None:
+            return
+        if packet.size:  # those without data repeat the picture before, or end the stream
+            yield packet
+
+
+def _read(container: InputContainer, stream: VideoStream, deadline: float) -> tuple[Timeline, _Clock]:
+    """When each packet's frame is shown; frames are counted where the file does not say."""
+    stamps: list[int | None] = []
+    keys: list[bool] = []
+    hidden: list[bool] = []
+    lasts: int | None = None
+    for packet in _packets(container, stream, deadline):
+        stamps.append(packet.pts)
+        keys.append(packet.is_keyframe)
+        hidden.append(packet.is_discard)
+        lasts = packet.duration or lasts
+        if len(stamps) > MAX_PACKETS:
+            raise MediaError(f"has more than {MAX_PACKETS} frames, the limit: cut the video")
+    if not stamps:
+        raise MediaError("expected a video, but it has no frames")
+    rate = float(stream.average_rate or stream.guessed_rate or 25)
+    unit = float(stream.time_base or 0)
+    if unit and None not in stamps and not all(hidden):
+        seconds = np.array(stamps, np.float64) * unit
+        start, last = float(seconds[~np.array(hidden)].min()), lasts * unit if lasts else 1 / rate
+        # What an edit list hides is decoded where others lean on it; it lies before every window.
+        seconds = np.where(hidden, -1.0, seconds - start)
+        clock = _Clock(unit, start, rate)
+    else:
+        seconds, last = np.arange(len(stamps)) / rate, 1 / rate
+        clock = _Clock(unit, None, rate)
+    end = float(seconds.max()) + last
+    if end > MAX_SECONDS:
+        raise MediaError(f"is {end:.0f} s long, the limit is {MAX_SECONDS:.0f} s: cut the video")
+    return Timeline(seconds, np.array(keys), end), clock
+
+
+def _take(
+    file: IO[bytes], timeline: Timeline, clock: _Clock, side: int, deadline: float, wishes: Sequence[Wish]
+) -> Iterator[tuple[float, Frame]]:
+    """By the ends of the wishes' windows, the black frames found for each and at last one that is not."""
+    from av.video.reformatter import VideoReformatter
+
+    file.seek(0)
+    # Opened anew, not rewound: some of FFmpeg's formats cannot be, and this yields the same packets.
+    with _opened(file) as (container, stream):
+        scaler = VideoReformatter()
+        aspect = float(stream.sample_aspect_ratio or 1)
+        packets = enumerate(_packets(container, stream, deadline))
+        for run in runs(timeline, wishes):
+            waiting = deque(run.wishes)
+            for seconds, frame in _decoded(packets, run, stream, clock):
+                while waiting and seconds >= waiting[0].until:
+                    waiting.popleft()
+                if waiting and seconds >= waiting[0].since:
+                    picture = _picture(frame, scaler, side, aspect)
+                    taken = Frame(seconds, picture, _is_black(picture))
+                    yield waiting[0].until, taken
+                    if not taken.black:
+                        waiting.popleft()
+            stream.codec_context.flush_buffers()
+
+
+def _decoded(
+    packets: Iterator[tuple[int, Packet[VideoStream]]], run: Run, stream: VideoStream, clock: _Clock
+) -> Iterator[tuple[float, VideoFrame]]:
+    """The frames of a run in the order they are shown, those left out that cannot be decoded."""
+    import av
+
+    shown = run.first
+    decoder = stream.codec_context
+    for number, packet in packets:
+        if number < run.first:
+            continue
+        # Behind the last packet, None has the decoder hand out what it still holds.
+        for piece in (packet, None) if number == run.last else (packet,):
+            try:
+                frames = decoder.decode(piece)
+            except av.FFmpegError:
+                continue
+            for frame in frames:
+                yield clock.seconds(frame.pts, shown), frame
+                shown += 1
+        if number == run.last:
+            return
+
+
+def _picture(frame: VideoFrame, scaler: VideoReformatter, side: int, aspect: float) -> Image.Image:
+    """A frame upright, with square pixels, its shorter side no more than ``side``, in RGB."""
+    if frame.width * frame.height > MAX_FRAME_PIXELS:
+        pixels = f"{frame.width} x {frame.height} pixels"
+        raise MediaError(f"has frames of {pixels}, the limit is {MAX_FRAME_PIXELS}: scale the video down")
+    width, height = frame.width * max(aspect, 1), frame.height / min(aspect, 1)
+    scale = min(1.0, side / min(width, height))
+    scaled = scaler.reformat(frame, max(1, round(width * scale)), max(1, round(height * scale)), "rgb24")
+    picture: Image.Image = scaled.to_image()  # type: ignore[no-untyped-call]
+    return picture.rotate(frame.rotation, expand=True) if frame.rotation else picture
+
+
+def _is_black(picture: Image.Image) -> bool:
+    levels = picture.convert("L").histogram()
+    return sum(levels[:_BLACK_LEVEL]) >= _BLACK_SHARE * sum(levels)

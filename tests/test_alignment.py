@@ -1,0 +1,206 @@
+"""Every method on toy data: a contract, the folded sum of cosines, the file, and evidence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
+from retrieval.alignment.evidence import weigh
+from retrieval.alignment.pairs import folds, join
+from retrieval.alignment.projector import unit
+from retrieval.alignment.registry import METHODS, fit
+from retrieval.encoders.base import ClassHead
+from retrieval.errors import AlignmentError, DamagedIndexError, OptionError
+from retrieval.types import Matrix, Modality
+
+CLASSES, TEXT, IMAGE = 30, 16, 40
+RANDOM = np.random.default_rng(7)
+NAMES = RANDOM.normal(size=(CLASSES, TEXT)).astype(np.float32)
+HEAD = ClassHead(
+    [f"class {i}" for i in range(CLASSES)],
+    RANDOM.normal(size=(CLASSES, IMAGE)).astype(np.float32),
+    RANDOM.normal(size=CLASSES).astype(np.float32),
+)
+PRIOR = ClassPrior(HEAD, NAMES)
+
+
+def pictures_and_captions(count: int, seed: int = 0) -> tuple[Matrix, Matrix]:
+    """Pictures of classes in the head's own terms, and captions near the classes' names."""
+    random = np.random.default_rng(seed)
+    label = random.integers(CLASSES, size=count)
+    hidden = random.normal(size=(count, 6))
+    image = HEAD.weights[label] + hidden @ np.random.default_rng(1).normal(size=(6, IMAGE))
+    text = NAMES[label] + hidden @ np.random.default_rng(2).normal(size=(6, TEXT))
+    return image.astype(np.float32), text.astype(np.float32)
+
+
+def training(count: int, prior: ClassPrior | None = PRIOR) -> TrainingData:
+    image, text = pictures_and_captions(count)
+    items = np.arange(count)
+    return TrainingData(
+        {Modality.IMAGE: FeatureTable(image, items), Modality.TEXT: FeatureTable(text, items)}, prior
+    )
+
+
+def hit_rate(alignment: Alignment, seed: int = 99, k: int = 5) -> float:
+    image, text = pictures_and_captions(100, seed)
+    scores = alignment.project(Modality.TEXT, text) @ alignment.project(Modality.IMAGE, image).T
+    return float(np.mean((scores > np.diagonal(scores)[:, None]).sum(axis=1) < k))
+
+
+@pytest.fixture(scope="module", params=sorted(METHODS))
+def fitted(request: pytest.FixtureRequest) -> Alignment:
+    return fit(request.param, training(200))
+
+
+def test_there_are_methods() -> None:
+    assert {"auto", "cca", "conse"} <= set(METHODS)
+
+
+def test_rows_are_unit_and_finite(fitted: Alignment) -> None:
+    image, text = pictures_and_captions(50, 3)
+    for modality, features in ((Modality.IMAGE, image), (Modality.TEXT, text)):
+        rows = fitted.project(modality, features)
+        assert rows.dtype == np.float32
+        assert rows.shape == (50, fitted.dimension)
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
+        assert np.isfinite(fitted.project(modality, np.zeros_like(features))).all()
+        assert fitted.project(modality, features[:0]).shape == (0, fitted.dimension)
+
+
+def test_a_saved_alignment_projects_bit_for_bit_the_same(fitted: Alignment, tmp_path: Path) -> None:
+    path = tmp_path / "alignment.safetensors"
+    fitted.save(path)
+    again = Alignment.load(path)
+    image, text = pictures_and_captions(20, 3)
+    assert np.array_equal(again.project(Modality.IMAGE, image), fitted.project(Modality.IMAGE, image))
+    assert np.array_equal(again.project(Modality.TEXT, text), fitted.project(Modality.TEXT, text))
+    assert (again.method, again.fingerprint, again.report) == (
+        fitted.method,
+        fitted.fingerprint,
+        fitted.report,
+    )
+
+
+def test_fitting_twice_gives_the_same(fitted: Alignment) -> None:
+    assert fit(fitted.method, training(200)).fingerprint == fitted.fingerprint
+
+
+def test_wrong_features_are_refused(fitted: Alignment) -> None:
+    with pytest.raises(AlignmentError, match="use the encoder"):
+        fitted.project(Modality.TEXT, np.zeros((2, TEXT + 1), np.float32))
+    with pytest.raises(AlignmentError, match="not for audio"):
+        fitted.project(Modality.AUDIO, np.zeros((2, TEXT), np.float32))
+
+
+def test_both_together_beat_either() -> None:
+    rates = {method: hit_rate(fit(method, training(200))) for method in METHODS}
+    assert rates["auto"] >= max(rates["cca"], rates["conse"])
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 20, 30])
+@pytest.mark.parametrize("prior", [PRIOR, None])
+def test_auto_takes_any_number_of_pairs(count: int, prior: ClassPrior | None) -> None:
+    if prior is None and count < 2:
+        with pytest.raises(AlignmentError, match="add captions"):
+            fit("auto", training(count, prior))
+        return
+    alignment = fit("auto", training(count, prior))
+    assert np.isfinite(hit_rate(alignment))
+    assert alignment.report["pairs"] == count
+
+
+def test_duplicates_and_constant_features_are_survived() -> None:
+    data = training(30)
+    image, text = (data.tables[modality].features for modality in (Modality.IMAGE, Modality.TEXT))
+    image[:, 3], text[:, 2] = 1.0, 0.0
+    image[10:20], text[10:20] = image[0], text[0]
+    assert np.isfinite(hit_rate(fit("auto", data)))
+    image[:], text[:] = image[0], text[0]
+    alignment = fit("auto", data)
+    assert "does not vary" in alignment.report["reason"]
+    with pytest.raises(AlignmentError, match="does not vary"):
+        fit("cca", data)
+
+
+@pytest.mark.parametrize("modality", [Modality.TEXT, Modality.IMAGE])
+@pytest.mark.parametrize("prior", [PRIOR, None])
+def test_one_modality_alone_finds_itself(modality: Modality, prior: ClassPrior | None) -> None:
+    data = training(50)
+    alignment = fit("auto", TrainingData({modality: data.tables[modality]}, prior))
+    rows = alignment.project(modality, data.tables[modality].features)
+    scores = rows @ rows.T
+    assert np.array_equal(scores.argmax(axis=1), np.arange(50))
+
+
+def test_captions_of_one_item_are_all_used() -> None:
+    image, text = pictures_and_captions(40)
+    tables = {
+        Modality.IMAGE: FeatureTable(image, np.arange(40)),
+        Modality.TEXT: FeatureTable(np.repeat(text, 2, axis=0), np.repeat(np.arange(40), 2)),
+    }
+    report = fit("auto", TrainingData(tables, PRIOR)).report
+    assert (report["pairs"], report["items"]) == (80, 40)
+
+
+def test_blocks_add_up_to_a_weighted_sum_of_cosines() -> None:
+    alignment = fit("auto", training(100))
+    image, text = pictures_and_captions(10, 5)
+    mapped = [alignment.projectors[m].parts(x) for m, x in ((Modality.IMAGE, image), (Modality.TEXT, text))]
+    weights = list(alignment.report["weights"].values())
+    expected = sum(w * a @ b.T for w, a, b in zip(weights, *mapped, strict=True))
+    scores = alignment.project(Modality.IMAGE, image) @ alignment.project(Modality.TEXT, text).T
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+def test_conse_is_the_mixture_of_the_likeliest_names() -> None:
+    alignment = fit("conse", training(0))
+    image, text = pictures_and_captions(5, 3)
+    names = unit(NAMES)
+    common = names.mean(axis=0)
+    for row, projected in zip(image, alignment.project(Modality.IMAGE, image), strict=True):
+        logits = HEAD.weights @ row + HEAD.bias
+        top = np.argsort(-logits)[:10]
+        shares = np.exp(logits[top] - logits[top].max())
+        mixed = shares @ unit(names - common)[top]
+        np.testing.assert_allclose(projected, mixed / np.linalg.norm(mixed), atol=1e-5)
+    np.testing.assert_allclose(alignment.project(Modality.TEXT, text), unit(unit(text) - common), atol=1e-5)
+
+
+def test_unusable_requests_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"auto.*conse.*cca"):
+        fit("magic", training(5))
+    with pytest.raises(AlignmentError, match="classifier"):
+        fit("conse", training(5, None))
+    with pytest.raises(DamagedIndexError, match="fit it again"):
+        Alignment.load(tmp_path / "missing.safetensors")
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"not a tensor")
+    with pytest.raises(DamagedIndexError, match="fit it again"):
+        Alignment.load(broken)
+
+
+def test_join_pairs_every_row_with_its_item() -> None:
+    first, second = np.array([3, 1, 7, 1]), np.array([1, 3, 1, 9])
+    rows = join(first, second)
+    pairs = set(zip(*(side.tolist() for side in rows), strict=True))
+    assert pairs == {(i, j) for i in range(4) for j in range(4) if first[i] == second[j]}
+
+
+def test_no_item_straddles_folds() -> None:
+    items = np.repeat(np.arange(50), 3)
+    fold = folds(items, 5, 0)
+    assert all(len(set(fold[items == item])) == 1 for item in range(50))
+    assert np.bincount(fold).tolist() == [30] * 5
+
+
+def test_weights_leave_out_what_says_nothing() -> None:
+    random = np.random.default_rng(0)
+    useful = 0.3 * np.eye(40) + 0.1 * random.normal(size=(40, 40))
+    evidence = weigh([np.stack([useful, 0.1 * random.normal(size=(40, 40))]).astype(np.float32)])
+    assert evidence.weights[0] > 10 * evidence.weights[1]
+    assert 0 < evidence.loss < np.log(40)
+    assert 0 < evidence.mrr <= 1
