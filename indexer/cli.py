@@ -52,7 +52,9 @@ def xmodal(
 def index(
     sources: Annotated[
         list[Path],
-        typer.Argument(metavar="SOURCE...", help="Folders, manifests (.csv, .tsv, .jsonl, .parquet), or FORMAT:PATH."),
+        typer.Argument(
+            metavar="SOURCE...", help="Folders, manifests (.csv, .tsv, .jsonl, .parquet), or FORMAT:PATH."
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The index folder: made, or brought up to date.")],
     preset: Annotated[str | None, typer.Option(help="A set of encoders. Default: packaged.")] = None,
