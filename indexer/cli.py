@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retrieval.cli import AsJson, Device, Index, OnDevice, app
+from retrieval.cli import app
 from retrieval.errors import XmodalError
+from retrieval.options import AsJson, Device, Index, OnDevice
 
 if TYPE_CHECKING:
     from indexer.job import Summary
@@ -51,7 +52,9 @@ def xmodal(
 def index(
     sources: Annotated[
         list[Path],
-        typer.Argument(metavar="SOURCE...", help="Folders, or manifests (.csv, .tsv, .jsonl, .parquet)."),
+        typer.Argument(
+            metavar="SOURCE...", help="Folders, manifests (.csv, .tsv, .jsonl, .parquet), or FORMAT:PATH."
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The index folder: made, or brought up to date.")],
     preset: Annotated[str | None, typer.Option(help="A set of encoders. Default: packaged.")] = None,

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from indexer import captions, tables
+from indexer.adapters import registry as adapters
+from indexer.adapters.base import Extent, Vector
 from retrieval.catalog_writer import FailureRow
 from retrieval.errors import SourceError
 from retrieval.media import modality_of
-from retrieval.types import MetadataValue, Modality
+from retrieval.types import Matrix, MetadataValue, Modality
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class Part:
         text: the caption; None for a file.
         size: of the file in bytes.
         mtime_ns: when the file was last changed.
+        offset: where it begins in ``file``, if that is an archive that holds it.
+        vector: (d,) float32, its features, if somebody gave them; then there is no file.
     """
 
     modality: Modality
@@ -35,6 +39,8 @@ class Part:
     text: str | None = None
     size: int | None = None
     mtime_ns: int | None = None
+    offset: int | None = None
+    vector: Matrix | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)
@@ -54,11 +60,17 @@ class Corpus:
         items: by id.
         columns: metadata columns and the kind of each.
         problems: what was left out already.
+        encoders: by modality, the encoder that a data set needs.
+        align: the alignment that a data set needs.
+        holdout: a data set's standard test split, as an expression.
     """
 
     items: dict[str, SourceItem] = field(default_factory=dict)
     columns: dict[str, str] = field(default_factory=dict)
     problems: list[FailureRow] = field(default_factory=list)
+    encoders: dict[Modality, str] = field(default_factory=dict)
+    align: str | None = None
+    holdout: str | None = None
 
     def add(self, key: str, part: Part) -> None:
         """Give item ``key`` another part, unless it has it already.
@@ -93,7 +105,7 @@ def read(sources: Sequence[str | os.PathLike[str]], *, leave_out: Path) -> Corpu
     """What the sources hold.
 
     Args:
-        sources: folders and manifests (.csv, .tsv, .jsonl, .parquet).
+        sources: folders, manifests (.csv, .tsv, .jsonl, .parquet), and data sets as ``FORMAT:PATH``.
         leave_out: a folder that is not walked into: the index's own.
 
     Raises:
@@ -103,12 +115,17 @@ def read(sources: Sequence[str | os.PathLike[str]], *, leave_out: Path) -> Corpu
     rows: list[Mapping[str, object]] = []
     for number, source in enumerate(sources):
         path = Path(source)
-        if path.is_dir():
+        if adapted := adapters.split(source):
+            rows += _read_dataset(corpus, number, *adapted)
+        elif path.is_dir():
             _read_folder(corpus, number, path, leave_out.resolve())
         elif path.is_file():
             rows += _read_manifest(corpus, number, path)
         else:
-            raise SourceError(f"the source {str(source)!r} does not exist: expected a folder or a manifest")
+            raise SourceError(
+                f"the source {str(source)!r} does not exist: expected a folder, a manifest, "
+                f"or one of {', '.join(adapters.ADAPTERS)} before a colon and a path"
+            )
     _read_metadata(corpus, rows)
     if not corpus.items and not corpus.problems:
         names = ", ".join(repr(str(source)) for source in sources) or "nothing"
@@ -169,18 +186,45 @@ def _add_captions(corpus: Corpus, key: str, part: Part, path: Path) -> None:
 
 def _read_manifest(corpus: Corpus, number: int, path: Path) -> Iterable[Mapping[str, object]]:
     rows = tables.read(path)
-    for row in rows:
-        key = str(row["id"])
-        for modality in (Modality.IMAGE, Modality.AUDIO, Modality.VIDEO):
-            name = row.get(modality)
-            if name:
-                _add_file(corpus, number, key, modality, path.parent, str(name))
-        for caption in tables.captions(row.get("caption")):
-            corpus.add(key, Part(Modality.TEXT, number, None, None, caption))
+    _add_rows(corpus, number, path.parent, rows)
     return rows
 
 
-def _add_file(corpus: Corpus, number: int, key: str, modality: Modality, folder: Path, name: str) -> None:
+def _read_dataset(corpus: Corpus, number: int, name: str, path: Path) -> Iterable[Mapping[str, object]]:
+    """What its adapter makes of a data set, with the split and encoders that belong to it."""
+    dataset = adapters.read(name, path)
+    _add_rows(corpus, number, dataset.folder, dataset.rows)
+    corpus.encoders |= dataset.encoders
+    corpus.align = corpus.align or dataset.align
+    if any("split" in row for row in dataset.rows):
+        corpus.holdout = corpus.holdout or adapters.ADAPTERS[name].holdout
+    return dataset.rows
+
+
+def _add_rows(corpus: Corpus, number: int, folder: Path, rows: Iterable[Mapping[str, object]]) -> None:
+    for row in rows:
+        key = str(row["id"])
+        for modality in (Modality.IMAGE, Modality.AUDIO, Modality.VIDEO):
+            cell = row.get(modality)
+            if isinstance(cell, Vector):
+                corpus.add(key, Part(modality, number, cell.path, vector=cell.row))
+            elif cell:
+                _add_file(corpus, number, key, modality, folder, cell)
+        caption = row.get("caption")
+        if isinstance(caption, Vector):
+            corpus.add(key, Part(Modality.TEXT, number, None, text=caption.text, vector=caption.row))
+            continue
+        for text in tables.captions(caption):
+            corpus.add(key, Part(Modality.TEXT, number, None, None, text))
+
+
+def _add_file(corpus: Corpus, number: int, key: str, modality: Modality, folder: Path, cell: object) -> None:
+    if isinstance(cell, Extent):
+        mtime_ns = cell.archive.stat().st_mtime_ns
+        part = Part(modality, number, cell.name, cell.archive, None, cell.size, mtime_ns, cell.offset)
+        corpus.add(key, part)
+        return
+    name = str(cell)
     file = folder / name
     try:
         stat = file.stat()

@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from indexer.corpus import Part
 from indexer.progress import Advance
 from retrieval.catalog_writer import FailureRow
@@ -69,7 +71,7 @@ def contents(
 ) -> tuple[list[tuple[Part, str]], list[FailureRow]]:
     """The content of each file, and what cannot be read."""
     found, failed = [], []
-    for part, outcome in ahead(_hash, parts, workers=workers, depth=4 * workers):
+    for part, outcome in ahead(content, parts, workers=workers, depth=4 * workers):
         advance(1)
         if isinstance(outcome, MediaError):
             failed.append(problem(part, "read", outcome))
@@ -107,7 +109,7 @@ def encode(
 
     def prepare(work: tuple[str, Part]) -> Any:
         part = work[1]
-        return encoder.prepare(part.text if part.file is None else part.file)
+        return encoder.prepare(_medium(part))
 
     for (content, _), outcome in ahead(
         prepare, wanted.items(), workers=workers, depth=batch_size + 2 * workers
@@ -130,7 +132,34 @@ def problem(part: Part, stage: str, error: MediaError) -> FailureRow:
     return FailureRow(where, stage, str(error), part.source, str(part.modality), part.size, part.mtime_ns)
 
 
-def _hash(part: Part) -> str:
+def content(part: Part) -> str:
+    """The SHA-256 in hex of what a part's features are of: its vector, its text, or its file.
+
+    Raises:
+        MediaError: the file cannot be read.
+    """
+    if part.vector is not None:
+        return hashlib.sha256(np.ascontiguousarray(part.vector, dtype=np.float32).tobytes()).hexdigest()
     if part.file is None:
         return content_of_text(part.text or "")
+    if part.offset is not None:
+        return hashlib.sha256(_extent(part.file, part.offset, part.size or 0)).hexdigest()
     return content_of_file(part.file)
+
+
+def _medium(part: Part) -> Any:
+    """What the encoder is handed."""
+    if part.vector is not None:
+        return part.vector
+    if part.file is not None and part.offset is not None:
+        return _extent(part.file, part.offset, part.size or 0)
+    return part.text if part.file is None else part.file
+
+
+def _extent(archive: Path, offset: int, size: int) -> bytes:
+    try:
+        with archive.open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+    except OSError as error:
+        raise MediaError(f"cannot be read: {error.strerror}") from error

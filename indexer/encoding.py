@@ -40,7 +40,7 @@ class Encoded:
     def content(self, part: Part) -> str | None:
         """The SHA-256 of ``part``; None for a file that could not be read."""
         if part.file is None:
-            return embed.content_of_text(part.text or "")
+            return embed.content(part)
         return self.contents.get(plan.place(part))
 
     def assets(self, part: Part, ordinal: int) -> list[AssetRow]:

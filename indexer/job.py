@@ -12,13 +12,14 @@ from typing import Any
 
 from indexer import corpus as corpora
 from indexer import holdout as holdouts
+from indexer.adapters import registry as adapters
 from indexer.corpus import Corpus
 from indexer.encoding import Encoded, Encoding, seen
 from indexer.fit import fit
 from indexer.holdout import Holdout
 from indexer.progress import Progress, silent
 from indexer.publish import Draft, writing
-from indexer.settings import Settings, Wishes
+from indexer.settings import Settings, Wishes, defaults
 from retrieval import catalog_writer
 from retrieval import device as devices
 from retrieval.catalog_writer import AssetRow, ItemRow
@@ -95,7 +96,7 @@ def build(
     nothing. Readers see the former generation until the new one is published, in one rename.
 
     Args:
-        sources: folders and manifests.
+        sources: folders, manifests, and data sets as ``FORMAT:PATH``.
         out: the index folder; made if it is missing.
         preset: a set of encoders, of ``retrieval.encoders.registry.PRESETS``. This and the next five are,
             when None, what the index was built with, or the defaults.
@@ -125,7 +126,7 @@ def build(
     wishes.settings(None)  # unusable values are refused before anything is read
     corpus = corpora.read(sources, leave_out=Path(out))
     with writing(Path(out)) as draft:
-        settings = wishes.settings(draft.settings_before)
+        settings = wishes.settings(draft.settings_before or defaults(corpus))
         skipped = _leave_out(corpus, settings)
         loaded, stores = _open(draft, settings, device)
         threads = workers or min(os.cpu_count() or 1, 8)
@@ -140,7 +141,7 @@ def build(
             seed=settings.seed,
         )
         written = catalog_writer.write(draft.catalog, _rows(corpus, done, held_out), problems, corpus.columns)
-        roots = [str(Path(source).resolve()) for source in sources]
+        roots = [adapters.absolute(source) for source in sources]
         manifest = _finish(draft, settings, loaded, stores, roots, changed=written.changed)
     assets = {str(modality): int(entry["vectors"]) for modality, entry in manifest.indexes.items()}
     return Summary(

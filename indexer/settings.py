@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from indexer import holdout as holdouts
+from indexer.corpus import Corpus
 from indexer.holdout import Holdout
 from retrieval.alignment import registry as alignments
 from retrieval.encoders import registry as known
@@ -81,6 +82,12 @@ class Wishes:
             seed=base.seed if self.seed is None else self.seed,
             index=base.index if self.index is None else indexes.check(self.index),
         )
+
+
+def defaults(corpus: Corpus) -> Settings:
+    """What holds for a new index of ``corpus`` where nothing was said: a data set brings its own split."""
+    encoders = {**_preset(DEFAULT_PRESET), **corpus.encoders}
+    return Settings(encoders, align=corpus.align or "auto", holdout=corpus.holdout)
 
 
 def _preset(name: str) -> Mapping[Modality, str]:

@@ -1,69 +1,61 @@
-"""Batch evaluation of a published index: which queries, which pool, what is relevant, and the figures."""
+"""Batch evaluation of a published index: the figures, how far to trust them, and the protocol."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from retrieval.catalog import AssetTable
+from retrieval import bootstrap, served, trec
+from retrieval.assets import first_names
+from retrieval.bootstrap import Resampling
 from retrieval.engine import SearchEngine
 from retrieval.errors import OptionError
-from retrieval.metrics import standard_measures, summarise
-from retrieval.ranking import relevant_ranks
-from retrieval.types import Integers, Modality
+from retrieval.metrics import Measure, RelevantRanks, Values, standard_measures
+from retrieval.protocol import stamp
+from retrieval.task import Task
+from retrieval.trial import ITEM, Rules, Trial, Trials
 
-Figures = Mapping[str, int | float | None]
-
-HOLDOUT, ALL = SPLITS = ("holdout", "all")
-ITEM = "item"
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """Queries of one modality against a pool of another. Its text parses back: ``text-to-image``."""
-
-    query: Modality
-    target: Modality
-
-    def __str__(self) -> str:
-        return f"{self.query}-to-{self.target}"
-
-    @classmethod
-    def parse(cls, text: str) -> Task:
-        """The task called ``text``.
-
-        Raises:
-            OptionError: it is not two modalities joined by ``-to-``.
-        """
-        match = re.fullmatch(r"(\w+)-to-(\w+)", text)
-        if match is None:
-            raise OptionError(f"unknown task {text!r}: expected A-to-B, such as text-to-image")
-        return cls(Modality.parse(match[1]), Modality.parse(match[2]))
+NO_VALUE = "(none)"
+"""The slice of the queries whose item has no value in the column."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class Outcome:
+    """One task, query by query.
+
+    Attributes:
+        trial: who asked whom.
+        ranks: of the relevant assets.
+        values: by measure, (q,) float64, NaN for queries without relevant assets.
+    """
+
+    trial: Trial
+    ranks: RelevantRanks
+    values: Mapping[Measure, Values]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Figures, and the protocol without which they mean nothing.
 
     Attributes:
-        protocol: ``split``, ``pool``, ``relevance``, ``exact``, ``ties``, ``holdout``, ``seed``, ``index``
-            (generation and fingerprints) and ``version``.
-        tasks: by task, ``queries`` and ``pool`` (how many), ``queries_without_relevant`` (left out of the
-            averages) and each measure.
+        protocol: all that the figures depend on, as ``retrieval.protocol.stamp`` writes it.
+        tasks: by task, ``queries`` and ``pool`` (how many), ``queries_without_relevant`` (in no average) and
+            their names, each measure, and ``intervals`` by measure; ``slices`` and ``compare`` if asked for.
+        outcomes: by task, what the figures were taken of.
     """
 
     protocol: Mapping[str, Any]
-    tasks: Mapping[str, Figures]
+    tasks: Mapping[str, Mapping[str, Any]]
+    outcomes: Mapping[str, Outcome] = field(repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as ``xmodal evaluate --json`` prints them."""
-        return asdict(self)
+        return {"protocol": dict(self.protocol), "tasks": {name: dict(of) for name, of in self.tasks.items()}}
 
 
 def evaluate(
@@ -74,57 +66,78 @@ def evaluate(
     relevance: str = ITEM,
     split: str | None = None,
     pool: str | None = None,
-    exact: bool = False,  # noqa: ARG001 - every kind of index there is so far is exact
+    where: str | None = None,
+    captions: int | None = None,
+    qrels: Path | None = None,
+    run: Path | None = None,
+    by: Sequence[str] = (),
+    measures: Sequence[Measure] = (),
+    exact: bool = False,
+    compare: bool = False,
+    resampling: Resampling | None = None,
 ) -> Evaluation:
     """Ask the index with its own assets and measure what comes back.
 
     A task's queries are the assets of one modality, as they are stored, and the pool those of another. Ties
-    are broken by item id. When both modalities are the same, an asset is not in its own pool.
+    are broken by item id. When both modalities are the same, an asset is not in its own pool. Whole media
+    ask and are searched, not their segments.
 
     Args:
         engine: an open index.
         tasks: ``A-to-B``, or when None every pair of different modalities that the index has.
-        ks: cut-offs of ``hit@k`` and ``recall@k``.
+        ks: cut-offs of the measures that take one.
         relevance: ``"item"``: the same item is relevant; or a metadata column: any item with the same value.
         split: whose assets ask: ``"holdout"`` or ``"all"``; None is the holdout where there is one.
         pool: whose assets are searched; None is as the split.
-        exact: skip an approximate index.
+        where: a filter on the metadata of what is searched.
+        captions: how many captions of each item take part, the first ones; all when None.
+        qrels: a TREC file of judgements, graded or not, that say what is relevant.
+        run: a TREC run of the one task, measured in the place of a search.
+        by: metadata columns: figures also of the queries with each of their values.
+        measures: further ones, besides those that ``standard_measures(ks)`` gives.
+        exact: compare everything, also where the index served is approximate.
+        compare: also exact and served search side by side.
+        resampling: of the intervals; 1,000 resamples from seed 0 when None.
 
     Raises:
         OptionError: an unknown task or split, a cut-off below 1, no assets to ask with or for.
-        ExpressionError: ``relevance`` is no column of the index.
+        ExpressionError: ``relevance`` or one of ``by`` is no column, or ``where`` does not parse.
+        SourceError: the judgements or the run cannot be read.
     """
+    rules = Rules(split, pool, relevance, qrels, captions, where)
+    wanted = tuple(dict.fromkeys((*standard_measures(ks), *measures)))
+    resampling = resampling or Resampling()
     chosen = _tasks(engine, tasks)
-    measures = standard_measures(ks)
-    tables = {
-        modality: engine.table(modality) for modality in {m for t in chosen for m in (t.query, t.target)}
-    }
-    split = _split("split", split, default=HOLDOUT if any(t.held_out.any() for t in tables.values()) else ALL)
-    pool = _split("pool", pool, default=split)
-    labels = _labels(engine, relevance, tables)
-    figures: dict[str, Figures] = {}
-    for task in chosen:
-        asking, asked = (_rows(tables[task.query], split), _rows(tables[task.target], pool))
-        if not len(asking) or not len(asked):
-            raise OptionError(
-                f"{task} has {len(asking)} queries in split {split!r} and {len(asked)} assets in pool "
-                f"{pool!r}: choose others, or index with --holdout"
-            )
-        ranks = relevant_ranks(
-            engine.shelf(task.query).index.vectors(asking),
-            engine.shelf(task.target).index.vectors(asked),
-            labels[task.query][asking],
-            labels[task.target][asked],
-            query_rows=_positions(asking, asked) if task.query is task.target else None,
-        )
-        summary = summarise(ranks, measures)
-        figures[str(task)] = {"queries": summary.pop("queries"), "pool": len(asked), **summary}
-    return Evaluation(_protocol(engine, split, pool, relevance), figures)
+    trials, rules = Trials(engine, rules).of(chosen)
+    listed = None if run is None else trec.read_run(run)
+    if listed is not None and len(trials) > 1:
+        raise OptionError(f"a run is of one task, not of {len(trials)}: say which with --task")
+    columns = {column: engine.catalog.labels(column) for column in by}
+    figures, outcomes = {}, {}
+    for trial in trials:
+        outcome = _outcome(trial, wanted, exact=exact, run=listed)
+        found: dict[str, Any] = {
+            "queries": int((outcome.ranks.relevant > 0).sum()),
+            "pool": len(trial.asked),
+            **_figures(outcome, np.ones(len(outcome.ranks.relevant), np.bool_)),
+            "intervals": {
+                str(measure): ends and list(ends)
+                for measure, ends in bootstrap.intervals(outcome.values, resampling).items()
+            },
+        }
+        if by:
+            found["slices"] = {column: _slices(outcome, values) for column, values in columns.items()}
+        figures[str(trial.task)], outcomes[str(trial.task)] = found, outcome
+    if compare:
+        for name, columns_of in _compared(engine, chosen, rules, wanted).items():
+            figures[name]["compare"] = columns_of
+    is_exact = run is None and (exact or all(served.is_exact(trial) for trial in trials))
+    return Evaluation(stamp(engine, trials, rules, resampling, exact=is_exact), figures, outcomes)
 
 
 def _tasks(engine: SearchEngine, names: Sequence[str] | None) -> list[Task]:
     if names:
-        return [Task.parse(name) for name in names]
+        return list(dict.fromkeys(Task.parse(name) for name in names))
     pairs = [Task(a, b) for a in engine.modalities for b in engine.modalities if a is not b]
     if not pairs:
         held = ", ".join(engine.modalities) or "nothing"
@@ -132,55 +145,50 @@ def _tasks(engine: SearchEngine, names: Sequence[str] | None) -> list[Task]:
     return pairs
 
 
-def _split(option: str, name: str | None, *, default: str) -> str:
-    if name is not None and name not in SPLITS:
-        raise OptionError(f"unknown {option} {name!r}: expected one of {', '.join(SPLITS)}")
-    return name or default
+def _outcome(trial: Trial, measures: Sequence[Measure], *, exact: bool, run: trec.Run | None) -> Outcome:
+    if run is not None:
+        ranks = served.ranks_of_run(trial, run)
+    elif exact or served.is_exact(trial):
+        ranks = served.exact_ranks(trial)
+    else:
+        ranks = served.served_ranks(trial, served.depth_of(measures))
+    return Outcome(trial, ranks, {measure: measure.values(ranks) for measure in measures})
 
 
-def _rows(table: AssetTable, split: str) -> Integers:
-    """The assets of the split that are no segments: whole media are asked with and for."""
-    chosen = table.whole & table.held_out if split == HOLDOUT else table.whole
-    return np.flatnonzero(chosen).astype(np.int64)
-
-
-def _labels(
-    engine: SearchEngine, relevance: str, tables: Mapping[Modality, AssetTable]
-) -> dict[Modality, NDArray[np.int64]]:
-    """By modality, (n,) int64: assets with the same label are relevant to each other, -1 is to none."""
-    if relevance == ITEM:
-        return {modality: table.items for modality, table in tables.items()}
-    values = engine.catalog.labels(relevance)
-    codes = {value: code for code, value in enumerate(dict.fromkeys(values.values()))}
-    numbers = {item: codes[value] for item, value in values.items()}
+def _figures(outcome: Outcome, queries: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, Any]:
+    """Of ``queries``, (q,) bool, those without relevant assets, and each measure over the others."""
+    unjudged = np.flatnonzero(queries & (outcome.ranks.relevant == 0))
+    names = outcome.trial.query_names if len(unjudged) else []
     return {
-        modality: np.array([numbers.get(item, -1) for item in table.items.tolist()], np.int64)
-        for modality, table in tables.items()
+        "queries_without_relevant": len(unjudged),
+        "without_relevant": first_names(names[at] for at in unjudged.tolist()),
+        **{str(measure): measure.average(values[queries]) for measure, values in outcome.values.items()},
     }
 
 
-def _positions(asking: Integers, asked: Integers) -> Integers:
-    """(q,) int64: where each row that asks stands among those asked, -1 if it does not."""
-    places = np.searchsorted(asked, asking)
-    inside = np.minimum(places, len(asked) - 1)
-    return np.where(asked[inside] == asking, inside, -1)
+def _slices(outcome: Outcome, values: Mapping[int, Any]) -> dict[str, dict[str, Any]]:
+    """The figures of the queries with each value of a metadata column."""
+    trial = outcome.trial
+    items = trial.queries.table.items[trial.asking].tolist()
+    labels = np.array(
+        [str(values.get(item, NO_VALUE)) for item in items] + [NO_VALUE] * len(trial.missing), dtype=object
+    )
+    slices = {}
+    for label in sorted(set(labels.tolist())):
+        chosen = np.equal(labels, label).astype(np.bool_)
+        judged = int((chosen & (outcome.ranks.relevant > 0)).sum())
+        slices[label] = {"queries": judged, **_figures(outcome, chosen)}
+    return slices
 
 
-def _protocol(engine: SearchEngine, split: str, pool: str, relevance: str) -> dict[str, Any]:
-    manifest = engine.manifest
-    return {
-        "split": split,
-        "pool": pool,
-        "relevance": relevance,
-        "exact": True,
-        "ties": "id",
-        "holdout": manifest.settings["holdout"],
-        "seed": manifest.settings["seed"],
-        "index": {
-            "generation": manifest.generation,
-            "encoders": {str(modality): spec.fingerprint for modality, spec in manifest.encoders.items()},
-            "alignment": manifest.alignment["fingerprint"],
-            "kinds": {str(modality): entry["kind"] for modality, entry in manifest.indexes.items()},
-        },
-        "version": version("xmodal"),
-    }
+def _compared(
+    engine: SearchEngine, tasks: Sequence[Task], rules: Rules, measures: Sequence[Measure]
+) -> dict[str, Any]:
+    """Exact and served search of each task, and where there is a filter, both with it and without."""
+    filters = {"": None} if rules.where is None else {"": None, f" where {rules.where}": rules.where}
+    trials: dict[str, dict[str, Trial]] = {str(task): {} for task in tasks}
+    for suffix, where in filters.items():
+        same = Rules(rules.split, rules.pool, rules.relevance, rules.qrels, rules.captions, where)
+        for trial in Trials(engine, same).of(tasks)[0]:
+            trials[str(trial.task)][suffix] = trial
+    return {name: served.side_by_side(each, measures) for name, each in trials.items()}

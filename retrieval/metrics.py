@@ -7,8 +7,9 @@ counted, and left out of every average.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,13 +29,18 @@ class RelevantRanks:
     Attributes:
         ranks: (found,) int64, 1 for the best, ascending within a query.
         offsets: (q + 1,) int64; query i owns ``ranks[offsets[i]:offsets[i + 1]]``.
-        relevant: (q,) int64, how many relevant assets each query has; those without a rank were not retrieved
-            and count as infinitely far down.
+        relevant: (q,) int64, how many relevant assets each query has; those without a rank were not
+            retrieved and count as infinitely far down.
+        gains: (found,) float64, how relevant the asset at each rank is, above 0; None when all are equal.
+        ideal: (relevant.sum(),) float64, the gains of all relevant assets, query by query, descending; given
+            where ``gains`` is.
     """
 
     ranks: Integers
     offsets: Integers
     relevant: Integers
+    gains: Values | None = None
+    ideal: Values | None = None
 
     @property
     def owners(self) -> Integers:
@@ -49,6 +55,32 @@ class RelevantRanks:
         first[found] = self.ranks[self.offsets[:-1][found]]
         return first
 
+    def cut(self, depth: int) -> RelevantRanks:
+        """The same with the first ``depth`` results alone: what an index that returns so many would show."""
+        kept = self.ranks <= depth
+        counts = np.bincount(self.owners[kept], minlength=len(self.relevant))
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        gains = None if self.gains is None else self.gains[kept]
+        return replace(self, ranks=self.ranks[kept], offsets=offsets, gains=gains)
+
+    def with_missing(self, gains: Sequence[Values]) -> RelevantRanks:
+        """The same and, behind them, queries that nothing was found for.
+
+        Args:
+            gains: for each of these, those of its relevant assets.
+        """
+        if not gains:
+            return self
+        found = np.ones(len(self.ranks)) if self.gains is None else self.gains
+        ideal = np.ones(int(self.relevant.sum())) if self.ideal is None else self.ideal
+        return RelevantRanks(
+            self.ranks,
+            np.concatenate([self.offsets, np.full(len(gains), self.offsets[-1])]),
+            np.concatenate([self.relevant, [len(each) for each in gains]]).astype(np.int64),
+            found,
+            np.concatenate([ideal, *(np.sort(each)[::-1] for each in gains)]),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Measure:
@@ -60,6 +92,11 @@ class Measure:
     ``mrr``             mean of 1 / rank of the first relevant asset, 0 where none was retrieved
     ``map``             mean over queries of average precision: precision at each relevant asset, averaged
                         over all that are relevant, 0 for those not retrieved (as trec_eval's ``map``)
+    ``map@k``           the same with what comes after the first k not retrieved (trec_eval's ``map_cut``)
+    ``ndcg``            discounted cumulative gain, gain / log2(rank + 1) summed over the relevant assets, as
+                        a share of what the best ranking would have (Järvelin and Kekäläinen, 2002;
+                        trec_eval's ``ndcg``: the gains as judged, not their powers of two)
+    ``ndcg@k``          the same over the first k
     ``median_rank``     median over queries of the rank of the first relevant asset
     ``mean_rank``       mean of the same
     ==================  =====================================================================================
@@ -73,10 +110,11 @@ class Measure:
     cutoff: int | None = None
 
     def __post_init__(self) -> None:
-        known = ", ".join(f"{name}@k" if each.has_cutoff else name for name, each in _DEFINITIONS.items())
+        known = ", ".join(each.cutoff.value.format(name) for name, each in _DEFINITIONS.items())
         if self.name not in _DEFINITIONS:
             raise OptionError(f"unknown measure {str(self)!r}: expected one of {known}")
-        if _DEFINITIONS[self.name].has_cutoff != (self.cutoff is not None):
+        refused = _Cutoff.REQUIRED if self.cutoff is None else _Cutoff.NONE
+        if _DEFINITIONS[self.name].cutoff is refused:
             raise OptionError(f"measure {str(self)!r} must be written as one of {known}")
         if self.cutoff is not None and self.cutoff < 1:
             raise OptionError(f"the cutoff of {str(self)!r} must be at least 1")
@@ -95,6 +133,16 @@ class Measure:
         if at and not re.fullmatch("[0-9]{1,9}", cutoff):
             raise OptionError(f"the cutoff of measure {text!r} must be a whole number, as in hit@10")
         return cls(name, int(cutoff) if at else None)
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether its figure is the mean of its values, and not their median."""
+        return _DEFINITIONS[self.name].average is np.mean
+
+    @property
+    def is_rank(self) -> bool:
+        """Whether it is a rank, so that less is better; all others are shares, from 0 to 1."""
+        return _DEFINITIONS[self.name].values is _first_rank
 
     def values(self, ranks: RelevantRanks) -> Values:
         """(q,) float64: the measure of each query, before averaging; NaN where nothing is relevant."""
@@ -117,13 +165,18 @@ class Measure:
 
 
 def standard_measures(ks: Iterable[int] = (1, 5, 10)) -> tuple[Measure, ...]:
-    """``hit@k`` for every k, ``recall@k`` for every k, ``mrr``, ``map``, ``median_rank`` and ``mean_rank``.
+    """Every measure there is: those that take a cutoff for every k, those that need none also without.
 
     Raises:
         OptionError: a k is below 1.
     """
-    cutoffs = {name: list(ks) if each.has_cutoff else [None] for name, each in _DEFINITIONS.items()}
-    return tuple(Measure(name, cutoff) for name, its in cutoffs.items() for cutoff in its)
+    ks = list(ks)
+    cutoffs: dict[_Cutoff, list[int | None]] = {
+        _Cutoff.REQUIRED: [*ks],
+        _Cutoff.OPTIONAL: [None, *ks],
+        _Cutoff.NONE: [None],
+    }
+    return tuple(Measure(name, k) for name, each in _DEFINITIONS.items() for k in cutoffs[each.cutoff])
 
 
 def summarise(ranks: RelevantRanks, measures: Iterable[Measure]) -> dict[str, int | float | None]:
@@ -138,13 +191,21 @@ def summarise(ranks: RelevantRanks, measures: Iterable[Measure]) -> dict[str, in
     return counts | {str(measure): measure.average(measure.values(ranks)) for measure in measures}
 
 
+class _Cutoff(Enum):
+    """Whether a measure is written with ``@k``."""
+
+    REQUIRED = "{0}@k"
+    OPTIONAL = "{0}, {0}@k"
+    NONE = "{0}"
+
+
 @dataclass(frozen=True, slots=True)
 class _Definition:
     """One measure: the value of each query (those without relevant assets may get any), and their average."""
 
     values: Callable[[RelevantRanks, int | None], Values]
     average: Callable[[Values], np.floating[Any]]
-    has_cutoff: bool = False
+    cutoff: _Cutoff = _Cutoff.NONE
 
 
 def _hit(ranks: RelevantRanks, cutoff: int | None) -> Values:
@@ -160,9 +221,31 @@ def _reciprocal_rank(ranks: RelevantRanks, _: int | None) -> Values:
     return 1.0 / ranks.first
 
 
-def _average_precision(ranks: RelevantRanks, _: int | None) -> Values:
+def _average_precision(ranks: RelevantRanks, cutoff: int | None) -> Values:
     nth = np.arange(1, len(ranks.ranks) + 1) - ranks.offsets[ranks.owners]
-    return _sum_by_query(ranks, nth / ranks.ranks) / np.maximum(ranks.relevant, 1)
+    precision = np.where(ranks.ranks <= _bound(cutoff), nth / ranks.ranks, 0.0)
+    return _sum_by_query(ranks, precision) / np.maximum(ranks.relevant, 1)
+
+
+def _normalised_gain(ranks: RelevantRanks, cutoff: int | None) -> Values:
+    gains = (1.0 if ranks.gains is None else ranks.gains) / np.log2(ranks.ranks + 1)
+    total = _sum_by_query(ranks, np.where(ranks.ranks <= _bound(cutoff), gains, 0.0))
+    return total / np.maximum(_ideal_gain(ranks, cutoff), np.finfo(np.float64).tiny)
+
+
+def _ideal_gain(ranks: RelevantRanks, cutoff: int | None) -> Values:
+    """(q,) what the best ranking gains: all relevant assets first, the most relevant foremost."""
+    longest = int(ranks.relevant.max(initial=0))
+    discounts = 1 / np.log2(np.arange(longest) + 2)
+    if cutoff is not None:
+        discounts[cutoff:] = 0.0
+    if ranks.ideal is None:
+        best: Values = np.concatenate([[0.0], np.cumsum(discounts)])[ranks.relevant]
+        return best
+    owners = np.repeat(np.arange(len(ranks.relevant)), ranks.relevant)
+    starts = np.cumsum(ranks.relevant) - ranks.relevant
+    places = np.arange(len(owners)) - starts[owners]
+    return np.bincount(owners, ranks.ideal * discounts[places], len(ranks.relevant)).astype(np.float64)
 
 
 def _first_rank(ranks: RelevantRanks, _: int | None) -> Values:
@@ -178,10 +261,11 @@ def _sum_by_query(ranks: RelevantRanks, values: NDArray[Any]) -> Values:
 
 
 _DEFINITIONS = {
-    "hit": _Definition(_hit, np.mean, has_cutoff=True),
-    "recall": _Definition(_recall, np.mean, has_cutoff=True),
+    "hit": _Definition(_hit, np.mean, _Cutoff.REQUIRED),
+    "recall": _Definition(_recall, np.mean, _Cutoff.REQUIRED),
+    "ndcg": _Definition(_normalised_gain, np.mean, _Cutoff.OPTIONAL),
+    "map": _Definition(_average_precision, np.mean, _Cutoff.OPTIONAL),
     "mrr": _Definition(_reciprocal_rank, np.mean),
-    "map": _Definition(_average_precision, np.mean),
     "median_rank": _Definition(_first_rank, np.median),
     "mean_rank": _Definition(_first_rank, np.mean),
 }

@@ -25,7 +25,8 @@ from retrieval.types import Matrix, Modality
 from tests.encoders_fixture import TEXTS, encoder, media
 from tests.pictures import noise, saved
 
-NAMES = sorted(registry.ENCODERS)
+# What is given needs no media: tests/test_adapters.py.
+NAMES = sorted(name for name in registry.ENCODERS if not name.startswith("given-"))
 PHOTOS = Path(os.environ.get("XMODAL_DATA", Path(__file__).parents[2] / "shared" / "data")) / "photos"
 
 
@@ -126,8 +127,8 @@ def test_a_fingerprint_changes_with_every_attribute(each: Encoder) -> None:
 def test_loading_is_silent() -> None:
     program = (
         "from retrieval.encoders import registry\n"
-        "for name, entry in registry.ENCODERS.items():\n"
-        "    registry.load(name, entry.modality, 'cpu').class_head()\n"
+        f"for name in {NAMES}:\n"
+        "    registry.load(name, registry.ENCODERS[name].modality, 'cpu').class_head()\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")

@@ -1,14 +1,19 @@
 """Evaluation of an index: who asks, who is searched, what is relevant, and what the figures must be."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 import indexer
 import retrieval
+from retrieval import served, trec
+from retrieval.against import compare
+from retrieval.bootstrap import Resampling
 from retrieval.errors import ExpressionError, OptionError
-from retrieval.evaluation import Task
+from retrieval.metrics import Measure
+from retrieval.task import Task
 from retrieval.types import Modality
 from tests import toy
 
@@ -120,3 +125,132 @@ def test_without_a_holdout_all_items_count_unless_it_is_asked_for(folder, tmp_pa
     assert retrieval.evaluate(engine).protocol["split"] == "all"
     with pytest.raises(OptionError, match="0 queries in split 'holdout'"):
         retrieval.evaluate(engine, split="holdout")
+
+
+def test_equal_seeds_give_equal_figures_and_intervals_hold_them(engine):
+    first = retrieval.evaluate(engine, split="all", by=["colour"], compare=True)
+    assert first.as_dict() == retrieval.evaluate(engine, split="all", by=["colour"], compare=True).as_dict()
+    for figures in first.tasks.values():
+        assert set(figures["intervals"]) == {
+            str(measure) for measure in first.outcomes["text-to-image"].values
+        }
+        for name, (low, high) in figures["intervals"].items():
+            assert low <= figures[name] <= high
+    none = retrieval.evaluate(engine, resampling=Resampling(resamples=0))
+    assert set(none.tasks["text-to-image"]["intervals"].values()) == {None}
+
+
+def test_slices_average_to_the_whole(engine):
+    figures = retrieval.evaluate(engine, ["text-to-image"], by=["colour", "shade"], split="all").tasks
+    for slices in figures["text-to-image"]["slices"].values():
+        queries = [part["queries"] for part in slices.values()]
+        assert sum(queries) == figures["text-to-image"]["queries"]
+        hits = [part["hit@1"] for part in slices.values()]
+        assert np.average(hits, weights=queries) == pytest.approx(figures["text-to-image"]["hit@1"])
+    assert set(figures["text-to-image"]["slices"]["shade"]) == {"0", "1", "2"}
+    with pytest.raises(ExpressionError, match="smell"):
+        retrieval.evaluate(engine, by=["smell"])
+
+
+def test_the_pool_may_be_filtered_and_exact_and_served_stand_side_by_side(engine):
+    result = retrieval.evaluate(
+        engine, ["text-to-image"], (1, 5), split="all", where="shade < 2", compare=True
+    )
+    figures = result.tasks["text-to-image"]
+    assert (figures["queries"], figures["pool"], figures["queries_without_relevant"]) == (21, 20, 10)
+    assert figures["without_relevant"][:2] == ["black2#0", "blue2#0"]
+    columns = figures["compare"]
+    assert list(columns) == ["exact", "served", "exact where shade < 2", "served where shade < 2"]
+    assert columns["exact"] == columns["served"]
+    assert columns["exact where shade < 2"] == columns["served where shade < 2"]
+    assert columns["exact"]["pool"] == 30
+    assert columns["exact where shade < 2"]["hit@1"] == figures["hit@1"]
+    assert result.protocol["where"] == "shade < 2"
+
+
+def test_as_many_captions_take_part_as_are_asked_for(engine):
+    result = retrieval.evaluate(engine, ["image-to-text"], split="all", captions=1)
+    assert result.tasks["image-to-text"]["pool"] == 30
+    sizes = retrieval.evaluate(engine, ["image-to-text"], split="all").protocol["tasks"]["image-to-text"]
+    assert sizes["assets_an_item"] == {"least": 1, "mean": 31 / 30, "most": 2}
+    assert sizes["pool"] == 31
+
+
+def test_a_task_may_be_judged_by_a_file(engine, tmp_path):
+    (tmp_path / "qrels").write_text(
+        "red0 0 red0 3\nred0 0 pink0 1\nred0 0 black0 0\n"  # both captions of red0
+        "blue0#0 0 blue1 2\nblue0#0 0 lost 1\n"  # an asset that the index lacks is never found
+        "never-indexed 0 blue1 1\n"  # and so is everything for a query it lacks
+    )
+    result = retrieval.evaluate(engine, ["text-to-image"], split="all", qrels=tmp_path / "qrels")
+    figures = result.tasks["text-to-image"]
+    assert (figures["queries"], figures["queries_without_relevant"]) == (4, 28)
+    outcome = result.outcomes["text-to-image"]
+    at = {name: place for place, name in enumerate(outcome.trial.query_names)}
+    assert list(at)[-1] == "never-indexed"
+    hits = outcome.values[Measure.parse("hit@10")]
+    recall = outcome.values[Measure.parse("recall@10")]
+    assert (hits[at["red0#0"]], hits[at["never-indexed"]]) == (1.0, 0.0)
+    assert recall[at["blue0#0"]] == 0.5
+    assert result.protocol["relevance"] == "qrels"
+    with pytest.raises(OptionError, match="not both"):
+        retrieval.evaluate(engine, qrels=tmp_path / "qrels", relevance="colour")
+
+
+def test_a_run_is_measured_as_the_search_it_came_from(engine, tmp_path):
+    searched = retrieval.evaluate(engine, ["text-to-image"], split="all", relevance="colour")
+    trial = searched.outcomes["text-to-image"].trial
+    scores, rows = served.results(trial, 30)
+    trec.write_run(tmp_path / "run", trial.query_names, trial.pool_names, scores, rows, "t")
+    options = {"split": "all", "relevance": "colour", "run": tmp_path / "run"}
+    figures = retrieval.evaluate(engine, ["text-to-image"], **options)
+    assert figures.tasks == searched.tasks
+    lines = (tmp_path / "run").read_text().splitlines(keepends=True)
+    (tmp_path / "run").write_text("".join(line for line in lines if not line.startswith("blue")))
+    fewer = retrieval.evaluate(engine, ["text-to-image"], **options)
+    lost = [name for name in trial.query_names if name.startswith("blue")]
+    values = fewer.outcomes["text-to-image"].values[Measure.parse("mrr")]
+    assert [values[trial.query_names.index(name)] for name in lost] == [0.0] * 3
+    with pytest.raises(OptionError, match="of one task"):
+        retrieval.evaluate(engine, **options)
+    (tmp_path / "run").write_text("red0#0 Q0 zebra 1 0.5 t\n")
+    with pytest.raises(OptionError, match="'zebra' is no asset of the pool"):
+        retrieval.evaluate(engine, ["text-to-image"], **options)
+
+
+def test_an_index_against_itself_differs_by_nothing(engine, folder, tmp_path):
+    result = retrieval.evaluate(engine)
+    tests = compare(result, result, Resampling())["text-to-image"]
+    assert tests["same_pool"]
+    assert set(tests["measures"]) == {"hit@1", "hit@5", "hit@10", "recall@1", "recall@5", "recall@10", "ndcg",
+        "ndcg@1", "ndcg@5", "ndcg@10", "map", "map@1", "map@5", "map@10", "mrr", "mean_rank"}  # fmt: skip
+    assert tests["measures"]["hit@1"] == {
+        "difference": 0.0, "interval": (0.0, 0.0), "p_value": 1.0, "queries": 10
+    }  # fmt: skip
+    everything = retrieval.evaluate(engine, split="all")
+    with pytest.raises(OptionError, match=r"21 only in the second index \(black0 'Something black.', "):
+        compare(result, everything, Resampling())
+    with pytest.raises(OptionError, match="no task image-to-text"):
+        compare(result, retrieval.evaluate(engine, ["text-to-image"]), Resampling())
+
+
+def test_the_stamp_tells_other_data_apart(engine, folder, tmp_path):
+    stamp = retrieval.evaluate(engine).protocol
+    sizes = stamp["tasks"]["text-to-image"]
+    assert sizes == retrieval.evaluate(engine, ["text-to-image"], (3,)).protocol["tasks"]["text-to-image"]
+    everything = retrieval.evaluate(engine, split="all").protocol["tasks"]["text-to-image"]
+    assert everything["queries_fingerprint"] != sizes["queries_fingerprint"]
+    assert set(stamp["index"]["vectors"]) == {"text", "image"}
+    assert stamp["intervals"] == {
+        "method": "percentile bootstrap over queries", "confidence": 0.95, "resamples": 1000, "seed": 0
+    }  # fmt: skip
+    (tmp_path / "m.csv").write_text(
+        (folder / "source/m.csv").read_text().replace("Something red.", "Anything red.")
+    )
+    shutil.copytree(folder / "source", tmp_path / "source")
+    shutil.move(tmp_path / "m.csv", tmp_path / "source/m.csv")
+    with toy.encoders():
+        indexer.build([tmp_path / "source/m.csv"], out=tmp_path / "index", preset="toy", holdout="shade = 1")
+    other = retrieval.evaluate(retrieval.open(tmp_path / "index")).protocol["tasks"]["text-to-image"]
+    assert other["queries_fingerprint"] != sizes["queries_fingerprint"]
+    assert other["pool_fingerprint"] == sizes["pool_fingerprint"]

@@ -15,7 +15,8 @@ MODULES = {
     for package in ("retrieval", "indexer")
     for path in sorted((ROOT / package).rglob("*.py"))
 }
-HEAVY = ["PIL", "cca_zoo", "faiss", "librosa", "numba", "open_clip", "pyarrow", "scipy", "skimage", "sklearn",
+HEAVY = ["PIL", "cca_zoo", "faiss", "jinja2", "librosa", "matplotlib",
+         "numba", "open_clip", "pyarrow", "scipy", "skimage", "sklearn",
          "sqlalchemy", "torch", "torchvision", "transformers"]  # fmt: skip
 
 

@@ -3,13 +3,14 @@
 import ir_measures
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from retrieval.errors import OptionError
 from retrieval.metrics import Measure, RelevantRanks, standard_measures, summarise
 from retrieval.ranking import COUNT_UP_TO, ranks_from_results, relevant_ranks
+from retrieval.relevance import Judged, Judgements, SameLabel
 
 
 def plain_rankings(queries, gallery, query_rows=None):
@@ -63,7 +64,10 @@ def problems(draw):
 def test_ranks_are_those_of_a_plain_ranking(problem, scores_a_chunk):
     queries, gallery, query_labels, gallery_labels, query_rows = problem
     ranks = relevant_ranks(
-        queries, gallery, query_labels, gallery_labels, query_rows=query_rows, scores_a_chunk=scores_a_chunk
+        queries,
+        gallery,
+        SameLabel(query_labels, gallery_labels, query_rows),
+        scores_a_chunk=scores_a_chunk,
     )
     expected = plain_ranks(plain_rankings(queries, gallery, query_rows), query_labels, gallery_labels)
     assert as_lists(ranks) == expected
@@ -78,13 +82,13 @@ def test_ranks_from_results_are_the_same_ranking_cut_off(problem, k):
     rows = np.full((len(queries), k), -1)
     for number, ranking in enumerate(everything):
         rows[number, : len(ranking)] = ranking[:k]
-    found = ranks_from_results(rows, query_labels, gallery_labels, query_rows=query_rows)
+    found = ranks_from_results(rows, SameLabel(query_labels, gallery_labels, query_rows))
     others = [
         [row for row in ranking[:k] if query_rows is None or row != query_rows[number]]
         for number, ranking in enumerate(everything)
     ]
     assert as_lists(found) == plain_ranks(others, query_labels, gallery_labels)
-    exact = relevant_ranks(queries, gallery, query_labels, gallery_labels, query_rows=query_rows)
+    exact = relevant_ranks(queries, gallery, SameLabel(query_labels, gallery_labels, query_rows))
     assert found.relevant.tolist() == exact.relevant.tolist()
     if k > len(gallery):
         assert found.ranks.tolist() == exact.ranks.tolist()
@@ -97,9 +101,11 @@ def test_neither_chunks_nor_the_way_of_counting_change_ranks(classes):
     queries, gallery = (random.integers(-3, 4, (n, 5)).astype(np.float32) for n in (90, 300))
     labels = random.integers(0, classes, 300)
     assert (np.bincount(labels).max() > COUNT_UP_TO) == (classes == 2)
-    whole = relevant_ranks(queries, gallery, labels[:90], labels)
+    whole = relevant_ranks(queries, gallery, SameLabel(labels[:90], labels))
     for scores_a_chunk in (1, 700, 10_000):
-        chunked = relevant_ranks(queries, gallery, labels[:90], labels, scores_a_chunk=scores_a_chunk)
+        chunked = relevant_ranks(
+            queries, gallery, SameLabel(labels[:90], labels), scores_a_chunk=scores_a_chunk
+        )
         assert chunked.ranks.tolist() == whole.ranks.tolist()
     assert as_lists(whole) == plain_ranks(plain_rankings(queries, gallery), labels[:90], labels)
 
@@ -110,10 +116,10 @@ def test_equal_vectors_tie_wherever_they_stand(size):
     random = np.random.default_rng(1)
     gallery = np.repeat(random.standard_normal((1, 384)).astype(np.float32), size, axis=0)
     queries = random.standard_normal((2, 384)).astype(np.float32)
-    ranks = relevant_ranks(queries, gallery, np.zeros(2, np.int64), np.zeros(size, np.int64))
+    ranks = relevant_ranks(queries, gallery, SameLabel(np.zeros(2, np.int64), np.zeros(size, np.int64)))
     for wanted in (0, size // 2, size - 1):
         labels = np.where(np.arange(size) == wanted, 0, 1)
-        ranks = relevant_ranks(queries, gallery, np.zeros(2, np.int64), labels)
+        ranks = relevant_ranks(queries, gallery, SameLabel(np.zeros(2, np.int64), labels))
         assert ranks.ranks.tolist() == [wanted + 1] * 2
 
 
@@ -121,12 +127,12 @@ def test_queries_that_are_the_gallery_find_themselves():
     rows = np.random.default_rng(2).standard_normal((50, 16)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     numbers = np.arange(50)
-    figures = summarise(relevant_ranks(rows, rows, numbers, numbers), standard_measures())
+    figures = summarise(relevant_ranks(rows, rows, SameLabel(numbers, numbers)), standard_measures())
     assert figures.pop("queries") == 50
     assert figures.pop("queries_without_relevant") == 0
     assert set(figures.values()) == {1.0}
 
-    alone = summarise(relevant_ranks(rows, rows, numbers, numbers, query_rows=numbers), standard_measures())
+    alone = summarise(relevant_ranks(rows, rows, SameLabel(numbers, numbers, numbers)), standard_measures())
     assert alone["queries"] == 0
     assert alone["queries_without_relevant"] == 50
 
@@ -138,6 +144,9 @@ IR_MEASURES = {
     "recall@20": ir_measures.R @ 20,
     "mrr": ir_measures.RR,
     "map": ir_measures.AP,
+    "map@10": ir_measures.AP @ 10,
+    "ndcg": ir_measures.nDCG,
+    "ndcg@10": ir_measures.nDCG @ 10,
 }
 
 
@@ -157,13 +166,65 @@ def test_agrees_with_ir_measures(classes):
         if label >= 0 and (gallery_labels == label).any()
     }
     expected = ir_measures.calc_aggregate(IR_MEASURES.values(), qrels, run)
-    exact = relevant_ranks(queries, gallery, query_labels, gallery_labels)
-    listed = ranks_from_results(np.array(rankings), query_labels, gallery_labels)
+    exact = relevant_ranks(queries, gallery, SameLabel(query_labels, gallery_labels))
+    listed = ranks_from_results(np.array(rankings), SameLabel(query_labels, gallery_labels))
     for ranks in (exact, listed):
         figures = summarise(ranks, map(Measure.parse, IR_MEASURES))
         assert figures["queries"] == len(qrels)
         for name, measure in IR_MEASURES.items():
             assert figures[name] == pytest.approx(expected[measure], abs=1e-9, rel=0), name
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_graded_judgements_agree_with_ir_measures(seed, many):
+    random = np.random.default_rng(seed)
+    q, n = 12, 3000 if many else 40
+    queries, gallery = (random.integers(-2, 3, (rows, 3)).astype(np.float32) for rows in (q, n))
+    size = 700 if many else 60
+    owners, columns = random.integers(0, q - 1, size), random.integers(-1, n, size)
+    _, once = np.unique(owners * (n + 1) + columns + 1, return_index=True)
+    judged = Judged(owners[once], columns[once], random.integers(-1, 4, len(once)).astype(float))
+    relevance = Judgements(judged, (q, n))
+    qrels = {}
+    for owner, column, gain in zip(judged.owners, judged.columns, judged.gains, strict=True):
+        qrels.setdefault(str(owner), {})[str(column)] = int(gain)
+    rankings = plain_rankings(queries, gallery)
+    run = {
+        str(q): {str(row): float(-rank) for rank, row in enumerate(each)} for q, each in enumerate(rankings)
+    }
+    exact = relevant_ranks(queries, gallery, relevance)
+    listed = ranks_from_results(np.array(rankings), relevance)
+    expected = {}  # trec_eval counts a query without a relevant asset as 0, here it is in no average
+    for measure in IR_MEASURES.values():
+        values = {each.query_id: each.value for each in ir_measures.iter_calc([measure], qrels, run)}
+        expected[measure] = np.array([values.get(str(query), np.nan) for query in range(q)])
+    for ranks in (exact, listed):
+        for name, measure in IR_MEASURES.items():
+            answer = Measure.parse(name).values(ranks)
+            judged_ones = relevance.totals > 0
+            np.testing.assert_allclose(
+                answer[judged_ones], expected[measure][judged_ones], atol=1e-9, rtol=0, err_msg=name
+            )
+            assert np.isnan(answer[~judged_ones]).all()
+
+
+def test_what_is_judged_twice_counts_once_and_itself_never():
+    judged = Judged(labels(0, 0, 0, 1), labels(2, 2, 1, 1), np.array([3.0, 1.0, 0.0, 1.0]))
+    relevance = Judgements(judged, (2, 3), labels(-1, 1))
+    assert (relevance.totals.tolist(), relevance.ideal.tolist()) == ([1, 0], [3.0])
+    with pytest.raises(OptionError, match="within"):
+        Judgements(Judged(labels(0), labels(3), np.ones(1)), (2, 3))
+
+
+def test_ranks_cut_off_are_those_of_a_shorter_list():
+    random = np.random.default_rng(5)
+    queries, gallery = (random.integers(-2, 3, (n, 3)).astype(np.float32) for n in (20, 60))
+    relevance = SameLabel(random.integers(0, 9, 20), random.integers(0, 9, 60))
+    rankings = np.array(plain_rankings(queries, gallery))
+    whole = relevant_ranks(queries, gallery, relevance)
+    for depth in (1, 7, 60):
+        assert as_lists(whole.cut(depth)) == as_lists(ranks_from_results(rankings[:, :depth], relevance))
 
 
 def test_measures_by_hand():
@@ -176,6 +237,11 @@ def test_measures_by_hand():
             "hit@3": 2 / 3,
             "recall@1": 0.5 / 3,
             "recall@3": 2 / 3,
+            "ndcg": ((1 + 1 / 2) / (1 + 1 / np.log2(3)) + 1 / np.log2(3) + 1 / np.log2(5)) / 3,
+            "ndcg@1": (1 + 0 + 0) / 3,
+            "ndcg@3": ((1 + 1 / 2) / (1 + 1 / np.log2(3)) + 1 / np.log2(3) + 0) / 3,
+            "map@1": (1 / 2) / 3,
+            "map@3": ((1 + 2 / 3) / 2 + 1 / 2) / 3,
             "mrr": (1 + 1 / 2 + 1 / 4) / 3,
             "map": ((1 + 2 / 3) / 2 + 1 / 2 + 1 / 4) / 3,
             "median_rank": 2.0,
@@ -254,8 +320,13 @@ def test_what_does_not_fit_is_refused(changed, message):
         "query_labels": labels(0, 1),
         "gallery_labels": labels(0, 1, 2),
     }
+    given = fitting | changed
     with pytest.raises(OptionError, match=message):
-        relevant_ranks(**fitting | changed)
+        relevant_ranks(
+            given["queries"],
+            given["gallery"],
+            SameLabel(given["query_labels"], given["gallery_labels"], given.get("query_rows")),
+        )
 
 
 @pytest.mark.parametrize(
@@ -270,15 +341,40 @@ def test_what_does_not_fit_is_refused(changed, message):
 )
 def test_results_that_cannot_be_are_refused(rows, message):
     with pytest.raises(OptionError, match=message):
-        ranks_from_results(np.array(rows), labels(0), labels(0, 1, 2))
+        ranks_from_results(np.array(rows), SameLabel(labels(0), labels(0, 1, 2)))
 
 
 def test_an_empty_gallery_has_no_relevant_assets():
     none = np.empty((0, 3), np.float32)
-    ranks = relevant_ranks(np.ones((2, 3), np.float32), none, labels(0, 1), labels())
+    ranks = relevant_ranks(np.ones((2, 3), np.float32), none, SameLabel(labels(0, 1), labels()))
     assert ranks.relevant.tolist() == [0, 0]
-    assert ranks_from_results(np.empty((2, 0), np.int64), labels(0, 1), labels()).offsets.tolist() == [
+    assert ranks_from_results(
+        np.empty((2, 0), np.int64), SameLabel(labels(0, 1), labels())
+    ).offsets.tolist() == [
         0,
         0,
         0,
     ]
+
+
+def test_hits_and_recall_are_those_of_clip_benchmark():
+    """COCO's protocol: five captions a picture, both directions."""
+    torch = pytest.importorskip("torch")
+    theirs = pytest.importorskip(
+        "clip_benchmark.metrics.zeroshot_retrieval", reason="pip install clip-benchmark"
+    )
+    random = np.random.default_rng(0)
+    pictures = random.standard_normal((60, 16)).astype(np.float32)
+    owners = np.repeat(np.arange(60), 5)
+    captions = pictures[owners] + 1.5 * random.standard_normal((300, 16)).astype(np.float32)
+    scores = torch.from_numpy(captions) @ torch.from_numpy(pictures).T
+    positive = torch.from_numpy(owners)[:, None] == torch.arange(60)
+    ways = [
+        (relevant_ranks(captions, pictures, SameLabel(owners, np.arange(60))), scores, positive),
+        (relevant_ranks(pictures, captions, SameLabel(np.arange(60), owners)), scores.T, positive.T),
+    ]
+    for ranks, their_scores, their_positive in ways:
+        for k in (1, 5, 10):
+            recall = theirs.recall_at_k(their_scores, their_positive, k).numpy()
+            np.testing.assert_allclose(Measure("recall", k).values(ranks), recall, atol=1e-6)
+            np.testing.assert_array_equal(Measure("hit", k).values(ranks), recall > 0)

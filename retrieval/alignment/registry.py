@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from retrieval.alignment.base import Alignment, TrainingData
+from retrieval.alignment.identity import fit_identity
 from retrieval.alignment.methods import fit_auto, fit_cca, fit_conse
 from retrieval.errors import OptionError
 
@@ -30,6 +31,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             fit_auto, "what the evidence supports: the class prior, the captions, or both in one space"
         ),
         "conse": Method(fit_conse, "the image classifier's classes and their names alone; needs no captions"),
+        "identity": Method(fit_identity, "none: the features of all modalities are of one space already"),
         "cca": Method(fit_cca, "regularised canonical correlations of pictures and captions alone"),
     }
 )

@@ -60,6 +60,15 @@ def _frames(options: str, device: str) -> Encoder:
     return Frames(image, device)
 
 
+def _given(modality: Modality) -> Entry:
+    def through(options: str, _device: str) -> Encoder:
+        from retrieval.encoders.given import Given
+
+        return Given(modality, options)
+
+    return Entry(modality, through, "")
+
+
 def _refuse(name: str, options: str) -> None:
     if options:
         raise OptionError(f"encoder {name!r} takes no options: leave out {':' + options!r}")
@@ -87,6 +96,7 @@ ENCODERS: Mapping[str, Entry] = MappingProxyType(
             _frames,
             "pip install av",
         ),
+        **{f"given-{modality}": _given(modality) for modality in Modality},
     }
 )
 """Each name, up to its colon, and what it stands for."""

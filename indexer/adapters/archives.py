@@ -1,0 +1,69 @@
+"""Shards of webdataset, as img2dataset writes them: tar files with a sample's parts under one name."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+from indexer.adapters.base import Dataset, Extent, need
+from retrieval.media import modality_of
+from retrieval.types import Modality
+
+OWN = frozenset({"key", "caption", "id", "image", "audio", "video"})
+"""What a sample's JSON repeats, or would be mistaken for."""
+
+SMALL = 10_000_000
+"""Bytes up to which captions and metadata are read."""
+
+
+def webdataset(path: Path) -> Dataset:
+    """A ``.tar`` file, or a folder of them: ``KEY.jpg``, ``KEY.txt`` (a caption), ``KEY.json`` (metadata).
+
+    The parts of a sample share all that stands before the first dot of the file's name. Pictures, sounds and
+    videos stay where they are and are read from the archive.
+    """
+    need(path, "a .tar file, or a folder of them")
+    shards = [path] if path.is_file() else sorted(path.glob("*.tar"))
+    need(shards[0] if shards else path / "*.tar", "a folder of .tar files")
+    samples: dict[str, dict[str, Any]] = {}
+    for shard in shards:
+        with tarfile.open(shard, "r:") as archive:
+            for member in archive:
+                if member.isfile():
+                    _add(samples, shard, archive, member)
+    return Dataset(shards[0].parent, list(samples.values()))
+
+
+def _add(
+    samples: dict[str, dict[str, Any]], shard: Path, archive: tarfile.TarFile, member: tarfile.TarInfo
+) -> None:
+    folder, _, name = member.name.rpartition("/")
+    stem, _, ending = name.partition(".")
+    if not stem:
+        return
+    sample = samples.setdefault(
+        f"{folder}/{stem}" if folder else stem, {"id": f"{folder}/{stem}" if folder else stem}
+    )
+    if ending in ("txt", "json"):
+        file = archive.extractfile(member)
+        if file is None or member.size > SMALL:
+            return
+        text = file.read().decode("utf-8", "replace")
+        if ending == "txt":
+            sample["caption"] = text
+        else:
+            sample |= {key: value for key, value in _metadata(text).items() if key not in OWN}
+        return
+    modality = modality_of(Path(name))
+    if modality is not None and modality is not Modality.TEXT:
+        sample[modality] = Extent(f"{shard.name}/{member.name}", shard, member.offset_data, member.size)
+
+
+def _metadata(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

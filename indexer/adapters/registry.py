@@ -1,0 +1,63 @@
+"""Every format by its name, and how a source says that it is one."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from indexer.adapters import archives, datasets, embeddings
+from indexer.adapters.base import Adapter, Dataset
+from retrieval.errors import SourceError
+
+TEST = "split = 'test'"
+
+ADAPTERS: Mapping[str, Adapter] = MappingProxyType(
+    {
+        "coco": Adapter(datasets.karpathy, TEST, 5, "COCO captions: dataset_coco.json, Karpathy's split"),
+        "flickr30k": Adapter(
+            datasets.karpathy, TEST, 5, "Flickr30k: dataset_flickr30k.json, Karpathy's split"
+        ),
+        "flickr8k": Adapter(datasets.karpathy, TEST, 5, "Flickr8k: dataset_flickr8k.json, Karpathy's split"),
+        "flickr-token": Adapter(datasets.flickr, TEST, 5, "Flickr8k, Flickr30k: the authors' .token file"),
+        "clotho": Adapter(datasets.clotho, TEST, 5, "Clotho: a folder with clotho_captions_*.csv"),
+        "audiocaps": Adapter(datasets.audiocaps, TEST, 5, "AudioCaps: a folder with train, val, test.csv"),
+        "msrvtt": Adapter(datasets.msrvtt, TEST, None, "MSR-VTT: *videodatainfo.json; 1k-A with its CSV"),
+        "webdataset": Adapter(archives.webdataset, None, None, "tar shards, as img2dataset writes them"),
+        "embeddings": Adapter(embeddings.clip_retrieval, None, None, "clip-retrieval's folder of vectors"),
+    }
+)
+
+
+def split(source: str | os.PathLike[str]) -> tuple[str, Path] | None:
+    """The format and path of a source ``FORMAT:PATH``; None for a folder or manifest.
+
+    A file or folder that has this very name is meant as such.
+    """
+    name, colon, path = os.fspath(source).partition(":")
+    if not colon or name not in ADAPTERS or Path(source).exists():
+        return None
+    return name, Path(path)
+
+
+def absolute(source: str | os.PathLike[str]) -> str:
+    """The source as it will be found from any folder."""
+    adapted = split(source)
+    return str(Path(source).resolve()) if adapted is None else f"{adapted[0]}:{adapted[1].resolve()}"
+
+
+def read(name: str, path: Path) -> Dataset:
+    """What the format ``name`` makes of ``path``.
+
+    Raises:
+        SourceError: a file is missing, or is not of this format.
+    """
+    try:
+        return ADAPTERS[name].read(path)
+    except (OSError, ValueError, KeyError, TypeError, tarfile.TarError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise SourceError(
+            f"{str(path)!r} does not read as {name} ({ADAPTERS[name].description}): {what}"
+        ) from error

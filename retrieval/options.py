@@ -1,0 +1,36 @@
+"""What several commands take and print alike."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Index = Annotated[
+    Path, typer.Argument(metavar="DIR", help="An index folder, as 'xmodal index --out' made it.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class Device(StrEnum):
+    """Where to compute."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+OnDevice = Annotated[Device, typer.Option("--device", help="Where to compute.")]
+
+
+def print_json(value: Any) -> None:
+    """Print ``value`` as JSON."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def one_line(text: str) -> str:
+    """Without line breaks and control characters, which a terminal would obey."""
+    return "".join(character if character.isprintable() else " " for character in text)

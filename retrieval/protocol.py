@@ -1,0 +1,102 @@
+"""The stamp on every result: all that a figure depends on, so that it can be measured again."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from retrieval.assets import Assets, per_item
+from retrieval.bootstrap import Resampling
+from retrieval.encoders.base import sha256_of
+from retrieval.engine import SearchEngine
+from retrieval.manifest import Layout
+from retrieval.trial import ITEM, QRELS, Rules, Trial
+from retrieval.types import Integers, Modality
+
+
+def stamp(
+    engine: SearchEngine, trials: Sequence[Trial], rules: Rules, resampling: Resampling, *, exact: bool
+) -> dict[str, Any]:
+    """What was measured, on what, and by what."""
+    manifest = engine.manifest
+    return {
+        "split": rules.split,
+        "pool": rules.pool,
+        "where": rules.where,
+        "relevance": rules.relevance if rules.qrels is None else QRELS,
+        "relevance_rule": _relevance_rule(rules),
+        "qrels": None if rules.qrels is None else sha256_of(rules.qrels)[:32],
+        "captions": rules.captions or "all",
+        "exact": exact,
+        "ties": "id",
+        "segments": "whole media ask and are searched",
+        "holdout": manifest.settings["holdout"],
+        "seed": manifest.settings["seed"],
+        "intervals": {
+            "method": "percentile bootstrap over queries",
+            "confidence": resampling.confidence,
+            "resamples": resampling.resamples,
+            "seed": resampling.seed,
+        },
+        "tasks": {str(trial.task): _sizes(trial) for trial in trials},
+        "index": {
+            "generation": manifest.generation,
+            "encoders": {str(modality): spec.fingerprint for modality, spec in manifest.encoders.items()},
+            "encoder_names": {str(modality): spec.name for modality, spec in manifest.encoders.items()},
+            "alignment": manifest.alignment["fingerprint"],
+            "alignment_method": manifest.alignment["method"],
+            "kinds": {str(modality): entry["kind"] for modality, entry in manifest.indexes.items()},
+            "vectors": _vectors(engine, trials),
+        },
+        "version": version("xmodal"),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("numpy", "sqlalchemy")},
+        },
+    }
+
+
+def fingerprint(assets: Assets, rows: Integers) -> str:
+    """32 hex digits of the sorted ids and captions of some assets: other data, another fingerprint."""
+    chosen = rows.tolist()
+    return _digest(f"{assets.keys[row]}\0{assets.texts[row] or ''}" for row in chosen)
+
+
+def _digest(lines: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for line in sorted(lines):
+        digest.update(line.encode("utf-8", "surrogatepass") + b"\0\0")
+    return digest.hexdigest()[:32]
+
+
+def _sizes(trial: Trial) -> dict[str, Any]:
+    queries, pool = trial.queries, trial.pool
+    return {
+        "queries": len(trial.asking) + len(trial.missing),
+        "pool": len(trial.asked),
+        "queries_an_item": per_item(queries.table.items[trial.asking]),
+        "assets_an_item": per_item(pool.table.items[trial.asked]),
+        "queries_fingerprint": fingerprint(queries, trial.asking),
+        "pool_fingerprint": fingerprint(pool, trial.asked),
+    }
+
+
+def _relevance_rule(rules: Rules) -> str:
+    if rules.qrels is not None:
+        return f"as judged in {rules.qrels.name}; what is not judged is not relevant"
+    if rules.relevance == ITEM:
+        return "assets of the query's own item"
+    return (
+        f"assets of items with the query's value of {rules.relevance!r}; an asset is not relevant to itself"
+    )
+
+
+def _vectors(engine: SearchEngine, trials: Sequence[Trial]) -> dict[str, str]:
+    files = Layout(engine.folder).generation(engine.manifest.generation)
+    asked: dict[Modality, None] = dict.fromkeys(
+        modality for trial in trials for modality in (trial.task.query, trial.task.target)
+    )
+    return {str(modality): sha256_of(files.vectors(modality))[:32] for modality in asked}

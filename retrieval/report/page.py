@@ -1,0 +1,87 @@
+"""Puts the report together: one file that needs no other, and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retrieval import figures
+from retrieval.evaluation import Evaluation
+from retrieval.report import charts, exhibits, samples
+from retrieval.trial import Trial
+from retrieval.types import Modality
+
+TEMPLATE = Path(__file__).with_name("page.html.j2")
+
+
+def write(path: Path, evaluation: Evaluation, values: Mapping[str, Any]) -> None:
+    """Write the report of ``evaluation`` to ``path``.
+
+    Args:
+        path: an HTML file.
+        evaluation: what is shown.
+        values: as ``evaluation.as_dict()`` gives them; ``against`` where there was a paired test.
+    """
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"number": figures.number, "interval": figures.interval}
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        protocol=_flat(values["protocol"]),
+        stamp=values["protocol"],
+        tasks=values["tasks"],
+        beside=figures.BESIDE,
+        against=values.get("against"),
+        # Drawings hold no text but ours; all else is escaped.
+        charts={name: Markup(drawn) for name, drawn in _charts(evaluation).items()},  # noqa: S704
+        exhibits={name: exhibits.best_and_worst(of) for name, of in evaluation.outcomes.items()},
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+def _charts(evaluation: Evaluation) -> dict[str, str]:
+    """The drawings by their titles."""
+    outcomes = evaluation.outcomes
+    drawn = {
+        "What is found among the first k": charts.found_at(
+            {name: samples.found_curves(outcome) for name, outcome in outcomes.items()}
+        )
+    }
+    trials: dict[frozenset[Modality], Trial] = {}
+    for outcome in outcomes.values():  # both directions of a pair of modalities have the same pairs
+        task = outcome.trial.task
+        trials.setdefault(frozenset((task.query, task.target)), outcome.trial)
+    curves = {
+        f"evaluated pairs, {trial.task.query} and {trial.task.target}": samples.dimension_correlations(trial)
+        for trial in trials.values()
+    }
+    engine = next(iter(trials.values())).engine
+    fitted = engine.manifest.alignment["report"].get("correlations")
+    if fitted:
+        curves["canonical correlations of the fit"] = np.array(fitted)
+    curves = {name: values for name, values in curves.items() if len(values)}
+    if curves:
+        drawn["Correlation of the dimensions"] = charts.correlations(curves)
+    for trial in trials.values():
+        name = f"{trial.task.query} and {trial.task.target}"
+        matching, others = samples.similarity_samples(trial)
+        if len(matching) + len(others):
+            drawn[f"Similarity of pairs, {name}"] = charts.similarities(name, matching, others)
+    return drawn
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested entries in one table: ``index.encoders.text``."""
+    rows: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            rows |= _flat(value, f"{prefix}{name}.")
+        else:
+            rows[prefix + name] = "none" if value is None else figures.number(value)
+    return rows

@@ -1,0 +1,118 @@
+"""What the index itself returns, in the evaluation's units, and what that costs against exact search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from retrieval import trec
+from retrieval.errors import OptionError
+from retrieval.metrics import Measure, RelevantRanks, summarise
+from retrieval.ranking import ranks_from_results, relevant_ranks
+from retrieval.trial import Trial
+from retrieval.types import Integers, Matrix
+
+EXACT_KINDS = frozenset({"exact", "flat"})
+"""Kinds of index that compare every vector, so that exact ranks are those they serve."""
+
+DEPTH = 100
+"""Results asked of an index at the least, so that ranks and averages beyond the cut-offs mean something."""
+
+RUN_DEPTH = 1000
+"""Results a query in a run that is written, as TREC has them."""
+
+RESULTS_A_CHUNK = 2**20
+
+
+def is_exact(trial: Trial) -> bool:
+    """Whether the index that is asked compares every vector."""
+    return trial.engine.shelf(trial.task.target).index.kind in EXACT_KINDS
+
+
+def exact_ranks(trial: Trial) -> RelevantRanks:
+    """The ranks that comparing everything gives."""
+    queries, gallery = trial.vectors()
+    ranks = relevant_ranks(queries, gallery, trial.relevance)
+    return ranks.with_missing(list(trial.missing.values()))
+
+
+def served_ranks(trial: Trial, depth: int) -> RelevantRanks:
+    """The ranks among the first ``depth`` results of the index that is served."""
+    _, rows = results(trial, depth)
+    ranks = ranks_from_results(rows, trial.relevance).cut(depth)
+    return ranks.with_missing(list(trial.missing.values()))
+
+
+def results(trial: Trial, depth: int) -> tuple[Matrix, Integers]:
+    """What the index returns: (q, k) float32 scores and (q, k) int64 places in the trial's pool.
+
+    A query that is in the pool may find itself, and so one result more is asked for.
+    """
+    depth += bool((trial.relevance.query_rows >= 0).any())
+    queries = trial.engine.shelf(trial.task.query).index.vectors(trial.asking)
+    index = trial.engine.shelf(trial.task.target).index
+    among = None if len(trial.asked) == len(index) else trial.asked
+    places = np.full(len(index), -1, np.int64)
+    places[trial.asked] = np.arange(len(trial.asked))
+    chunk = max(1, RESULTS_A_CHUNK // depth)
+    scores, found = zip(
+        *(index.search(queries[at : at + chunk], depth, among) for at in range(0, len(queries), chunk)),
+        strict=True,
+    )
+    rows = np.concatenate(found)
+    return np.concatenate(scores), np.where(rows >= 0, places[rows], -1)
+
+
+def ranks_of_run(trial: Trial, run: trec.Run) -> RelevantRanks:
+    """The ranks in somebody's run; queries that it lacks found nothing. Ties are broken by id.
+
+    Raises:
+        OptionError: it names an asset that is not in the pool.
+    """
+    at = {row: place for place, row in enumerate(trial.asked.tolist())}
+    lists = []
+    for name in trial.query_names[: len(trial.asking)]:
+        scored = []
+        for asset, score in run.get(name, {}).items():
+            held = [at[row] for row in trial.pool.rows_of(asset) if row in at]
+            if len(held) != 1:
+                raise OptionError(
+                    f"the run's {asset!r} is {'no' if not held else 'more than one'} asset of the pool of "
+                    f"{trial.task}: expected names such as {trial.pool_names[0]!r}"
+                )
+            scored.append((-score, held[0]))
+        lists.append([row for _, row in sorted(scored)])
+    rows = np.full((len(lists), max(map(len, lists), default=0)), -1, np.int64)
+    for place, listed in enumerate(lists):
+        rows[place, : len(listed)] = listed
+    return ranks_from_results(rows, trial.relevance).with_missing(list(trial.missing.values()))
+
+
+def side_by_side(
+    trials: Mapping[str, Trial], measures: Sequence[Measure]
+) -> dict[str, dict[str, int | float | None]]:
+    """Exact and served search of one task in the same units, for each of the trials.
+
+    Both look at the same number of results: as many as the largest cut-off, but ``DEPTH`` at the least.
+
+    Args:
+        trials: the task without a filter under ``""``, with one under what is written behind the name.
+        measures: what is measured.
+
+    Returns:
+        Figures under ``"exact"`` and ``"served"``, and for filtered trials under the same with the filter.
+    """
+    depth = depth_of(measures)
+    table = {}
+    for suffix, trial in trials.items():
+        columns = {"exact": exact_ranks(trial).cut(depth), "served": served_ranks(trial, depth)}
+        for name, ranks in columns.items():
+            size = {"pool": len(trial.asked), "depth": min(depth, len(trial.asked))}
+            table[f"{name}{suffix}"] = {**size, **summarise(ranks, measures)}
+    return table
+
+
+def depth_of(measures: Sequence[Measure]) -> int:
+    """How many results the measures need."""
+    return max([DEPTH, *(measure.cutoff or 1 for measure in measures)])

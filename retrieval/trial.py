@@ -1,0 +1,191 @@
+"""One task made ready: which assets ask, which are searched, and what is relevant to which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from retrieval import trec
+from retrieval.assets import Assets
+from retrieval.engine import SearchEngine
+from retrieval.errors import OptionError
+from retrieval.metrics import Values
+from retrieval.relevance import Judged, Judgements, Relevance, SameLabel
+from retrieval.task import Task
+from retrieval.types import Integers, Matrix, MetadataValue, Modality
+
+HOLDOUT, ALL = SPLITS = ("holdout", "all")
+ITEM, QRELS = "item", "qrels"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Who asks, who is searched, and what is relevant.
+
+    Attributes:
+        split: whose assets ask: ``"holdout"`` or ``"all"``; None is the holdout where there is one.
+        pool: whose assets are searched; None is as the split.
+        relevance: ``"item"``: the same item is relevant; or a metadata column: any item with the same value.
+        qrels: a TREC file of judgements, which are then what is relevant.
+        captions: of each item the first so many are taken; all when None.
+        where: an expression that narrows the pool.
+    """
+
+    split: str | None = None
+    pool: str | None = None
+    relevance: str = ITEM
+    qrels: Path | None = None
+    captions: int | None = None
+    where: str | None = None
+
+    def __post_init__(self) -> None:
+        for option, name in (("split", self.split), ("pool", self.pool)):
+            if name is not None and name not in SPLITS:
+                raise OptionError(f"unknown {option} {name!r}: expected one of {', '.join(SPLITS)}")
+        if self.captions is not None and self.captions < 1:
+            raise OptionError(f"captions must be at least 1, not {self.captions}")
+        if self.qrels is not None and self.relevance != ITEM:
+            raise OptionError(f"give judgements or the column {self.relevance!r} as relevance, not both")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A task with its queries, pool and relevance.
+
+    Attributes:
+        task: what asks for what.
+        queries: all assets of the query's modality, and ``asking``, (q,) int64, the rows of those that ask.
+        pool: all assets of the target's modality, and ``asked``, (n,) int64, the rows of those searched.
+        relevance: of shape (q, n).
+        missing: judged queries that the index does not hold, with the gains of their relevant assets.
+    """
+
+    engine: SearchEngine
+    task: Task
+    queries: Assets
+    asking: Integers
+    pool: Assets
+    asked: Integers
+    relevance: Relevance
+    missing: Mapping[str, Values] = field(default_factory=dict)
+
+    @property
+    def query_names(self) -> list[str]:
+        """Of those that ask, and behind them of those that are missing."""
+        names = self.queries.names
+        return [*(names[row] for row in self.asking.tolist()), *self.missing]
+
+    @property
+    def pool_names(self) -> list[str]:
+        """Of those that are searched."""
+        return [self.pool.names[row] for row in self.asked.tolist()]
+
+    def vectors(self) -> tuple[Matrix, Matrix]:
+        """(q, d) and (n, d) float32."""
+        return (
+            self.engine.shelf(self.task.query).index.vectors(self.asking),
+            self.engine.shelf(self.task.target).index.vectors(self.asked),
+        )
+
+
+class Trials:
+    """Makes trials of one index by one set of rules, and keeps what they share."""
+
+    def __init__(self, engine: SearchEngine, rules: Rules) -> None:
+        """Take the rules.
+
+        Raises:
+            ExpressionError: the relevance names no column of the index.
+            SourceError: the judgements cannot be read.
+        """
+        self.engine = engine
+        self.rules = rules
+        self._assets: dict[Modality, Assets] = {}
+        self._judged = trec.read_qrels(rules.qrels) if rules.qrels else {}
+        by_item = rules.relevance == ITEM
+        self._values = {} if by_item else engine.catalog.labels(rules.relevance)
+
+    def of(self, tasks: Sequence[Task]) -> tuple[list[Trial], Rules]:
+        """The trials of some tasks, and the rules with what was left open filled in.
+
+        Raises:
+            OptionError: the index lacks a modality, or there are no assets to ask with or for.
+            ExpressionError: ``where`` does not parse, or names a column there is not.
+        """
+        for modality in dict.fromkeys(m for task in tasks for m in (task.query, task.target)):
+            self._assets.setdefault(modality, Assets.of(self.engine, modality))
+        kept_back = any(assets.table.held_out.any() for assets in self._assets.values())
+        split = self.rules.split or (HOLDOUT if kept_back else ALL)
+        pool = self.rules.pool or split
+        rules = Rules(
+            split, pool, self.rules.relevance, self.rules.qrels, self.rules.captions, self.rules.where
+        )
+        return [self._trial(task, split, pool) for task in tasks], rules
+
+    def _trial(self, task: Task, split: str, pool: str) -> Trial:
+        queries, targets = self._assets[task.query], self._assets[task.target]
+        captions = self.rules.captions
+        asking = queries.chosen(held_out_only=split == HOLDOUT, captions=captions)
+        asked = targets.chosen(held_out_only=pool == HOLDOUT, captions=captions)
+        if self.rules.where is not None:
+            matching = self.engine.catalog.matching(self.rules.where, task.target)
+            asked = asked[np.isin(targets.table.assets[asked], matching)]
+        if not len(asking) or not len(asked):
+            narrowed = "" if self.rules.where is None else f" where {self.rules.where}"
+            raise OptionError(
+                f"{task} has {len(asking)} queries in split {split!r} and {len(asked)} assets in pool "
+                f"{pool!r}{narrowed}: choose others, or index with --holdout"
+            )
+        selves = _positions(asking, asked) if task.query is task.target else None
+        if self.rules.qrels is not None:
+            relevance, missing = self._judgements(queries, asking, targets, asked, selves)
+            return Trial(self.engine, task, queries, asking, targets, asked, relevance, missing)
+        same = SameLabel(self._labels(queries)[asking], self._labels(targets)[asked], selves)
+        return Trial(self.engine, task, queries, asking, targets, asked, same)
+
+    def _labels(self, assets: Assets) -> Integers:
+        """(n,) int64: assets with the same label are relevant to each other, -1 is to none."""
+        if self.rules.relevance == ITEM:
+            return assets.table.items
+        codes: dict[MetadataValue, int] = {}
+        numbers = {item: codes.setdefault(value, len(codes)) for item, value in self._values.items()}
+        return np.array([numbers.get(item, -1) for item in assets.table.items.tolist()], np.int64)
+
+    def _judgements(
+        self, queries: Assets, asking: Integers, targets: Assets, asked: Integers, selves: Integers | None
+    ) -> tuple[Judgements, dict[str, Values]]:
+        """What the file says of this trial.
+
+        A query or asset of the index that is outside the split or pool is left out; one that the index does
+        not hold counts, as never found.
+        """
+        query_at = {row: at for at, row in enumerate(asking.tolist())}
+        asset_at = {row: at for at, row in enumerate(asked.tolist())}
+        triples: list[tuple[int, int, float]] = []
+        missing: dict[str, Values] = {}
+        for name, judged in self._judged.items():
+            rows = queries.rows_of(name)
+            pairs = [
+                (column, float(gain))
+                for asset, gain in judged.items()
+                if gain > 0
+                for column in [asset_at.get(row) for row in targets.rows_of(asset)] or [-1]
+                if column is not None
+            ]
+            owners = [query_at[row] for row in rows if row in query_at]
+            triples += [(owner, column, gain) for owner in owners for column, gain in pairs]
+            if not rows and pairs:
+                missing[name] = np.array([gain for _, gain in pairs])
+        table = np.array(triples, dtype=np.float64).reshape(-1, 3)
+        found = Judged(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2])
+        return Judgements(found, (len(asking), len(asked)), selves), missing
+
+
+def _positions(asking: Integers, asked: Integers) -> Integers:
+    """(q,) int64: where each row that asks stands among those asked, -1 if it does not."""
+    places = np.searchsorted(asked, asking)
+    inside = np.minimum(places, len(asked) - 1)
+    return np.where(asked[inside] == asking, inside, -1)
