@@ -51,7 +51,7 @@ def hit_rate(alignment: Alignment, seed: int = 99, k: int = 5) -> float:
     return float(np.mean((scores > np.diagonal(scores)[:, None]).sum(axis=1) < k))
 
 
-@pytest.fixture(scope="module", params=sorted(METHODS))
+@pytest.fixture(scope="module", params=sorted(METHODS.keys() - {"identity"}))  # which takes one space
 def fitted(request: pytest.FixtureRequest) -> Alignment:
     return fit(request.param, training(200))
 
@@ -97,7 +97,7 @@ def test_wrong_features_are_refused(fitted: Alignment) -> None:
 
 
 def test_both_together_beat_either() -> None:
-    rates = {method: hit_rate(fit(method, training(200))) for method in METHODS}
+    rates = {method: hit_rate(fit(method, training(200))) for method in ("auto", "cca", "conse")}
     assert rates["auto"] >= max(rates["cca"], rates["conse"])
 
 

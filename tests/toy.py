@@ -78,9 +78,11 @@ def encoders(weights: str = "toy") -> Iterator[dict[Modality, ToyEncoder]]:
         **presets,
         "toy": {modality: encoder.spec.name for modality, encoder in made.items()},
     }
+    registry._IMAGE_ENCODERS.clear()  # which may hold those of the same name from before
     try:
         yield made
     finally:
+        registry._IMAGE_ENCODERS.clear()
         registry.ENCODERS, registry.PRESETS = known, presets  # type: ignore[misc]
 
 
