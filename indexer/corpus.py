@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from indexer import captions, tables
@@ -30,6 +30,7 @@ class Part:
         mtime_ns: when the file was last changed.
         offset: where it begins in ``file``, if that is an archive that holds it.
         vector: (d,) float32, its features, if somebody gave them; then there is no file.
+        is_track: whether it is the sound track that ``file``, a video, may have or not.
     """
 
     modality: Modality
@@ -41,6 +42,7 @@ class Part:
     mtime_ns: int | None = None
     offset: int | None = None
     vector: Matrix | None = field(default=None, compare=False)
+    is_track: bool = False
 
 
 @dataclass(slots=True)
@@ -127,6 +129,7 @@ def read(sources: Sequence[str | os.PathLike[str]], *, leave_out: Path) -> Corpu
                 f"or one of {', '.join(adapters.ADAPTERS)} before a colon and a path"
             )
     _read_metadata(corpus, rows)
+    _add_sound_tracks(corpus)
     if not corpus.items and not corpus.problems:
         names = ", ".join(repr(str(source)) for source in sources) or "nothing"
         raise SourceError(
@@ -158,6 +161,15 @@ def _read_folder(corpus: Corpus, number: int, root: Path, leave_out: Path) -> No
             _add_captions(corpus, key, part, path)
         else:
             corpus.add(key, part)
+
+
+def _add_sound_tracks(corpus: Corpus) -> None:
+    """The sound track of a video is its item's sound, if the item has no other."""
+    for item in corpus.items.values():
+        held = {part.modality: part for part in item.parts}
+        video = held.get(Modality.VIDEO)
+        if video is not None and video.file is not None and Modality.AUDIO not in held:
+            item.parts.append(replace(video, modality=Modality.AUDIO, is_track=True))
 
 
 def _files(root: Path, leave_out: Path) -> Iterator[Path]:

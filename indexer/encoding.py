@@ -14,9 +14,13 @@ from indexer.progress import Progress
 from retrieval.catalog import Catalog
 from retrieval.catalog_writer import AssetRow, FailureRow
 from retrieval.encoders.base import WHOLE, Encoder
+from retrieval.errors import NoSoundError
 from retrieval.features import FeatureStore
 from retrieval.schema import Asset
 from retrieval.types import Modality
+
+PICTURES_A_VIDEO = 8
+"""A video is as much to decode, hold and encode as that many pictures, or more."""
 
 
 @dataclass(slots=True)
@@ -108,13 +112,16 @@ class Encoding:
     def _encode(
         self, modality: Modality, wanted: Mapping[str, Part], named: Sequence[tuple[Part, str]], done: Encoded
     ) -> None:
+        share = PICTURES_A_VIDEO if modality is Modality.VIDEO else 1
         with self.progress(f"encoding {modality}", len(wanted)) as advance:
             errors = embed.encode(
                 self.encoders[modality],
                 wanted,
                 self.stores[modality],
                 workers=self.workers,
-                batch_size=self.batch_size,
+                batch_size=max(
+                    1, self.batch_size // PICTURES_A_VIDEO if modality is Modality.VIDEO else self.batch_size
+                ),
                 advance=advance,
             )
         done.stored[modality] = self.stores[modality].contents()
@@ -122,7 +129,9 @@ class Encoding:
         done.problems += [
             embed.problem(part, "decode", errors[content])
             for part, content in named
-            if part.modality is modality and content in errors
+            if part.modality is modality
+            and content in errors
+            and not (part.is_track and isinstance(errors[content], NoSoundError))
         ]
 
 

@@ -164,7 +164,7 @@ def _leave_out(corpus: Corpus, settings: Settings) -> dict[str, int]:
     skipped: dict[str, int] = {}
     for key, item in list(corpus.items.items()):
         for part in item.parts:
-            if part.modality not in settings.encoders:
+            if part.modality not in settings.encoders and not part.is_track:
                 skipped[str(part.modality)] = skipped.get(str(part.modality), 0) + 1
         item.parts = [part for part in item.parts if part.modality in settings.encoders]
         if not item.parts:

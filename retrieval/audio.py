@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.errors import MediaError
+from retrieval.errors import MediaError, NoSoundError
 
 if TYPE_CHECKING:
     from av import AudioFrame, AudioStream, Packet
@@ -74,7 +74,8 @@ def sound(
         rate: samples a second wanted; None for the source's own.
 
     Raises:
-        MediaError: the source holds no sound that can be decoded, or exceeds a limit.
+        MediaError: the source holds no sound that can be decoded, or exceeds a limit; ``NoSoundError`` if it
+            is a video without a sound track.
     """
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else "sound in memory"
     try:
@@ -85,7 +86,8 @@ def sound(
     except OSError as error:
         raise MediaError(f"{name}: cannot be read: {error.strerror or error}") from error
     except MediaError as error:
-        raise MediaError(f"{name}: {error}") from None
+        kind = NoSoundError if isinstance(error, NoSoundError) else MediaError
+        raise kind(f"{name}: {error}") from None
 
 
 def _decoded(file: IO[bytes], rate: int | None) -> Sound:
@@ -170,8 +172,9 @@ def _by_ffmpeg(file: IO[bytes]) -> Iterator[_Block]:
         with av.open(file, "r", options=options, metadata_errors="ignore") as container:
             stream = container.streams.best("audio")
             if not isinstance(stream, av.AudioStream):
-                what = "pictures alone" if container.streams.video else f"none ({container.format.name})"
-                raise _NoSamplesError(f"expected a sound, but it holds {what}")
+                if container.streams.video:
+                    raise NoSoundError("expected a sound, but it holds pictures alone")
+                raise _NoSamplesError(f"expected a sound, but it holds none ({container.format.name})")
             for other in container.streams:
                 if other is not stream:
                     other.discard = Discard.all

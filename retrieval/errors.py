@@ -29,6 +29,10 @@ class MediaError(InputError):
     """A file or buffer cannot be decoded, or exceeds a limit."""
 
 
+class NoSoundError(MediaError):
+    """A video has pictures and no sound track."""
+
+
 class ExpressionError(InputError):
     """A filter expression (``--where``, ``--holdout``) does not parse or names an unknown column."""
 

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from retrieval.alignment.base import Alignment
 from retrieval.encoders.base import Encoder, EncoderSpec
 from retrieval.encoders.registry import load
@@ -46,6 +48,9 @@ class Space:
         prepared = [encoder.prepare(medium) for medium in media]
         with self._encoding:  # an encoder's network is used by one thread at a time
             features = encoder.encode(prepared)
+        # Of a long clip's rows the first is the whole, and that is what is asked by.
+        rows = np.array([len(encoder.spans(each)) for each in prepared], dtype=np.int64)
+        features = features[np.cumsum(rows) - rows]
         return self._alignment.project(modality, features)
 
     def _encoder(self, modality: Modality) -> Encoder:

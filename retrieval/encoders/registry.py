@@ -102,7 +102,14 @@ ENCODERS: Mapping[str, Entry] = MappingProxyType(
 """Each name, up to its colon, and what it stands for."""
 
 PRESETS: Mapping[str, Mapping[Modality, str]] = MappingProxyType(
-    {"packaged": MappingProxyType({Modality.TEXT: "minilm", Modality.IMAGE: "efficientnet-lite0"})}
+    {
+        "packaged": MappingProxyType(
+            {
+                Modality.TEXT: "minilm",
+                Modality.IMAGE: "efficientnet-lite0",
+            }
+        )
+    }
 )
 """What ``--preset`` accepts, and the encoder that each stands for, a modality."""
 
