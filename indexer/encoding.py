@@ -119,9 +119,7 @@ class Encoding:
                 wanted,
                 self.stores[modality],
                 workers=self.workers,
-                batch_size=max(
-                    1, self.batch_size // PICTURES_A_VIDEO if modality is Modality.VIDEO else self.batch_size
-                ),
+                batch_size=max(1, self.batch_size // share),
                 advance=advance,
             )
         done.stored[modality] = self.stores[modality].contents()
