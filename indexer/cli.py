@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
+import warnings
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +12,7 @@ import typer
 
 from retrieval.cli import app
 from retrieval.errors import XmodalError
-from retrieval.options import AsJson, Device, Index, OnDevice
+from retrieval.options import AsJson, Device, Index, OnDevice, print_json
 
 if TYPE_CHECKING:
     from indexer.job import Summary
@@ -100,7 +100,7 @@ def index(
         progress=bars,
     )
     if as_json:
-        print(json.dumps(summary.as_dict(), indent=2, ensure_ascii=False))
+        print_json(summary.as_dict())
     else:
         _print(summary)
     if summary.failed:
@@ -148,6 +148,8 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run ``xmodal`` with ``arguments`` and return its exit status."""
+    # The limits on pictures are checked and told of otherwise.
+    warnings.filterwarnings("ignore", message=r"Image size .* exceeds limit")
     command = typer.main.get_command(app)
     try:
         status = command.main(arguments or ["--help"], prog_name="xmodal", standalone_mode=False)
@@ -155,7 +157,11 @@ def run(arguments: list[str]) -> int:
         return _complain(str(error), error.exit_status)
     except typer.TyperException as error:
         return _complain(error.format_message(), error.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
+    except OSError as error:
+        return _complain(f"{error.filename or 'the system'}: {error.strerror or error}", 1)
+    except typer.Abort:
+        status = INTERRUPTED
+    if status == INTERRUPTED:
         return _complain("interrupted: run the same command again to go on", INTERRUPTED)
     return status if isinstance(status, int) else 0
 

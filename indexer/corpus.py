@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -139,24 +140,30 @@ def read(sources: Sequence[str | os.PathLike[str]], *, leave_out: Path) -> Corpu
 
 
 def _read_folder(corpus: Corpus, number: int, root: Path, leave_out: Path) -> None:
-    for path in _files(root, leave_out):
+    def refuse(error: OSError) -> None:
+        if Path(error.filename) == root:
+            raise SourceError(f"the folder {error.filename!r} cannot be read: {error.strerror}") from error
+        name = Path(error.filename).relative_to(root).as_posix()
+        corpus.problems.append(FailureRow(name, "corpus", f"cannot be read: {error.strerror}", number))
+
+    for path in _files(root, leave_out, refuse):
         name = path.relative_to(root).as_posix()
         modality = modality_of(path)
         if modality is None:
             continue
         try:
             name.encode()
-            stat = path.stat()
+            status = _regular(path)
         except UnicodeEncodeError:
             shown = os.fsencode(name).decode(errors="backslashreplace")
             reason = "the file's name is not valid UTF-8: rename it"
             corpus.problems.append(FailureRow(shown, "corpus", reason, number))
             continue
-        except OSError as error:
-            corpus.problems.append(FailureRow(name, "corpus", f"cannot be read: {error.strerror}", number))
+        except SourceError as error:
+            corpus.problems.append(FailureRow(name, "corpus", str(error), number))
             continue
         key = os.path.splitext(name)[0]  # noqa: PTH122 - PurePath.stem drops the folder
-        part = Part(modality, number, name, path, None, stat.st_size, stat.st_mtime_ns)
+        part = Part(modality, number, name, path, None, status.st_size, status.st_mtime_ns)
         if modality is Modality.TEXT:
             _add_captions(corpus, key, part, path)
         else:
@@ -172,12 +179,8 @@ def _add_sound_tracks(corpus: Corpus) -> None:
             item.parts.append(replace(video, modality=Modality.AUDIO, is_track=True))
 
 
-def _files(root: Path, leave_out: Path) -> Iterator[Path]:
+def _files(root: Path, leave_out: Path, refuse: Callable[[OSError], None]) -> Iterator[Path]:
     """Every file under ``root``, in a fixed order, without hidden ones; folder by folder, names sorted."""
-
-    def refuse(error: OSError) -> None:
-        raise SourceError(f"the folder {error.filename!r} cannot be read: {error.strerror}") from error
-
     for folder, folders, names in os.walk(root, onerror=refuse):
         here = Path(folder)
         folders[:] = sorted(
@@ -239,12 +242,23 @@ def _add_file(corpus: Corpus, number: int, key: str, modality: Modality, folder:
     name = str(cell)
     file = folder / name
     try:
-        stat = file.stat()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        corpus.problems.append(FailureRow(name, "corpus", f"cannot be read: {reason}", number))
+        status = _regular(file)
+    except SourceError as error:
+        corpus.problems.append(FailureRow(name, "corpus", str(error), number))
         return
-    corpus.add(key, Part(modality, number, Path(name).as_posix(), file, None, stat.st_size, stat.st_mtime_ns))
+    path = Path(name).as_posix()
+    corpus.add(key, Part(modality, number, path, file, None, status.st_size, status.st_mtime_ns))
+
+
+def _regular(path: Path) -> os.stat_result:
+    """What the file system says of a file; pipes and devices, which may never end, are refused."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        raise SourceError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise SourceError("is a folder, a pipe or a device: expected a file")
+    return status
 
 
 def _read_metadata(corpus: Corpus, rows: Sequence[Mapping[str, object]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import select
@@ -133,17 +133,18 @@ class Encoding:
         ]
 
 
-def seen(catalog: Catalog) -> dict[Place, Seen]:
-    """The files that the catalog knows, those that failed among them."""
+def seen(catalog: Catalog, sources: Container[int | None]) -> dict[Place, Seen]:
+    """The files of these sources, by position, that the catalog knows, those that failed among them."""
     files: dict[Place, Seen] = {}
     known = select(Asset.modality, Asset.source, Asset.path, Asset.size, Asset.mtime_ns, Asset.content)
     with catalog.session() as session:
         for modality, source, path, size, mtime_ns, content in session.execute(
             known.where(Asset.modality != str(Modality.TEXT), Asset.start.is_(None))
         ):
-            files[modality, source, path] = Seen(size, mtime_ns, content)
+            if source in sources:
+                files[modality, source, path] = Seen(size, mtime_ns, content)
     for failure in catalog.failures():
-        if failure.stage == "decode":
+        if failure.stage == "decode" and failure.source in sources:
             row = FailureRow(**{name: getattr(failure, name) for name in FailureRow.__slots__})
             files[row.modality, row.source, row.path] = Seen(row.size, row.mtime_ns, failure=row)
     return files

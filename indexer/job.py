@@ -25,9 +25,10 @@ from retrieval import device as devices
 from retrieval.catalog_writer import AssetRow, ItemRow
 from retrieval.encoders import registry
 from retrieval.encoders.base import Encoder
-from retrieval.errors import OptionError
+from retrieval.errors import OptionError, SourceError
 from retrieval.features import FeatureStore
 from retrieval.manifest import Manifest
+from retrieval.space import check_same
 from retrieval.types import Modality
 
 SHOWN_FAILURES = 100
@@ -128,21 +129,24 @@ def build(
     with writing(Path(out)) as draft:
         settings = wishes.settings(draft.settings_before or defaults(corpus))
         skipped = _leave_out(corpus, settings)
-        loaded, stores = _open(draft, settings, device)
-        threads = workers or min(os.cpu_count() or 1, 8)
-        encoding = Encoding(loaded, stores, threads, batch_size, progress)
-        parts = [part for _, part in corpus.assets()]
-        done = encoding.run(parts, seen(draft.catalog), retry_failed=retry_failed)
-        problems = corpus.problems + done.problems
         held_out = holdouts.choose(
             settings.holdout,
             {key: item.metadata for key, item in corpus.items.items()},
             corpus.columns,
             seed=settings.seed,
         )
-        written = catalog_writer.write(draft.catalog, _rows(corpus, done, held_out), problems, corpus.columns)
+        loaded, stores = _open(draft, settings, device)
+        threads = workers or min(os.cpu_count() or 1, 8)
+        encoding = Encoding(loaded, stores, threads, batch_size, progress)
+        parts = [part for _, part in corpus.assets()]
         roots = [adapters.absolute(source) for source in sources]
-        manifest = _finish(draft, settings, loaded, stores, roots, changed=written.changed)
+        before = draft.before.sources if draft.before else []
+        unmoved = {at for at, (old, new) in enumerate(zip(before, roots, strict=False)) if old == new}
+        done = encoding.run(parts, seen(draft.catalog, unmoved), retry_failed=retry_failed)
+        problems = corpus.problems + done.problems
+        written = catalog_writer.write(draft.catalog, _rows(corpus, done, held_out), problems, corpus.columns)
+        changed = written.changed or roots != before
+        manifest = _finish(draft, settings, loaded, stores, roots, changed=changed)
     assets = {str(modality): int(entry["vectors"]) for modality, entry in manifest.indexes.items()}
     return Summary(
         items=manifest.counts["items"],
@@ -169,6 +173,11 @@ def _leave_out(corpus: Corpus, settings: Settings) -> dict[str, int]:
         item.parts = [part for part in item.parts if part.modality in settings.encoders]
         if not item.parts:
             del corpus.items[key]
+    if not corpus.items and not corpus.problems:
+        raise SourceError(
+            f"the sources hold nothing but {', '.join(skipped)}, and the index has encoders for "
+            f"{', '.join(settings.encoders)}: name an encoder for what there is"
+        )
     return skipped
 
 
@@ -230,6 +239,7 @@ def realign(
     Raises:
         NotAnIndexError: there is no index.
         OptionError, ExpressionError: an option has an unusable value.
+        EncoderMismatchError: the encoders at hand are not those whose features are stored.
         AlignmentError: the method cannot be fitted on what the index holds.
     """
     wishes = Wishes(align=align, holdout=holdout, seed=seed)
@@ -237,6 +247,9 @@ def realign(
     with writing(Path(out), must_exist=True) as draft:
         settings = wishes.settings(draft.settings_before)
         encoders, stores = _open(draft, settings, device)
+        for modality, encoder in encoders.items():
+            if draft.before and modality in draft.before.encoders:
+                check_same(draft.before.encoders[modality], encoder.spec)
         changed = catalog_writer.hold_out(
             draft.catalog,
             holdouts.choose(

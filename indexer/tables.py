@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from retrieval.errors import SourceError
@@ -34,15 +34,28 @@ def read(path: Path) -> list[Row]:
         )
     try:
         rows = reader(path)
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise SourceError(f"the manifest {str(path)!r} cannot be read: {_one_line(error)}") from error
     for number, row in enumerate(rows, start=1):
-        if row.get("id") in (None, ""):
+        if not str(row.get("id") if row.get("id") is not None else "").strip():
             raise SourceError(
                 f"row {number} of {str(path)!r} has no id: every row needs one in the column 'id' "
                 f"(columns here: {', '.join(map(str, row))})"
             )
+        if any(isinstance(cell, str) and not _is_unicode(cell) for cell in _cells(row)):
+            raise SourceError(
+                f"row {number} of {str(path)!r} holds half a character (a lone surrogate): mend it"
+            )
     return rows
+
+
+def _cells(row: Row) -> Iterator[object]:
+    for cell in row.values():
+        yield from cell if isinstance(cell, list) else [cell]
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def captions(value: object) -> list[str]:
@@ -108,6 +121,16 @@ def _delimited(delimiter: str) -> Callable[[Path], list[Row]]:
     def read_rows(path: Path) -> list[Row]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+            names = [name.strip() for name in reader.fieldnames or []]
+            if len(set(names)) < len(names):
+                raise ValueError(
+                    f"a column is there twice ({', '.join(names)}): give every column a name of its own"
+                )
+            if "id" not in names:
+                raise ValueError(
+                    f"there is no column 'id' among {names}: expected a header, and {delimiter!r} between columns"
+                )
+            reader.fieldnames = names
             rows: list[Row] = []
             for row in reader:
                 if None in row or None in row.values():
@@ -129,7 +152,7 @@ def _json_lines(path: Path) -> list[Row]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"line {number} is not JSON: {error}") from error
         if not isinstance(row, dict):
             raise ValueError(f"line {number} is not a JSON object")  # noqa: TRY004 - malformed, not a wrong call

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Engine, create_engine, event, func, select, text
+from sqlalchemy import URL, ColumnElement, Engine, create_engine, event, func, select, text
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
@@ -242,10 +242,12 @@ class Catalog:
             return found
 
 
-def _url(path: Path, writable: bool) -> str:
+def _url(path: Path, writable: bool) -> URL:
     # immutable: a published catalog never changes, so SQLite needs neither locks nor a writable folder.
-    options = "mode=rwc" if writable else "mode=ro&immutable=1"
-    return f"sqlite:///file:{quote(str(path.resolve()))}?{options}&uri=true"
+    options = {"mode": "rwc"} if writable else {"mode": "ro", "immutable": "1"}
+    return URL.create(
+        "sqlite", database=f"file:{quote(str(path.resolve()))}", query={**options, "uri": "true"}
+    )
 
 
 def _configure(connection: object, _: object) -> None:

@@ -114,12 +114,12 @@ def _write_failures(session: Session, failures: Sequence[FailureRow]) -> bool:
         return tuple(getattr(row, name) for name in names)
 
     held = {values(row): row.time for row in session.scalars(select(Failure))}
-    if list(held) == [values(row) for row in failures]:
+    rows = list(dict.fromkeys(map(values, failures)))  # two rows of a manifest may name one missing file
+    if set(held) == set(rows):
         return False
     now = datetime.now(UTC).isoformat(timespec="seconds")
     session.execute(delete(Failure))
     if failures:
-        rows = [values(row) for row in failures]
         session.execute(
             insert(Failure),
             [{**dict(zip(names, row, strict=True)), "time": held.get(row, now)} for row in rows],

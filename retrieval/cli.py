@@ -109,4 +109,6 @@ def _print_hits(hits: Sequence[Hit]) -> None:
             f" at {hit.start:.1f}-{hit.end:.1f} s" if hit.start is not None and hit.end is not None else ""
         )
         what = hit.text if hit.text is not None else hit.path
-        print(f"{hit.rank:>3}  {hit.score:6.3f}  {hit.modality:<5}  {hit.id}  {one_line(what or '')}{moment}")
+        print(
+            f"{hit.rank:>3}  {hit.score:6.3f}  {hit.modality:<5}  {one_line(hit.id)}  {one_line(what or '')}{moment}"
+        )

@@ -14,7 +14,7 @@ from retrieval import arrays
 from retrieval import device as devices
 from retrieval.alignment.base import Alignment
 from retrieval.catalog import AssetTable, Catalog
-from retrieval.errors import DamagedIndexError, EncoderMismatchError, OptionError
+from retrieval.errors import DamagedIndexError, EncoderMismatchError, OptionError, OutdatedReaderError
 from retrieval.manifest import Layout, Manifest
 from retrieval.pairs import pair
 from retrieval.shelf import Shelf
@@ -23,6 +23,9 @@ from retrieval.types import Hit, Integers, Matrix, Modality, Query, Term
 from retrieval.vectors import registry
 
 ANY = "any"
+
+CANCELLED = 1e-4
+"""Share of its terms' weights that a query must be longer than; what is shorter is rounding alone."""
 
 
 class SearchEngine:
@@ -58,11 +61,13 @@ class SearchEngine:
     @cached_property
     def catalog(self) -> Catalog:
         """Items, captions, metadata."""
+        self._check_present()
         return Catalog(self._generation.catalog)
 
     @cached_property
     def space(self) -> Space:
         """Encoders and alignment."""
+        self._check_present()
         alignment = Alignment.load(self._generation.alignment)
         if alignment.fingerprint != self.manifest.alignment["fingerprint"]:
             raise DamagedIndexError(
@@ -88,6 +93,7 @@ class SearchEngine:
             raise OptionError(
                 f"this index holds no {modality}: it holds {', '.join(self.modalities) or 'nothing'}"
             )
+        self._check_present()
         path = self._generation.vectors(modality)
         index = registry.load(entry["kind"], path, device=self._device)
         assets: Integers = arrays.read(self._generation.assets(modality))
@@ -112,6 +118,13 @@ class SearchEngine:
                 "restore or rebuild the index"
             )
         return table
+
+    def _check_present(self) -> None:
+        if not self._generation.folder.is_dir():
+            raise OutdatedReaderError(
+                f"generation {self.manifest.generation} of {str(self.folder)!r} is gone, newer ones were published: "
+                "open the index again"
+            )
 
     # Asking
 
@@ -187,8 +200,9 @@ class SearchEngine:
         self, queries: Sequence[Query], *, to: str | None = None, k: int = 10, where: str | None = None
     ) -> list[list[Hit]]:
         """The answers to many queries in one call; see ``search``."""
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise OptionError(f"k must be a whole number of at least 1, not {k!r}")
+        k = int(k)
         if not queries:
             return []
         terms = [query.terms() for query in queries]
@@ -234,7 +248,9 @@ class SearchEngine:
         if to == ANY:
             return self.modalities
         if to is not None:
-            return [Modality.parse(to)]
+            if to not in set(Modality):
+                raise OptionError(f"unknown modality {to!r}: expected one of {', '.join([*Modality, ANY])}")
+            return [Modality(to)]
         asked = {term.kind for group in terms for term in group}
         others = [modality for modality in self.modalities if modality not in asked]
         if len(others) != 1:
@@ -253,7 +269,8 @@ class SearchEngine:
             weights = np.array([term.weight for _, term in places], np.float32)
             np.add.at(total, [at for at, _ in places], vectors * weights[:, None])
         norms = np.linalg.norm(total, axis=1, keepdims=True)
-        if not (norms > 1e-6).all():
+        whole = [[sum(abs(term.weight) for term in group)] for group in terms]
+        if not (norms > CANCELLED * np.array(whole)).all():
             raise OptionError("the terms of a query cancel each other: change their weights")
         unit: Matrix = total / norms
         return unit

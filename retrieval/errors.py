@@ -69,5 +69,9 @@ class DamagedIndexError(XmodalError):
     """Files of the index contradict its manifest."""
 
 
+class OutdatedReaderError(XmodalError):
+    """The generation that an engine opened is gone: newer ones were published since."""
+
+
 class IndexBusyError(XmodalError):
     """Another job is writing to the index."""

@@ -10,14 +10,18 @@ from retrieval.options import one_line
 BESIDE = frozenset({"intervals", "without_relevant", "slices", "compare"})
 """What of a task's entry is no figure of its own."""
 
+NAMED = 5
+"""Queries with nothing relevant that are named; there may be thousands."""
+
 
 def lines(values: Mapping[str, Any]) -> list[str]:
     """The protocol in a line or two, then a table of the tasks, and one of each thing more that was asked."""
     shown = [*protocol(values["protocol"]), *table(_by_row(values["tasks"]), intervals=True)]
     for task, entry in values["tasks"].items():
         if names := entry["without_relevant"]:
-            more = ", ..." if len(names) < entry["queries_without_relevant"] else ""
-            shown += ["", f"{task}: nothing is relevant to {', '.join(map(one_line, names))}{more}"]
+            more = entry["queries_without_relevant"] - len(names[:NAMED])
+            rest = f" and {more} more (--json names them)" if more else ""
+            shown += ["", f"{task}: nothing is relevant to {', '.join(map(one_line, names[:NAMED]))}{rest}"]
         for column, slices in entry.get("slices", {}).items():
             shown += ["", f"{task} by {column}", *table(_by_row(slices))]
         if "compare" in entry:

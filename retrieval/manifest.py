@@ -136,18 +136,19 @@ class Manifest:
         """
         path = Layout(root).manifest
         if not path.is_file():
-            what = "is no index" if root.is_dir() else "does not exist"
+            what = "is no index" if root.exists() else "does not exist"
             raise NotAnIndexError(
                 f"{str(root)!r} {what}: expected a folder with manifest.json, "
                 "as 'xmodal index SOURCE --out DIR' makes it"
             )
         try:
             manifest = cls._parse(json.loads(path.read_text(encoding="utf-8")), root)
+            is_whole = Layout(root).generation(manifest.generation).is_whole(manifest.indexes)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedIndexError(
                 f"{path} does not parse ({error!r}): restore or rebuild the index"
             ) from error
-        if not Layout(root).generation(manifest.generation).is_whole(manifest.indexes):
+        if not is_whole:
             raise DamagedIndexError(
                 f"files of generation {manifest.generation} are missing in {root}: "
                 "copy the whole folder again or rebuild the index"

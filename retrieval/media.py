@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
@@ -83,6 +84,12 @@ def modality_of(path: str | os.PathLike[str]) -> Modality | None:
     return _BY_ENDING.get(PurePath(path).suffix.lower())
 
 
+LARGE = 40_000_000
+"""Pixels from which a picture is decoded while no other such one is: it takes up to 16 bytes a pixel."""
+
+_ONE_LARGE = threading.Lock()
+
+
 def picture(
     source: str | os.PathLike[str] | bytes | Image.Image, *, at_least: int | None = None
 ) -> Image.Image:
@@ -114,7 +121,10 @@ def picture(
             if at_least is not None:
                 # The same bound for both sides, so that it does not matter which of them is up.
                 image.draft(None, (at_least, at_least))
-            return _as_seen(image)
+            if image.width * image.height < LARGE:
+                return _as_seen(image)
+            with _ONE_LARGE:
+                return _as_seen(image)
     except MediaError as error:
         raise MediaError(f"{name}: {error}") from None
     except Image.DecompressionBombError as error:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from retrieval.errors import OptionError
@@ -128,7 +129,9 @@ def _parts(value: Any) -> Iterable[Any]:
 def _term(kind: str, part: Any) -> Term:
     if not isinstance(part, tuple):
         return Term(kind, part)
+    if len(part) != 2 or not isinstance(part[1], Real) or not math.isfinite(part[1]):
+        raise OptionError(
+            f"a query term in a tuple is (value, weight), the weight a finite number, not {part!r}"
+        )
     value, weight = part
-    if not math.isfinite(weight):
-        raise OptionError(f"a query term's weight must be a finite number, not {weight}")
     return Term(kind, value, float(weight))

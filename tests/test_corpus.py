@@ -34,7 +34,10 @@ def test_files_that_share_a_stem_are_one_item(tmp_path):
         "a/cat.txt",
     ]
     assert captions(found, "a/cat") == ["A cat.", "A pet."]
-    assert [part.modality for part in found.items["b/cat"].parts] == ["video"]
+    assert [(part.modality, part.is_track) for part in found.items["b/cat"].parts] == [
+        ("video", False),
+        ("audio", True),
+    ]
     assert found.problems == []
 
 
@@ -157,7 +160,9 @@ def test_every_format_says_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
-        ("m.csv", "name,image\na,b\n", "row 1 of .* has no id"),
+        ("m.csv", "name,image\na,b\n", "there is no column 'id' among"),
+        ("m.csv", "id;image\na;b\n", "expected a header, and ',' between columns"),
+        ("m.csv", "id,image,image\na,b,c\n", "a column is there twice"),
         ("m.csv", "id,image\n,b\n", "row 1 of .* has no id"),
         ("m.csv", "id,image\na,b,c\n", "line 2 has another number of columns"),
         ("m.csv", "id,image\na\n", "line 2 has another number of columns"),

@@ -48,8 +48,8 @@ class EfficientNetLite0:
             dimension=1280,
             weights=sha256_of(weights),
             preprocessing=f"JPEG drafts of at least {SIDE + MARGIN}, "
-            f"centre {SIDE}/{SIDE + MARGIN} of the shorter side, or all where that shows less than {LEAST_SEEN}, "
-            f"Pillow bicubic to {SIDE}, (x - 127) / 128",
+            f"centre {SIDE}/{SIDE + MARGIN} of the shorter side, and all if that shows under {LEAST_SEEN} of it or "
+            f"the side has under {SIDE + MARGIN} pixels; mean; Pillow bicubic to {SIDE}, (x - 127) / 128",
         )
         self._device = device
         model: nn.Module = EfficientNet.from_name("efficientnet-lite0")
@@ -60,11 +60,11 @@ class EfficientNetLite0:
         return f"EfficientNetLite0(device={self._device!r})"
 
     def prepare(self, medium: Any) -> NDArray[np.uint8]:
-        """A picture as a (224, 224, 3) uint8 array in RGB: its centre, or all of it.
+        """What is seen of a picture: a (1, 224, 224, 3) or (2, 224, 224, 3) uint8 array in RGB.
 
-        The centre is the published crop. It cuts the better part off a long picture, which is therefore
-        squeezed into the square instead: on long drawings that finds more than the crop does, on photos of
-        up to 3:2 less (docs/alignment.md).
+        First its centre, the published crop. That cuts the better part off a long picture, and off a small
+        one, a drawing or an icon, pixels of which none is to spare: both are also seen whole, squeezed into
+        the square. Held-out drawings are found better by both views than by either (docs/alignment.md).
 
         Args:
             medium: a path, ``bytes`` or a ``PIL.Image.Image``.
@@ -74,23 +74,31 @@ class EfficientNetLite0:
         """
         seen = picture(medium, at_least=SIDE + MARGIN)
         crop = max(1, int(SIDE / (SIDE + MARGIN) * min(seen.size)))
-        if crop**2 < LEAST_SEEN * seen.width * seen.height:
-            return np.asarray(seen.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
         # The odd pixel goes to the left and the top, as published.
         left, top = (seen.width - crop + 1) // 2, (seen.height - crop + 1) // 2
         # Cut first: resize(box=...) would let pixels outside the crop into its edges.
-        square = seen.crop((left, top, left + crop, top + crop))
-        return np.asarray(square.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+        views = [seen.crop((left, top, left + crop, top + crop))]
+        if min(seen.size) < SIDE + MARGIN or crop**2 < LEAST_SEEN * seen.width * seen.height:
+            views.append(seen)
+        return np.stack([np.asarray(view.resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for view in views])
 
     def encode(self, prepared: Sequence[NDArray[np.uint8]]) -> Matrix:
-        """(n, 1280) float32 features of n arrays from ``prepare``."""
+        """(n, 1280) float32 features of n arrays from ``prepare``: the mean over the views of each."""
+        if not prepared:
+            return np.empty((0, self.spec.dimension), np.float32)
+        views = [view for each in prepared for view in each]
         step = _BATCH[self._device]
-        parts = [self._features(prepared[at : at + step]) for at in range(0, len(prepared), step)]
-        return np.concatenate([np.empty((0, self.spec.dimension), np.float32), *parts])
+        features = np.concatenate(
+            [self._features(views[at : at + step]) for at in range(0, len(views), step)]
+        )
+        counts = np.array([len(each) for each in prepared])
+        means: Matrix = np.add.reduceat(features, np.cumsum(counts) - counts, axis=0)
+        means /= counts[:, None]
+        return means
 
-    def _features(self, prepared: Sequence[NDArray[np.uint8]]) -> Matrix:
+    def _features(self, views: Sequence[NDArray[np.uint8]]) -> Matrix:
         with torch.inference_mode():
-            pixels = torch.from_numpy(np.stack(prepared)).to(self._device)
+            pixels = torch.from_numpy(np.stack(views)).to(self._device)
             # (n, height, width, 3) seen as (n, 3, height, width) is channels-last as it stands.
             inputs = pixels.permute(0, 3, 1, 2).float().sub_(127).div_(128)
             features: Matrix = self._model.extract_features(inputs).mean((2, 3)).cpu().numpy()
