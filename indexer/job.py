@@ -146,7 +146,7 @@ def build(
         problems = corpus.problems + done.problems
         written = catalog_writer.write(draft.catalog, _rows(corpus, done, held_out), problems, corpus.columns)
         changed = written.changed or roots != before
-        manifest = _finish(draft, settings, loaded, stores, roots, changed=changed)
+        manifest = _finish(draft, settings, loaded, stores, roots, changed=changed, progress=progress)
     assets = {str(modality): int(entry["vectors"]) for modality, entry in manifest.indexes.items()}
     return Summary(
         items=manifest.counts["items"],
@@ -204,13 +204,16 @@ def _finish(
     sources: list[str],
     *,
     changed: bool,
+    progress: Progress = silent,
 ) -> Manifest:
     """Publish the draft, unless it says nothing that the published generation does not."""
     specs = {modality: encoder.spec for modality, encoder in encoders.items()}
     before = draft.before
     if before and not changed and settings == draft.settings_before and specs == before.encoders:
         return before
-    alignment, indexes = fit(draft, settings, encoders, stores)
+    with progress("aligning", 1) as advance:
+        alignment, indexes = fit(draft, settings, encoders, stores)
+        advance(1)
     return draft.publish(
         encoders=specs, alignment=alignment, indexes=indexes, settings=settings, sources=sources
     )

@@ -20,16 +20,20 @@ def silent(stage: str, total: int) -> Iterator[Advance]:  # noqa: ARG001 - the p
 
 @contextmanager
 def bars(stage: str, total: int) -> Iterator[Advance]:
-    """A bar on standard error, which goes when the stage is done; nothing for no work."""
-    if not total:
+    """A bar on standard error, which goes when the stage is done, or where that is no terminal a line."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not total or not console.is_terminal:
+        if total:
+            console.print(f"{stage} ({total:,})")
         with silent(stage, total) as advance:
             yield advance
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
-    columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=Console(stderr=True), transient=True) as shown:
+    columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bars(*columns, console=console, transient=True) as shown:
         task = shown.add_task(stage, total=total)
         yield lambda done: shown.advance(task, done)
