@@ -47,6 +47,15 @@ def test_ties_are_broken_by_row(kind, data):
     assert scores[0].tolist() == [3 - values[row] for row in expected]
 
 
+@pytest.mark.parametrize("count", [1, 7, 64, 300])
+@pytest.mark.parametrize("dimension", [37, 256, 1024])
+def test_equal_vectors_tie_wherever_they_stand(count, dimension):
+    gallery = np.tile(vectors(13, dimension), (31, 1))
+    scores, rows = registry.build("flat", gallery).search(vectors(count, dimension, seed=1), 31)
+    assert (np.diff(rows, axis=1) == 13).all()
+    assert (scores == scores[:, :1]).all()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_the_rows_asked_for_are_searched(kind):
     gallery, queries = vectors(300), vectors(5, seed=1)

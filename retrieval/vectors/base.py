@@ -59,7 +59,7 @@ def in_order(search: Callable[[int], tuple[Matrix, Integers]], k: int, count: in
     with the k-th is among them, and a stable order can be made.
 
     Args:
-        search: given a number, that many (scores, rows), descending.
+        search: given a number, that many best (scores, rows), in any order.
         k: how many are wanted.
         count: how many there are to be found.
     """
@@ -67,8 +67,8 @@ def in_order(search: Callable[[int], tuple[Matrix, Integers]], k: int, count: in
     asked = min(k + 1, count)
     while True:
         scores, rows = search(asked)
+        order = np.lexsort((rows, -scores))
+        scores, rows = np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
         if asked == count or bool((scores[:, -1] < scores[:, k - 1]).all()):
-            break
+            return scores[:, :k], rows[:, :k]
         asked = min(asked * 2, count)
-    order = np.lexsort((rows, -scores))[:, :k]
-    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)

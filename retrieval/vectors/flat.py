@@ -12,6 +12,9 @@ from retrieval.types import Integers, Matrix
 from retrieval.vectors import faiss_module
 from retrieval.vectors.base import in_order
 
+QUERIES_AT_ONCE = 64
+"""Queries whose answers are scored again at once; bounds the memory that takes."""
+
 
 class FlatIndex:
     """``faiss.IndexFlatIP``: every vector is compared.
@@ -61,10 +64,22 @@ class FlatIndex:
         parameters = None if rows is None else faiss.SearchParameters(sel=selector)
 
         def search(asked: int) -> tuple[Matrix, Integers]:
-            scores, found = index.search(queries, asked, params=parameters)
-            return scores, found
+            found: Integers = index.search(queries, asked, params=parameters)[1]
+            return self._scores(queries, found), found
 
         return in_order(search, k, count)
+
+    def _scores(self, queries: Matrix, rows: Integers) -> Matrix:
+        """(q, k) inner products, equal for equal vectors, which those of FAISS need not be.
+
+        A matrix product sums in another order at the edge of a block; here every pair is summed alike.
+        """
+        scores = np.empty(rows.shape, np.float32)
+        for at in range(0, len(queries), QUERIES_AT_ONCE):
+            block = slice(at, at + QUERIES_AT_ONCE)
+            found = self.vectors(rows[block].ravel()).reshape(*rows[block].shape, self.dimension)
+            np.einsum("qkd,qd->qk", found, queries[block], out=scores[block])
+        return scores
 
     def vectors(self, rows: Integers | None = None) -> Matrix:
         """See ``VectorIndex.vectors``."""
