@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import linalg
 
 from retrieval.alignment.cca import solve
 from retrieval.alignment.covariances import Covariances
@@ -153,3 +154,57 @@ def test_views_of_different_lengths_are_refused() -> None:
     x, y = correlated()
     with pytest.raises(AlignmentError, match="equal numbers of rows"):
         Covariances.of(x, y[:-1])
+
+
+def three(rows: int = 400) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    x, y = correlated(rows=rows)
+    random = np.random.default_rng(5)
+    return x, y, x[:, :4] @ random.normal(size=(4, 6)) + random.normal(size=(rows, 6))
+
+
+def test_three_views_solve_the_generalised_eigenproblem() -> None:
+    views = three()
+    joint = np.cov(np.hstack(views), rowvar=False, bias=True)
+    own = linalg.block_diag(*(np.cov(view, rowvar=False, bias=True) for view in views))
+    expected = (linalg.eigh(joint, own, eigvals_only=True)[::-1] - 1) / 2
+    maps = solve(Linked.of(*views), dimension=6)
+    np.testing.assert_allclose(maps.correlations, expected[:6], atol=1e-9)
+
+
+def test_three_identical_views_correlate_fully() -> None:
+    x, _ = correlated()
+    maps = solve(Linked.of(x, x, x), dimension=12)
+    np.testing.assert_allclose(maps.correlations, 1.0, atol=1e-9)
+    np.testing.assert_allclose(np.abs(maps.weights[0]), np.abs(maps.weights[2]), atol=1e-6)
+
+
+def test_views_without_common_items_agree_through_a_third() -> None:
+    x, y, z = three(4000)
+    linked = Linked({(0, 1): Covariances.of(x[:2000], y[:2000]), (1, 2): Covariances.of(y[2000:], z[2000:])})
+    maps = solve(linked, 0.01, dimension=2)
+    first, last = (
+        (view - center) @ weights
+        for view, center, weights in zip((x, z), maps.centers[::2], maps.weights[::2], strict=True)
+    )
+    assert all(np.corrcoef(first[:, i], last[:, i])[0, 1] > 0.5 for i in range(2))
+    assert np.all(maps.correlations <= 1.0)
+
+
+@pytest.mark.parametrize("views", [2, 3])
+def test_correlations_elsewhere_are_those_of_the_fit_on_its_own_items(views: int) -> None:
+    linked = Linked.of(*three()[:views])
+    maps = solve(linked, dimension=5)
+    np.testing.assert_allclose(maps.correlations_on(linked), maps.correlations, atol=1e-9)
+
+
+def test_a_view_of_few_pairs_is_held_back_by_a_larger_ridge() -> None:
+    random = np.random.default_rng(0)
+    x, y = correlated(rows=2000)
+    noise = random.normal(size=(30, 25))
+    few = Linked({(0, 1): Covariances.of(x, y), (1, 2): Covariances.of(y[:30], noise)})
+    maps = solve(few, 0.1, dimension=5)
+    alone = solve(Linked.of(x, y), 0.1, dimension=5)
+    turned = alone.weights[0].T @ few.within(0) @ maps.weights[0]
+    strength = np.linalg.norm(turned, axis=0) / np.linalg.norm(turned)
+    assert np.linalg.matrix_rank(turned) == 5
+    assert np.all(strength > 0.1)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,14 +33,15 @@ class Choice:
     Attributes:
         ridge: relative to each view's mean variance.
         power: of the correlations that weight the components.
-        correlations: (k,) float64, of each component in the items it was not fitted on.
+        confirmed: (k,) float64, correlations of the components in the items they were not fitted on; None where
+            those of the fit weight them.
         evidence: of these settings on the folds, by link; its last weight is the canonical block's.
         loss: mean over the links' items.
     """
 
     ridge: float
     power: float
-    correlations: NDArray[np.float64]
+    confirmed: NDArray[np.float64] | None
     evidence: Mapping[Link, Evidence]
     loss: float
 
@@ -73,9 +74,10 @@ def choose(pairs: Study, lifts: Sequence[Lift], known: Mapping[int, Projector]) 
     """The ridge and power, with the weights of all blocks, that make held-out partners likeliest.
 
     Component i counts by rho_i ** power in each view: Gong et al., "A multi-view embedding space for modeling
-    internet images, tags, and their semantics" (2014). Theirs is the correlation of the fit; ours that
-    in the folds that the fit did not see, for where few different things are seen often (ten digits,
-    a thousand takes) a fit finds high correlations in what the items have in common by chance.
+    internet images, tags, and their semantics" (2014). Theirs is the correlation of the fit. Where few
+    different things are seen often (ten digits, a thousand takes), a fit finds high correlations in what
+    the items have in common by chance; there it is the one in the folds left out, if that is better by
+    more than a standard error.
 
     Ridges are tried from the middle of the ladder outwards in the direction that helps, each at every power.
 
@@ -84,57 +86,80 @@ def choose(pairs: Study, lifts: Sequence[Lift], known: Mapping[int, Projector]) 
         lifts: of the views.
         known: by view a projector whose blocks need no fitting, for the views that have one.
     """
-    fixed = [
-        {link: _similarities([known.get(view) for view in link], rows) for link, rows in fold.views.items()}
-        for fold in pairs.folds
-    ]
+    trials = _Trials(pairs, lifts, known)
 
-    @cache
-    def best(step: int) -> Choice:
-        fits = [solve(fold.rest, RIDGES[step], DIMENSION) for fold in pairs.folds]
-        seen = _held_out(fits, pairs)
-        return min(
-            (_tried(RIDGES[step], power, seen, fits, fixed, pairs, lifts) for power in POWERS),
-            key=lambda choice: choice.loss,
-        )
+    def climb(confirmed: bool) -> Choice:
+        best, here = partial(trials.best, confirmed), START
+        for direction in (1, -1):
+            while 0 <= here + direction < len(RIDGES) and best(here + direction).loss < best(here).loss:
+                here += direction
+        return best(here)
 
-    here = START
-    for direction in (1, -1):
-        while 0 <= here + direction < len(RIDGES) and best(here + direction).loss < best(here).loss:
-            here += direction
-    return best(here)
+    usual, confirmed = climb(False), climb(True)
+    gains = [own.losses - confirmed.evidence[link].losses for link, own in usual.evidence.items()]
+    gain = np.concatenate(gains)
+    return confirmed if gain.mean() > gain.std() / len(gain) ** 0.5 else usual
+
+
+@dataclass(frozen=True)
+class _Trials:
+    """What settings are worth; every ridge is solved once.
+
+    Attributes:
+        pairs: with folds.
+        lifts: of the views.
+        known: by view a projector whose blocks need no fitting.
+    """
+
+    pairs: Study
+    lifts: Sequence[Lift]
+    known: Mapping[int, Projector]
+    _done: dict[tuple[bool, int], Choice] = field(default_factory=dict)
+    _fits: dict[int, list[CanonicalMaps]] = field(default_factory=dict)
+
+    @cached_property
+    def _fixed(self) -> list[dict[Link, list[Matrix]]]:
+        return [
+            {
+                link: _similarities([self.known.get(view) for view in link], rows)
+                for link, rows in fold.views.items()
+            }
+            for fold in self.pairs.folds
+        ]
+
+    def best(self, confirmed: bool, step: int) -> Choice:
+        """The best power at a ridge."""
+        if step not in self._fits:
+            self._fits[step] = [solve(fold.rest, RIDGES[step], DIMENSION) for fold in self.pairs.folds]
+        if (confirmed, step) not in self._done:
+            seen = _held_out(self._fits[step], self.pairs) if confirmed else None
+            tried = (self._tried(step, power, seen) for power in POWERS)
+            self._done[confirmed, step] = min(tried, key=lambda choice: choice.loss)
+        return self._done[confirmed, step]
+
+    def _tried(self, step: int, power: float, confirmed: NDArray[np.float64] | None) -> Choice:
+        pools: dict[Link, list[Matrix]] = {link: [] for link in self.pairs.whole.links}
+        for maps, ready, fold in zip(self._fits[step], self._fixed, self.pairs.folds, strict=True):
+            shares = (maps.correlations if confirmed is None else confirmed) ** power
+            fitted = _projectors(canonical_blocks(maps, shares, self.lifts, self.pairs.axes), self.lifts)
+            for link, rows in fold.views.items():
+                if len(rows[0]) > 1:  # one pair alone cannot be mistaken for another
+                    own = _similarities([fitted[view] for view in link], rows)
+                    pools[link].append(np.stack([*ready[link], *own]))
+        evidence = {link: weigh(pool) for link, pool in pools.items() if pool}
+        sizes = [sum(len(pool[0]) for pool in pools[link]) for link in evidence]
+        loss = float(np.average([each.loss for each in evidence.values()], weights=sizes))
+        return Choice(RIDGES[step], power, confirmed, evidence, loss)
 
 
 def _held_out(fits: Sequence[CanonicalMaps], pairs: Study) -> NDArray[np.float64]:
-    """(k,) correlations in the folds left out, the better of neighbours first: their order is the fit's."""
+    """(k,) mean correlations in the folds left out, falling as those of the fits do."""
     count = min(len(maps.correlations) for maps in fits)
-    seen = [maps.correlations_on(fold.part)[:count] for maps, fold in zip(fits, pairs.folds, strict=True)]
     if not count:
         return np.zeros(0)
-    falling = isotonic_regression(np.mean(seen, axis=0), increasing=False).x
-    return np.clip(falling, 0.0, 1.0)
-
-
-def _tried(
-    ridge: float,
-    power: float,
-    seen: NDArray[np.float64],
-    fits: Sequence[CanonicalMaps],
-    fixed: Sequence[Mapping[Link, list[Matrix]]],
-    pairs: Study,
-    lifts: Sequence[Lift],
-) -> Choice:
-    pools: dict[Link, list[Matrix]] = {link: [] for link in pairs.whole.links}
-    for maps, ready, fold in zip(fits, fixed, pairs.folds, strict=True):
-        fitted = _projectors(canonical_blocks(maps, seen**power, lifts, pairs.axes), lifts)
-        for link, rows in fold.views.items():
-            if len(rows[0]) > 1:  # one pair alone cannot be mistaken for another
-                own = _similarities([fitted[view] for view in link], rows)
-                pools[link].append(np.stack([*ready[link], *own]))
-    evidence = {link: weigh(pool) for link, pool in pools.items() if pool}
-    sizes = [sum(len(pool[0]) for pool in pools[link]) for link in evidence]
-    loss = float(np.average([each.loss for each in evidence.values()], weights=sizes))
-    return Choice(ridge, power, seen, evidence, loss)
+    seen = [maps.correlations_on(fold.part)[:count] for maps, fold in zip(fits, pairs.folds, strict=True)]
+    falling: NDArray[np.float64] = isotonic_regression(np.mean(seen, axis=0), increasing=False).x
+    return falling.clip(0.0, 1.0)
 
 
 def _projectors(fitted: Sequence[Block], lifts: Sequence[Lift]) -> list[Projector]:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retrieval.alignment.assembly import Part, assemble
-from retrieval.alignment.base import Alignment, FeatureTable, TrainingData
+from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.alignment.cca import solve
 from retrieval.alignment.joint import DIMENSION, Choice, canonical_blocks, choose
 from retrieval.alignment.links import Connections, connect
@@ -39,10 +40,9 @@ def fit_conse(data: TrainingData) -> Alignment:
             "alignment 'conse' needs an image encoder whose classifier has named classes, and there is none: "
             "use 'cca' with captioned items, or another image encoder"
         )
-    space = _space(data)
-    return _alignment(
-        "conse", data, space, _prior_parts(space)[:1], {"reason": "the class prior alone was asked for"}
-    )
+    space = prior_space(data.prior, _means(data, data.prior))
+    reason = {"reason": "the class prior alone was asked for"}
+    return _alignment("conse", data, space, _prior_parts(space)[:1], reason)
 
 
 def fit_cca(data: TrainingData) -> Alignment:
@@ -73,7 +73,7 @@ def fit_auto(data: TrainingData) -> Alignment:
     Raises:
         AlignmentError: there is nothing to search, or features are not those the prior was made for.
     """
-    space = _space(data)
+    space = prior_space(data.prior, _means(data, data.prior)) if data.prior else None
     lifts = _lifts(data, space)
     connections = connect(data.tables, lifts, space.blocks if space else ())
     prior = _prior_parts(space) if space else []
@@ -109,7 +109,9 @@ def _canonical(
         report["reason"] = "no two modalities have many items in common: settings are defaults"
     ridge = choice.ridge if choice else DEFAULT_RIDGE
     maps = solve(summary.whole, ridge, DIMENSION)
-    correlations = choice.correlations[choice.correlations > 0] if choice else maps.correlations
+    correlations = maps.correlations
+    if choice and choice.confirmed is not None:
+        correlations = choice.confirmed[choice.confirmed > 0]
     if len(correlations) == 0:
         raise AlignmentError(
             f"{connections.count} pairs show no correlation that other pairs confirm: "
@@ -122,6 +124,7 @@ def _canonical(
     report |= {
         "ridge": ridge,
         "power": power,
+        "confirmed": bool(choice and choice.confirmed is not None),
         "components": len(fitted[0].offset),
         "correlations": [round(float(value), 4) for value in correlations[:10]],
         "weights": dict(zip(names, (weights / total).tolist(), strict=True)),
@@ -130,7 +133,9 @@ def _canonical(
     return [Part(*part) for part in zip(names, block_of, weights.tolist(), strict=True)], report
 
 
-def _weights(connections: Connections, choice: Choice | None, space: PriorSpace | None) -> Matrix:
+def _weights(
+    connections: Connections, choice: Choice | None, space: PriorSpace | None
+) -> NDArray[np.float64]:
     """(B,) of the prior's parts and of the canonical one: the mean over the links in which all of them meet.
 
     A link without the prior's parts has but one that counts, whatever its weight.
@@ -230,17 +235,15 @@ def _lifts(data: TrainingData, space: PriorSpace | None) -> dict[Modality, Lift]
     return lifts
 
 
-def _space(data: TrainingData) -> PriorSpace | None:
-    """The prior, read into the modality it was made for and into others that the same classifier fits."""
-    if data.prior is None:
-        return None
-    own, columns = data.prior.modality, np.shape(data.prior.head.weights)[1]
+def _means(data: TrainingData, prior: ClassPrior) -> dict[Modality, Matrix | None]:
+    """Of the modality that the prior was made for, and of others that the same classifier fits."""
+    own, columns = prior.modality, np.shape(prior.head.weights)[1]
     means = {own: _mean(data.tables.get(own))}
     for modality in VISUAL if own in VISUAL else ():
         table = data.tables.get(modality)
         if table is not None and table.features.shape[1] == columns:
             means[modality] = _mean(table)
-    return prior_space(data.prior, means)
+    return means
 
 
 def _mean(table: FeatureTable | None) -> Matrix | None:

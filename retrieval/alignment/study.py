@@ -20,8 +20,8 @@ from retrieval.types import Integers, Matrix
 POOL = 500
 """Validation pairs of a fold that are ranked against one another, at most; fewer a link where there are more."""
 
-AXES = 1024
-"""Principal axes that take part, at most, shared out evenly over the views."""
+AXES = {2: 512, 3: 240, 4: 180}
+"""Principal axes of a view that take part, at most, by the number of views: one eigenproblem has them all."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def study(pairs: Mapping[Link, PairedViews], count: int, seed: int) -> Study:
     members = [{link: np.flatnonzero(own == fold) for link, own in of_pairs.items()} for fold in range(count)]
     parts = [Linked({link: pairs[link].covariances(rows) for link, rows in each.items()}) for each in members]
     whole = reduce(Linked.merge, parts)
-    axes = tuple(whole.principal_axes(view, AXES // whole.views) for view in range(whole.views))
+    axes = tuple(whole.principal_axes(view, AXES[whole.views]) for view in range(whole.views))
     turned = whole.rotate(axes)
     if count == 1:
         return Study(axes, turned, ())
