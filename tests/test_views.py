@@ -70,20 +70,6 @@ def test_modalities_that_never_meet_find_each_other_through_a_third() -> None:
     assert found(fit("auto", data), Modality.AUDIO, Modality.VIDEO) > 0.5
 
 
-def test_a_third_modality_helps_the_other_two() -> None:
-    complete = training(dict.fromkeys((Modality.AUDIO, Modality.VIDEO, Modality.TEXT), range(60))).tables
-    random, tables = np.random.default_rng(2), dict(complete)
-    for modality in (Modality.AUDIO, Modality.VIDEO):
-        rows = complete[modality].features
-        noisy = rows + 3 * random.normal(size=rows.shape).astype(np.float32)
-        tables[modality] = FeatureTable(noisy, complete[modality].items)
-    helped = fit("auto", TrainingData(tables))
-    del tables[Modality.TEXT]
-    alone = fit("auto", TrainingData(tables))
-    ways = [(Modality.AUDIO, Modality.VIDEO), (Modality.VIDEO, Modality.AUDIO)]
-    assert sum(found(helped, *way) for way in ways) > sum(found(alone, *way) for way in ways)
-
-
 def test_who_meets_nobody_is_searched_alone() -> None:
     data = training({Modality.IMAGE: range(100), Modality.TEXT: range(100), Modality.AUDIO: range(300, 350)})
     alignment = fit("auto", data)
