@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
 
 from retrieval.errors import AlignmentError
 
@@ -91,14 +90,6 @@ class Covariances:
     def between(self, first: int, second: int) -> NDArray[np.float64]:
         """(d_first, d_second) covariance of two views, or of one with itself, divided by the row count."""
         return self.scatter[self._columns(first), self._columns(second)] / max(self.count, 1)
-
-    def principal_axes(self, view: int, count: int) -> NDArray[np.float64]:
-        """(d_v, k) orthonormal axes of a view, largest variance first, at most ``count``."""
-        size = self.dimensions[view]
-        largest = (max(size - count, 0), size - 1)
-        variances, axes = linalg.eigh(self.between(view, view), subset_by_index=largest, check_finite=False)
-        kept: NDArray[np.float64] = axes[:, variances > 1e-9 * max(variances[-1], 1e-9)]
-        return kept[:, ::-1]
 
     def rotate(self, *axes: NDArray[np.float64]) -> Covariances:
         """Of the views x_v @ axes_v instead; axes (d_v, k_v), one array a view."""

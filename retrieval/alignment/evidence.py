@@ -23,11 +23,13 @@ class Evidence:
     Attributes:
         weights: (B,) float64, non-negative, of the B similarities; their sum is the inverse temperature.
         loss: mean negative log-likelihood, in nats, of the right partner among its pool, both ways round.
+        losses: (F,) float64, the same of each pool.
         mrr: mean reciprocal rank, both ways round.
     """
 
     weights: NDArray[np.float64]
     loss: float
+    losses: NDArray[np.float64]
     mrr: float
 
 
@@ -42,27 +44,29 @@ def weigh(pools: Sequence[Matrix]) -> Evidence:
         pools: one (B, q, q) float32 array a fold: similarity b of query i and candidate j;
             i is right for i.
     """
+    exact = [pool.astype(np.float64) for pool in pools]  # once: every step would convert them anew
+
+    def one(pool: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        scores = np.tensordot(weights, pool, axes=1)
+        total, slope = 0.0, np.zeros(len(weights))
+        for axis in (0, 1):
+            norms = logsumexp(scores, axis=axis, keepdims=True)
+            total += float(norms.mean() - np.diagonal(scores).mean()) / 2
+            shares = np.exp(scores - norms)
+            slope += ((pool * shares).sum(axis=(1, 2)) - np.trace(pool, axis1=1, axis2=2)) / (2 * len(scores))
+        return total, slope
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        total, slope = 0.0, np.zeros(len(weights))
-        for pool in pools:
-            scores = np.tensordot(weights, pool, axes=1)
-            right = np.diagonal(scores)
-            for axis in (0, 1):
-                norms = logsumexp(scores, axis=axis, keepdims=True)
-                total += float(norms.mean() - right.mean()) / 2
-                shares = np.exp(scores - norms)
-                slope += ((pool * shares).sum(axis=(1, 2)) - np.trace(pool, axis1=1, axis2=2)) / (
-                    2 * len(scores)
-                )
-        return total / len(pools), slope / len(pools)
+        totals, slopes = zip(*(one(pool, weights) for pool in exact), strict=True)
+        return sum(totals) / len(exact), np.sum(slopes, axis=0) / len(exact)
 
     count = len(pools[0])
     found = minimize(
         loss, np.full(count, 10.0 / count), jac=True, method="L-BFGS-B", bounds=[(0, SHARPEST)] * count
     )
     ranks = np.concatenate([_ranks(np.tensordot(found.x, pool, axes=1)) for pool in pools])
-    return Evidence(found.x, float(found.fun), float(np.mean(1 / ranks)))
+    losses = np.array([one(pool, found.x)[0] for pool in exact])
+    return Evidence(found.x, float(found.fun), losses, float(np.mean(1 / ranks)))
 
 
 def _ranks(scores: NDArray[np.floating]) -> NDArray[np.int64]:

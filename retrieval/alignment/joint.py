@@ -1,107 +1,29 @@
-"""One space of what the class prior says and what the pairs say, weighed by cross-validation."""
+"""One block for all modalities from what their pairs have in common, its settings chosen by cross-validation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 
-from retrieval.alignment.base import FeatureTable
 from retrieval.alignment.cca import CanonicalMaps, solve
-from retrieval.alignment.covariances import Covariances
 from retrieval.alignment.evidence import Evidence, weigh
-from retrieval.alignment.pairs import folds, join
+from retrieval.alignment.linked import Link
 from retrieval.alignment.prior import Lift
-from retrieval.alignment.projector import Block, Projector, blocks
-from retrieval.types import Integers, Matrix
-
-FOLDS = 5
-POOL = 500
-"""Validation pairs of a fold that are ranked against one another, at most."""
+from retrieval.alignment.projector import Block, Projector
+from retrieval.alignment.study import Study
+from retrieval.types import Matrix
 
 DIMENSION = 256
 """Canonical components kept, at most; their correlations weigh down the useless ones."""
 
-AXES = 512
-"""Principal axes of a view that take part, at most."""
-
 RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 START = RIDGES.index(1.0)
 POWERS = (0.5, 1.0, 2.0)
-
-
-@dataclass(frozen=True)
-class PairedViews:
-    """Two tables joined by item, read through their lifts in blocks of rows.
-
-    Attributes:
-        tables: of the two views.
-        lifts: of the two views.
-    """
-
-    tables: tuple[FeatureTable, FeatureTable]
-    lifts: tuple[Lift, Lift]
-
-    @cached_property
-    def rows(self) -> tuple[Integers, Integers]:
-        """Two (p,) arrays: the rows of each pair in either table."""
-        return join(self.tables[0].items, self.tables[1].items)
-
-    @property
-    def items(self) -> Integers:
-        """(p,) item of each pair."""
-        return self.tables[0].items[self.rows[0]]
-
-    @property
-    def count(self) -> int:
-        """Items with a pair."""
-        return len(np.unique(self.items))
-
-    def features(self, view: int, pairs: Integers) -> Matrix:
-        """(n, d) feature rows of one view of the pairs numbered."""
-        return np.asarray(self.tables[view].features[self.rows[view][pairs]], np.float32)
-
-    def covariances(self, pairs: Integers) -> Covariances:
-        """Of the lifted views of the pairs numbered, streamed."""
-        total = Covariances.of(*(self._lifted(view, pairs[:0]) for view in (0, 1)))
-        for chunk in blocks(len(pairs)):
-            total = total.merge(Covariances.of(*(self._lifted(view, pairs[chunk]) for view in (0, 1))))
-        return total
-
-    def _lifted(self, view: int, pairs: Integers) -> Matrix:
-        return self.lifts[view].apply(self.features(view, pairs))
-
-
-@dataclass(frozen=True)
-class Fold:
-    """Pairs kept out, and the covariances of all the others.
-
-    Attributes:
-        rest: covariances of the pairs to fit on, along the principal axes of all.
-        views: two (q, d_v) feature rows of the pairs to validate on, one pair an item.
-    """
-
-    rest: Covariances
-    views: tuple[Matrix, Matrix]
-
-
-@dataclass(frozen=True)
-class Study:
-    """All pairs, summed up for fitting and for choosing.
-
-    Attributes:
-        axes: (d_v, k_v) principal axes of each lifted view. With a ridge, those after the first few hundred
-            count for little, and without them every solution costs a small part.
-        whole: covariances of all pairs along these axes.
-        folds: the same in parts; empty where there are too few pairs.
-    """
-
-    axes: tuple[NDArray[np.float64], NDArray[np.float64]]
-    whole: Covariances
-    folds: tuple[Fold, ...]
 
 
 @dataclass(frozen=True)
@@ -111,89 +33,133 @@ class Choice:
     Attributes:
         ridge: relative to each view's mean variance.
         power: of the correlations that weight the components.
-        evidence: of these settings on the folds; its last weight is the canonical block's.
+        confirmed: (k,) float64, correlations of the components in the items they were not fitted on; None where
+            those of the fit weight them.
+        evidence: of these settings on the folds, by link; its last weight is the canonical block's.
+        loss: mean over the links' items.
     """
 
     ridge: float
     power: float
-    evidence: Evidence
-
-
-def study(views: PairedViews, count: int, seed: int) -> Study:
-    """Read every pair once, in ``count`` folds (1: none); a fold is fitted on the whole without it."""
-    fold_of = folds(views.items, count, seed)
-    members = [np.flatnonzero(fold_of == fold) for fold in range(count)]
-    parts = [views.covariances(pairs) for pairs in members]
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole.merge(part)
-    axes = (whole.principal_axes(0, AXES), whole.principal_axes(1, AXES))
-    parts = [part.rotate(*axes) for part in parts]
-    turned = whole.rotate(*axes)
-    random = np.random.default_rng(seed)
-    kept = []
-    for part, pairs in zip(parts, members, strict=True):
-        pool = pairs[np.unique(views.items[pairs], return_index=True)[1]]
-        pool = np.sort(random.permutation(pool)[:POOL])
-        rows = (views.features(0, pool), views.features(1, pool))
-        kept.append(Fold(turned.without(part), rows))
-    return Study(axes, turned, tuple(kept) if count > 1 else ())
+    confirmed: NDArray[np.float64] | None
+    evidence: Mapping[Link, Evidence]
+    loss: float
 
 
 def canonical_blocks(
-    maps: CanonicalMaps, power: float, lifts: Sequence[Lift], axes: Sequence[NDArray[np.float64]]
+    maps: CanonicalMaps,
+    shares: NDArray[np.float64],
+    lifts: Sequence[Lift],
+    axes: Sequence[NDArray[np.float64]],
 ) -> list[Block]:
-    """One block a view, its canonical variates weighted by their correlations.
-
-    Component i counts by rho_i ** power in each view: Gong et al., "A multi-view embedding space for modeling
-    internet images, tags, and their semantics" (2014).
+    """One block a view, its canonical variates weighted.
 
     Args:
         maps: of the views along ``axes``.
-        power: of the correlations.
+        shares: weights of the components; those without one are left out.
         lifts: of the views.
         axes: (d_v, k_v), one array a view.
     """
-    blocks_ = []
+    kept = min(len(shares), len(maps.correlations))
+    blocks = []
     for lift, weights, center, basis in zip(lifts, maps.weights, maps.centers, axes, strict=True):
-        weighted = weights * maps.correlations**power
-        blocks_.append(
+        weighted = weights[:, :kept] * shares[:kept]
+        blocks.append(
             lift.block((basis @ weighted).astype(np.float32), (center @ weighted).astype(np.float32))
         )
-    return blocks_
+    return blocks
 
 
-def choose(pairs: Study, lifts: Sequence[Lift], known: Sequence[Projector]) -> Choice:
+def choose(pairs: Study, lifts: Sequence[Lift], known: Mapping[int, Projector]) -> Choice:
     """The ridge and power, with the weights of all blocks, that make held-out partners likeliest.
+
+    Component i counts by rho_i ** power in each view: Gong et al., "A multi-view embedding space for modeling
+    internet images, tags, and their semantics" (2014). Theirs is the correlation of the fit. Where few
+    different things are seen often (ten digits, a thousand takes), a fit finds high correlations in what
+    the items have in common by chance; there it is the one in the folds left out, if that is better by
+    more than a standard error.
 
     Ridges are tried from the middle of the ladder outwards in the direction that helps, each at every power.
 
     Args:
         pairs: with folds.
         lifts: of the views.
-        known: one projector a view whose blocks need no fitting, or none.
+        known: by view a projector whose blocks need no fitting, for the views that have one.
     """
-    fixed = [_similarities(known, fold) if known else [] for fold in pairs.folds]
+    trials = _Trials(pairs, lifts, known)
 
-    @cache
-    def best(step: int) -> Choice:
-        pools: dict[float, list[Matrix]] = {power: [] for power in POWERS}
-        for fold, ready in zip(pairs.folds, fixed, strict=True):
-            maps = solve(fold.rest, RIDGES[step], DIMENSION)
-            for power, pool in pools.items():
-                fitted = _projectors(canonical_blocks(maps, power, lifts, pairs.axes), lifts)
-                pool.append(np.stack([*ready, *_similarities(fitted, fold)]))
-        found = [Choice(RIDGES[step], power, weigh(pool)) for power, pool in pools.items()]
-        return min(found, key=lambda choice: choice.evidence.loss)
+    def climb(confirmed: bool) -> Choice:
+        best, here = partial(trials.best, confirmed), START
+        for direction in (1, -1):
+            while 0 <= here + direction < len(RIDGES) and best(here + direction).loss < best(here).loss:
+                here += direction
+        return best(here)
 
-    here = START
-    for direction in (1, -1):
-        while (
-            0 <= here + direction < len(RIDGES)
-            and best(here + direction).evidence.loss < best(here).evidence.loss
-        ):
-            here += direction
-    return best(here)
+    usual, confirmed = climb(False), climb(True)
+    gains = [own.losses - confirmed.evidence[link].losses for link, own in usual.evidence.items()]
+    gain = np.concatenate(gains)
+    return confirmed if gain.mean() > gain.std() / len(gain) ** 0.5 else usual
+
+
+@dataclass(frozen=True)
+class _Trials:
+    """What settings are worth; every ridge is solved once.
+
+    Attributes:
+        pairs: with folds.
+        lifts: of the views.
+        known: by view a projector whose blocks need no fitting.
+    """
+
+    pairs: Study
+    lifts: Sequence[Lift]
+    known: Mapping[int, Projector]
+    _done: dict[tuple[bool, int], Choice] = field(default_factory=dict)
+    _fits: dict[int, list[CanonicalMaps]] = field(default_factory=dict)
+
+    @cached_property
+    def _fixed(self) -> list[dict[Link, list[Matrix]]]:
+        return [
+            {
+                link: _similarities([self.known.get(view) for view in link], rows)
+                for link, rows in fold.views.items()
+            }
+            for fold in self.pairs.folds
+        ]
+
+    def best(self, confirmed: bool, step: int) -> Choice:
+        """The best power at a ridge."""
+        if step not in self._fits:
+            self._fits[step] = [solve(fold.rest, RIDGES[step], DIMENSION) for fold in self.pairs.folds]
+        if (confirmed, step) not in self._done:
+            seen = _held_out(self._fits[step], self.pairs) if confirmed else None
+            tried = (self._tried(step, power, seen) for power in POWERS)
+            self._done[confirmed, step] = min(tried, key=lambda choice: choice.loss)
+        return self._done[confirmed, step]
+
+    def _tried(self, step: int, power: float, confirmed: NDArray[np.float64] | None) -> Choice:
+        pools: dict[Link, list[Matrix]] = {link: [] for link in self.pairs.whole.links}
+        for maps, ready, fold in zip(self._fits[step], self._fixed, self.pairs.folds, strict=True):
+            shares = (maps.correlations if confirmed is None else confirmed) ** power
+            fitted = _projectors(canonical_blocks(maps, shares, self.lifts, self.pairs.axes), self.lifts)
+            for link, rows in fold.views.items():
+                if len(rows[0]) > 1:  # one pair alone cannot be mistaken for another
+                    own = _similarities([fitted[view] for view in link], rows)
+                    pools[link].append(np.stack([*ready[link], *own]))
+        evidence = {link: weigh(pool) for link, pool in pools.items() if pool}
+        sizes = [sum(len(pool[0]) for pool in pools[link]) for link in evidence]
+        loss = float(np.average([each.loss for each in evidence.values()], weights=sizes))
+        return Choice(RIDGES[step], power, confirmed, evidence, loss)
+
+
+def _held_out(fits: Sequence[CanonicalMaps], pairs: Study) -> NDArray[np.float64]:
+    """(k,) mean correlations in the folds left out, falling as those of the fits do."""
+    count = min(len(maps.correlations) for maps in fits)
+    if not count:
+        return np.zeros(0)
+    seen = [maps.correlations_on(fold.part)[:count] for maps, fold in zip(fits, pairs.folds, strict=True)]
+    falling: NDArray[np.float64] = isotonic_regression(np.mean(seen, axis=0), increasing=False).x
+    return falling.clip(0.0, 1.0)
 
 
 def _projectors(fitted: Sequence[Block], lifts: Sequence[Lift]) -> list[Projector]:
@@ -204,7 +170,9 @@ def _projectors(fitted: Sequence[Block], lifts: Sequence[Lift]) -> list[Projecto
     ]
 
 
-def _similarities(projectors: Sequence[Projector], fold: Fold) -> list[Matrix]:
-    """(q, q) cosines of a fold's pairs, a matrix a block."""
-    first, second = (projector.parts(rows) for projector, rows in zip(projectors, fold.views, strict=True))
-    return [left @ right.T for left, right in zip(first, second, strict=True)]
+def _similarities(projectors: Sequence[Projector | None], rows: tuple[Matrix, Matrix]) -> list[Matrix]:
+    """(q, q) cosines of a fold's pairs, a matrix a block; none where a view has no projector."""
+    first, second = projectors
+    if first is None or second is None:
+        return []
+    return [left @ right.T for left, right in zip(first.parts(rows[0]), second.parts(rows[1]), strict=True)]

@@ -6,19 +6,27 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from retrieval.alignment.base import Alignment, TrainingData
+from retrieval.alignment.assembly import Part, assemble
+from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.alignment.cca import solve
-from retrieval.alignment.joint import DIMENSION, FOLDS, PairedViews, canonical_blocks, choose, study
+from retrieval.alignment.joint import DIMENSION, Choice, canonical_blocks, choose
+from retrieval.alignment.links import Connections, connect
 from retrieval.alignment.prior import Lift, PriorSpace, prior_space
 from retrieval.alignment.projector import Block, Projector, blocks, unit
+from retrieval.alignment.study import study
 from retrieval.errors import AlignmentError
 from retrieval.types import Matrix, Modality
 
-ENOUGH = 20
-"""Items with a pair below which folds say nothing, and settings are taken as they are."""
-
+FOLDS = 5
 DEFAULT_RIDGE, DEFAULT_POWER = 1.0, 1.0
+
+LEAST = 0.05
+"""Share of the norm that each of the prior's parts keeps where a modality has nothing else."""
+
+VISUAL = (Modality.IMAGE, Modality.VIDEO)
+"""What one classifier may read: a video's features can be means of its frames'."""
 
 
 def fit_conse(data: TrainingData) -> Alignment:
@@ -32,153 +40,214 @@ def fit_conse(data: TrainingData) -> Alignment:
             "alignment 'conse' needs an image encoder whose classifier has named classes, and there is none: "
             "use 'cca' with captioned items, or another image encoder"
         )
-    return _prior_alone(
-        "conse", prior_space(data.prior), 1, {"reason": "the class prior alone was asked for"}
-    )
+    space = prior_space(data.prior, _means(data, data.prior))
+    reason = {"reason": "the class prior alone was asked for"}
+    return _alignment("conse", data, space, _prior_parts(space)[:1], reason)
 
 
 def fit_cca(data: TrainingData) -> Alignment:
     """Canonical correlations of the pairs alone; the class prior is not looked at.
 
+    Modalities without pairs are searchable each within itself.
+
     Raises:
-        AlignmentError: there are not exactly two modalities, or fewer than two different pairs.
+        AlignmentError: several modalities, and no two of them with enough different items in common.
     """
-    return _joint("cca", data, _plain_lifts(data), None)
+    connections = connect(data.tables, _lifts(data, None), ())
+    if len(data.tables) == 1:
+        return _alignment("cca", data, None, [], _report(connections))
+    if not connections.pairs:
+        raise AlignmentError(
+            "alignment 'cca' needs at least 2 different items with two modalities outside the held-out share "
+            f"({'; '.join(connections.refused) or 'there are no items'}): add captions, or use 'auto'"
+        )
+    parts, report = _canonical(data, connections, None)
+    return _alignment("cca", data, None, parts, report)
 
 
 def fit_auto(data: TrainingData) -> Alignment:
-    """What the evidence supports: the prior, the pairs, or both in one space; no error while one is there.
+    """What the evidence supports: the prior, the pairs, or both in one space.
+
+    Modalities with neither are searchable each within itself, and the report says so.
 
     Raises:
-        AlignmentError: several modalities, and neither a class prior nor pairs to bring them together.
+        AlignmentError: there is nothing to search, or features are not those the prior was made for.
     """
-    space = prior_space(data.prior, _mean(data)) if data.prior else None
-    if space is None:
-        if len(data.tables) == 1:
-            return _identity("auto", data)
-        return _joint("auto", data, _plain_lifts(data), None)
-    if not set(data.tables) <= set(space.lifts):
-        raise AlignmentError(
-            f"alignment 'auto' joins {', '.join(space.lifts)} so far, not {', '.join(data.tables)}"
-        )
-    items = _views(data, space.lifts).count if len(data.tables) == 2 else 0
-    if items < ENOUGH:
-        reason = f"{items} training items have a pair, fewer than {ENOUGH}: the class prior alone"
-        return _prior_alone("auto", space, 2, {"pairs": items, "reason": reason})
+    space = prior_space(data.prior, _means(data, data.prior)) if data.prior else None
+    lifts = _lifts(data, space)
+    connections = connect(data.tables, lifts, space.blocks if space else ())
+    prior = _prior_parts(space) if space else []
+    if not connections.pairs:
+        return _alignment("auto", data, space, prior, _report(connections))
     try:
-        return _joint("auto", data, space.lifts, space)
+        parts, report = _canonical(data, connections, space)
     except AlignmentError as error:
-        return _prior_alone("auto", space, 2, {"pairs": items, "reason": f"the class prior alone: {error}"})
+        return _alignment("auto", data, space, prior, {**_report(connections), "reason": str(error)})
+    return _alignment("auto", data, space, parts, report)
 
 
-def _joint(
-    method: str, data: TrainingData, lifts: Mapping[Modality, Lift], space: PriorSpace | None
-) -> Alignment:
-    """Canonical variates of the pairs, beside the prior's blocks where there is a prior."""
-    views, modalities = _views(data, lifts), tuple(lifts)
-    if views.count < 2:
-        raise AlignmentError(
-            f"alignment {method!r} needs at least 2 items with both {' and '.join(modalities)} outside the "
-            f"held-out share, and there are {views.count}: add captions, or use an image encoder with a "
-            "classifier"
-        )
-    known = [_projector(space, modality, space.blocks[modality]) for modality in modalities] if space else []
-    report: dict[str, Any] = {"pairs": len(views.items), "items": views.count}
-    ridge, power, weights = DEFAULT_RIDGE, DEFAULT_POWER, np.ones(len(known[0].blocks) + 1 if known else 1)
-    if views.count < ENOUGH:
-        summary = study(views, 1, data.seed)
-        report["reason"] = f"fewer than {ENOUGH} items have a pair: settings are defaults"
-    else:
-        summary = study(views, FOLDS, data.seed)
-        choice = choose(summary, views.lifts, known)
-        ridge, power, weights = choice.ridge, choice.power, choice.evidence.weights
-        report |= {
-            "folds": FOLDS,
-            "validation_loss": choice.evidence.loss,
-            "validation_mrr": choice.evidence.mrr,
+def _canonical(
+    data: TrainingData, connections: Connections, space: PriorSpace | None
+) -> tuple[list[Part], dict[str, Any]]:
+    """The prior's parts, where there is a prior, and one of canonical variates of all that is linked."""
+    linked = connections.modalities
+    lifts = [_lifts(data, space)[modality] for modality in linked]
+    prior = _prior_parts(space) if space else []
+    report = _report(connections)
+    power, choice = DEFAULT_POWER, None
+    if connections.tested:
+        summary = study(connections.pairs, FOLDS, data.seed)
+        known = {
+            view: _projector(space, modality)
+            for view, modality in enumerate(linked)
+            if space and modality in space.blocks
         }
+        choice = choose(summary, lifts, known)
+        power, report = choice.power, report | _findings(connections, choice)
+    else:
+        summary = study(connections.pairs, 1, data.seed)
+        report["reason"] = "no two modalities have many items in common: settings are defaults"
+    ridge = choice.ridge if choice else DEFAULT_RIDGE
     maps = solve(summary.whole, ridge, DIMENSION)
-    if len(maps.correlations) == 0:
+    correlations = maps.correlations
+    if choice and choice.confirmed is not None:
+        correlations = choice.confirmed[choice.confirmed > 0]
+    if len(correlations) == 0:
         raise AlignmentError(
-            f"{views.count} pairs show no correlation at all: give pairs that differ in content"
+            f"{connections.count} pairs show no correlation that other pairs confirm: "
+            "give pairs that differ in content"
         )
-    if not weights.any():  # no block tells partners from strangers: none is better than another
-        weights = np.ones_like(weights)
+    fitted = canonical_blocks(maps, correlations**power, lifts, summary.axes)
+    weights = _weights(connections, choice, space)
+    names = [*(part.name for part in prior), "cca"]
     total = float(weights.sum())
     report |= {
         "ridge": ridge,
         "power": power,
-        "components": len(maps.correlations),
-        "correlations": [round(float(value), 4) for value in maps.correlations[:10]],
-        "weights": dict(
-            zip(("conse", "classifiers", "cca")[-len(weights) :], (weights / total).tolist(), strict=True)
-        ),
+        "confirmed": bool(choice and choice.confirmed is not None),
+        "components": len(fitted[0].offset),
+        "correlations": [round(float(value), 4) for value in correlations[:10]],
+        "weights": dict(zip(names, (weights / total).tolist(), strict=True)),
     }
-    scales = np.sqrt(weights / total).astype(np.float32)
-    projectors = {
-        modality: Projector(
-            lifts[modality].dimension,
-            (*(space.blocks[modality] if space else ()), block),
-            scales,
-            space.mixtures[modality] if space else None,
-        )
-        for modality, block in zip(
-            modalities, canonical_blocks(maps, power, views.lifts, summary.axes), strict=True
-        )
+    block_of = [*(part.blocks for part in prior), dict(zip(linked, fitted, strict=True))]
+    return [Part(*part) for part in zip(names, block_of, weights.tolist(), strict=True)], report
+
+
+def _weights(
+    connections: Connections, choice: Choice | None, space: PriorSpace | None
+) -> NDArray[np.float64]:
+    """(B,) of the prior's parts and of the canonical one: the mean over the links in which all of them meet.
+
+    A link without the prior's parts has but one that counts, whatever its weight.
+    """
+    if space is None:
+        return np.ones(1)
+    weights, count = np.zeros(3), 0
+    for link, evidence in choice.evidence.items() if choice else ():
+        total = evidence.weights.sum()
+        if len(evidence.weights) == 3 and total > 0:
+            items = connections.pairs[link].count
+            weights, count = weights + items * evidence.weights / total, count + items
+    if not count:
+        return np.ones(3)
+    weights = weights / count
+    if not set(space.blocks) <= set(connections.modalities):
+        weights[:2] = np.maximum(weights[:2], LEAST)
+    return weights
+
+
+def _report(connections: Connections) -> dict[str, Any]:
+    report: dict[str, Any] = {
+        "pairs": connections.count,
+        "links": {
+            connections.name(link): {"pairs": len(views.items), "items": views.count}
+            for link, views in connections.pairs.items()
+        },
     }
+    if connections.refused:
+        report["refused"] = list(connections.refused)
+    if not connections.pairs:
+        report["reason"] = "; ".join(connections.refused) or "there are no two modalities to align"
+    return report
+
+
+def _findings(connections: Connections, choice: Choice) -> dict[str, Any]:
+    links = {
+        connections.name(link): {
+            "pairs": len(connections.pairs[link].items),
+            "items": connections.pairs[link].count,
+            "validation_loss": evidence.loss,
+            "validation_mrr": evidence.mrr,
+        }
+        for link, evidence in choice.evidence.items()
+    }
+    return {"folds": FOLDS, "validation_loss": choice.loss, "links": links}
+
+
+def _alignment(
+    method: str, data: TrainingData, space: PriorSpace | None, parts: list[Part], report: Mapping[str, Any]
+) -> Alignment:
+    """The parts, and one of its own for each modality that is in none of them."""
+    placed = {modality for part in parts for modality in part.blocks}
+    alone = [modality for modality in data.tables if modality not in placed]
+    dimensions = {modality: lift.dimension for modality, lift in _lifts(data, space).items()}
+    if not dimensions:
+        raise AlignmentError(f"alignment {method!r} has nothing to align: index some items first")
+    own = [Part(f"{modality} alone", {modality: _same(dimensions[modality])}) for modality in alone]
+    if alone:
+        report = {**report, "unconnected": [str(modality) for modality in alone]}
+    projectors = assemble([*parts, *own], dimensions, space.mixtures if space else {})
     return Alignment(method, projectors, report)
 
 
-def _prior_alone(method: str, space: PriorSpace, count: int, report: Mapping[str, Any]) -> Alignment:
-    """The first ``count`` blocks of the prior, each worth the same."""
-    projectors = {
-        modality: _projector(space, modality, blocks_[:count]) for modality, blocks_ in space.blocks.items()
-    }
-    return Alignment(method, projectors, report)
+def _same(size: int) -> Block:
+    """The features themselves."""
+    return Block(np.zeros(size, np.float32), linear=np.eye(size, dtype=np.float32))
 
 
-def _projector(space: PriorSpace, modality: Modality, own: tuple[Block, ...]) -> Projector:
-    reads_shares = any(block.mixed is not None for block in own)
-    scales = np.full(len(own), len(own) ** -0.5, np.float32)
-    mixture = space.mixtures[modality] if reads_shares else None
-    return Projector(space.lifts[modality].dimension, own, scales, mixture)
+def _prior_parts(space: PriorSpace) -> list[Part]:
+    return [
+        Part(name, {modality: own[number] for modality, own in space.blocks.items()})
+        for number, name in enumerate(("conse", "classifiers"))
+    ]
 
 
-def _identity(method: str, data: TrainingData) -> Alignment:
-    """The features themselves, where there is one modality and nothing to align it with."""
-    ((modality, table),) = data.tables.items()
-    size = table.features.shape[1]
-    block = Block(np.zeros(size, np.float32), linear=np.eye(size, dtype=np.float32))
-    projector = Projector(size, (block,), np.ones(1, np.float32))
-    return Alignment(
-        method, {modality: projector}, {"pairs": 0, "reason": f"nothing but {modality} to search"}
-    )
+def _projector(space: PriorSpace, modality: Modality) -> Projector:
+    parts = _prior_parts(space)
+    return assemble(parts, {modality: space.lifts[modality].dimension}, space.mixtures)[modality]
 
 
-def _plain_lifts(data: TrainingData) -> dict[Modality, Lift]:
-    if len(data.tables) != 2:
-        raise AlignmentError(
-            f"canonical correlations align exactly two modalities, and the training items have "
-            f"{', '.join(data.tables) or 'none'}: index items with pictures and captions"
-        )
-    return {modality: Lift(table.features.shape[1]) for modality, table in data.tables.items()}
+def _lifts(data: TrainingData, space: PriorSpace | None) -> dict[Modality, Lift]:
+    """By modality, those that the prior knows first.
 
-
-def _views(data: TrainingData, lifts: Mapping[Modality, Lift]) -> PairedViews:
-    first, second = lifts
-    for modality, lift in lifts.items():
-        columns = data.tables[modality].features.shape[1]
+    Raises:
+        AlignmentError: the prior was made for other features.
+    """
+    lifts = dict(space.lifts) if space else {}
+    for modality, table in data.tables.items():
+        columns = table.features.shape[1]
+        lift = lifts.setdefault(modality, Lift(columns))
         if columns != lift.dimension:
             raise AlignmentError(
                 f"{modality} features have {columns} columns, but the class prior was made for "
                 f"{lift.dimension}: use the encoders that the prior belongs to"
             )
-    return PairedViews((data.tables[first], data.tables[second]), (lifts[first], lifts[second]))
+    return lifts
 
 
-def _mean(data: TrainingData) -> Matrix | None:
-    """(d,) mean unit feature row of the modality that the prior's classifier reads."""
-    table = data.tables.get(data.prior.modality) if data.prior else None
+def _means(data: TrainingData, prior: ClassPrior) -> dict[Modality, Matrix | None]:
+    """Of the modality that the prior was made for, and of others that the same classifier fits."""
+    own, columns = prior.modality, np.shape(prior.head.weights)[1]
+    means = {own: _mean(data.tables.get(own))}
+    for modality in VISUAL if own in VISUAL else ():
+        table = data.tables.get(modality)
+        if table is not None and table.features.shape[1] == columns:
+            means[modality] = _mean(table)
+    return means
+
+
+def _mean(table: FeatureTable | None) -> Matrix | None:
+    """(d,) mean unit feature row of a modality that the prior's classifier reads."""
     if table is None or len(table.features) == 0:
         return None
     total = np.zeros(table.features.shape[1])

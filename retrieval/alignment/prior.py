@@ -62,7 +62,7 @@ class Lift:
 
 @dataclass(frozen=True)
 class PriorSpace:
-    """The prior as blocks and mixtures of text and of the modality that the classifier reads.
+    """The prior as blocks and mixtures of text and of the modalities that the classifier reads.
 
     Attributes:
         mixtures: how each modality's rows are shared out over the classes.
@@ -75,13 +75,13 @@ class PriorSpace:
     lifts: Mapping[Modality, Lift]
 
 
-def prior_space(prior: ClassPrior, mean: Matrix | None = None) -> PriorSpace:
+def prior_space(prior: ClassPrior, means: Mapping[Modality, Matrix | None] | None = None) -> PriorSpace:
     """Read the prior both ways.
 
     Args:
         prior: the classifier and its classes' names.
-        mean: (d,) float32 mean of the classified modality's unit features, taken off before they are compared
-            with classifiers; None for zero.
+        means: of each modality that the classifier reads the (d,) float32 mean of its unit features, taken off
+            before they are compared with classifiers; None for zero. Without it, the prior's own at zero.
 
     Raises:
         AlignmentError: weights, bias and names differ in their number of classes.
@@ -98,26 +98,23 @@ def prior_space(prior: ClassPrior, mean: Matrix | None = None) -> PriorSpace:
     axes = np.linalg.svd(rows, full_matrices=False)[2][:AXES].T
     classifiers = rows @ axes
     classifiers /= np.sqrt(np.mean(np.sum(classifiers**2, axis=1)))
+    zero, none = np.zeros(weights.shape[1], np.float32), np.zeros(names.shape[1], np.float32)
     mixtures = {
-        prior.modality: Mixture(
-            weights.T.copy(), np.asarray(prior.head.bias, np.float32), min(TOP, len(names))
-        ),
-        Modality.TEXT: Mixture(centred.T / TEMPERATURE, -(centred @ common) / TEMPERATURE, len(names)),
+        Modality.TEXT: Mixture(centred.T / TEMPERATURE, -(centred @ common) / TEMPERATURE, len(names))
     }
-    if mean is None:
-        mean = np.zeros(weights.shape[1], np.float32)
     blocks = {
-        prior.modality: (
-            Block(np.zeros(names.shape[1], np.float32), mixed=centred),
-            Block(mean @ axes, linear=axes),
-        ),
         Modality.TEXT: (
             Block(common, linear=np.eye(names.shape[1], dtype=np.float32)),
             Block(np.zeros(axes.shape[1], np.float32), mixed=classifiers),
-        ),
+        )
     }
-    lifts = {
-        prior.modality: Lift(weights.shape[1]),
-        Modality.TEXT: Lift(names.shape[1], mixtures[Modality.TEXT], classifiers),
-    }
+    lifts = {Modality.TEXT: Lift(names.shape[1], mixtures[Modality.TEXT], classifiers)}
+    reading = Mixture(weights.T.copy(), np.asarray(prior.head.bias, np.float32), min(TOP, len(names)))
+    for modality, mean in (means or {prior.modality: None}).items():
+        mixtures[modality] = reading
+        blocks[modality] = (
+            Block(none, mixed=centred),
+            Block((zero if mean is None else mean) @ axes, linear=axes),
+        )
+        lifts[modality] = Lift(weights.shape[1])
     return PriorSpace(mixtures, blocks, lifts)

@@ -28,11 +28,11 @@ class Method:
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
         "auto": Method(
-            fit_auto, "what the evidence supports: the class prior, the captions, or both in one space"
+            fit_auto, "what the evidence supports: the class prior, the items' pairs, or both in one space"
         ),
         "conse": Method(fit_conse, "the image classifier's classes and their names alone; needs no captions"),
         "identity": Method(fit_identity, "none: the features of all modalities are of one space already"),
-        "cca": Method(fit_cca, "regularised canonical correlations of pictures and captions alone"),
+        "cca": Method(fit_cca, "regularised canonical correlations of what the items have in common, alone"),
     }
 )
 

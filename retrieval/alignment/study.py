@@ -1,0 +1,135 @@
+"""The pairs of all modalities, read once and summed up for fitting and for choosing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, reduce
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.alignment.base import FeatureTable
+from retrieval.alignment.covariances import Covariances
+from retrieval.alignment.linked import Link, Linked
+from retrieval.alignment.pairs import folds, join
+from retrieval.alignment.prior import Lift
+from retrieval.alignment.projector import blocks
+from retrieval.types import Integers, Matrix
+
+POOL = 500
+"""Validation pairs of a fold that are ranked against one another, at most; fewer a link where there are more."""
+
+AXES = {2: 512, 3: 240, 4: 180}
+"""Principal axes of a view that take part, at most, by the number of views: one eigenproblem has them all."""
+
+
+@dataclass(frozen=True)
+class PairedViews:
+    """Two tables joined by item, read through their lifts in blocks of rows.
+
+    Attributes:
+        tables: of the two views.
+        lifts: of the two views.
+    """
+
+    tables: tuple[FeatureTable, FeatureTable]
+    lifts: tuple[Lift, Lift]
+
+    @cached_property
+    def rows(self) -> tuple[Integers, Integers]:
+        """Two (p,) arrays: the rows of each pair in either table."""
+        return join(self.tables[0].items, self.tables[1].items)
+
+    @property
+    def items(self) -> Integers:
+        """(p,) item of each pair."""
+        return self.tables[0].items[self.rows[0]]
+
+    @cached_property
+    def count(self) -> int:
+        """Items with a pair."""
+        return len(np.unique(self.items))
+
+    def varies(self, view: int) -> bool:
+        """Whether the pairs differ in one of their views; the first blocks of rows mostly tell."""
+        first = self.features(view, np.arange(1))
+        starts = blocks(len(self.items))
+        return any(np.any(self.features(view, np.arange(len(self.items))[rows]) != first) for rows in starts)
+
+    def features(self, view: int, pairs: Integers) -> Matrix:
+        """(n, d) feature rows of one view of the pairs numbered."""
+        return np.asarray(self.tables[view].features[self.rows[view][pairs]], np.float32)
+
+    def covariances(self, pairs: Integers) -> Covariances:
+        """Of the lifted views of the pairs numbered, streamed."""
+        total = Covariances.of(*(self._lifted(view, pairs[:0]) for view in (0, 1)))
+        for chunk in blocks(len(pairs)):
+            total = total.merge(Covariances.of(*(self._lifted(view, pairs[chunk]) for view in (0, 1))))
+        return total
+
+    def _lifted(self, view: int, pairs: Integers) -> Matrix:
+        return self.lifts[view].apply(self.features(view, pairs))
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Items kept out, and the covariances of all the others.
+
+    Attributes:
+        part: covariances of the pairs kept out, along the principal axes of all.
+        rest: covariances of the pairs to fit on, along the same.
+        views: of each link two (q, d_v) feature rows of the pairs to validate on, one pair an item.
+    """
+
+    part: Linked
+    rest: Linked
+    views: Mapping[Link, tuple[Matrix, Matrix]]
+
+
+@dataclass(frozen=True)
+class Study:
+    """All pairs, summed up.
+
+    Attributes:
+        axes: (d_v, k_v) principal axes of each lifted view. With a ridge, those after the first few hundred
+            count for little, and without them every solution costs a small part.
+        whole: covariances of all pairs along these axes.
+        folds: the same in parts; empty where there are too few pairs.
+    """
+
+    axes: tuple[NDArray[np.float64], ...]
+    whole: Linked
+    folds: tuple[Fold, ...]
+
+
+def study(pairs: Mapping[Link, PairedViews], count: int, seed: int) -> Study:
+    """Read every pair once, in ``count`` folds (1: none); a fold is fitted on the whole without it.
+
+    An item is in one fold with all its pairs, whatever their modalities.
+    """
+    known = np.unique(np.concatenate([views.items for views in pairs.values()]))
+    fold_of = folds(known, count, seed)
+    of_pairs = {link: fold_of[np.searchsorted(known, views.items)] for link, views in pairs.items()}
+    members = [{link: np.flatnonzero(own == fold) for link, own in of_pairs.items()} for fold in range(count)]
+    parts = [Linked({link: pairs[link].covariances(rows) for link, rows in each.items()}) for each in members]
+    whole = reduce(Linked.merge, parts)
+    axes = tuple(whole.principal_axes(view, AXES[whole.views]) for view in range(whole.views))
+    turned = whole.rotate(axes)
+    if count == 1:
+        return Study(axes, turned, ())
+    random, most = np.random.default_rng(seed), int(POOL / len(pairs) ** 0.5)
+    kept = []
+    for each, part in zip(members, (part.rotate(axes) for part in parts), strict=True):
+        views = {link: _pool(pairs[link], rows, most, random) for link, rows in each.items()}
+        kept.append(Fold(part, turned.without(part), views))
+    return Study(axes, turned, tuple(kept))
+
+
+def _pool(
+    views: PairedViews, pairs: Integers, most: int, random: np.random.Generator
+) -> tuple[Matrix, Matrix]:
+    """Feature rows of at most so many of the pairs, one an item."""
+    pool = pairs[np.unique(views.items[pairs], return_index=True)[1]]
+    pool = np.sort(random.permutation(pool)[:most])
+    return views.features(0, pool), views.features(1, pool)
