@@ -104,9 +104,9 @@ def _training_data(
 def _class_prior(
     encoders: Mapping[Modality, Encoder], stores: Mapping[Modality, FeatureStore]
 ) -> ClassPrior | None:
-    """The image encoder's classifier with its class names as text features, where there are both."""
-    image, text = encoders.get(Modality.IMAGE), encoders.get(Modality.TEXT)
-    head = image.class_head() if image else None
+    """The classifier of the pictures', or else the videos', encoder with its class names as text features."""
+    pictures, text = encoders.get(Modality.IMAGE) or encoders.get(Modality.VIDEO), encoders.get(Modality.TEXT)
+    head = pictures.class_head() if pictures else None
     if head is None or text is None:
         return None
     return ClassPrior(head, _text_features(list(head.names), text, stores[Modality.TEXT]))
