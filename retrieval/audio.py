@@ -7,22 +7,24 @@ PyAV. Decoding is the same for indexing and for queries. The libraries are impor
 from __future__ import annotations
 
 import os
-import stat
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import MediaError, NoSoundError
+from retrieval.opening import opened
 
 if TYPE_CHECKING:
     from av import AudioFrame, AudioStream, Packet
+
+ACCEPTED = "a path, bytes, or an array of samples with its rate"
+"""What may be given, for messages."""
 
 MAX_SECONDS = 3600.0
 """Only so much of the beginning of a sound is decoded."""
@@ -81,7 +83,7 @@ def sound(
     try:
         if isinstance(source, tuple):
             return _gathered(_given(source), rate)
-        with _file(source) as file:
+        with opened(source, kind="sound", accepted=ACCEPTED, most=MAX_BYTES) as file:
             return _decoded(file, rate)
     except OSError as error:
         raise MediaError(f"{name}: cannot be read: {error.strerror or error}") from error
@@ -101,32 +103,6 @@ def _decoded(file: IO[bytes], rate: int | None) -> Sound:
 
 class _NoSamplesError(MediaError):
     """A decoder has met its end, or something that it cannot read, before the first sample."""
-
-
-@contextmanager
-def _file(source: object) -> Iterator[IO[bytes]]:
-    """An open binary file that is known to hold something, and not too much."""
-    if isinstance(source, bytes):
-        _check_size(len(source))
-        yield BytesIO(source)
-        return
-    if not isinstance(source, str | os.PathLike):
-        what = "a path, bytes, or an array of samples with its rate"
-        raise MediaError(f"expected {what}, not {type(source).__name__}")
-    path = Path(source)
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise MediaError("is a folder or no regular file: expected a sound file")
-    _check_size(status.st_size)
-    with path.open("rb") as file:
-        yield file
-
-
-def _check_size(size: int) -> None:
-    if not size:
-        raise MediaError("is empty: expected a sound file")
-    if size > MAX_BYTES:
-        raise MediaError(f"too large ({size} bytes), the limit is {MAX_BYTES}: cut or compress the sound")
 
 
 def _given(source: tuple[Any, ...]) -> Iterator[_Block]:

@@ -8,20 +8,18 @@ does no harm. The second decodes the runs of packets that lead to the chosen fra
 from __future__ import annotations
 
 import os
-import stat
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from retrieval.errors import MediaError
+from retrieval.opening import opened
 from retrieval.timeline import Run, Timeline, Wish, choose, runs, widen
 
 if TYPE_CHECKING:
@@ -98,7 +96,7 @@ def film(source: str | os.PathLike[str] | bytes, *, side: int, windows: Callable
 
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else "video in memory"
     try:
-        with _file(source) as file:
+        with opened(source, kind="video", accepted="a path or bytes") as file:
             return _film(file, windows, side, time.monotonic() + TIME_LIMIT)
     except MediaError as error:
         raise MediaError(f"{name}: {error}") from None
@@ -139,26 +137,6 @@ class _Clock:
         if self.start is None or stamp is None:
             return shown / self.rate
         return stamp * self.unit - self.start
-
-
-@contextmanager
-def _file(source: str | os.PathLike[str] | bytes) -> Iterator[IO[bytes]]:
-    """An open binary file that is known to hold something."""
-    if isinstance(source, bytes):
-        if not source:
-            raise MediaError("is empty: expected the bytes of a video file")
-        yield BytesIO(source)
-        return
-    if not isinstance(source, str | os.PathLike):
-        raise MediaError(f"expected a path or bytes, not {type(source).__name__}")
-    path = Path(source)
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise MediaError("is a folder or no regular file: expected a video file")
-    if not status.st_size:
-        raise MediaError("is empty: expected a video file")
-    with path.open("rb") as file:
-        yield file
 
 
 @contextmanager

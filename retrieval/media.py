@@ -6,22 +6,23 @@ Decoding is the same for indexing and for queries. Pillow is imported when the f
 from __future__ import annotations
 
 import os
-import stat
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from io import BytesIO
-from pathlib import Path, PurePath
+from collections.abc import Mapping
+from pathlib import PurePath
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from retrieval.errors import MediaError
+from retrieval.opening import opened
 from retrieval.types import Modality
 
 if TYPE_CHECKING:
     from PIL import Image
+
+ACCEPTED = "a path, bytes or a PIL.Image.Image"
+"""What may be given, for messages."""
 
 MAX_PIXELS = 178_956_970
 """Pixels a picture may have, by its header: where Pillow itself, as it comes, refuses to open one."""
@@ -116,7 +117,10 @@ def picture(
             return _as_seen(source)
         Image.init()
         formats = [known for known in _PICTURES if known in Image.OPEN]
-        with _file(source) as file, Image.open(file, formats=formats) as image:
+        with (
+            opened(source, kind="picture", accepted=ACCEPTED) as file,
+            Image.open(file, formats=formats) as image,
+        ):
             _check_size(image)
             if at_least is not None:
                 # The same bound for both sides, so that it does not matter which of them is up.
@@ -144,28 +148,6 @@ def _name(source: object) -> str:
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
     return "picture in memory"
-
-
-@contextmanager
-def _file(source: str | os.PathLike[str] | bytes) -> Iterator[IO[bytes]]:
-    """An open binary file that is known to hold something."""
-    if isinstance(source, bytes):
-        if not source:
-            raise MediaError("is empty: expected the bytes of a picture file")
-        yield BytesIO(source)
-        return
-    if not isinstance(source, str | os.PathLike):
-        raise MediaError(f"expected a path, bytes or a PIL.Image.Image, not {type(source).__name__}")
-    path = Path(source)
-    status = path.stat()
-    if stat.S_ISDIR(status.st_mode):
-        raise MediaError("is a folder: expected a picture file")
-    if not stat.S_ISREG(status.st_mode):
-        raise MediaError("is no regular file: expected a picture file")
-    if not status.st_size:
-        raise MediaError("is empty: expected a picture file")
-    with path.open("rb") as file:
-        yield file
 
 
 def _check_size(image: Image.Image) -> None:
