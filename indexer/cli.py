@@ -67,12 +67,16 @@ def index(
     seed: Seed = None,
     device: OnDevice = Device.AUTO,
     batch_size: Annotated[int, typer.Option(help="Media encoded at once.")] = 32,
-    workers: Annotated[int | None, typer.Option(help="Threads that read and decode.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Files that are read and decoded at once.")] = None,
     index_kind: Annotated[
         str | None, typer.Option("--index", metavar="SPEC", help="Kind of vector index.")
     ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try unchanged files that failed again.")
+    ] = False,
+    trusted: Annotated[
+        bool,
+        typer.Option("--trusted", help="Decode in the job's own process: the files are known to be good."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -97,6 +101,7 @@ def index(
         batch_size=batch_size,
         workers=workers,
         retry_failed=retry_failed,
+        trusted=trusted,
         progress=bars,
     )
     if as_json:

@@ -20,6 +20,7 @@ from indexer.holdout import Holdout
 from indexer.progress import Progress, silent
 from indexer.publish import Draft, writing
 from indexer.settings import Settings, Wishes, defaults
+from indexer.workers import decoding
 from retrieval import catalog_writer
 from retrieval import device as devices
 from retrieval.catalog_writer import AssetRow, ItemRow
@@ -89,6 +90,7 @@ def build(
     batch_size: int = 32,
     workers: int | None = None,
     retry_failed: bool = False,
+    trusted: bool = False,
     progress: Progress = silent,
 ) -> Summary:
     """Index ``sources`` into the folder ``out``, or bring the index there up to date with them.
@@ -108,14 +110,16 @@ def build(
         index: kind of vector index.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         batch_size: media encoded at once.
-        workers: threads that read and decode; as many as there are cores, up to 8, when None.
+        workers: how many files are read and decoded at once; as many as there are cores, up to 8, when None.
         retry_failed: also try unchanged files that failed before.
+        trusted: decode in this process, not in others that may die: no file may crash or hang its decoder.
         progress: is told how each stage gets on.
 
     Raises:
         SourceError: a source is missing or malformed, or there is nothing to index.
         OptionError, ExpressionError, DeviceError: an option has an unusable value.
         IndexBusyError: another job writes to ``out``.
+        WorkerError: no process can be started to decode in.
         XmodalError: the index there cannot be read, or an encoder or alignment fails.
     """
     started = time.monotonic()
@@ -137,12 +141,13 @@ def build(
         )
         loaded, stores = _open(draft, settings, device)
         threads = workers or min(os.cpu_count() or 1, 8)
-        encoding = Encoding(loaded, stores, threads, batch_size, progress)
         parts = [part for _, part in corpus.assets()]
         roots = [adapters.absolute(source) for source in sources]
         before = draft.before.sources if draft.before else []
         unmoved = {at for at, (old, new) in enumerate(zip(before, roots, strict=False)) if old == new}
-        done = encoding.run(parts, seen(draft.catalog, unmoved), retry_failed=retry_failed)
+        with decoding(trusted=trusted) as decode:
+            encoding = Encoding(loaded, stores, threads, batch_size, progress, decode)
+            done = encoding.run(parts, seen(draft.catalog, unmoved), retry_failed=retry_failed)
         problems = corpus.problems + done.problems
         written = catalog_writer.write(draft.catalog, _rows(corpus, done, held_out), problems, corpus.columns)
         changed = written.changed or roots != before

@@ -75,3 +75,7 @@ class OutdatedReaderError(XmodalError):
 
 class IndexBusyError(XmodalError):
     """Another job is writing to the index."""
+
+
+class WorkerError(XmodalError):
+    """No process can be started to decode files in."""
