@@ -15,7 +15,7 @@ import numpy as np
 from indexer.corpus import Part
 from indexer.medium import Medium
 from indexer.progress import Advance
-from indexer.workers import Decode
+from indexer.workers import decoding
 from retrieval.catalog_writer import FailureRow
 from retrieval.encoders.base import Encoder
 from retrieval.errors import MediaError
@@ -23,7 +23,12 @@ from retrieval.features import FeatureStore
 from retrieval.opening import TIME_LIMIT
 from retrieval.types import Modality
 
-SECONDS = {Modality.IMAGE: 60.0, Modality.AUDIO: TIME_LIMIT + 30, Modality.VIDEO: TIME_LIMIT + 30}
+SECONDS = {
+    Modality.TEXT: 60.0,
+    Modality.IMAGE: 60.0,
+    Modality.AUDIO: TIME_LIMIT + 30,
+    Modality.VIDEO: TIME_LIMIT + 30,
+}
 """How long a file may take a decoder, by modality; sounds and videos end by themselves before that."""
 
 Work = TypeVar("Work")
@@ -81,10 +86,10 @@ def encode(
     *,
     workers: int,
     batch_size: int,
-    decode: Decode,
+    trusted: bool,
     advance: Advance,
 ) -> dict[str, MediaError]:
-    """Encode ``wanted``, a part by its content, into ``store``; files are decoded by ``decode``.
+    """Encode ``wanted``, a part by its content, into ``store``; files, unless trusted, in other processes.
 
     Every batch is stored as soon as it is encoded, so that a job that is cut short goes on behind it.
 
@@ -102,23 +107,27 @@ def encode(
             names.clear()
             prepared.clear()
 
-    def prepare(work: tuple[str, Part]) -> Any:
-        part = work[1]
-        if part.file is None:
-            return encoder.prepare(part.text if part.vector is None else part.vector)
-        return decode(encoder.prepare, _medium(part, part.file), SECONDS[part.modality])
-
-    for (content, _), outcome in ahead(
-        prepare, wanted.items(), workers=workers, depth=batch_size + 2 * workers
-    ):
+    def take(content: str, outcome: Any) -> None:
         if isinstance(outcome, MediaError):
             failed[content] = outcome
             advance(1)
-            continue
+            return
         names.append(content)
         prepared.append(outcome)
         if len(names) == batch_size:
             flush()
+
+    with decoding(encoder.prepare, SECONDS[encoder.spec.modality], trusted=trusted) as decode:
+
+        def prepare(work: tuple[str, Part]) -> Any:
+            part = work[1]
+            if part.file is None:
+                return encoder.prepare(part.text if part.vector is None else part.vector)
+            return decode(_medium(part, part.file))
+
+        depth = batch_size + 2 * workers
+        for (content, _), outcome in ahead(prepare, wanted.items(), workers=workers, depth=depth):
+            take(content, outcome)
     flush()
     return failed
 

@@ -11,7 +11,6 @@ from indexer import embed, plan
 from indexer.corpus import Part
 from indexer.plan import Place, Seen
 from indexer.progress import Progress
-from indexer.workers import Decode
 from retrieval.catalog import Catalog
 from retrieval.catalog_writer import AssetRow, FailureRow
 from retrieval.encoders.base import WHOLE, Encoder
@@ -83,7 +82,7 @@ class Encoding:
         workers: threads that read and decode.
         batch_size: media encoded at once.
         progress: is told how each stage gets on.
-        decode: decodes files, here or in worker processes.
+        trusted: whether to decode in this process.
     """
 
     encoders: Mapping[Modality, Encoder]
@@ -91,7 +90,7 @@ class Encoding:
     workers: int
     batch_size: int
     progress: Progress
-    decode: Decode
+    trusted: bool = False
 
     def run(self, parts: Sequence[Part], seen: Mapping[Place, Seen], *, retry_failed: bool) -> Encoded:
         """See that every part that can be encoded is."""
@@ -123,7 +122,7 @@ class Encoding:
                 self.stores[modality],
                 workers=self.workers,
                 batch_size=max(1, self.batch_size // share),
-                decode=self.decode,
+                trusted=self.trusted,
                 advance=advance,
             )
         done.stored[modality] = self.stores[modality].contents()

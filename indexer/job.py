@@ -20,7 +20,6 @@ from indexer.holdout import Holdout
 from indexer.progress import Progress, silent
 from indexer.publish import Draft, writing
 from indexer.settings import Settings, Wishes, defaults
-from indexer.workers import decoding
 from retrieval import catalog_writer
 from retrieval import device as devices
 from retrieval.catalog_writer import AssetRow, ItemRow
@@ -145,9 +144,8 @@ def build(
         roots = [adapters.absolute(source) for source in sources]
         before = draft.before.sources if draft.before else []
         unmoved = {at for at, (old, new) in enumerate(zip(before, roots, strict=False)) if old == new}
-        with decoding(trusted=trusted) as decode:
-            encoding = Encoding(loaded, stores, threads, batch_size, progress, decode)
-            done = encoding.run(parts, seen(draft.catalog, unmoved), retry_failed=retry_failed)
+        encoding = Encoding(loaded, stores, threads, batch_size, progress, trusted)
+        done = encoding.run(parts, seen(draft.catalog, unmoved), retry_failed=retry_failed)
         problems = corpus.problems + done.problems
         written = catalog_writer.write(draft.catalog, _rows(corpus, done, held_out), problems, corpus.columns)
         changed = written.changed or roots != before

@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from indexer.medium import Medium, prepared
-from retrieval.errors import MediaError, WorkerError
+from retrieval.errors import MediaError
 
 NUMBER = struct.Struct("<q")
 """What goes over the socket: 0 with a descriptor asks for a worker on it, which is answered by its process id;
@@ -100,25 +100,24 @@ def _work(connection: Connection[Any, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":  # even if the nursery is killed before it can kill its workers
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    prepare: Callable[[Any], Any] | None = None
     with suppress(EOFError, OSError):
+        try:
+            prepare = pickle.loads(connection.recv_bytes())  # noqa: S301 - the job's own, over a socket
+        except Exception as error:
+            connection.send(repr(error))
+            return
+        connection.send(None)
         while True:
-            pickled, medium, memory = connection.recv()
-            try:
-                prepare = pickle.loads(pickled) if pickled else prepare  # noqa: S301 - the job's own
-            except Exception as error:
-                connection.send(WorkerError(f"an encoder cannot be taken to a worker process: {error!r}"))
-                continue
-            connection.send(_outcome(prepare, medium, memory))
+            connection.send(_outcome(prepare, *connection.recv()))
 
 
-def _outcome(prepare: Callable[[Any], Any] | None, medium: Medium, memory: int) -> Any:
+def _outcome(prepare: Callable[[Any], Any], medium: Medium, memory: int) -> Any:
     """What became of a medium: what ``prepare`` made of it, or an error for the job to raise."""
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
     wanted = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
     try:
-        return prepared(prepare, medium) if prepare else None
+        return prepared(prepare, medium)
     except MediaError as error:
         return error
     except MemoryError:

@@ -15,8 +15,9 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from typing import Any
 
 from indexer import nurseries
 from indexer.medium import Medium, prepared
@@ -26,39 +27,49 @@ MEMORY, MUCH_MEMORY = 2**29, 2**30
 """Bytes that a worker may take for a file, and for one that needs more, of which there is one at a time."""
 
 
-class Decode(Protocol):
-    """Where media are decoded: in worker processes, or here."""
+STARTING = 120.0
+"""Seconds in which a worker has loaded what its encoder needs."""
 
-    def __call__(self, prepare: Callable[[Any], Any], medium: Medium, seconds: float) -> Any:
-        """What an encoder's ``prepare`` makes of a medium, in so many seconds at most.
-
-        Raises:
-            MediaError: the medium cannot be decoded, or exceeds a limit.
-        """
-        ...
-
-
-def here(prepare: Callable[[Any], Any], medium: Medium, seconds: float) -> Any:  # noqa: ARG001 - Decode
-    """Decode in the calling thread: for files that are trusted, since whatever they do happens to the job."""
-    return prepared(prepare, medium)
+Decode = Callable[[Medium], Any]
+"""What an encoder makes of a file; raises MediaError where it cannot be decoded, or exceeds a limit."""
 
 
 @contextmanager
-def decoding(*, trusted: bool) -> Iterator[Decode]:
-    """Where to decode a job's files: in the job itself if they are trusted, or else in worker processes."""
+def decoding(prepare: Callable[[Any], Any], seconds: float, *, trusted: bool) -> Iterator[Decode]:
+    """Have files decoded by ``prepare``, an encoder's, in worker processes; in the job itself if they are trusted.
+
+    Args:
+        prepare: can be pickled.
+        seconds: that a file may take in a worker.
+        trusted: whether no file will crash or hang the decoder, since that would happen to the job.
+
+    Raises:
+        WorkerError: no process can be started, or ``prepare`` cannot be sent there.
+    """
     if trusted:
-        yield here
+        yield partial(prepared, prepare)
         return
-    with Workers() as workers:
+    with Workers(prepare, seconds) as workers:
         yield workers.decode
 
 
 class Workers:
     """Worker processes as threads need them: each call of ``decode`` takes an idle one or starts another."""
 
-    def __init__(self, memory: int = MEMORY, much_memory: int = MUCH_MEMORY) -> None:
+    def __init__(
+        self,
+        prepare: Callable[[Any], Any],
+        seconds: float,
+        memory: int = MEMORY,
+        much_memory: int = MUCH_MEMORY,
+    ) -> None:
+        try:
+            self._prepare = pickle.dumps(prepare)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise WorkerError(f"an encoder cannot be sent to a worker process: {error}") from error
+        self._seconds = seconds
         self._memory = memory
-        self._much_memory = max(memory, much_memory)
+        self._much_memory = much_memory
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
         self._closed = False
@@ -76,43 +87,54 @@ class Workers:
         for worker in workers:
             worker.end()
 
-    def decode(self, prepare: Callable[[Any], Any], medium: Medium, seconds: float) -> Any:
-        """See ``Decode``."""
+    def decode(self, medium: Medium) -> Any:
+        """What the encoder makes of ``medium``.
+
+        Raises:
+            MediaError: the medium cannot be decoded, exceeds a limit, or the workers are ended meanwhile.
+            WorkerError: no process can be started.
+        """
         try:
-            return self._try(prepare, medium, seconds, self._memory)
+            return self._try(self._take(), medium, self._memory)
         except (_DiedError, MemoryError):
             pass  # which may have been for lack of memory, or somebody else's doing
         with self._alone:
             try:
-                return self._try(prepare, medium, seconds, self._much_memory)
+                return self._try(self._new(), medium, self._much_memory)
             except _DiedError as error:
                 raise MediaError(f"the decoder crashed ({error})") from None
             except MemoryError:
-                least = self._much_memory // 2**20
-                raise MediaError(f"needs more than {least} MiB of memory: scale or cut it down") from None
+                most = self._much_memory // 2**20
+                raise MediaError(f"needs more than {most} MiB of memory: scale or cut it down") from None
 
-    def _try(self, prepare: Callable[[Any], Any], medium: Medium, seconds: float, memory: int) -> Any:
-        worker = self._take()
+    def _try(self, worker: _Worker, medium: Medium, memory: int) -> Any:
         is_fit = False
         try:
-            outcome = worker.ask(prepare, medium, seconds, memory)
+            worker.start(self._prepare)
+            outcome = worker.ask(medium, self._seconds, memory)
             is_fit = not isinstance(outcome, MemoryError)  # what it still holds of it is hard to tell
-        except (EOFError, OSError):
+        except (EOFError, OSError, WorkerError) as error:
             if self._closed:
                 raise MediaError("the job has ended") from None
+            if isinstance(error, WorkerError):
+                raise
             raise _DiedError(worker.end()) from None
         finally:
             self._give(worker, is_fit=is_fit)
-        if isinstance(outcome, MediaError | MemoryError | WorkerError):
+        if isinstance(outcome, MediaError | MemoryError):
             raise outcome
         return outcome
 
     def _take(self) -> _Worker:
         with self._lock:
-            if self._closed:
-                raise MediaError("the job has ended")
             if self._idle:
                 return self._idle.pop()
+        return self._new()
+
+    def _new(self) -> _Worker:
+        with self._lock:
+            if self._closed:
+                raise MediaError("the job has ended")
             worker = _Worker()
             self._all.add(worker)
             return worker
@@ -138,22 +160,38 @@ class _Worker:
         with theirs:
             self._nursery, self._process = nurseries.bear(theirs)
         self._connection: Connection[Any, Any] = Connection(ours.detach())
-        self._prepare: Callable[[Any], Any] | None = None
+        self._is_ready = False
 
-    def ask(self, prepare: Callable[[Any], Any], medium: Medium, seconds: float, memory: int) -> Any:
+    def start(self, prepare: bytes) -> None:
+        """Have it load an encoder's pickled ``prepare``, unless it has.
+
+        Raises:
+            WorkerError: it cannot.
+        """
+        if self._is_ready:
+            return
+        problem: str | None = f"it took longer than {STARTING:g} seconds"
+        try:
+            self._connection.send_bytes(prepare)
+            if self._connection.poll(STARTING):
+                problem = self._connection.recv()
+        except (EOFError, OSError):
+            problem = self.end()
+        if problem is not None:
+            raise WorkerError(
+                f"a worker process could not load an encoder ({problem}): run the same command again, or decode "
+                "in the job itself with --trusted"
+            )
+        self._is_ready = True
+
+    def ask(self, medium: Medium, seconds: float, memory: int) -> Any:
         """What the worker answers.
 
         Raises:
             MediaError: it takes too long.
             EOFError, OSError: it died.
-            WorkerError: ``prepare`` is nothing that can be sent.
         """
-        try:
-            pickled = None if prepare == self._prepare else pickle.dumps(prepare)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise WorkerError(f"an encoder cannot be sent to a worker process: {error}") from error
-        self._connection.send((pickled, medium, memory))
-        self._prepare = prepare
+        self._connection.send((medium, memory))
         if not self._connection.poll(seconds):
             raise MediaError(f"cannot be decoded within {seconds:g} seconds")
         return self._connection.recv()
