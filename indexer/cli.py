@@ -15,7 +15,7 @@ from retrieval.errors import XmodalError
 from retrieval.options import AsJson, Device, Index, OnDevice, print_json
 
 if TYPE_CHECKING:
-    from indexer.job import Summary
+    from indexer.summary import Summary
 
 SOME_FAILED = 3
 INTERRUPTED = 130
@@ -74,6 +74,9 @@ def index(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try unchanged files that failed again.")
     ] = False,
+    allow_mass_removal: Annotated[
+        bool, typer.Option("--allow-mass-removal", help="More than half of a source may be gone.")
+    ] = False,
     trusted: Annotated[
         bool,
         typer.Option("--trusted", help="Decode in the job's own process: the files are known to be good."),
@@ -101,6 +104,7 @@ def index(
         batch_size=batch_size,
         workers=workers,
         retry_failed=retry_failed,
+        allow_mass_removal=allow_mass_removal,
         trusted=trusted,
         progress=bars,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -89,6 +90,29 @@ class Corpus:
             self._second(key, part, others[0])
         else:
             item.parts.append(part)
+
+    def leave_out(self, encoders: Container[Modality]) -> dict[str, int]:
+        """Drop the parts that no encoder reads, and the items that have no other.
+
+        Returns:
+            How many were dropped, by modality.
+
+        Raises:
+            SourceError: nothing is left.
+        """
+        skipped = Counter[str]()
+        for key, item in list(self.items.items()):
+            left = [part for part in item.parts if part.modality not in encoders]
+            skipped.update(str(part.modality) for part in left if not part.is_track)
+            item.parts = [part for part in item.parts if part.modality in encoders]
+            if not item.parts:
+                del self.items[key]
+        if not self.items and not self.problems:
+            raise SourceError(
+                f"the sources hold nothing but {', '.join(skipped)}, and the index has no encoder for that: "
+                "name an encoder for what there is"
+            )
+        return dict(skipped)
 
     def _second(self, key: str, part: Part, other: Part) -> None:
         if (part.source, part.path) == (other.source, other.path):

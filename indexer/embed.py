@@ -65,18 +65,9 @@ def ahead(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def contents(
-    parts: Iterable[Part], *, workers: int, advance: Advance
-) -> tuple[list[tuple[Part, str]], list[FailureRow]]:
-    """The content of each file, and what cannot be read."""
-    found, failed = [], []
-    for part, outcome in ahead(content, parts, workers=workers, depth=4 * workers):
-        advance(1)
-        if isinstance(outcome, MediaError):
-            failed.append(problem(part, "read", outcome))
-        else:
-            found.append((part, outcome))
-    return found, failed
+def contents(parts: Iterable[Part], *, workers: int) -> Iterator[tuple[Part, str | MediaError]]:
+    """The content of each file, or why it cannot be read."""
+    return ahead(content, parts, workers=workers, depth=4 * workers)
 
 
 def encode(
@@ -88,34 +79,28 @@ def encode(
     batch_size: int,
     trusted: bool,
     advance: Advance,
-) -> dict[str, MediaError]:
+    fail: Callable[[str, MediaError], None],
+) -> int:
     """Encode ``wanted``, a part by its content, into ``store``; files, unless trusted, in other processes.
 
-    Every batch is stored as soon as it is encoded, so that a job that is cut short goes on behind it.
+    Every batch is stored as soon as it is encoded, so that a job that is cut short goes on behind it. ``fail``
+    is told each content that cannot be decoded, and why.
 
     Returns:
-        What could not be decoded, by content.
+        How many contents were encoded.
     """
-    failed: dict[str, MediaError] = {}
     names: list[str] = []
-    prepared: list[Any] = []
+    media: list[Any] = []
 
-    def flush() -> None:
-        if names:
-            store.append(names, [encoder.spans(each) for each in prepared], encoder.encode(prepared))
-            advance(len(names))
-            names.clear()
-            prepared.clear()
-
-    def take(content: str, outcome: Any) -> None:
-        if isinstance(outcome, MediaError):
-            failed[content] = outcome
-            advance(1)
-            return
-        names.append(content)
-        prepared.append(outcome)
-        if len(names) == batch_size:
-            flush()
+    def flush() -> int:
+        if not names:
+            return 0
+        store.append(names, [encoder.spans(each) for each in media], encoder.encode(media))
+        count = len(names)
+        advance(count)
+        names.clear()
+        media.clear()
+        return count
 
     with decoding(encoder.prepare, SECONDS[encoder.spec.modality], trusted=trusted) as decode:
 
@@ -125,11 +110,18 @@ def encode(
                 return encoder.prepare(part.text if part.vector is None else part.vector)
             return decode(_medium(part, part.file))
 
+        encoded = 0
         depth = batch_size + 2 * workers
         for (content, _), outcome in ahead(prepare, wanted.items(), workers=workers, depth=depth):
-            take(content, outcome)
-    flush()
-    return failed
+            if isinstance(outcome, MediaError):
+                fail(content, outcome)
+                advance(1)
+                continue
+            names.append(content)
+            media.append(outcome)
+            if len(names) == batch_size:
+                encoded += flush()
+    return encoded + flush()
 
 
 def problem(part: Part, stage: str, error: MediaError) -> FailureRow:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retrieval.errors import MediaError
+from retrieval.errors import MediaError, UnreadableError
 
 MAX_MEMBER = 2**28
 """Bytes of a file inside an archive, which is read into memory as a whole."""
@@ -34,21 +34,21 @@ class Medium:
         """See that nobody has written to the file.
 
         Raises:
-            MediaError: somebody has, or it is gone.
+            UnreadableError: somebody has, or it is gone.
         """
         try:
             status = self.file.stat()
         except OSError as error:
-            raise MediaError(f"cannot be read: {error.strerror}") from error
+            raise UnreadableError(f"cannot be read: {error.strerror}") from error
         size = self.size if self.offset is None else status.st_size
         if (status.st_size, status.st_mtime_ns) != (size, self.mtime_ns):
-            raise MediaError("changed while it was read: run the same command again")
+            raise UnreadableError("changed while it was read: run the same command again")
 
     def sha256(self) -> str:
         """Of its bytes, in hex.
 
         Raises:
-            MediaError: it cannot be read.
+            UnreadableError: it cannot be read.
         """
         if self.offset is not None:
             return hashlib.sha256(self.member()).hexdigest()
@@ -56,7 +56,7 @@ class Medium:
             with self.file.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise MediaError(f"cannot be read: {error.strerror}") from error
+            raise UnreadableError(f"cannot be read: {error.strerror}") from error
 
     def member(self) -> bytes:
         """The bytes of the part of an archive.
@@ -72,7 +72,7 @@ class Medium:
                 file.seek(self.offset or 0)
                 data = file.read(size)
         except OSError as error:
-            raise MediaError(f"cannot be read: {error.strerror}") from error
+            raise UnreadableError(f"cannot be read: {error.strerror}") from error
         if len(data) != size:
             raise MediaError(f"expected {size} bytes in the archive, it ends after {len(data)}")
         return data

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,10 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from indexer import durable
 from indexer.settings import Settings
 from retrieval.catalog import Catalog
 from retrieval.encoders.base import EncoderSpec
@@ -61,10 +65,13 @@ class Draft:
         final = self.layout.generation(number).folder
         if final.exists():  # left by a job that was killed between the two renames
             shutil.rmtree(final)
+        durable.sync_all(self.layout.features_root)
+        durable.sync_all(self.files.folder)
         self.files.folder.replace(final)
+        durable.sync(self.layout.generations)
         manifest = Manifest(
             generation=number,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            created=_now(),
             version=version("xmodal"),
             encoders=encoders,
             alignment=alignment,
@@ -74,6 +81,7 @@ class Draft:
             sources=sources,
         )
         manifest.write(self.layout.manifest)
+        durable.sync(self.layout.root)
         for old in sorted(self.layout.generations.iterdir()):
             if old.name.isdigit() and int(old.name) <= number - KEPT:
                 shutil.rmtree(old, ignore_errors=True)
@@ -99,7 +107,10 @@ def writing(root: Path, *, must_exist: bool = False) -> Iterator[Draft]:
         # The operating system gives the lock back when its process ends, however it ends.
         lock.acquire(blocking=False)
     except Timeout:
-        raise IndexBusyError(f"another job is writing to {str(root)!r}: wait for it to end") from None
+        raise IndexBusyError(
+            f"{_writer(layout)} is writing to {str(root)!r}: wait for it to end, or end it"
+        ) from None
+    layout.writer.write_text(json.dumps({"pid": os.getpid(), "host": gethostname(), "since": _now()}))
     try:
         before = Manifest.read(root) if layout.manifest.is_file() else None
         files = Generation(layout.generations / "draft")
@@ -114,14 +125,27 @@ def writing(root: Path, *, must_exist: bool = False) -> Iterator[Draft]:
             catalog.close()
             shutil.rmtree(files.folder, ignore_errors=True)
     finally:
+        layout.writer.unlink(missing_ok=True)
         lock.release()
+
+
+def _writer(layout: Layout) -> str:
+    """Who holds the lock, as far as it has said so."""
+    try:
+        who = json.loads(layout.writer.read_text(encoding="utf-8"))
+        return f"another job (process {who['pid']} on {who['host']}, since {who['since']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another job"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _check_free(root: Path) -> None:
     if root.exists() and not root.is_dir():
         raise NotAnIndexError(f"{str(root)!r} is a file: expected a folder for the index")
-    known = {"lock", "features", "generations", "manifest.json.new"}
-    if root.is_dir() and (others := sorted({path.name for path in root.iterdir()} - known)):
+    if root.is_dir() and (others := sorted({path.name for path in root.iterdir()} - Layout(root).names)):
         raise SourceError(
             f"{str(root)!r} holds other files ({', '.join(others[:3])}): "
             "expected an index, or an empty or new folder"

@@ -14,7 +14,7 @@ import indexer
 from indexer import nurseries
 from indexer.medium import Medium, prepared
 from indexer.workers import Workers
-from retrieval.errors import MediaError, NoSoundError, WorkerError
+from retrieval.errors import MediaError, NoSoundError, UnreadableError, WorkerError
 from retrieval.media import picture
 from tests import toy
 from tests.behaviour import behave
@@ -62,7 +62,7 @@ def children(process):
         ("eat", MediaError, "needs more than 1024 MiB of memory"),
         ("bug", MediaError, r"cannot be decoded: KeyError: 'no\\nsuch'"),
         ("silent", NoSoundError, "^holds pictures alone"),
-        ("write", MediaError, "changed while it was read: run the same command again"),
+        ("write", UnreadableError, "changed while it was read: run the same command again"),
     ],
 )
 def test_the_guilty_file_alone_pays(tmp_path, what, error, reason):
