@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -20,12 +21,15 @@ from indexer import durable
 from indexer.settings import Settings
 from retrieval.catalog import Catalog
 from retrieval.encoders.base import EncoderSpec
-from retrieval.errors import IndexBusyError, NotAnIndexError, SourceError
+from retrieval.errors import FullDiskError, IndexBusyError, NotAnIndexError, SourceError
 from retrieval.manifest import Generation, Layout, Manifest
 from retrieval.types import Modality
 
 KEPT = 2
 """Generations that stay: the published one, and the one before for readers that opened it."""
+
+FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "database or disk is full")
+"""How libraries say, whatever error they raise, that a disk or quota is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,13 @@ def writing(root: Path, *, must_exist: bool = False) -> Iterator[Draft]:
         catalog = Catalog(files.catalog, writable=True)
         try:
             yield Draft(layout, before, files, catalog)
+        except Exception as error:
+            if any(message in str(error) for message in FULL):
+                raise FullDiskError(
+                    f"the disk of {str(root)!r} is full: make room and run the same command again; readers see "
+                    "what was published before, and what was encoded is kept"
+                ) from error
+            raise
         finally:
             catalog.close()
             shutil.rmtree(files.folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The commands that ask an index: search, evaluate, info."""
+"""The commands that ask an index: search, evaluate, info, failures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from retrieval.evaluate_cli import evaluate
+from retrieval.failures_cli import failures
 from retrieval.options import AsJson, Device, Index, OnDevice, one_line, print_json
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def weighted(value: str) -> tuple[str, float]:
 
 
 app.command()(evaluate)
+app.command()(failures)
 
 
 @app.command()

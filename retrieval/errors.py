@@ -81,6 +81,10 @@ class OutdatedReaderError(XmodalError):
     """The generation that an engine opened is gone: newer ones were published since."""
 
 
+class FullDiskError(XmodalError):
+    """There is no room left on the disk of the index."""
+
+
 class IndexBusyError(XmodalError):
     """Another job is writing to the index."""
 
