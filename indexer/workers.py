@@ -105,7 +105,9 @@ class Workers:
                 raise MediaError(f"the decoder crashed ({error})") from None
             except MemoryError:
                 most = self._much_memory // 2**20
-                raise MediaError(f"needs more than {most} MiB of memory: scale or cut it down") from None
+                raise MediaError(
+                    f"needs more than {most} MiB of memory: scale or cut it, or use --trusted"
+                ) from None
 
     def _try(self, worker: _Worker, medium: Medium, memory: int) -> Any:
         is_fit = False

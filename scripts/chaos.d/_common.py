@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import sys
@@ -56,8 +57,8 @@ def build(source: Path, out: Path, **options: Any) -> Any:
     return job.build([source], out=out, preset="toy", device="cpu", align="conse", **options)
 
 
-def contents(out: Path) -> dict[str, Any]:
-    """All that an index says: its items and assets with their numbers, its failures, and every vector."""
+def contents(out: Path) -> str:
+    """A digest of all that an index says: items and assets with their numbers, failures, and every vector."""
     engine = retrieval.open(out, device="cpu")
     catalog = engine.catalog
     with catalog.session() as session:
@@ -71,15 +72,16 @@ def contents(out: Path) -> dict[str, Any]:
         shelf = engine.shelf(modality)
         vectors[modality] = (shelf.assets.tolist(), np.asarray(shelf.index.vectors()).tobytes())
     catalog.close()
-    return {**tables, "failures": failures, "vectors": vectors, "counts": dict(engine.manifest.counts)}
+    said = [tables, failures, vectors, dict(engine.manifest.counts)]
+    return hashlib.sha256(repr(said).encode()).hexdigest()
 
 
-def answers(out: Path) -> list[list[tuple[str, float]]]:
+def answers(out: Path) -> list[list[list[Any]]]:
     """What a reader is told that opens the index now and asks for every colour."""
     engine = retrieval.open(out, device="cpu")
     try:
         return [
-            [(hit.id, round(hit.score, 5)) for hit in engine.text_to_image(f"It is {name}.", k=5)]
+            [[hit.id, round(hit.score, 5)] for hit in engine.text_to_image(f"It is {name}.", k=5)]
             for name in toy.COLOURS
         ]
     finally:

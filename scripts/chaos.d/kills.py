@@ -11,7 +11,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ class Fixture:
 
     source: Path
     start: Path
-    expected: dict[str, Any]
+    expected: str
     replies: list[Any]
     seconds: float
 
@@ -95,8 +95,13 @@ def prepare(work: Path, count: int, seed: int) -> Fixture:
         began = time.monotonic()
         common.build(source, work / "undisturbed", batch_size=BATCH)
         seconds = time.monotonic() - began
-        expected = common.contents(work / "undisturbed")
-        return Fixture(source, work / "start", expected, [before, common.answers(work / "undisturbed")], seconds)
+        return Fixture(
+            source=source,
+            start=work / "start",
+            expected=common.contents(work / "undisturbed"),
+            replies=[before, common.answers(work / "undisturbed")],
+            seconds=seconds,
+        )
 
 
 def one_round(work: Path, fixture: Fixture, chance: random.Random) -> dict[str, Any]:
@@ -158,7 +163,9 @@ def main() -> None:
     twice = [done["twice"] for done in results]
     print(f"kills that met a running job   {sum(done['killed'] for done in results)} of {len(results)}")
     print(f"indexes equal to undisturbed   {sum(done['same'] for done in results)}")
-    print(f"items encoded twice a kill     mean {sum(twice) / len(twice):.1f}, most {max(twice)} (batch {BATCH})")
+    print(
+        f"items encoded twice a kill     mean {sum(twice) / len(twice):.1f}, most {max(twice)} (batch {BATCH})"
+    )
     print(f"reader's questions             {sum(done['asked'] for done in results) * len(toy.COLOURS):,}")
     print(f"reader's errors                {sum(done['errors'] for done in results)}")
     print(f"processes left                 {sum(done['left'] for done in results)}")
@@ -166,14 +173,15 @@ def main() -> None:
 
 
 def _elsewhere(work: Path, count: int, seed: int) -> Fixture:
-    import pickle
+    made = work / "fixture.json"
 
-    made = work / "fixture"
-    status = os.waitpid(forked(lambda: made.write_bytes(pickle.dumps(prepare(work, count, seed))) and None), 0)[1]
-    if status:
+    def make() -> None:
+        made.write_text(json.dumps(asdict(prepare(work, count, seed)), default=str), encoding="utf-8")
+
+    if os.waitpid(forked(make), 0)[1]:
         raise SystemExit("the undisturbed build failed")
-    fixture: Fixture = pickle.loads(made.read_bytes())
-    return fixture
+    values = json.loads(made.read_text(encoding="utf-8"))
+    return Fixture(**{**values, "source": Path(values["source"]), "start": Path(values["start"])})
 
 
 if __name__ == "__main__":
