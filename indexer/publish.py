@@ -106,16 +106,7 @@ def writing(root: Path, *, must_exist: bool = False) -> Iterator[Draft]:
     if before is None:
         _check_free(root)
     root.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(layout.lock)
-    try:
-        # The operating system gives the lock back when its process ends, however it ends.
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise IndexBusyError(
-            f"{_writer(layout)} is writing to {str(root)!r}: wait for it to end, or end it"
-        ) from None
-    layout.writer.write_text(json.dumps({"pid": os.getpid(), "host": gethostname(), "since": _now()}))
-    try:
+    with locked(layout):
         before = Manifest.read(root) if layout.manifest.is_file() else None
         files = Generation(layout.generations / "draft")
         shutil.rmtree(files.folder, ignore_errors=True)
@@ -125,16 +116,37 @@ def writing(root: Path, *, must_exist: bool = False) -> Iterator[Draft]:
         catalog = Catalog(files.catalog, writable=True)
         try:
             yield Draft(layout, before, files, catalog)
-        except Exception as error:
-            if any(message in str(error) for message in FULL):
-                raise FullDiskError(
-                    f"the disk of {str(root)!r} is full: make room and run the same command again; readers see "
-                    "what was published before, and what was encoded is kept"
-                ) from error
-            raise
         finally:
             catalog.close()
             shutil.rmtree(files.folder, ignore_errors=True)
+
+
+@contextmanager
+def locked(layout: Layout) -> Iterator[None]:
+    """The right to write to the index folder.
+
+    Raises:
+        IndexBusyError: another job is writing there.
+        FullDiskError: there is no room for what is written.
+    """
+    lock = FileLock(layout.lock)
+    try:
+        # The operating system gives the lock back when its process ends, however it ends.
+        lock.acquire(blocking=False)
+    except Timeout:
+        busy = f"{_writer(layout)} is writing to {str(layout.root)!r}: wait for it to end, or end it"
+        raise IndexBusyError(busy) from None
+    try:
+        who = {"pid": os.getpid(), "host": gethostname(), "since": _now()}
+        layout.writer.write_text(json.dumps(who), encoding="utf-8")
+        yield
+    except Exception as error:
+        if any(message in str(error) for message in FULL):
+            raise FullDiskError(
+                f"the disk of {str(layout.root)!r} is full: make room and run the same command again; readers "
+                "see what was published before, and what was encoded is kept"
+            ) from error
+        raise
     finally:
         layout.writer.unlink(missing_ok=True)
         lock.release()

@@ -265,9 +265,9 @@ def test_a_source_whose_name_is_no_text_can_be_indexed(source, out, capsys):
 def test_all_files_may_fail(tmp_path, encoders, out):
     (tmp_path / "source").mkdir()
     (tmp_path / "source/a.png").write_bytes(b"nonsense")
-    assert run(
-        ["index", str(tmp_path / "source"), "--out", str(out), "--preset", "toy", "--device", "cpu"]
-    ) == 3
+    assert (
+        run(["index", str(tmp_path / "source"), "--out", str(out), "--preset", "toy", "--device", "cpu"]) == 3
+    )
 
 
 @pytest.mark.parametrize(
