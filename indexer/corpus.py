@@ -212,6 +212,7 @@ def _read_dataset(corpus: Corpus, number: int, name: str, path: Path) -> Iterabl
     """What its adapter makes of a data set, with the split and encoders that belong to it."""
     dataset = adapters.read(name, path)
     _add_rows(corpus, number, dataset.folder, dataset.rows)
+    corpus.problems += [FailureRow(name, "corpus", reason, number) for name, reason in dataset.problems]
     corpus.encoders |= dataset.encoders
     corpus.align = corpus.align or dataset.align
     if any("split" in row for row in dataset.rows):
