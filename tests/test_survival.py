@@ -1,10 +1,13 @@
 """What a job leaves behind when it is cut short, and what it refuses to take for a change."""
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -343,3 +346,49 @@ def test_a_disk_that_fills_up():
         pytest.skip("needs the right to mount in a namespace of its own")
     done = chaos("disk", "--pictures", "30", "--sizes", "3")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_ctrl_c_ends_everything_with_one_line(tmp_path):
+    for number in range(40):
+        toy.paint(tmp_path / f"source/{number}.png", (number, 0, 0), (1500, 1500))
+    program = (
+        "import sys\nfrom indexer.cli import run\nfrom tests import toy\n"
+        "with toy.encoders():\n    sys.exit(run(sys.argv[1:]))\n"
+    )
+    arguments = [
+        "index",
+        tmp_path / "source",
+        "--out",
+        tmp_path / "index",
+        "--preset",
+        "toy",
+        "--device",
+        "cpu",
+    ]
+    command = [sys.executable, "-c", program, *arguments, "--batch-size", "1"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as job:
+        for line in job.stderr:
+            if line.startswith("encoding image"):
+                break
+        while not list((tmp_path / "index/features").glob("image-*/*")):
+            time.sleep(0.01)
+        os.killpg(job.pid, signal.SIGINT)
+        rest = job.stderr.read()
+    assert (job.returncode, rest) == (130, "xmodal: interrupted: run the same command again to go on\n")
+    deadline = time.monotonic() + 30
+    while session(job.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def session(leader):
+    """The running processes of a session."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, own, *_ = path.read_text().rpartition(")")[2].split()
+            if int(own) == leader and state != "Z":
+                found.append(path)
+    return found

@@ -7,11 +7,13 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterable, Iterator
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import faiss  # noqa: F401 - loaded once, for all processes that are forked
 import numpy as np
 from PIL import Image
 
@@ -55,6 +57,19 @@ def folder(root: Path, count: int, seed: int) -> Path:
 def build(source: Path, out: Path, **options: Any) -> Any:
     """Index with encoders that need no network, and an alignment that is soon fitted: most of it is decoding."""
     return job.build([source], out=out, preset="toy", device="cpu", align="conse", **options)
+
+
+def forked(work: Callable[[], None]) -> int:
+    """A process that does this work and ends."""
+    process = os.fork()
+    if process:
+        return process
+    try:
+        work()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
 
 
 def contents(out: Path) -> str:

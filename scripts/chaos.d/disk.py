@@ -12,6 +12,7 @@ from pathlib import Path
 
 import _common as common
 
+from indexer.cli import run
 from tests import toy
 
 INSIDE = "XMODAL_CHAOS_MOUNTS"
@@ -20,17 +21,9 @@ INSIDE = "XMODAL_CHAOS_MOUNTS"
 ROOM = 100_000
 """Kilobytes of a disk that is large enough."""
 
-JOB = """
-import sys
-from indexer.cli import run
-from tests import toy
-with toy.encoders():
-    sys.exit(run(sys.argv[1:]))
-"""
 
-
-def index(source: Path, out: Path) -> subprocess.CompletedProcess[str]:
-    """Run ``xmodal index`` as a user does."""
+def index(source: Path, out: Path) -> tuple[int, str]:
+    """The exit status of ``xmodal index``, and the last line that it prints to standard error."""
     arguments = [
         "index",
         str(source),
@@ -43,9 +36,19 @@ def index(source: Path, out: Path) -> subprocess.CompletedProcess[str]:
         "--align",
         "conse",
     ]
-    return subprocess.run(
-        [sys.executable, "-c", JOB, *arguments], capture_output=True, text=True, check=False
-    )
+    said = source.with_name("said")
+
+    def work() -> None:
+        descriptor = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        status = run(arguments)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+    status = os.waitstatus_to_exitcode(os.waitpid(common.forked(work), 0)[1])
+    return status, said.read_text(encoding="utf-8").splitlines()[-1]
 
 
 def mount(place: Path, kilobytes: int, *options: str) -> None:
@@ -82,21 +85,20 @@ def one_size(work: Path, kilobytes: int, expected: str, before: object) -> tuple
     try:
         shutil.copytree(work / "start", disk / "index")
         mount(disk, kilobytes, "remount")
-        done = index(work / "source", disk / "index")
+        status, said = index(work / "source", disk / "index")
         problems = []
-        if done.returncode:
-            last = done.stderr.splitlines()[-1]
-            if done.returncode != 1 or not last.startswith("xmodal: ") or "full" not in last:
-                problems.append(f"status {done.returncode}: {done.stderr}")
+        if status:
+            if status != 1 or not said.startswith("xmodal: ") or "full" not in said:
+                problems.append(f"status {status}: {said}")
             if common.answers(disk / "index") != before:
                 problems.append("the last generation is not what it was")
         mount(disk, ROOM, "remount")
         again = index(work / "source", disk / "index")
-        if again.returncode:
-            problems.append(f"it does not go on: {again.stderr}")
+        if again[0]:
+            problems.append(f"it does not go on: {again[1]}")
         elif common.contents(disk / "index") != expected:
             problems.append("the index is another than one built undisturbed")
-        return ("full" if done.returncode else "fits"), [f"{kilobytes} kB: {each}" for each in problems]
+        return ("full" if status else "fits"), [f"{kilobytes} kB: {each}" for each in problems]
     finally:
         subprocess.run(["umount", str(disk)], check=True)  # noqa: S607
 

@@ -10,7 +10,6 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,21 +30,6 @@ class Fixture:
     expected: str
     replies: list[Any]
     seconds: float
-
-
-def forked(work: Callable[[], None]) -> int:
-    """A process that does this work and ends."""
-    process = os.fork()
-    if process:
-        return process
-    try:
-        work()
-        os._exit(0)
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-        os._exit(1)
 
 
 def counted(source: Path, out: Path, log: Path) -> None:
@@ -110,17 +94,17 @@ def one_round(work: Path, fixture: Fixture, chance: random.Random) -> dict[str, 
     for path in (out, log, report, report.with_suffix(".stop")):
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
     shutil.copytree(fixture.start, out)
-    reader = forked(lambda: read_on(out, fixture.replies, report))
+    reader = common.forked(lambda: read_on(out, fixture.replies, report))
     rows = common.stored(out)
     log.touch()
-    writer = forked(lambda: counted(fixture.source, out, log))
+    writer = common.forked(lambda: counted(fixture.source, out, log))
     time.sleep(chance.uniform(0, 1.1 * fixture.seconds))
     processes = common.tree(writer)
     os.kill(writer, signal.SIGKILL)
     killed = os.waitstatus_to_exitcode(os.waitpid(writer, 0)[1]) == -signal.SIGKILL
     left = common.left(processes)
     twice = sum(map(int, log.read_text().split())) - (common.stored(out) - rows)
-    resumed = os.waitpid(forked(lambda: counted(fixture.source, out, log)), 0)[1]
+    resumed = os.waitpid(common.forked(lambda: counted(fixture.source, out, log)), 0)[1]
     encoded = sum(map(int, log.read_text().split())) - (common.stored(out) - rows)
     report.with_suffix(".stop").touch()
     os.waitpid(reader, 0)
@@ -178,7 +162,7 @@ def _elsewhere(work: Path, count: int, seed: int) -> Fixture:
     def make() -> None:
         made.write_text(json.dumps(asdict(prepare(work, count, seed)), default=str), encoding="utf-8")
 
-    if os.waitpid(forked(make), 0)[1]:
+    if os.waitpid(common.forked(make), 0)[1]:
         raise SystemExit("the undisturbed build failed")
     values = json.loads(made.read_text(encoding="utf-8"))
     return Fixture(**{**values, "source": Path(values["source"]), "start": Path(values["start"])})
