@@ -57,9 +57,7 @@ def power_spectrogram(
     samples: Samples, *, size: int = 2048, hop: int = 512, window: int | None = None
 ) -> Frames:
     """|X|^2 of the ``stft``, which see: (1 + n // hop, 1 + size // 2) float32."""
-    return np.concatenate(
-        [_power(each).astype(np.float32) for each in _spectra(samples, size, hop, window)]
-    )
+    return np.concatenate([_power(each).astype(np.float32) for each in _spectra(samples, size, hop, window)])
 
 
 def mel_spectrogram(
@@ -282,4 +280,6 @@ def _power(spectra: NDArray[np.complex128]) -> NDArray[np.float64]:
     real, imaginary = _WORKSPACE.of(2 * (bins - 1)).power[:, :count]
     np.square(spectra.real, out=real)
     np.square(spectra.imag, out=imaginary)
-    return np.add(real, imaginary, out=real)
+    np.add(real, imaginary, out=real)
+    power: NDArray[np.float64] = real
+    return power
