@@ -37,7 +37,11 @@ class Nursery:
             # Workers run side by side: more threads in each would only get into each other's way.
             environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
             self._process = subprocess.Popen(  # noqa: S603 - this very Python
-                arguments, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL
+                arguments,
+                pass_fds=[theirs.fileno()],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                process_group=0,  # Ctrl-C is for the job alone, which ends this if it ends
             )
         atexit.register(self.close)
 

@@ -28,18 +28,15 @@ NUMBER = struct.Struct("<q")
 """What goes over the socket: 0 with a descriptor asks for a worker on it, which is answered by its process id;
 a process id asks for its end, which is answered by its wait status."""
 
-
-_PR_SET_PDEATHSIG = 1
-
 PATIENCE = 5000
 """Milliseconds to wait for a killed worker's end."""
+
+_PR_SET_PDEATHSIG = 1
 
 
 def main(descriptor: int) -> None:
     """Serve until the other end of the socket ``descriptor`` is closed."""
     control = socket.socket(fileno=descriptor)
-    # Ctrl-C reaches every process of the terminal; the job decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _preload()
     born: set[int] = set()
     try:
@@ -72,7 +69,7 @@ def _bear(born: set[int], control: socket.socket, descriptor: int) -> int:
         try:
             _work(Connection(descriptor))
         finally:
-            os._exit(0)
+            os._exit(1)
     os.close(descriptor)
     born.add(process)
     return process

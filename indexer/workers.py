@@ -26,7 +26,6 @@ from retrieval.errors import MediaError, WorkerError
 MEMORY, MUCH_MEMORY = 2**29, 2**30
 """Bytes that a worker may take for a file, and for one that needs more, of which there is one at a time."""
 
-
 STARTING = 120.0
 """Seconds in which a worker has loaded what its encoder needs."""
 
