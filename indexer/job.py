@@ -117,7 +117,7 @@ def build(
                 note=journal.note,
             )
             if not allow_mass_removal:
-                removal.check(draft.catalog, corpus, reading, before, roots)
+                removal.check(draft.catalog, corpus, reading, before, roots, settings.encoders)
             encoding = Encoding(loaded, stores, threads, batch_size, progress, journal.fail, trusted)
             done = encoding.run(parts, reading)
         problems = corpus.problems + done.problems

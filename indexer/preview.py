@@ -110,7 +110,7 @@ def preview(
     if catalog:
         try:
             if not allow_mass_removal:
-                removal.check(catalog, corpus, reading, before, roots)
+                removal.check(catalog, corpus, reading, before, roots, settings.encoders)
         except MassRemovalError as error:
             found.refused = str(error)
         catalog.close()

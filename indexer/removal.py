@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import select
 
@@ -12,10 +12,16 @@ from indexer.reading import Reading, unmoved
 from retrieval.catalog import Catalog
 from retrieval.errors import MassRemovalError
 from retrieval.schema import Asset, Item
+from retrieval.types import Modality
 
 
 def check(
-    catalog: Catalog, corpus: Corpus, reading: Reading, before: Sequence[str], sources: Sequence[str]
+    catalog: Catalog,
+    corpus: Corpus,
+    reading: Reading,
+    before: Sequence[str],
+    sources: Sequence[str],
+    modalities: Iterable[Modality],
 ) -> None:
     """Refuse to remove more than half of what the index has of any source that is still asked for.
 
@@ -27,6 +33,7 @@ def check(
         reading: the contents that could be read.
         before: the sources that were indexed.
         sources: those that are asked for.
+        modalities: those that have encoders; others are left out on purpose.
 
     Raises:
         MassRemovalError: more than half of a source's assets are gone.
@@ -43,7 +50,8 @@ def check(
         Item, Asset.item_id == Item.id
     )
     with catalog.session() as session:
-        for source, key, modality, content in session.execute(statement.where(Asset.start.is_(None))):
+        whole = statement.where(Asset.start.is_(None), Asset.modality.in_(map(str, modalities)))
+        for source, key, modality, content in session.execute(whole):
             held[source] += 1
             gone[source] += (key, modality) not in places and content not in contents
     for source in sorted(unmoved(before, sources)):

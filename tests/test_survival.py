@@ -155,6 +155,14 @@ def test_one_of_two_sources_counts_by_itself(source, out, tmp_path):
     assert indexer.build([tmp_path / "more"], **both).items == 30  # the other is not asked for any more
 
 
+def test_a_modality_may_be_left_out_on_purpose(source, out):
+    build(source, out)
+    for name in list(toy.COLOURS)[:3]:
+        (source / f"{name}.txt").unlink()
+    summary = build(source, out, encoders={"image": "none"})
+    assert (summary.assets, summary.removed) == ({"text": 7}, 13)
+
+
 def test_renaming_and_changing_everything_removes_nothing(source, out):
     build(source, out)
     for path in list(source.iterdir()):
