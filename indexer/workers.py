@@ -23,8 +23,10 @@ from indexer import nurseries
 from indexer.medium import Medium, prepared
 from retrieval.errors import MediaError, WorkerError
 
-MEMORY, MUCH_MEMORY = 2**29, 2**30
-"""Bytes that a worker may take for a file, and for one that needs more, of which there is one at a time."""
+MEMORY, MUCH_MEMORY = 2**28, 2**29
+"""Bytes that a worker may take for a file, and for one that needs more, of which there is one at a time.
+
+Two workers and the packaged encoders then stay below 2 GB together."""
 
 STARTING = 120.0
 """Seconds in which a worker has loaded what its encoder needs."""

@@ -172,7 +172,7 @@ def _as_seen(image: Image.Image) -> Image.Image:
     if image.mode == "F" or image.mode.startswith("I"):
         image = _eight_bits(image)
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     if image.mode == "La":  # has no way to RGBA of its own
         image = image.convert("LA")
     seen = Image.new("RGBA", image.size, "white")

@@ -59,7 +59,7 @@ def children(process):
         ("leave", MediaError, r"the decoder crashed \(exit status 7\)"),
         ("hang", MediaError, "cannot be decoded within 0.5 seconds"),
         ("sleep", MediaError, "cannot be decoded within 0.5 seconds"),
-        ("eat", MediaError, "needs more than 1024 MiB of memory"),
+        ("eat", MediaError, "needs more than 512 MiB of memory"),
         ("bug", MediaError, r"cannot be decoded: KeyError: 'no\\nsuch'"),
         ("silent", NoSoundError, "^holds pictures alone"),
         ("write", UnreadableError, "changed while it was read: run the same command again"),
