@@ -209,7 +209,12 @@ def _finish(
     """Publish the draft, unless it says nothing that the published generation does not."""
     specs = {modality: encoder.spec for modality, encoder in encoders.items()}
     before = draft.before
-    if before and not changed and settings == draft.settings_before and specs == before.encoders:
+    if (
+        before
+        and not (changed or draft.is_stale)
+        and settings == draft.settings_before
+        and specs == before.encoders
+    ):
         return before
     with progress("aligning", 1) as advance:
         alignment, indexes = fit(draft, settings, encoders, stores)

@@ -77,15 +77,20 @@ class Catalog:
         if not writable and not path.is_file():
             raise DamagedIndexError(f"the catalog {path} is missing: restore or rebuild the index")
         self.path = path
+        self.writable = writable
         self.engine: Engine = create_engine(_url(path, writable))
         event.listen(self.engine, "connect", _configure)
         try:
             self._migrate(writable)
         except DatabaseError as error:
             self.close()
-            raise DamagedIndexError(
-                f"the catalog {path} cannot be read ({error.orig}): restore or rebuild the index"
-            ) from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> DamagedIndexError:
+        reason = str(getattr(error, "orig", error))
+        return DamagedIndexError(
+            f"the catalog {self.path} cannot be read ({reason}): run 'xmodal verify' on the index"
+        )
 
     def close(self) -> None:
         """Release the file."""
@@ -93,9 +98,21 @@ class Catalog:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """A transaction: committed at the end, rolled back on an error."""
-        with Session(self.engine) as session, session.begin():
-            yield session
+        """A transaction: committed at the end, rolled back on an error.
+
+        Raises:
+            DamagedIndexError: what a published catalog holds cannot be read.
+        """
+        try:
+            with Session(self.engine) as session, session.begin():
+                yield session
+        except (
+            DatabaseError,
+            ValueError,
+        ) as error:  # a value error is one of JSON, or of an unknown modality
+            if self.writable:
+                raise
+            raise self._unreadable(error) from error
 
     def _migrate(self, writable: bool) -> None:
         with self.engine.connect() as connection:

@@ -11,7 +11,7 @@ from retrieval.features import FeatureStore
 
 
 def key(number):
-    return f"{number:064x}"
+    return f"{number + 1:064x}"
 
 
 def rows(count, first=0):
@@ -45,12 +45,12 @@ def test_what_a_cut_off_write_leaves_is_used_or_overwritten(tmp_path_factory, lo
     root = tmp_path_factory.mktemp("store")
     store = FeatureStore(root, 3)
     store.append([key(number) for number in range(5)], [WHOLE] * 5, rows(5))
-    for name, lost in (("rows.f32", lost_rows), ("records.bin", lost_records)):
+    for name, lost in (("rows.f32", lost_rows), ("contents.bin", lost_records)):
         path = root / name
         path.write_bytes(path.read_bytes()[: path.stat().st_size - lost])
     store = FeatureStore(root, 3)
     kept = len(store)
-    assert kept == min((60 - lost_rows) // 12, (260 - lost_records) // 52)
+    assert kept == min((60 - lost_rows) // 12, (320 - lost_records) // 64)
     store.append([key(9)], [WHOLE], rows(1, first=9))
     expected = {
         **{key(number): range(number, number + 1) for number in range(kept)},
@@ -69,6 +69,6 @@ def test_a_long_content_has_a_row_a_segment_or_none_at_all(tmp_path):
     assert store.contents() == {key(0): range(1), key(1): range(1, 4)}
     assert store.spans(range(1, 4)) == parts
     assert store.spans(range(1)) == list(WHOLE)
-    records = tmp_path / "records.bin"
+    records = tmp_path / "contents.bin"
     records.write_bytes(records.read_bytes()[:-1])
     assert FeatureStore(tmp_path, 3).contents() == {key(0): range(1)}
