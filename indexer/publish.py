@@ -33,12 +33,14 @@ class Draft:
         before: the published manifest; None when there is none yet.
         files: the new generation's, in a folder that no reader looks into.
         catalog: its catalog, which starts as a copy of the one before.
+        is_sound: whether the published generation is what was written, as far as it was looked at.
     """
 
     layout: Layout
     before: Manifest | None
     files: Generation
     catalog: Catalog
+    is_sound: bool
 
     @property
     def settings_before(self) -> Settings | None:
@@ -48,8 +50,7 @@ class Draft:
     @property
     def is_stale(self) -> bool:
         """Whether the published generation is to be written anew even if its content would be the same."""
-        before = self.before
-        return before is None or before.format < FORMAT or before.glance(self.layout.root) is not None
+        return self.before is None or self.before.format < FORMAT or not self.is_sound
 
     def publish(
         self,
@@ -83,8 +84,9 @@ class Draft:
         manifest.write(self.files.manifest)
         self.files.folder.replace(final)
         manifest.write(self.layout.manifest)
+        oldest = number - KEPT + 1 if self.is_sound else number
         for old in self.layout.numbered():
-            if old <= number - KEPT:
+            if not oldest <= old <= number:
                 shutil.rmtree(self.layout.generation(old).folder, ignore_errors=True)
         return manifest
 
@@ -129,11 +131,12 @@ def writing(root: Path, *, must_exist: bool = False) -> Iterator[Draft]:
         files = Generation(layout.generations / "draft")
         shutil.rmtree(files.folder, ignore_errors=True)
         files.folder.mkdir(parents=True)
+        is_sound = before is None or before.glance(root) is None
         if before:
-            _copy_catalog(layout, before, files, must_exist=must_exist)
+            is_sound &= _copy_catalog(layout, before, files, must_exist=must_exist)
         catalog = Catalog(files.catalog, writable=True)
         try:
-            yield Draft(layout, before, files, catalog)
+            yield Draft(layout, before, files, catalog, is_sound)
         finally:
             catalog.close()
             shutil.rmtree(files.folder, ignore_errors=True)
@@ -158,17 +161,20 @@ def locked(layout: Layout) -> Iterator[None]:
         lock.release()
 
 
-def _copy_catalog(layout: Layout, before: Manifest, files: Generation, *, must_exist: bool) -> None:
-    """Start with the published catalog; with an empty one if that is damaged and sources can fill it again."""
+def _copy_catalog(layout: Layout, before: Manifest, files: Generation, *, must_exist: bool) -> bool:
+    """Start with the published catalog; with an empty one if that is damaged and sources can fill it again.
+
+    Returns:
+        Whether it is what was written.
+    """
     published = layout.generation(before.generation).catalog
     checksum = before.files.get(published.name)
     problem = checksum.check(published) if checksum else None
     if problem is None:
         shutil.copyfile(published, files.catalog)
     elif must_exist:
-        raise DamagedIndexError(
-            f"{published} {problem}: run 'xmodal index' with the sources to make it again"
-        )
+        raise DamagedIndexError(f"{published} {problem}: 'xmodal index' with the sources makes it again")
+    return problem is None
 
 
 def _check_free(root: Path) -> None:

@@ -53,8 +53,7 @@ class FeatureStore:
     """
 
     def __init__(self, folder: Path, dimension: int) -> None:
-        self._rows = folder / "rows.f32"
-        self._contents = folder / "contents.bin"
+        self.files = self._rows, self._contents = folder / "rows.f32", folder / "contents.bin"
         self._former = folder / "records.bin"
         self._row_bytes = dimension * VALUE.itemsize
         self.dimension = dimension
@@ -98,10 +97,10 @@ class FeatureStore:
         numbers = [number for place in places for number in place]
         self._put(numbers, data, records)
 
-    def give_up(self, rows: Integers) -> None:
+    def give_up(self, rows: Sequence[int]) -> None:
         """Let these rows stand for nothing, so that what they were of counts as not encoded."""
         data = np.zeros((len(rows), self.dimension), VALUE)
-        self._put(rows.tolist(), data, _recorded([NOTHING] * len(rows), [[Span()]] * len(rows), data))
+        self._put(rows, data, _recorded([NOTHING] * len(rows), [[Span()]] * len(rows), data))
 
     def contents(self) -> dict[str, range]:
         """The numbers of the rows of each content whose records are all there and sound."""
@@ -276,7 +275,7 @@ def _number(seconds: float | None) -> float:
 
 
 def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _write(path: Path, pieces: Iterable[tuple[int, bytes]], *, cut: bool = False) -> None:

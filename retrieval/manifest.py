@@ -127,7 +127,7 @@ class Manifest:
     counts: Mapping[str, int]
     settings: Mapping[str, Any]
     sources: list[str]
-    files: Mapping[str, Checksum] = field(default_factory=dict)
+    files: dict[str, Checksum] = field(default_factory=dict)
     features: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -231,8 +231,9 @@ def _unsealed(data: bytes) -> dict[str, Any]:
     if seal and data != _sealed(data[: seal.start()] + b"\n}"):
         raise ValueError("its checksum differs")
     values: dict[str, Any] = json.loads(data)
-    if values.pop("checksum", None) is None and values["format"] == FORMAT:
-        raise ValueError("its checksum is missing")
+    sealed_here = values.pop("checksum", None) is not None or values["format"] == FORMAT
+    if sealed_here and not seal:
+        raise ValueError("it does not end in its checksum")
     return values
 
 

@@ -196,5 +196,5 @@ def test_a_damaged_folder_is_refused_in_a_sentence(folder, tmp_path, lost):
     with pytest.raises(retrieval.XmodalError, match="xmodal repair"):
         retrieval.open(copy).search(text="red", to="any")
     path.unlink()
-    with pytest.raises(retrieval.XmodalError, match="files of generation 1 are missing"):
+    with pytest.raises(retrieval.XmodalError, match=f"{lost} is missing"):
         retrieval.open(copy)
