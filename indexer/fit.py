@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -67,12 +68,13 @@ def _published_alignment(draft: Draft, evidence: str) -> Alignment | None:
     """The published alignment, if it was fitted on the same evidence and is still what the manifest names."""
     if draft.before is None or draft.before.alignment.get("evidence") != evidence:
         return None
-    path = draft.layout.generation(draft.before.generation).alignment
-    try:
-        alignment = Alignment.load(path)
-    except DamagedIndexError:
-        return None
-    return alignment if alignment.fingerprint == draft.before.alignment["fingerprint"] else None
+    files = draft.layout.generation(draft.before.generation)
+    for path in (files.alignment, files.copy_of(files.alignment)):
+        with suppress(DamagedIndexError):
+            alignment = Alignment.load(path)
+            if alignment.fingerprint == draft.before.alignment["fingerprint"]:
+                return alignment
+    return None
 
 
 def _evidence(

@@ -81,7 +81,7 @@ class Draft:
             files=self._checksums(),
             features=self._features(encoders),
         )
-        manifest.write(self.files.manifest)
+        self._keep_copies(manifest)
         self.files.folder.replace(final)
         manifest.write(self.layout.manifest)
         oldest = number - KEPT + 1 if self.is_sound else number
@@ -89,6 +89,14 @@ class Draft:
             if not oldest <= old <= number:
                 shutil.rmtree(self.layout.generation(old).folder, ignore_errors=True)
         return manifest
+
+    def _keep_copies(self, manifest: Manifest) -> None:
+        manifest.write(self.files.manifest)
+        for path in self.files.kept_twice:
+            copy = self.files.copy_of(path)
+            copy.parent.mkdir(exist_ok=True)
+            with path.open("rb") as read, copy.open("wb") as write:  # really twice: no link, no shared blocks
+                shutil.copyfileobj(read, write, 1 << 20)
 
     def _checksums(self) -> dict[str, Checksum]:
         if self.before is None:
@@ -102,7 +110,7 @@ class Draft:
             {name: entry["dimension"] for name, entry in self.before.features.items()} if self.before else {}
         )
         dimensions |= {self.layout.features(spec).name: spec.dimension for spec in encoders.values()}
-        folders = {name: self.layout.stores / name for name in sorted(dimensions)}
+        folders = {name: self.layout.features_root / name for name in sorted(dimensions)}
         return {
             name: {"dimension": dimensions[name], "rows": len(FeatureStore(folder, dimensions[name]))}
             for name, folder in folders.items()
@@ -162,19 +170,23 @@ def locked(layout: Layout) -> Iterator[None]:
 
 
 def _copy_catalog(layout: Layout, before: Manifest, files: Generation, *, must_exist: bool) -> bool:
-    """Start with the published catalog; with an empty one if that is damaged and sources can fill it again.
+    """Start with the published catalog; with an empty one if that is lost and sources can fill it again.
 
     Returns:
         Whether it is what was written.
     """
-    published = layout.generation(before.generation).catalog
+    generation = layout.generation(before.generation)
+    published = generation.catalog
     checksum = before.files.get(published.name)
-    problem = checksum.check(published) if checksum else None
-    if problem is None:
-        shutil.copyfile(published, files.catalog)
-    elif must_exist:
-        raise DamagedIndexError(f"{published} {problem}: 'xmodal index' with the sources makes it again")
-    return problem is None
+    for path in (published, generation.copy_of(published)):
+        if checksum is None or checksum.check(path) is None:
+            shutil.copyfile(path, files.catalog)
+            return path == published
+    if must_exist:
+        raise DamagedIndexError(
+            f"{published} and its copy are not what was written: 'xmodal index' with the sources makes it again"
+        )
+    return False
 
 
 def _check_free(root: Path) -> None:

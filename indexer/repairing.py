@@ -111,14 +111,24 @@ def repair(
 
 
 def _restore(layout: Layout, verdict: Verdict) -> None:
-    """Write each damaged manifest anew; set it aside if there is nothing to write."""
+    """Write what is kept twice from its other copy; set a manifest aside that has none."""
     for damage in verdict.damages:
         path = layout.root / damage.path
-        if damage.remedy is Remedy.RESTORE and verdict.manifest:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        if damage.remedy is not Remedy.RESTORE or verdict.manifest is None:
+            if path == layout.manifest and path.exists():
+                path.replace(
+                    path.with_name("manifest.json.damaged")
+                )  # a person may still read the sources in it
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.name == layout.manifest.name:
             verdict.manifest.write(path)
-        elif path == layout.manifest and path.exists():
-            path.replace(path.with_name("manifest.json.damaged"))  # a person may still read the sources in it
+            continue
+        files = layout.generation(verdict.manifest.generation)
+        original = files.folder / path.name
+        beside = path.with_name(path.name + ".new")
+        shutil.copyfile(original if path != original else files.copy_of(original), beside)
+        beside.replace(path)
 
 
 def _drop(layout: Layout, verdict: Verdict) -> None:

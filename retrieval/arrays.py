@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def read(path: Path, checksum: Checksum | None = None) -> NDArray[Any]:
         raise DamagedIndexError(f"{path} {problem}: run 'xmodal repair' on the index")
     try:
         array: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, TokenError) as error:
         reason = str(error).splitlines()[0]
         raise DamagedIndexError(f"{path} cannot be read ({reason}): restore or rebuild the index") from error
     return array

@@ -50,6 +50,15 @@ class Generation:
         """The fitted maps into the aligned space."""
         return self.folder / "alignment.safetensors"
 
+    @property
+    def kept_twice(self) -> tuple[Path, ...]:
+        """What cannot be derived from anything else in the folder."""
+        return self.catalog, self.alignment
+
+    def copy_of(self, path: Path) -> Path:
+        """The second copy of a file that is kept twice."""
+        return self.folder / "copies" / path.name
+
     def vectors(self, modality: Modality) -> Path:
         """The FAISS index of one modality."""
         return self.folder / f"{modality}.faiss"
@@ -90,13 +99,13 @@ class Layout:
         return sorted(int(folder.name) for folder in folders if re.fullmatch("[0-9]{6,}", folder.name))
 
     @property
-    def stores(self) -> Path:
+    def features_root(self) -> Path:
         """The folder of all encoders' stored features."""
         return self.root / "features"
 
     def features(self, spec: EncoderSpec) -> Path:
         """The folder of one encoder's stored features, shared by all generations."""
-        return self.stores / f"{spec.modality}-{spec.fingerprint}"
+        return self.features_root / f"{spec.modality}-{spec.fingerprint}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +122,7 @@ class Manifest:
         counts: items, failures, and assets a modality.
         settings: what the job was asked for, and will do again when it is run without these options.
         sources: where the files were read from: for updates only, a query needs none of it.
-        files: the checksum of each file of the generation's folder, but for the copy of this manifest.
+        files: the checksum of each file of the generation's folder, and so of those that are kept twice.
         features: for each folder of stored features, ``dimension`` and how many ``rows`` there were.
         format: version of the folder's format.
     """

@@ -14,7 +14,7 @@ from retrieval.checksums import Checksum
 from retrieval.damage import Damage, Remedy, Verdict
 from retrieval.errors import DamagedIndexError, IndexFormatError
 from retrieval.features import FeatureStore
-from retrieval.manifest import KEPT, Layout, Manifest
+from retrieval.manifest import KEPT, Generation, Layout, Manifest
 from retrieval.types import Integers, Modality
 
 PASSING = {"lock", "manifest.json.new", "manifest.json.damaged"}
@@ -94,18 +94,18 @@ class _Inspection:
         """The files of the published generation."""
         files = self._layout.generation(manifest.generation)
         self.manifest(files.manifest, "nothing yet: manifest.json is restored from it")
-        everything = tuple(map(str, manifest.indexes))
-        for path, problem in self._problems(files.folder, manifest.files):
-            modality = path.name.partition(".")[0]  # the files of a modality begin with its name
-            if path == files.catalog:
-                hurts = "ids, paths, captions and metadata of all items"
-                self._add(path, problem, hurts, Remedy.INDEX, everything)
-            elif path == files.alignment:
-                self._add(path, problem, "every query", Remedy.REBUILD, everything)
-            elif modality in everything:
-                self._add(path, problem, f"what is found of {modality}", Remedy.REBUILD, (modality,))
-            else:
-                self._add(path, problem, "what is found", Remedy.REBUILD, everything)
+        problems = dict(self._problems(files.folder, manifest.files))
+        copies = {path: files.copy_of(path) for path in files.kept_twice if path.name in manifest.files}
+        known = {f"copies/{path.name}": manifest.files[path.name] for path in copies}
+        problems_of_copies = dict(self._problems(files.folder, known))
+        originals = {copy: path for path, copy in copies.items()}
+        for path, problem in (problems | problems_of_copies).items():
+            other = copies.get(path) or originals.get(path)
+            is_kept = other is not None and other not in problems | problems_of_copies
+            hurts, remedy, modalities = _published(originals.get(path, path), files, manifest)
+            if path in originals and is_kept:
+                hurts = f"nothing yet: {path.name} is restored from it"
+            self._add(path, problem, hurts, Remedy.RESTORE if is_kept else remedy, modalities)
 
     def former(self, manifest: Manifest) -> None:
         """The generations before, as far as they are kept for readers that have them open."""
@@ -121,22 +121,27 @@ class _Inspection:
                 self._seen.update(path for path in files.folder.rglob("*") if path.is_file())
                 self._add(files.manifest, "is not what was written", hurts, Remedy.DROP)
                 continue
-            for path, problem in self._problems(files.folder, known):
+            copies = {
+                f"copies/{path.name}": known[path.name] for path in files.kept_twice if path.name in known
+            }
+            for path, problem in self._problems(files.folder, known | copies):
                 self._add(path, problem, hurts, Remedy.DROP)
 
     def features(self, manifest: Manifest) -> None:
         """The stored features row by row, and whether they are of what the catalog says they are of."""
-        catalog = self._layout.generation(manifest.generation).catalog
-        is_known = all(damage.path != self._name(catalog) for damage in self._verdict.damages)
+        files = self._layout.generation(manifest.generation)
+        damaged = {damage.path for damage in self._verdict.damages}
+        catalogs = (files.catalog, files.copy_of(files.catalog))
+        catalog = next((path for path in catalogs if self._name(path) not in damaged), None)
         modalities = {
             self._layout.features(spec).name: modality for modality, spec in manifest.encoders.items()
         }
         for name, entry in manifest.features.items():
-            store = FeatureStore(self._layout.stores / name, entry["dimension"])
+            store = FeatureStore(self._layout.features_root / name, entry["dimension"])
             self._seen.update(store.files)
             self._verdict.rows += max(len(store), entry["rows"])
             rows, modality = store.damaged(entry["rows"]), modalities.get(name)
-            if modality and is_known:
+            if modality and catalog:
                 rows = self._needed_rows(store, rows, modality, _stored(catalog, modality))
                 hurts = "nothing: no item has them"
             elif modality:
@@ -197,6 +202,19 @@ class _Inspection:
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._layout.root).as_posix()
+
+
+def _published(path: Path, files: Generation, manifest: Manifest) -> tuple[str, Remedy, tuple[str, ...]]:
+    """What a damaged file of the published generation hurts, what helps, and whose modalities it hurts."""
+    everything = tuple(map(str, manifest.indexes))
+    modality = path.name.partition(".")[0]  # the files of a modality begin with its name
+    if path == files.catalog:
+        return "ids, paths, captions and metadata of all items", Remedy.INDEX, everything
+    if path == files.alignment:
+        return "every query", Remedy.REBUILD, everything
+    if modality in everything:
+        return f"what is found of {modality}", Remedy.REBUILD, (modality,)
+    return "what is found", Remedy.REBUILD, everything
 
 
 def _stored(catalog: Path, modality: Modality) -> list[StoredAsset]:
