@@ -16,8 +16,8 @@ HEAD = 65_536
 class Checksum:
     """What a file held when it was written.
 
-    SHA-256 comes with Python, the processors of the last years compute it at the speed of a disk (1 to 2 GB/s
-    a core), and two files that have the same one are the same: it also tells a file of another index apart.
+    SHA-256 comes with Python, processors have instructions for it, and two files that have the same one are the
+    same: it also tells a file of another index apart.
 
     Attributes:
         bytes: its size.

@@ -161,7 +161,7 @@ class _Inspection:
         if len(needed):
             items = tuple(sorted({assets[at].item for at in np.flatnonzero(hurt)}))
             first = ", ".join(map(repr, items[:3])) + (", ..." if len(items) > 3 else "")
-            hurts = f"a new alignment, by the {modality} features of {len(items):,} items: {first}"
+            hurts = f"a new alignment, by the {modality} features of {first} ({len(items):,} items)"
             self._add_rows(store, needed, hurts, Remedy.ENCODE, modality, items)
         return np.setdiff1d(rows, needed)
 
@@ -174,7 +174,8 @@ class _Inspection:
         modality: Modality | None,
         items: tuple[str, ...] = (),
     ) -> None:
-        problem = f"{len(rows):,} rows are not what was written, the first is row {rows[0]}"
+        which = f"row {rows[0]} is" if len(rows) == 1 else f"{len(rows):,} rows from row {rows[0]} on are"
+        problem = f"{which} not what was written"
         of = (str(modality),) if modality else ()
         self._add(store.files[0].parent, problem, hurts, remedy, of, items, tuple(rows.tolist()))
 

@@ -4,8 +4,11 @@ import random
 import shutil
 from pathlib import Path
 
+import numpy as np
+
 import indexer
 import retrieval
+from retrieval.features import RECORD
 from tests import toy
 
 GIVEN = ["red", "a green thing", "pink or blue"]
@@ -55,3 +58,14 @@ def answers(index: Path) -> list[object]:
     return [
         [(hit.id, hit.modality, hit.path, hit.text, round(hit.score, 5)) for hit in hits] for hits in found
     ]
+
+
+def as_before_checksums(store: Path) -> None:
+    """Make a folder of features what it was in format 1."""
+    records = np.fromfile(store / "contents.bin", RECORD)
+    former = np.dtype([("content", "V32"), ("following", "<u4"), ("start", "<f8"), ("end", "<f8")])
+    old = np.zeros(len(records), former)
+    for name in former.names or ():
+        old[name] = records[name]
+    (store / "records.bin").write_bytes(old.tobytes())
+    (store / "contents.bin").unlink()

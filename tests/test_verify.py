@@ -250,22 +250,14 @@ def test_a_hard_linked_file_keeps_the_checksum_it_had(tmp_path):
 
 def as_format_1(index):
     """What an index was before there were checksums."""
-    import numpy as np
-
     for manifest in index.glob("generations/*/manifest.json"):
         manifest.unlink()
     values = json.loads((index / "manifest.json").read_text())
     for name in ("checksum", "files", "features"):
         del values[name]
     (index / "manifest.json").write_text(json.dumps({**values, "format": 1}, indent=2))
-    for contents in index.glob("features/*/contents.bin"):
-        records = np.fromfile(contents, RECORD)
-        former = np.dtype([("content", "V32"), ("following", "<u4"), ("start", "<f8"), ("end", "<f8")])
-        old = np.zeros(len(records), former)
-        for name in former.names:
-            old[name] = records[name]
-        contents.with_name("records.bin").write_bytes(old.tobytes())
-        contents.unlink()
+    for store in index.glob("features/*"):
+        damaged.as_before_checksums(store)
 
 
 def test_an_index_without_checksums_is_searched_and_gets_them_at_the_next_job(index, answers, whole):
