@@ -1,4 +1,4 @@
-"""The commands that ask an index: search, evaluate, info, failures."""
+"""The commands that ask an index: search, evaluate, info, failures, verify."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from retrieval.evaluate_cli import evaluate
 from retrieval.failures_cli import failures
 from retrieval.options import AsJson, Device, Index, OnDevice, one_line, print_json
+from retrieval.verify_cli import verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,6 +72,7 @@ def weighted(value: str) -> tuple[str, float]:
 
 app.command()(evaluate)
 app.command()(failures)
+app.command()(verify)
 
 
 @app.command()
