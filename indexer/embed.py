@@ -15,7 +15,7 @@ import numpy as np
 from indexer.corpus import Part
 from indexer.medium import Medium
 from indexer.progress import Advance
-from indexer.workers import decoding
+from indexer.workers import Limit, decoding
 from retrieval.catalog_writer import FailureRow
 from retrieval.encoders.base import Encoder
 from retrieval.errors import MediaError
@@ -23,13 +23,13 @@ from retrieval.features import FeatureStore
 from retrieval.opening import TIME_LIMIT
 from retrieval.types import Modality
 
-SECONDS = {
-    Modality.TEXT: 60.0,
-    Modality.IMAGE: 60.0,
-    Modality.AUDIO: TIME_LIMIT + 30,
-    Modality.VIDEO: TIME_LIMIT + 30,
+LIMITS = {
+    Modality.TEXT: Limit(60, 2**29),
+    Modality.IMAGE: Limit(60, 2**29),
+    Modality.AUDIO: Limit(TIME_LIMIT + 30, 3 * 2**29),  # an hour of sound
+    Modality.VIDEO: Limit(TIME_LIMIT + 30, 2**29),
 }
-"""How long a file may take a decoder, by modality; sounds and videos end by themselves before that."""
+"""What a file may take a worker, by modality; sounds and videos end by themselves before that time."""
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
@@ -102,7 +102,7 @@ def encode(
         media.clear()
         return count
 
-    with decoding(encoder.prepare, SECONDS[encoder.spec.modality], trusted=trusted) as decode:
+    with decoding(encoder.prepare, LIMITS[encoder.spec.modality], trusted=trusted) as decode:
 
         def prepare(work: tuple[str, Part]) -> Any:
             part = work[1]

@@ -15,6 +15,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
@@ -23,10 +24,8 @@ from indexer import nurseries
 from indexer.medium import Medium, prepared
 from retrieval.errors import MediaError, WorkerError
 
-MEMORY, MUCH_MEMORY = 2**28, 2**29
-"""Bytes that a worker may take for a file, and for one that needs more, of which there is one at a time.
-
-Two workers and the packaged encoders then stay below 2 GB together."""
+MEMORY = 2**28
+"""Bytes that every worker may take for a file. One that needs more is decoded while no other such one is."""
 
 STARTING = 120.0
 """Seconds in which a worker has loaded what its encoder needs."""
@@ -35,13 +34,26 @@ Decode = Callable[[Medium], Any]
 """What an encoder makes of a file; raises MediaError where it cannot be decoded, or exceeds a limit."""
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What a file may take.
+
+    Attributes:
+        seconds: by the clock.
+        memory: bytes, for the one file that is decoded alone because it needs more than ``MEMORY``.
+    """
+
+    seconds: float
+    memory: int = 2**29
+
+
 @contextmanager
-def decoding(prepare: Callable[[Any], Any], seconds: float, *, trusted: bool) -> Iterator[Decode]:
+def decoding(prepare: Callable[[Any], Any], limit: Limit, *, trusted: bool) -> Iterator[Decode]:
     """Have files decoded by ``prepare``, an encoder's, in worker processes; in the job itself if they are trusted.
 
     Args:
         prepare: can be pickled.
-        seconds: that a file may take in a worker.
+        limit: what a file may take in a worker.
         trusted: whether no file will crash or hang the decoder, since that would happen to the job.
 
     Raises:
@@ -50,27 +62,20 @@ def decoding(prepare: Callable[[Any], Any], seconds: float, *, trusted: bool) ->
     if trusted:
         yield partial(prepared, prepare)
         return
-    with Workers(prepare, seconds) as workers:
+    with Workers(prepare, limit) as workers:
         yield workers.decode
 
 
 class Workers:
     """Worker processes as threads need them: each call of ``decode`` takes an idle one or starts another."""
 
-    def __init__(
-        self,
-        prepare: Callable[[Any], Any],
-        seconds: float,
-        memory: int = MEMORY,
-        much_memory: int = MUCH_MEMORY,
-    ) -> None:
+    def __init__(self, prepare: Callable[[Any], Any], limit: Limit, memory: int = MEMORY) -> None:
         try:
             self._prepare = pickle.dumps(prepare)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise WorkerError(f"an encoder cannot be sent to a worker process: {error}") from error
-        self._seconds = seconds
+        self._limit = limit
         self._memory = memory
-        self._much_memory = much_memory
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
         self._closed = False
@@ -101,11 +106,11 @@ class Workers:
             pass  # which may have been for lack of memory, or somebody else's doing
         with self._alone:
             try:
-                return self._try(self._new(), medium, self._much_memory)
+                return self._try(self._new(), medium, self._limit.memory)
             except _DiedError as error:
                 raise MediaError(f"the decoder crashed ({error})") from None
             except MemoryError:
-                most = self._much_memory // 2**20
+                most = self._limit.memory // 2**20
                 raise MediaError(
                     f"needs more than {most} MiB of memory: scale or cut it, or use --trusted"
                 ) from None
@@ -114,7 +119,7 @@ class Workers:
         is_fit = False
         try:
             worker.start(self._prepare)
-            outcome = worker.ask(medium, self._seconds, memory)
+            outcome = worker.ask(medium, self._limit.seconds, memory)
             is_fit = not isinstance(outcome, MemoryError)  # what it still holds of it is hard to tell
         except (EOFError, OSError, WorkerError) as error:
             if self._closed:

@@ -357,11 +357,14 @@ def test_a_disk_that_fills_up():
 
 
 def test_ctrl_c_ends_everything_with_one_line(tmp_path):
-    for number in range(40):
-        toy.paint(tmp_path / f"source/{number}.png", (number, 0, 0), (1500, 1500))
+    for number in range(100):
+        toy.paint(tmp_path / f"source/{number}.png", (number, 0, 0))
     program = (
-        "import sys\nfrom indexer.cli import run\nfrom tests import toy\n"
-        "with toy.encoders():\n    sys.exit(run(sys.argv[1:]))\n"
+        "import sys, time\nfrom indexer.cli import run\nfrom tests import toy\n"
+        "with toy.encoders() as encoders:\n"
+        "    for one in encoders.values():\n"
+        "        one.encode = lambda media, encode=one.encode: [time.sleep(1), encode(media)][1]\n"
+        "    sys.exit(run(sys.argv[1:]))\n"
     )
     arguments = [
         "index",

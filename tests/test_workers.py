@@ -13,7 +13,7 @@ import pytest
 import indexer
 from indexer import nurseries
 from indexer.medium import Medium, prepared
-from indexer.workers import Workers
+from indexer.workers import Limit, Workers
 from retrieval.errors import MediaError, NoSoundError, UnreadableError, WorkerError
 from retrieval.media import picture
 from tests import toy
@@ -74,7 +74,7 @@ def test_the_guilty_file_alone_pays(tmp_path, what, error, reason):
         except MediaError as met:
             return met
 
-    with Workers(behave, 0.5 if "within" in reason else 30) as workers, ThreadPoolExecutor(3) as pool:
+    with Workers(behave, Limit(0.5 if "within" in reason else 30)) as workers, ThreadPoolExecutor(3) as pool:
         outcomes = list(pool.map(outcome, media))
         busy = alive()
     failed = outcomes.pop(4)
@@ -87,10 +87,10 @@ def test_the_guilty_file_alone_pays(tmp_path, what, error, reason):
 
 
 def test_more_memory_is_given_to_one_at_a_time(tmp_path):
-    with Workers(behave, 30, memory=2**27, much_memory=2**28) as workers:
+    with Workers(behave, Limit(30, 2**28), memory=2**27) as workers:
         assert workers.decode(medium(tmp_path / "a", "need")) == 60 * 2**20
     with (
-        Workers(behave, 30, memory=2**25, much_memory=2**26) as workers,
+        Workers(behave, Limit(30, 2**26), memory=2**25) as workers,
         pytest.raises(MediaError, match="more than 64 MiB"),
     ):
         workers.decode(medium(tmp_path / "a", "need"))
@@ -99,15 +99,15 @@ def test_more_memory_is_given_to_one_at_a_time(tmp_path):
 def test_a_worker_that_somebody_kills_is_no_fault_of_the_file(tmp_path):
     one = medium(tmp_path / "a.txt", "once")
     (tmp_path / "a.met").mkdir()  # now the second try raises, which is what it is told by
-    with Workers(behave, 30) as workers, pytest.raises(MediaError, match="FileExistsError"):
+    with Workers(behave, Limit(30)) as workers, pytest.raises(MediaError, match="FileExistsError"):
         workers.decode(one)
     (tmp_path / "a.met").rmdir()
-    with Workers(behave, 30) as workers, pytest.raises(MediaError, match="FileExistsError"):
+    with Workers(behave, Limit(30)) as workers, pytest.raises(MediaError, match="FileExistsError"):
         workers.decode(one)
 
 
 def test_a_killed_nursery_is_replaced(tmp_path):
-    with Workers(behave, 30) as workers:
+    with Workers(behave, Limit(30)) as workers:
         assert workers.decode(medium(tmp_path / "a")) == 4
         before = alive()
         nurseries._current._process.kill()
@@ -125,7 +125,7 @@ def test_an_end_wakes_who_waits(tmp_path):
         except MediaError as error:
             failures.append(str(error))
 
-    with Workers(behave, 3600) as workers:
+    with Workers(behave, Limit(3600)) as workers:
         thread = threading.Thread(target=wait)
         thread.start()
         while not workers._all:
@@ -136,15 +136,18 @@ def test_an_end_wakes_who_waits(tmp_path):
 
 def test_what_cannot_be_sent_says_so(tmp_path):
     with pytest.raises(WorkerError, match="cannot be sent to a worker process"):
-        Workers(lambda path: path, 30)
-    with Workers(Elsewhere(), 30) as workers, pytest.raises(WorkerError, match="could not load an encoder"):
+        Workers(lambda path: path, Limit(30))
+    with (
+        Workers(Elsewhere(), Limit(30)) as workers,
+        pytest.raises(WorkerError, match="could not load an encoder"),
+    ):
         workers.decode(medium(tmp_path / "a"))
 
 
 def test_a_process_decodes_as_a_thread_does(tmp_path):
     path = toy.paint(tmp_path / "a.png", (200, 100, 0), (30, 20))
     one = Medium(path, path.stat().st_size, path.stat().st_mtime_ns)
-    with Workers(picture, 30) as workers:
+    with Workers(picture, Limit(30)) as workers:
         assert workers.decode(one) == prepared(picture, one) == picture(path)
 
 
@@ -165,7 +168,7 @@ def test_a_part_of_an_archive_is_checked(tmp_path):
 def test_a_killed_job_leaves_no_process(tmp_path):
     job = (
         "from tests.test_workers import *\n"
-        "with Workers(behave, 3600) as workers:\n"
+        "with Workers(behave, Limit(3600)) as workers:\n"
         "    workers.decode(medium(Path(sys.argv[1]) / 'a'))\n"
         "    print(*alive(), flush=True)\n"
         "    workers.decode(medium(Path(sys.argv[1]) / 'b', 'hang'))\n"
