@@ -58,6 +58,7 @@ def fit(
         "method": alignment.method,
         "fingerprint": alignment.fingerprint,
         "dimension": alignment.dimension,
+        "normalisation": "unit",
         "evidence": evidence,
         "report": dict(alignment.report),
     }

@@ -84,7 +84,16 @@ def mend(
         encoder = registry.load(spec.name, modality, device)
         check_same(spec, encoder.spec)
         with progress(f"encoding {modality}", len(found)) as advance:
-            embed.encode(encoder, found, store, workers=workers, batch_size=batch_size, advance=advance)
+            embed.encode(
+                encoder,
+                found,
+                store,
+                workers=workers,
+                batch_size=batch_size,
+                trusted=False,
+                advance=advance,
+                fail=lambda _content, _error: None,  # what cannot be encoded is among the lost
+            )
     lost = [row for content in wanted - store.mended for row in places[content] if row not in others]
     store.give_up(lost)
     return len(store.mended)

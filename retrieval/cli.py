@@ -1,4 +1,4 @@
-"""The commands that ask an index: search, evaluate, info, verify."""
+"""The commands that ask an index: search, evaluate, info, failures, verify."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from retrieval.evaluate_cli import evaluate
+from retrieval.failures_cli import failures
 from retrieval.options import AsJson, Device, Index, OnDevice, one_line, print_json
 from retrieval.verify_cli import verify
 
@@ -71,6 +72,7 @@ def weighted(value: str) -> tuple[str, float]:
 
 app.command()(evaluate)
 app.command()(verify)
+app.command()(failures)
 
 
 @app.command()

@@ -85,6 +85,16 @@ class Layout:
         return self.root / "lock"
 
     @property
+    def writer(self) -> Path:
+        """Who holds the lock: for the message that others get."""
+        return self.root / "writer.json"
+
+    @property
+    def journal(self) -> Path:
+        """What a job has found out of its files; there only until it publishes."""
+        return self.root / "journal"
+
+    @property
     def generations(self) -> Path:
         """The folder of all generations."""
         return self.root / "generations"
@@ -106,6 +116,12 @@ class Layout:
     def features(self, spec: EncoderSpec) -> Path:
         """The folder of one encoder's stored features, shared by all generations."""
         return self.features_root / f"{spec.modality}-{spec.fingerprint}"
+
+    @property
+    def names(self) -> set[str]:
+        """What may lie in an index folder where no generation is published yet."""
+        known = (self.lock, self.writer, self.journal, self.generations, self.features_root)
+        return {*(path.name for path in known), "manifest.json.new", "manifest.json.damaged"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from retrieval.features import FeatureStore
 from retrieval.manifest import KEPT, Generation, Layout, Manifest
 from retrieval.types import Integers, Modality
 
-PASSING = {"lock", "manifest.json.new", "manifest.json.damaged"}
+PASSING = {"lock", "writer.json", "journal", "manifest.json.new", "manifest.json.damaged"}
 """Files that a job leaves in an index folder and nothing depends on."""
 
 

@@ -52,7 +52,7 @@ def run(root: Path, options: argparse.Namespace) -> list[str]:
     assert retrieval.verify(whole).is_whole  # noqa: S101 - nothing that follows would mean anything
     took = time.perf_counter() - start
     print(f"{len(files)} files, {size:,} bytes, verified in {took:.2f} s ({size / took / 1e6:,.0f} MB/s)")
-    chance, counts, problems = random.Random(options.seed), Counter[tuple[str, str]](), list[str]()  # noqa: S311
+    chance, counts, problems = random.Random(options.seed), Counter[tuple[str, str]](), list[str]()
     for number in range(options.flips):
         name, place = files[number % len(files)], list(PLACES)[number // len(files) % len(PLACES)]
         copy = damaged.copy(whole, root / "copy")
