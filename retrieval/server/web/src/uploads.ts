@@ -1,0 +1,37 @@
+/** The files that are asked with. They stay on this page: an address cannot carry them. */
+
+import type { Modality, Term } from "./types";
+
+export interface Upload {
+  file: File;
+  kind: Modality;
+  /** A blob: address for the preview. */
+  url: string;
+}
+
+/** Keys of before a reload, which the history still holds, must not name files of after it. */
+const loaded = Date.now().toString(36);
+
+const uploads = new Map<string, Upload>();
+
+/** What a file is, by what the browser takes it for; null for what cannot be a query. */
+export function kindOf(file: File): "image" | "audio" | "video" | null {
+  const kind = file.type.split("/")[0];
+  return kind === "image" || kind === "audio" || kind === "video" ? kind : null;
+}
+
+/** Remember a file; returns its key. Back and forward find it again until the page is left. */
+export function keep(file: File, kind: Modality): string {
+  const key = `${loaded}-${uploads.size}`;
+  uploads.set(key, { file, kind, url: URL.createObjectURL(file) });
+  return key;
+}
+
+export function uploadOf(term: Term): Upload | undefined {
+  return term.upload === undefined ? undefined : uploads.get(term.upload);
+}
+
+/** Whether the term is a file that an address named and this page does not have. */
+export function isMissing(term: Term): boolean {
+  return term.kind !== "text" && term.kind !== "id" && !uploadOf(term);
+}
