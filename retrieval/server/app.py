@@ -37,7 +37,7 @@ def make(
     most: int = MAX_BYTES,
     pages: Path = page.BUILT,
 ) -> FastAPI:
-    """The ASGI application that serves the index in ``folder``; it is opened when the server starts.
+    """The ASGI application that serves the index in ``folder``, which is opened at once.
 
     Args:
         folder: what ``xmodal index --out`` was given.
@@ -51,27 +51,23 @@ def make(
 
     Raises:
         OptionError: other machines could reach it without a token, or the token is a poor one.
+        XmodalError: the index cannot be opened.
     """
     check_reach(host, token)
-    root, metrics = Path(folder), Metrics()
+    root, metrics, workers = Path(folder), Metrics(), Workers()
+    library = Library(root, device=device, roots=roots, workers=workers, metrics=metrics)
+    cache = Cache(Layout(root).cache)
 
     @asynccontextmanager
-    async def running(app: FastAPI) -> AsyncIterator[None]:
-        workers = Workers()
-        cache = Cache(Layout(root).cache)
-        library = Library(root, device=device, roots=roots, workers=workers, metrics=metrics)
-        try:
-            await library.start()
-            app.state.service = Service(library, workers, metrics, cache)
-            yield
-            await library.stop()
-        finally:
-            workers.close()
-            cache.close()
+    async def running(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await library.stop()
+        workers.close()
+        cache.close()
 
     middleware = [
         Middleware(Counting, metrics=metrics),
-        Middleware(Guard, loopback=is_loopback(host), token=token, most=most, shared=bool(origins)),
+        Middleware(Guard, loopback=is_loopback(host), token=token, shared=bool(origins)),
     ]
     if origins:
         cors = Middleware(
@@ -88,9 +84,11 @@ def make(
         openapi_url="/api/openapi.json",
         docs_url=None,  # these pages would load from elsewhere
         redoc_url=None,
+        max_body_size=most,
         lifespan=running,
         middleware=middleware,
     )
+    app.state.service = Service(library, workers, metrics, cache)
     app.include_router(api.router)
     app.include_router(files.router)
     problems.install(app)

@@ -24,37 +24,37 @@ class Library:
     def __init__(
         self, folder: Path, *, device: str, roots: Sequence[Path], workers: Workers, metrics: Metrics
     ) -> None:
+        """Open the published generation of the index in ``folder``.
+
+        Args:
+            folder: the index.
+            device: where to compute.
+            roots: where the sources' files are now; where they were when empty.
+            workers: the threads to use.
+            metrics: told of the generation, and of what is done in batches.
+
+        Raises:
+            XmodalError: it cannot be opened.
+        """
         self._folder, self._device, self._roots = folder, device, roots
         self._workers, self._metrics = workers, metrics
-        self._current: Opened | None = None
         self._seen = self._mark()
+        self._current = self._open()
         self._looked = monotonic()
         self._reload: asyncio.Task[None] | None = None
         self.problem: str | None = None
         """Why a newer generation could not be opened."""
 
-    async def start(self) -> None:
-        """Open the index.
-
-        Raises:
-            XmodalError: it cannot be opened.
-        """
-        self._current = await asyncio.to_thread(self._open)
-        self._metrics.generation.set(self._current.generation)
-
     async def stop(self) -> None:
         """Close what is open."""
         if self._reload is not None:
             await self._reload
-        if self._current is not None:
-            self._current.retire()
+        self._current.retire()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Opened]:
         """The open generation, which stays open to the end of the block."""
         self._look()
-        if self._current is None:
-            raise RuntimeError("the library was not started")
         current = self._current
         with current.in_use():
             yield current
@@ -76,14 +76,14 @@ class Library:
             self.problem = str(error)
             return
         old, self._current, self.problem = self._current, opened, None
-        self._metrics.generation.set(opened.generation)
-        if old is not None:
-            old.retire()
+        old.retire()
 
     def _open(self) -> Opened:
-        return Opened(
+        opened = Opened(
             self._folder, device=self._device, roots=self._roots, workers=self._workers, metrics=self._metrics
         )
+        self._metrics.generation.set(opened.generation)
+        return opened
 
     def _mark(self) -> tuple[int, int, int] | None:
         """What changes when a manifest is published."""

@@ -80,7 +80,8 @@ async def _malformed(_: Request, error: Exception) -> Response:
 
 async def _routing(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - as it is registered
-    return _answer(error.status_code, "RequestError", str(error.detail), dict(error.headers or {}))
+    kind = "TooLargeError" if error.status_code == 413 else "RequestError"
+    return _answer(error.status_code, kind, str(error.detail), dict(error.headers or {}))
 
 
 async def _unforeseen(_: Request, error: Exception) -> Response:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 
 from retrieval.errors import OptionError
-from retrieval.manifest import Manifest
 from retrieval.server.app import make
 
 
@@ -41,13 +41,15 @@ def run(folder: Path, *, host: str, port: int, ready: Callable[[str], None], **o
         OptionError: as ``make``, or the address cannot be listened on.
         XmodalError: the index cannot be opened.
     """
-    Manifest.read(folder)  # what is no index is told of at once
-    app = make(folder, host=host, **options)
-    config = uvicorn.Config(app, host, port, log_level="warning", access_log=False, server_header=False)
     bound = _bind(host, port)
+    app = make(folder, host=host, **options)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=10
+    )
     where = f"[{host}]" if ":" in host else host
     server = _Server(config, lambda: ready(f"http://{where}:{bound.getsockname()[1]}/"))
-    server.run([bound])
+    with suppress(KeyboardInterrupt):  # which is how it is meant to end
+        server.run([bound])
 
 
 def _bind(host: str, port: int) -> socket.socket:

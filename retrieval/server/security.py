@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from retrieval.errors import OptionError, TooLargeError, UnauthorizedError, XmodalError
+from retrieval.errors import OptionError, UnauthorizedError, XmodalError
 from retrieval.server import problems
 
 COOKIE = "xmodal-token"
@@ -49,23 +49,22 @@ def is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """Checks each request before anything else sees it: its host, its token, its size.
+    """Checks each request before anything else sees it: its host and its token.
 
     On loopback the name in ``Host`` must be this machine's: a page elsewhere whose name is made to resolve to
     127.0.0.1 (DNS rebinding) would else read the answers as its own.
     """
 
-    def __init__(self, app: ASGIApp, *, loopback: bool, token: str | None, most: int, shared: bool) -> None:
+    def __init__(self, app: ASGIApp, *, loopback: bool, token: str | None, shared: bool) -> None:
         """Put it around ``app``.
 
         Args:
             app: what is guarded.
             loopback: whether the server listens on this machine alone.
             token: what whoever asks must know; None for nothing.
-            most: bytes that a request may have.
             shared: whether pages of other origins may use the answers.
         """
-        self._app, self._loopback, self._token, self._most = app, loopback, token, most
+        self._app, self._loopback, self._token = app, loopback, token
         self._headers = dict(HEADERS)
         if shared:
             self._headers["Cross-Origin-Resource-Policy"] = "cross-origin"
@@ -93,7 +92,7 @@ class Guard:
                 return
             if scope["path"] not in OPEN and scope["method"] != "OPTIONS":
                 self._check_token(_token(headers))
-            await self._app(scope, self._limited(headers, receive), guarded)
+            await self._app(scope, receive, guarded)
         except XmodalError as error:
             await problems.answer(error)(scope, receive, guarded)
 
@@ -115,27 +114,6 @@ class Guard:
         response = RedirectResponse("/", 303)
         response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
         return response
-
-    def _limited(self, headers: Headers, receive: Receive) -> Receive:
-        length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self._most:
-            raise self._too_large(int(length))
-        seen = 0
-
-        async def limited() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self._most:
-                raise self._too_large(seen)
-            return message
-
-        return limited
-
-    def _too_large(self, size: int) -> TooLargeError:
-        return TooLargeError(
-            f"the request is too large ({size} bytes), the limit is {self._most}: cut the file"
-        )
 
 
 def _token(headers: Headers) -> str:
