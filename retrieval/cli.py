@@ -1,4 +1,4 @@
-"""The commands that ask an index: search, evaluate, info."""
+"""The commands that ask an index: search, evaluate, serve, info."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from retrieval.evaluate_cli import evaluate
 from retrieval.options import AsJson, Device, Index, OnDevice, one_line, print_json
+from retrieval.serve_cli import serve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,6 +70,7 @@ def weighted(value: str) -> tuple[str, float]:
 
 
 app.command()(evaluate)
+app.command()(serve)
 
 
 @app.command()

@@ -75,3 +75,23 @@ class OutdatedReaderError(XmodalError):
 
 class IndexBusyError(XmodalError):
     """Another job is writing to the index."""
+
+
+class MissingFileError(InputError):
+    """A file that the index names is not where its source was, or must not be served."""
+
+
+class UnauthorizedError(InputError):
+    """A server wants a token, and none or a wrong one came."""
+
+
+class TooLargeError(MediaError):
+    """A request holds more than a server takes."""
+
+
+class BusyError(XmodalError):
+    """A server has as much to do as it takes on: ask again in a moment."""
+
+
+class ServerError(XmodalError):
+    """A server cannot be reached, or failed."""

@@ -44,8 +44,19 @@ class Space:
             EncoderMismatchError: the encoder at hand is not the one the index was built with.
             MediaError: a medium cannot be decoded.
         """
-        encoder = self._encoder(modality)
-        prepared = [encoder.prepare(medium) for medium in media]
+        return self.encode_prepared(modality, [self.prepare(modality, medium) for medium in media])
+
+    def prepare(self, modality: Modality, medium: Any) -> Any:
+        """What can be done for one medium before the network, by any number of threads at once.
+
+        Raises:
+            OptionError, EncoderMismatchError, MediaError: as ``encode``.
+        """
+        return self.encoder(modality).prepare(medium)
+
+    def encode_prepared(self, modality: Modality, prepared: Sequence[Any]) -> Matrix:
+        """(n, dimension) float32, unit norm: what ``prepare`` gave for n media, in the aligned space."""
+        encoder = self.encoder(modality)
         with self._encoding:  # an encoder's network is used by one thread at a time
             features = encoder.encode(prepared)
         # Of a long clip's rows the first is the whole, and that is what is asked by.
@@ -53,7 +64,12 @@ class Space:
         features = features[np.cumsum(rows) - rows]
         return self._alignment.project(modality, features)
 
-    def _encoder(self, modality: Modality) -> Encoder:
+    def encoder(self, modality: Modality) -> Encoder:
+        """The encoder of a modality, loaded.
+
+        Raises:
+            OptionError, EncoderMismatchError: as ``encode``.
+        """
         with self._loading:
             if modality not in self._loaded:
                 if modality not in self._specs:

@@ -61,6 +61,7 @@ class Hit:
         start: where the matching segment starts, in seconds; None for a whole asset.
         end: where it ends, in seconds.
         metadata: the item's columns.
+        asset: the asset's number in this index, by which a server serves its file.
     """
 
     rank: int
@@ -72,6 +73,7 @@ class Hit:
     start: float | None = None
     end: float | None = None
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+    asset: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The hit as plain values, as ``xmodal search --json`` prints it."""

@@ -1,0 +1,82 @@
+"""From a query as it came to the answer as it goes: encode the terms, search, say why."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+from retrieval.contributions import contributions
+from retrieval.errors import OptionError
+from retrieval.server.models import AssetOut, HitOut, SearchIn, SearchOut, TermIn
+from retrieval.server.opened import Ask, Opened
+from retrieval.server.workers import Workers
+from retrieval.types import Hit, Matrix, Modality, Query, Term
+
+
+async def search(opened: Opened, workers: Workers, wanted: SearchIn, files: Mapping[str, bytes]) -> SearchOut:
+    """The answer to a query.
+
+    Raises:
+        XmodalError: as ``SearchEngine.search``; ``BusyError`` if too many wait already.
+    """
+    start = perf_counter()
+    targets = opened.engine.targets(wanted.to, {term.kind for term in wanted.terms})
+    to = wanted.to or targets[0].value
+    terms = list(await asyncio.gather(*(_term(opened, term, files) for term in wanted.terms)))
+    query = Query(
+        vector=[(term.value, term.weight) for term in terms if term.kind == "vector"],
+        id=[(term.value, term.weight) for term in terms if term.kind == "id"],
+    )
+    hits = await opened.search(Ask(query, to, wanted.k, wanted.where or None))
+    if len(terms) == 1:
+        shares = [[hit.score] for hit in hits]
+    else:
+        shares = await workers.reading(lambda: contributions(opened.engine, terms, hits))
+    return SearchOut.model_construct(
+        hits=[_shown(hit, each) for hit, each in zip(hits, shares, strict=True)],
+        to=to,
+        milliseconds=round(1000 * (perf_counter() - start), 3),
+    )
+
+
+async def vectors(opened: Opened, terms: Sequence[TermIn], files: Mapping[str, bytes]) -> list[Matrix]:
+    """The terms in the aligned space, each (d,) float32 of unit norm.
+
+    Raises:
+        OptionError: a term is an item's id or a vector.
+        XmodalError: as ``search``.
+    """
+    if others := {term.kind for term in terms} & {"id", "vector"}:
+        raise OptionError(f"there is nothing to encode in {', '.join(sorted(others))}: give media")
+    return list(await asyncio.gather(*(_vector(opened, term, files) for term in terms)))
+
+
+async def _term(opened: Opened, term: TermIn, files: Mapping[str, bytes]) -> Term:
+    """The term with its medium as a vector; ids and vectors as they are."""
+    if term.kind in ("id", "vector"):
+        return Term(term.kind, term.value, term.weight)
+    return Term("vector", await _vector(opened, term, files), term.weight)
+
+
+async def _vector(opened: Opened, term: TermIn, files: Mapping[str, bytes]) -> Matrix:
+    medium: Any = term.value
+    if term.upload is not None:
+        if term.upload not in files:
+            raise OptionError(f"the form holds no file in a part named {term.upload!r}")
+        medium = files[term.upload]
+    return await opened.lane(Modality(term.kind)).vector(medium)
+
+
+def _shown(hit: Hit, shares: list[float]) -> HitOut:
+    values: dict[str, Any] = {**hit.as_dict(), **addresses(hit), "contributions": shares}
+    return HitOut.model_construct(None, **values)
+
+
+def addresses(asset: Hit | AssetOut) -> dict[str, str | None]:
+    """Where the file and the thumbnail of an asset are served, if it may have any."""
+    if asset.modality == Modality.TEXT or asset.path is None:
+        return {"media": None, "thumbnail": None}
+    media = f"/api/media/{asset.asset}"
+    return {"media": media, "thumbnail": f"{media}/thumbnail"}
