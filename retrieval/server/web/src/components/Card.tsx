@@ -4,20 +4,21 @@ import { useState } from "preact/hooks";
 import { isPlaying, playing, toggle } from "../player";
 import { addTerm, moreLike } from "../store";
 import type { Hit } from "../types";
-import { clock, figure, fileName, singular, span } from "../words";
+import { figure, fileName, singular, span } from "../words";
 import { Icon } from "./icons";
-import { Strokes } from "./Why";
+import type { Scale } from "./Why";
+import { Stroke } from "./Why";
 
 interface Props {
   hit: Hit;
-  largest: number;
+  scale: Scale;
   /** Whether Tab leads to it: to one of the grid alone, arrows do the rest. */
   current: boolean;
   onCurrent: () => void;
   onOpen: () => void;
 }
 
-export function Card({ hit, largest, current, onCurrent, onOpen }: Props) {
+export function Card({ hit, scale, current, onCurrent, onOpen }: Props) {
   const [inline, setInline] = useState(false);
   const tab = current ? 0 : -1;
   const name = fileName(hit.id);
@@ -27,7 +28,7 @@ export function Card({ hit, largest, current, onCurrent, onOpen }: Props) {
   return (
     <li class={`card ${hit.modality}`} onFocusCapture={onCurrent}>
       {inline && hit.media ? (
-        <video class="picture" src={fragment(hit)} controls autoplay playsinline aria-label={hit.id} />
+        <video class="inline" src={fragment(hit)} controls autoplay playsinline aria-label={hit.id} />
       ) : (
         <button class="open" tabIndex={tab} aria-label={label} title={hit.id} onClick={onOpen}>
           <Preview hit={hit} />
@@ -44,12 +45,11 @@ export function Card({ hit, largest, current, onCurrent, onOpen }: Props) {
       <div class="foot">
         <span class="name" title={hit.id}>
           <bdi>{name}</bdi>
-          {hit.start !== null && <span class="soft"> at {clock(hit.start)}</span>}
         </span>
         <span class="score" title="Score">
           {figure(hit.score)}
         </span>
-        <Strokes hit={hit} largest={largest} />
+        <Stroke hit={hit} scale={scale} />
       </div>
       <div class="actions">
         <Action icon="like" tab={tab} name="More like this (m)" onClick={() => moreLike(hit)} />
@@ -105,6 +105,7 @@ function Thumbnail({ hit }: { hit: Hit }) {
     <img
       class={`picture ${fit}`}
       src={hit.thumbnail!}
+      srcset={`${hit.thumbnail}?size=512 2x`}
       alt=""
       loading={hit.rank > 12 ? "lazy" : "eager"}
       onLoad={({ currentTarget: { naturalWidth: width, naturalHeight: height } }) => {

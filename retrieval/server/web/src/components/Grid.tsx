@@ -9,7 +9,7 @@ import { addTerm, answer, ask, moreLike, opened, phase } from "../store";
 import { PAGE_SIZE } from "../types";
 import type { Hit } from "../types";
 import { Card } from "./Card";
-import { largestOf } from "./Why";
+import { scaleOf } from "./Why";
 
 const current = signal(0);
 /** Whether the next answer takes the focus, since what had it goes away with the last one. */
@@ -36,7 +36,7 @@ export function Grid() {
   }, [shown]);
   if (!shown) return null;
   const { hits } = shown.given;
-  const largest = largestOf(hits);
+  const scale = scaleOf(hits);
   const full = hits.length >= shown.of.k && shown.of.k < MAX_RESULTS;
   return (
     <>
@@ -52,7 +52,7 @@ export function Grid() {
           <Card
             key={`${hit.asset} ${hit.start}`}
             hit={hit}
-            largest={largest}
+            scale={scale}
             current={current.value === at}
             onCurrent={() => (current.value = at)}
             onOpen={() => (opened.value = at)}

@@ -12,7 +12,10 @@ export function SearchBar() {
   const picker = useRef<HTMLInputElement>(null);
   const kinds = (["image", "audio", "video"] as const).filter(understands);
   const composed = request.value.terms.length > 0;
-  useEffect(() => document.getElementById(BOX)?.focus(), []);
+  useEffect(() => {
+    // Where a keyboard would slide over the page, it waits to be asked for.
+    if (matchMedia("(pointer: fine)").matches) document.getElementById(BOX)?.focus();
+  }, []);
   return (
     <form
       class="bar"
@@ -35,7 +38,7 @@ export function SearchBar() {
             event.preventDefault();
             combine();
           }}
-          placeholder={composed ? "Add words to the query" : "Describe what you are looking for"}
+          placeholder={composed ? "Add words to the query" : "What are you looking for?"}
           autocomplete="off"
           dir="auto"
           enterkeyhint="search"

@@ -77,11 +77,7 @@ export function NoMatch() {
           ? "No item meets the filters."
           : "Everything there is of this kind is part of the query itself. Look for another kind."}
       </p>
-      {filtered && (
-        <button class="pill strong" onClick={() => ask({ filters: [] })}>
-          Clear filters
-        </button>
-      )}
+      {filtered && <ClearFilters />}
     </Message>
   );
 }
@@ -104,12 +100,17 @@ export function Missing({ terms }: { terms: Term[] }) {
 
 export function Failed({ error }: { error: Error }) {
   const ours = !(error instanceof ApiError);
+  // What the server refuses once, it refuses again; a filter is the likeliest reason, and can be taken away.
+  const refused = !ours && error.status >= 400 && error.status < 500;
   return (
     <Message icon="alert" title="That did not work" alarming>
       <p dir="auto">{ours ? `The page is at fault: ${error.message}` : error.message}</p>
-      <button class="pill strong" onClick={() => void (infoError.value ? learn() : run())}>
-        Try again
-      </button>
+      {refused && request.value.filters.length > 0 && <ClearFilters />}
+      {!refused && (
+        <button class="pill strong" onClick={() => void (infoError.value ? learn() : run())}>
+          Try again
+        </button>
+      )}
     </Message>
   );
 }
@@ -121,6 +122,14 @@ export function Busy({ seconds }: { seconds: number }) {
         Others are searching too. Asking again in {seconds} {seconds === 1 ? "second" : "seconds"}.
       </p>
     </Message>
+  );
+}
+
+function ClearFilters() {
+  return (
+    <button class="pill strong" onClick={() => ask({ filters: [] })}>
+      Clear filters
+    </button>
   );
 }
 

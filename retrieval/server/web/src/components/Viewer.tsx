@@ -10,7 +10,7 @@ import { singular, span } from "../words";
 import { fragment } from "./Card";
 import { focusResult } from "./Grid";
 import { Icon } from "./icons";
-import { largestOf, Why } from "./Why";
+import { scaleOf, Why } from "./Why";
 
 export function Viewer() {
   const dialog = useRef<HTMLDialogElement>(null);
@@ -83,7 +83,7 @@ export function Viewer() {
                 </a>
               )}
             </p>
-            <Why hit={hit} of={shown.of} largest={largestOf(hits)} />
+            <Why hit={hit} of={shown.of} scale={scaleOf(hits)} />
             <Others key={hit.id} hit={hit} />
             <Metadata hit={hit} />
           </div>

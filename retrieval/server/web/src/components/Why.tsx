@@ -5,33 +5,33 @@ import { colour, kindName } from "../terms";
 import type { Hit, Request } from "../types";
 import { figure } from "../words";
 
-interface Props {
-  hit: Hit;
-  /** What was asked. */
-  of: Request;
-  /** The largest contribution among the hits, which fills the bar. */
-  largest: number;
+/** How far to either side of zero the terms reach together, over all hits: the same axis for every bar. */
+export interface Scale {
+  against: number;
+  for: number;
 }
 
-/** A line under a result: one stroke a term, what speaks against it to the left. */
-export function Strokes({ hit, largest }: Omit<Props, "of">) {
-  return (
-    <span class="strokes" aria-hidden="true">
-      {hit.contributions.map((part, at) => (
-        <Bar part={part} at={at} largest={largest} both={hit.contributions.some((other) => other < 0)} />
-      ))}
-    </span>
-  );
+export function scaleOf(hits: readonly Hit[]): Scale {
+  const reach = (sign: 1 | -1) =>
+    Math.max(
+      0,
+      ...hits.map(({ contributions }) => sum(contributions.map((part) => Math.max(0, sign * part)))),
+    );
+  return { against: reach(-1), for: reach(1) };
 }
 
-/** The same with names and figures. */
-export function Why({ hit, of, largest }: Props) {
-  const terms = asked(of);
+/** A line under a result: all terms on one axis, what speaks against it to the left of zero. */
+export function Stroke({ hit, scale }: { hit: Hit; scale: Scale }) {
+  return <Bar parts={hit.contributions.map((part, at) => [part, at])} scale={scale} />;
+}
+
+/** The same a line each, with names and figures. */
+export function Why({ hit, of, scale }: { hit: Hit; of: Request; scale: Scale }) {
   return (
     <table class="why">
       <caption>Why: score {figure(hit.score)}</caption>
       <tbody>
-        {terms.map((term, at) => {
+        {asked(of).map((term, at) => {
           const part = hit.contributions[at] ?? 0;
           return (
             <tr>
@@ -39,7 +39,7 @@ export function Why({ hit, of, largest }: Props) {
                 <span class="soft">{kindName(term)}</span> <bdi>{term.value}</bdi>
               </th>
               <td>
-                <Bar part={part} at={at} largest={largest} both />
+                <Bar parts={[[part, at]]} scale={scale} />
               </td>
               <td class="figure">{figure(part)}</td>
             </tr>
@@ -50,19 +50,30 @@ export function Why({ hit, of, largest }: Props) {
   );
 }
 
-function Bar({ part, at, largest, both }: { part: number; at: number; largest: number; both: boolean }) {
-  const share = largest > 0 ? Math.min(1, Math.abs(part) / largest) : 0;
-  const width = both ? share / 2 : share;
-  const left = both ? (part < 0 ? 0.5 - width : 0.5) : 0;
-  const style = { "--shade": colour(at), left: `${100 * left}%`, width: `${100 * width}%` };
+/** Parts with the places of their terms, laid end to end from zero to their side. */
+function Bar({ parts, scale }: { parts: [number, number][]; scale: Scale }) {
+  const whole = scale.against + scale.for || 1;
+  const zero = scale.against / whole;
+  let [left, right] = [zero, zero];
   return (
-    <span class={both ? "stroke both" : "stroke"}>
-      <span style={style} />
+    <span class="stroke" aria-hidden="true">
+      {parts.map(([part, at]) => {
+        const width = Math.abs(part) / whole;
+        if (part < 0) left -= width;
+        else right += width;
+        const start = part < 0 ? left : right - width;
+        const style = { "--shade": colour(at), left: percent(start), width: percent(width) };
+        return <span class="part" style={style} />;
+      })}
+      {scale.against > 0 && <span class="zero" style={{ left: percent(zero) }} />}
     </span>
   );
 }
 
-/** The largest contribution of any term to any of the hits. */
-export function largestOf(hits: readonly Hit[]): number {
-  return Math.max(0, ...hits.flatMap((hit) => hit.contributions.map(Math.abs)));
+function percent(share: number): string {
+  return `${(100 * share).toFixed(2)}%`;
+}
+
+function sum(parts: readonly number[]): number {
+  return parts.reduce((total, part) => total + part, 0);
 }
