@@ -19,6 +19,7 @@ from retrieval.server import api, files, page, problems
 from retrieval.server.cache import Cache
 from retrieval.server.counting import Counting
 from retrieval.server.library import Library
+from retrieval.server.limit import Limit
 from retrieval.server.metrics import Metrics
 from retrieval.server.models import EncodeIn, SearchIn
 from retrieval.server.security import Guard, check_reach, is_loopback
@@ -84,6 +85,7 @@ def make(
     middleware = [
         Middleware(Counting, metrics=metrics),
         Middleware(Guard, loopback=is_loopback(host), token=token, shared=bool(origins)),
+        Middleware(Limit, most=most),
     ]
     if origins:
         cors = Middleware(
@@ -100,7 +102,7 @@ def make(
         openapi_url="/api/openapi.json",
         docs_url=None,  # these pages would load from elsewhere
         redoc_url=None,
-        max_body_size=most,
+        redirect_slashes=False,
         lifespan=running,
         middleware=middleware,
     )

@@ -195,7 +195,9 @@ class HealthOut(BaseModel):
 
     status: Literal["ok", "stale"]
     generation: int
-    problem: str | None = Field(description="Why a newer generation could not be opened.")
+    problem: str | None = Field(
+        description="The kind of error that a newer generation could not be opened for."
+    )
 
 
 class ErrorOut(BaseModel):
