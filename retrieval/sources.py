@@ -58,7 +58,9 @@ class Sources:
             if file.is_file():
                 return file
         except (OSError, ValueError, RuntimeError) as error:  # loops of links, names no file system takes
-            raise MissingFileError(f"the file {path!r} cannot be read: {error}") from error
+            # Without the error's own text, which has the whole path in it.
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise MissingFileError(f"the file {path!r} cannot be read: {reason}") from error
         raise MissingFileError(
             f"the file {path!r} is not where it was indexed: restore it, or name the root it is under now"
         )

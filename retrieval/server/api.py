@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import generate_latest
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from retrieval.bootstrap import Resampling
 from retrieval.evaluation import evaluate as measure
@@ -26,6 +27,15 @@ from retrieval.server.models import (
 )
 from retrieval.server.problems import declared
 from retrieval.server.service import Service
+
+
+class _AnyText(PathConvertor):
+    """The rest of the address, line breaks too, which ids may hold."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("anytext", _AnyText())
 
 router = APIRouter()
 
@@ -60,7 +70,7 @@ async def encode(request: Request) -> Response:
     return JSONResponse({"vectors": [vector.tolist() for vector in vectors]})
 
 
-@router.get("/api/items/{key:path}", responses=declared(404, 422, 503))
+@router.get("/api/items/{key:anytext}", responses=declared(404, 422, 503))
 async def item(request: Request, key: str) -> ItemOut:
     """An item with its metadata and all its assets."""
     service = Service.of(request)

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
+from pydantic.json_schema import models_json_schema
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
@@ -17,13 +19,28 @@ from retrieval.server import api, files, page, problems
 from retrieval.server.cache import Cache
 from retrieval.server.counting import Counting
 from retrieval.server.library import Library
+from retrieval.server.limit import Limit
 from retrieval.server.metrics import Metrics
+from retrieval.server.models import EncodeIn, SearchIn
 from retrieval.server.security import Guard, check_reach, is_loopback
 from retrieval.server.service import Service
 from retrieval.server.workers import Workers
 
 MAX_BYTES = 100 * 2**20
 """Bytes that a request may have."""
+
+
+class _Described(FastAPI):
+    """Its document has the bodies too that come as JSON or as a form, which FastAPI does not look into."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            schemas = super().openapi()["components"]["schemas"]
+            template = "#/components/schemas/{model}"
+            schemas |= models_json_schema(
+                [(model, "validation") for model in (SearchIn, EncodeIn)], ref_template=template
+            )[1]["$defs"]
+        return self.openapi_schema or {}
 
 
 def make(
@@ -68,6 +85,7 @@ def make(
     middleware = [
         Middleware(Counting, metrics=metrics),
         Middleware(Guard, loopback=is_loopback(host), token=token, shared=bool(origins)),
+        Middleware(Limit, most=most),
     ]
     if origins:
         cors = Middleware(
@@ -77,14 +95,14 @@ def make(
             allow_headers=["Authorization", "Content-Type"],
         )
         middleware.insert(1, cors)
-    app = FastAPI(
+    app = _Described(
         title="xmodal",
         version=version("xmodal"),
         summary="One search over pictures, words, sounds and video.",
         openapi_url="/api/openapi.json",
         docs_url=None,  # these pages would load from elsewhere
         redoc_url=None,
-        max_body_size=most,
+        redirect_slashes=False,
         lifespan=running,
         middleware=middleware,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from retrieval.contributions import contributions
 from retrieval.errors import OptionError
-from retrieval.server.models import AssetOut, HitOut, SearchIn, SearchOut, TermIn
+from retrieval.server.models import AssetOut, File, HitOut, Like, Point, SearchIn, SearchOut, Words
 from retrieval.server.opened import Ask, Opened
 from retrieval.server.workers import Workers
 from retrieval.types import Hit, Matrix, Modality, Query, Term
@@ -41,32 +41,29 @@ async def search(opened: Opened, workers: Workers, wanted: SearchIn, files: Mapp
     )
 
 
-async def vectors(opened: Opened, terms: Sequence[TermIn], files: Mapping[str, bytes]) -> list[Matrix]:
+async def vectors(opened: Opened, terms: Sequence[Words | File], files: Mapping[str, bytes]) -> list[Matrix]:
     """The terms in the aligned space, each (d,) float32 of unit norm.
 
     Raises:
-        OptionError: a term is an item's id or a vector.
         XmodalError: as ``search``.
     """
-    if others := {term.kind for term in terms} & {"id", "vector"}:
-        raise OptionError(f"there is nothing to encode in {', '.join(sorted(others))}: give media")
     return list(await asyncio.gather(*(_vector(opened, term, files) for term in terms)))
 
 
-async def _term(opened: Opened, term: TermIn, files: Mapping[str, bytes]) -> Term:
+async def _term(opened: Opened, term: Words | Like | Point | File, files: Mapping[str, bytes]) -> Term:
     """The term with its medium as a vector; ids and vectors as they are."""
-    if term.kind in ("id", "vector"):
+    if isinstance(term, Like | Point):
         return Term(term.kind, term.value, term.weight)
     return Term("vector", await _vector(opened, term, files), term.weight)
 
 
-async def _vector(opened: Opened, term: TermIn, files: Mapping[str, bytes]) -> Matrix:
-    medium: Any = term.value
-    if term.upload is not None:
-        if term.upload not in files:
-            raise OptionError(f"the form holds no file in a part named {term.upload!r}")
-        medium = files[term.upload]
-    return await opened.lane(Modality(term.kind)).vector(medium)
+async def _vector(opened: Opened, term: Words | File, files: Mapping[str, bytes]) -> Matrix:
+    lane = opened.lane(Modality(term.kind))
+    if isinstance(term, Words):
+        return await lane.vector(term.value)
+    if term.upload not in files:
+        raise OptionError(f"the form holds no file in a part named {term.upload!r}")
+    return await lane.vector(files[term.upload])
 
 
 def _shown(hit: Hit, shares: list[float]) -> HitOut:

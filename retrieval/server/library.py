@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -43,7 +44,7 @@ class Library:
         self._looked = monotonic()
         self._reload: asyncio.Task[None] | None = None
         self.problem: str | None = None
-        """Why a newer generation could not be opened."""
+        """The kind of error that a newer generation could not be opened for; the log has the whole of it."""
 
     async def stop(self) -> None:
         """Close what is open."""
@@ -73,7 +74,8 @@ class Library:
         try:
             opened = await asyncio.to_thread(self._open)
         except (XmodalError, OSError) as error:
-            self.problem = str(error)
+            self.problem = type(error).__name__
+            logging.getLogger(__name__).exception("the new generation cannot be opened")
             return
         old, self._current, self.problem = self._current, opened, None
         old.retire()

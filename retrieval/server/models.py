@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 MediaKind = Literal["text", "image", "audio", "video"]
 Target = Literal["text", "image", "audio", "video", "any"]
@@ -21,39 +21,50 @@ class _Closed(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class TermIn(_Closed):
+class _Term(_Closed):
     """One part of a query: something to look for, or with a negative weight, to avoid."""
 
-    kind: Literal["text", "image", "audio", "video", "id", "vector"]
-    value: (
-        Annotated[str, Field(max_length=MAX_TEXT)]
-        | Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(max_length=65_536)]
-        | None
-    ) = Field(None, description="Words, an item's id, or a vector of the aligned space.")
-    upload: str | None = Field(
-        None, max_length=200, description="For image, audio and video: the name of the file's part."
-    )
     weight: float = Field(1.0, allow_inf_nan=False, ge=-1e6, le=1e6)
 
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.kind in ("image", "audio", "video"):
-            if self.upload is None or self.value is not None:
-                raise ValueError(
-                    f"{self.kind} comes as a file: name its part in 'upload' and leave 'value' out"
-                )
-        elif self.upload is not None:
-            raise ValueError(f"{self.kind} comes in 'value', not as a file")
-        elif not isinstance(self.value, list if self.kind == "vector" else str):
-            wanted = "a list of numbers" if self.kind == "vector" else "a text"
-            raise ValueError(f"the value of {self.kind} is {wanted}")
-        return self
+
+class Words(_Term):
+    """Words to look for."""
+
+    kind: Literal["text"]
+    value: str = Field(max_length=MAX_TEXT)
+    upload: None = None
+
+
+class Like(_Term):
+    """An item of the index, by its id, for more like it."""
+
+    kind: Literal["id"]
+    value: str = Field(max_length=MAX_TEXT)
+    upload: None = None
+
+
+class Point(_Term):
+    """A vector of the aligned space."""
+
+    kind: Literal["vector"]
+    value: list[Annotated[float, Field(allow_inf_nan=False)]] = Field(min_length=1, max_length=65_536)
+    upload: None = None
+
+
+class File(_Term):
+    """A picture, sound or video that comes with the request."""
+
+    kind: Literal["image", "audio", "video"]
+    value: None = None
+    upload: str = Field(max_length=200, description="The name of the form's part that holds the file.")
 
 
 class SearchIn(_Closed):
     """A query of one or more terms, and what to find."""
 
-    terms: list[TermIn] = Field(min_length=1, max_length=MAX_TERMS)
+    terms: list[Annotated[Words | Like | Point | File, Field(discriminator="kind")]] = Field(
+        min_length=1, max_length=MAX_TERMS
+    )
     to: Target | None = Field(None, description="What to find; needed unless there is one other modality.")
     k: int = Field(24, ge=1, le=MAX_K)
     where: str | None = Field(
@@ -88,9 +99,11 @@ class SearchOut(BaseModel):
 
 
 class EncodeIn(_Closed):
-    """Media to encode: terms of the kinds text, image, audio and video; weights do not matter."""
+    """Media to encode; weights do not matter."""
 
-    terms: list[TermIn] = Field(min_length=1, max_length=MAX_TERMS)
+    terms: list[Annotated[Words | File, Field(discriminator="kind")]] = Field(
+        min_length=1, max_length=MAX_TERMS
+    )
 
 
 class EncodeOut(BaseModel):
@@ -182,7 +195,9 @@ class HealthOut(BaseModel):
 
     status: Literal["ok", "stale"]
     generation: int
-    problem: str | None = Field(description="Why a newer generation could not be opened.")
+    problem: str | None = Field(
+        description="The kind of error that a newer generation could not be opened for."
+    )
 
 
 class ErrorOut(BaseModel):

@@ -50,7 +50,6 @@ class Opened:
             self.engine.shelf(modality)
         for modality in self.engine.manifest.encoders:
             self.engine.space.encoder(modality)
-        self.columns = self.engine.catalog.columns()
         self.lanes: Mapping[Modality, Lane] = {
             modality: Lane(self.engine.space, modality, workers, metrics)
             for modality in self.engine.manifest.encoders

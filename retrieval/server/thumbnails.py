@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from retrieval.audio import sound
+from retrieval.errors import MediaError, MissingFileError
 from retrieval.film import still
 from retrieval.media import picture
 from retrieval.server.cache import Cache
@@ -43,7 +44,7 @@ def thumbnail(cache: Cache, located: Located, size: int) -> Thumbnail:
     """That of an asset, drawn if it was not before.
 
     Raises:
-        MediaError: its file cannot be decoded.
+        MissingFileError: its file cannot be decoded.
     """
     status = located.status
     moment = "" if located.modality is Modality.IMAGE else f"{located.start}-{located.end}"
@@ -51,7 +52,11 @@ def thumbnail(cache: Cache, located: Located, size: int) -> Thumbnail:
     is_drawing = located.modality is Modality.AUDIO
     data = cache.get(key)
     if data is None:
-        data = _waveform(located).encode() if is_drawing else _scaled(located, size)
+        try:
+            data = _waveform(located).encode() if is_drawing else _scaled(located, size)
+        except MediaError as error:
+            reason = str(error).removeprefix(f"{located.file}: ")
+            raise MissingFileError(f"there is no picture of {located.file.name!r}: {reason}") from error
         cache.put(key, data)
     tag = f'"{hashlib.sha256(key.encode()).hexdigest()[:24]}"'
     return Thumbnail(data, "image/svg+xml" if is_drawing else "image/jpeg", tag)
