@@ -1,22 +1,14 @@
-"""A real Chromium, and a server for it to look at."""
+"""A real Chromium."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
-
-from retrieval.server.app import make
 
 ARGUMENTS = [
     "--no-sandbox",  # which Chromium cannot have as root
@@ -46,22 +38,6 @@ def browser() -> Iterator[Browser]:
         started = playwright.chromium.launch(executable_path=where, args=ARGUMENTS)
         yield started
         started.close()
-
-
-@contextmanager
-def served(index: Path, **options: Any) -> Iterator[str]:
-    """The address of a server of ``index``, in a thread, on a port that was free."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(make(index, **options), log_level="error", lifespan="on")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        while not server.started and thread.is_alive():
-            time.sleep(0.01)
-        assert thread.is_alive(), "the server did not start"
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
 
 
 def complaints(page: Page, found: list[str]) -> list[str]:

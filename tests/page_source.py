@@ -28,7 +28,7 @@ HOSTILE = [
 ]
 """Ids, captions and values that would be markup, syntax or an address if they were let."""
 
-HOSTILE_COLUMN = "a \"b\" '<c>"
+HOSTILE_COLUMN = 'a "b" \'<c>'
 
 
 def tone(hertz: float) -> bytes:

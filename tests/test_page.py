@@ -15,7 +15,15 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, e
 from retrieval.server.page import BUILT
 from tests import page_source, toy
 from tests.browser import browser as chromium
-from tests.browser import complaints, served
+from tests.browser import complaints
+from tests.served import running
+
+# The page's Content-Security-Policy forbids wait_for_function.
+MOMENT = """async video => {
+    while (video.readyState < 2 || video.seeking) await new Promise(done => setTimeout(done, 20));
+    return video.currentTime;
+}"""
+"""Where a video is as soon as it shows something."""
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +41,14 @@ def encoders() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def address(browser: Browser, encoders: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     source = page_source.plain(tmp_path_factory.mktemp("plain"))
-    with served(page_source.built(source, tmp_path_factory.mktemp("index") / "index")) as where:
+    with running(page_source.built(source, tmp_path_factory.mktemp("index") / "index")) as where:
         yield where
 
 
 @pytest.fixture(scope="module")
 def hostile(browser: Browser, encoders: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     source = page_source.hostile(tmp_path_factory.mktemp("hostile"))
-    with served(page_source.built(source, tmp_path_factory.mktemp("index") / "index")) as where:
+    with running(page_source.built(source, tmp_path_factory.mktemp("index") / "index")) as where:
         yield where
 
 
@@ -137,12 +145,11 @@ def test_a_sound_finds_the_moment_of_a_video(page: Page, address: str) -> None:
     expect(cards(page).locator(".moment")).to_have_text("0:20 – 0:24")
     cards(page).get_by_role("button", name=re.compile("^1. video: film")).click()
     shown = page.get_by_role("dialog").locator("video")
-    page.wait_for_function("document.querySelector('dialog video').readyState > 1")
-    assert shown.evaluate("video => video.currentTime") >= 20
+    assert shown.evaluate(MOMENT) >= 20
     assert shown.evaluate("video => video.duration") == pytest.approx(24, abs=0.1)
     page.keyboard.press("Escape")
     cards(page).get_by_role("button", name="Play film").click()
-    page.wait_for_function("document.querySelector('#results video').currentTime >= 20")
+    assert cards(page).locator("video").evaluate(MOMENT) >= 20
 
 
 def test_sounds_play_among_the_results(page: Page, address: str) -> None:
@@ -357,7 +364,7 @@ def test_on_a_phone(browser: Browser, address: str) -> None:
     assert page.evaluate(fits)
     boxes = [card.bounding_box() for card in cards(page).all()[:2]]
     assert all(box and box["width"] > 150 for box in boxes)
-    assert boxes[0] and boxes[1] and boxes[0]["y"] == boxes[1]["y"]
+    assert len({box["y"] for box in boxes if box}) == 1
     page.get_by_role("button", name="Filters").tap()
     assert page.evaluate(fits)
     cards(page).first.locator(".open").tap()
@@ -380,10 +387,10 @@ def test_names_are_never_markup(page: Page, hostile: str) -> None:
     assert sorted(captions) == sorted(
         f"{name} {colour}" for name, colour in zip(page_source.HOSTILE, toy.COLOURS, strict=False)
     )
-    page.get_by_role("button", name="Filters").click()
     column = page.get_by_role("group", name=page_source.HOSTILE_COLUMN)
     for at, name in enumerate(page_source.HOSTILE):
-        page.goto(f"{hostile}/?q=red&to=image")
+        ask(page, hostile, "q=red&to=image", 6)
+        page.get_by_role("button", name="Filters").click()
         column.get_by_label(name, exact=True).check()
         results(page, 1)
         page.reload()
@@ -395,12 +402,15 @@ def test_names_are_never_markup(page: Page, hostile: str) -> None:
         expect(dialog.locator("li")).to_have_count(1)  # its caption, which /api/items was asked for
         assert dialog.locator("dd").last.text_content() in (name, str(at))
         page.keyboard.press("Escape")
+        page.get_by_role("button", name="Filters").click()
         column.get_by_label(name, exact=True).uncheck()
         results(page, 6)
-        cards(page).locator(".open").first.press("m")
+        titles = [card.locator(".open").get_attribute("title") for card in cards(page).all()]
+        cards(page).nth(titles.index(name)).locator(".open").press("m")
         results(page, 5)
         page.reload()
         results(page, 5)
+        assert page.locator(".chip bdi").text_content() == name
     assert page.title() == "xmodal"
     assert page.locator("main script, main [onerror]").count() == 0
 
@@ -408,10 +418,11 @@ def test_names_are_never_markup(page: Page, hostile: str) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(page: Page, address: str, scheme: Any, said: list[str]) -> None:
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-    axe = Axe()
+    # The structure is the same in the dark: there, contrast is all that can differ.
+    rules = {} if scheme == "light" else {"runOnly": ["color-contrast"]}
 
     def check(state: str) -> None:
-        found = axe.run(page).response["violations"]
+        found = Axe().run(page, options={"resultTypes": ["violations"], **rules}).response["violations"]
         grave = [each for each in found if each["impact"] in ("serious", "critical")]
         told = [(each["id"], [node["html"] for node in each["nodes"]]) for each in grave]
         assert told == [], state
@@ -419,18 +430,17 @@ def test_axe_finds_nothing_serious(page: Page, address: str, scheme: Any, said: 
     page.goto(address)
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     check("empty")
-    page.keyboard.press("Escape")
-    page.keyboard.press("?")
-    check("help")
-    for to, count in (("image", 10), ("text", 10), ("audio", 3), ("video", 1)):
+    kinds = {"image": 10, "text": 10, "audio": 3} if scheme == "light" else {"image": 10}
+    for to, count in kinds.items():
         ask(page, address, f"q=red&text=blue^-0.5&to={to}", count)
+        page.get_by_role("button", name="Filters").click()
         check(to)
         cards(page).first.locator(".open").click()
         expect(page.get_by_role("dialog")).to_be_visible()
         check(f"{to}, opened")
-    ask(page, address, "q=red&to=image", 10)
-    page.get_by_role("button", name="Filters").click()
-    check("filters")
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    check("help")
     page.goto(f'{address}/?q=red&filter=["expression","x"]')
     expect(page.get_by_role("alert")).to_be_visible()
     check("failed")

@@ -71,9 +71,10 @@ class ToyEncoder:
 
 @contextmanager
 def encoders(weights: str = "toy") -> Iterator[dict[Modality, ToyEncoder]]:
-    """The toy encoders under the names ``toy-text``, ``toy-image`` and ``toy-audio``; the preset ``toy`` is the first two."""
+    """The toy encoders, ``toy-text``, ``toy-image`` and ``toy-audio``; the preset ``toy`` is the first two."""
     made = {
-        modality: ToyEncoder(modality, weights) for modality in (Modality.TEXT, Modality.IMAGE, Modality.AUDIO)
+        modality: ToyEncoder(modality, weights)
+        for modality in (Modality.TEXT, Modality.IMAGE, Modality.AUDIO)
     }
     known, presets = registry.ENCODERS, registry.PRESETS
     registry.ENCODERS = {  # type: ignore[misc]

@@ -68,13 +68,14 @@ def _column(catalog: Catalog, name: str, kind: str) -> ColumnOut:
     with catalog.session() as session:
         counted = (
             select(stored.label("value"), func.count().label("count"))
+            .select_from(Item)  # which a name that takes a subquery does not bring along
             .where(stored.is_not(None))
             .group_by("value")
             .order_by(func.count().desc(), "value")
             .limit(EXAMPLES)
         )
         examples: list[Any] = [value for value, _ in session.execute(counted)]
-        least, most = session.execute(select(func.min(stored), func.max(stored))).one()
+        least, most = session.execute(select(func.min(stored), func.max(stored)).select_from(Item)).one()
     if kind == "boolean":
         examples, least, most = [bool(each) for each in examples], None, None
     if kind == "text":
