@@ -156,8 +156,8 @@ def _error(answer: Any) -> XmodalError:
     found = answer.get("error") if isinstance(answer, dict) else None
     if not isinstance(found, dict):
         return ServerError("the server answers what no xmodal server would: is it another one?")
-    kind, message = found.get("kind"), str(found.get("message"))
-    known = getattr(errors, str(kind), None)
+    message = str(found.get("message"))
+    known = getattr(errors, str(found.get("kind")), None)
     if isinstance(known, type) and issubclass(known, XmodalError):
         return known(message)
-    return OptionError(message) if kind == "RequestError" else ServerError(message)
+    return ServerError(message)

@@ -183,11 +183,11 @@ def test_a_films_thumbnail_is_a_frame_of_it(api):
 
 
 BROKEN = [
-    ({"terms": []}, 422, "RequestError"),
-    ({"terms": [words("red")], "to": "smell"}, 422, "RequestError"),
-    ({"terms": [words("red")], "k": 0}, 422, "RequestError"),
-    ({"terms": [words("red")], "colour": 1}, 422, "RequestError"),
-    ({"terms": [{"kind": "image", "value": "/etc/passwd"}], "to": "text"}, 422, "RequestError"),
+    ({"terms": []}, 422, "OptionError"),
+    ({"terms": [words("red")], "to": "smell"}, 422, "OptionError"),
+    ({"terms": [words("red")], "k": 0}, 422, "OptionError"),
+    ({"terms": [words("red")], "colour": 1}, 422, "OptionError"),
+    ({"terms": [{"kind": "image", "value": "/etc/passwd"}], "to": "text"}, 422, "OptionError"),
     ({"terms": [{"kind": "image", "upload": "none"}], "to": "text"}, 400, "OptionError"),
     ({"terms": [words(" ")], "to": "image"}, 400, "MediaError"),
     ({"terms": [words("red")]}, 400, "OptionError"),

@@ -75,7 +75,7 @@ async def _ours(_: Request, error: Exception) -> Response:
 async def _malformed(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as it is registered
     found = [f"{'.'.join(map(str, each['loc'][1:])) or 'body'}: {each['msg']}" for each in error.errors()[:5]]
-    return _answer(422, "RequestError", "; ".join(found))
+    return _answer(422, "OptionError", "; ".join(found))
 
 
 async def _routing(_: Request, error: Exception) -> Response:
