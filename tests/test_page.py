@@ -129,6 +129,10 @@ def test_a_picture_finds_captions_and_stays_here(page: Page, address: str, tmp_p
     expect(cards(page).first.locator(".caption")).to_have_text("Something blue.")
     expect(page.locator(".note")).to_contain_text("cannot share")
     assert page.url.endswith("?image=my+holiday.png&to=text")
+    page.get_by_role("button", name="Clear all").click()
+    expect(page.locator(".chip")).to_have_count(0)
+    page.go_back()
+    results(page, 10)
     page.reload()
     expect(page.get_by_role("heading", level=2)).to_have_text("This query has a file that is not here")
     pick(page, "another.png", "image/png", png(tmp_path, "red"))
@@ -202,6 +206,7 @@ def test_a_query_is_composed(page: Page, address: str) -> None:
     assert results(page, 10)[0] == "green"  # yellow less red
     expect(box).to_have_value("")
     assert page.url.endswith("?text=yellow&text=red%5E-1")
+    assert page.title() == "yellow · xmodal"
     page.get_by_role("slider", name="Weight of text red").fill("0.5")
     expect(page.locator(".chip output").last).to_have_text("−0.5")
     page.get_by_role("button", name="Subtract text red").click()
@@ -411,7 +416,7 @@ def test_names_are_never_markup(page: Page, hostile: str) -> None:
         page.reload()
         results(page, 5)
         assert page.locator(".chip bdi").text_content() == name
-    assert page.title() == "xmodal"
+    assert page.title().endswith(" · xmodal")
     assert page.locator("main script, main [onerror]").count() == 0
 
 

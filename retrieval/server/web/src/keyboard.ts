@@ -30,6 +30,8 @@ export function listen(): void {
 
 function escape(event: KeyboardEvent): void {
   if (recorder.discard()) return;
-  if (filters.value) filters.value = false;
-  else if (event.target instanceof HTMLElement) event.target.blur();
+  if (filters.value) {
+    filters.value = false;
+    document.querySelector<HTMLElement>("[aria-controls=filters]")?.focus();
+  } else if (event.target instanceof HTMLElement) event.target.blur();
 }

@@ -7,6 +7,7 @@ const LONGEST = 30;
 
 const seconds = signal<number | null>(null);
 let running: { media: MediaRecorder; discarded: boolean } | null = null;
+let asking = false;
 
 /** Start, or stop and search. */
 async function toggle(): Promise<void> {
@@ -14,12 +15,16 @@ async function toggle(): Promise<void> {
     running.media.stop();
     return;
   }
+  if (asking) return; // the person, whether the microphone may be used
   let stream: MediaStream;
+  asking = true;
   try {
     stream = await navigator.mediaDevices.getUserMedia({ audio: true });
   } catch (error) {
     notice.value = `The microphone cannot be used: ${(error as Error).message}.`;
     return;
+  } finally {
+    asking = false;
   }
   const media = new MediaRecorder(stream);
   const session = { media, discarded: false };

@@ -72,8 +72,18 @@ export function combine(): void {
   ask({ text: "", terms: withTerm(request.value.terms, term) });
 }
 
-export function addTerm(term: Term): void {
-  ask({ terms: withTerm(request.value.terms, term) });
+/** Whether the next answer takes the focus, since what had it goes away with the last one. */
+export const following = { now: false };
+
+export function moreLike(hit: Hit): void {
+  following.now = true;
+  ask({ text: "", terms: [{ kind: "id", value: hit.id, weight: 1 }] });
+}
+
+/** Add a result to the query as it is, or with a negative weight subtract it. */
+export function compose(hit: Hit, weight: number): void {
+  following.now = true;
+  ask({ terms: withTerm(request.value.terms, { kind: "id", value: hit.id, weight }) });
 }
 
 export function changeTerm(at: number, term: Term): void {
@@ -82,10 +92,6 @@ export function changeTerm(at: number, term: Term): void {
 
 export function removeTerm(at: number): void {
   ask({ terms: request.value.terms.toSpliced(at, 1) });
-}
-
-export function moreLike(hit: Hit): void {
-  ask({ text: "", terms: [{ kind: "id", value: hit.id, weight: 1 }] });
 }
 
 export function clear(): void {
@@ -161,6 +167,8 @@ function show(next: Request): void {
   request.value = next;
   draft.value = next.text;
   opened.value = null;
+  document.title =
+    [next.text, ...next.terms.map((term) => term.value)].find(Boolean)?.concat(" · xmodal") ?? "xmodal";
   if (info.value) void run();
 }
 

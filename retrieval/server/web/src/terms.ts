@@ -6,6 +6,9 @@ const WEIGHTED = /^(.*)\^(-?(?:\d+(?:\.\d*)?|\.\d+))$/su;
 
 export const MAX_WEIGHT = 2;
 
+/** What a result gets that is subtracted: a whole one leaves little of the query. */
+export const SUBTRACTED = -0.5;
+
 /** A value with the weight at its end: `snow^-0.5`. */
 export function parseWeighted(written: string): { value: string; weight: number } {
   const [, value, weight] = WEIGHTED.exec(written) ?? [];

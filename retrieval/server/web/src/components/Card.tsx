@@ -2,7 +2,8 @@
 
 import { useState } from "preact/hooks";
 import { isPlaying, playing, toggle } from "../player";
-import { addTerm, moreLike } from "../store";
+import { compose, moreLike, notice } from "../store";
+import { SUBTRACTED } from "../terms";
 import type { Hit } from "../types";
 import { figure, fileName, singular, span } from "../words";
 import { Icon } from "./icons";
@@ -28,7 +29,18 @@ export function Card({ hit, scale, current, onCurrent, onOpen }: Props) {
   return (
     <li class={`card ${hit.modality}`} onFocusCapture={onCurrent}>
       {inline && hit.media ? (
-        <video class="inline" src={fragment(hit)} controls autoplay playsinline aria-label={hit.id} />
+        <video
+          class="inline"
+          src={fragment(hit)}
+          controls
+          autoplay
+          playsinline
+          aria-label={hit.id}
+          onError={() => {
+            setInline(false);
+            notice.value = `This browser cannot play ${name}.`;
+          }}
+        />
       ) : (
         <button class="open" tabIndex={tab} aria-label={label} title={hit.id} onClick={onOpen}>
           <Preview hit={hit} />
@@ -53,17 +65,12 @@ export function Card({ hit, scale, current, onCurrent, onOpen }: Props) {
       </div>
       <div class="actions">
         <Action icon="like" tab={tab} name="More like this (m)" onClick={() => moreLike(hit)} />
-        <Action
-          icon="plus"
-          tab={tab}
-          name="Add to the query (+)"
-          onClick={() => addTerm({ kind: "id", value: hit.id, weight: 1 })}
-        />
+        <Action icon="plus" tab={tab} name="Add to the query (+)" onClick={() => compose(hit, 1)} />
         <Action
           icon="minus"
           tab={tab}
           name="Subtract from the query (−)"
-          onClick={() => addTerm({ kind: "id", value: hit.id, weight: -0.5 })}
+          onClick={() => compose(hit, SUBTRACTED)}
         />
       </div>
     </li>

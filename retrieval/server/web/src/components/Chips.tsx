@@ -1,5 +1,6 @@
 /** The parts of the query besides the box's words: each can be weighted, subtracted, removed. */
 
+import { useState } from "preact/hooks";
 import { changeTerm, clear, removeTerm, request } from "../store";
 import { clampWeight, colour, flipped, kindName, MAX_WEIGHT, signed } from "../terms";
 import type { Term } from "../types";
@@ -28,10 +29,13 @@ export function Chips() {
   );
 }
 
+/** The weight while its slider is moved is shown, and asked with when it is let go. */
 function Chip({ term, at, shade }: { term: Term; at: number; shade: number }) {
+  const [moving, setMoving] = useState<number | null>(null);
   const upload = uploadOf(term);
   const subtracted = term.weight < 0;
   const name = `${kindName(term)} ${term.value}`;
+  const weight = (slider: HTMLInputElement) => clampWeight((subtracted ? -1 : 1) * Number(slider.value));
   return (
     <li class={subtracted ? "chip subtracted" : "chip"} style={{ "--shade": colour(shade) }}>
       <button
@@ -60,12 +64,13 @@ function Chip({ term, at, shade }: { term: Term; at: number; shade: number }) {
           max={MAX_WEIGHT}
           step="0.05"
           value={Math.abs(term.weight)}
+          onInput={(event) => setMoving(weight(event.currentTarget))}
           onChange={(event) => {
-            const size = Number(event.currentTarget.value);
-            changeTerm(at, { ...term, weight: clampWeight(subtracted ? -size : size) });
+            setMoving(null);
+            changeTerm(at, { ...term, weight: weight(event.currentTarget) });
           }}
         />
-        <output>{signed(term.weight)}</output>
+        <output>{signed(moving ?? term.weight)}</output>
       </label>
       <button class="remove" aria-label={`Remove ${name}`} title="Remove" onClick={() => removeTerm(at)}>
         <Icon name="close" />

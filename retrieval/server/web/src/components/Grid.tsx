@@ -5,15 +5,14 @@ import { useEffect, useRef } from "preact/hooks";
 import { MAX_RESULTS } from "../address";
 import { columnsOf, moved } from "../moving";
 import { toggle } from "../player";
-import { addTerm, answer, ask, moreLike, opened, phase } from "../store";
+import { answer, ask, compose, following, moreLike, opened, phase } from "../store";
+import { SUBTRACTED } from "../terms";
 import { PAGE_SIZE } from "../types";
 import type { Hit } from "../types";
 import { Card } from "./Card";
 import { scaleOf } from "./Why";
 
 const current = signal(0);
-/** Whether the next answer takes the focus, since what had it goes away with the last one. */
-let following = false;
 
 export const GRID = "results";
 
@@ -30,9 +29,9 @@ export function Grid() {
   const list = useRef<HTMLOListElement>(null);
   const shown = answer.value;
   useEffect(() => {
-    if (following && shown) focusResult(0);
+    if (following.now && shown) focusResult(0);
     else current.value = 0;
-    following = false;
+    if (shown) following.now = false;
   }, [shown]);
   if (!shown) return null;
   const { hits } = shown.given;
@@ -77,10 +76,9 @@ function onKey(event: KeyboardEvent, list: HTMLElement, hits: readonly Hit[]): v
   const to = moved(event.key, at, hits.length, columnsOf(cards));
   if (to !== null) focusResult(to);
   else if (event.key === "m") moreLike(hit);
-  else if (event.key === "+" || event.key === "-")
-    addTerm({ kind: "id", value: hit.id, weight: event.key === "+" ? 1 : -0.5 });
+  else if (event.key === "+") compose(hit, 1);
+  else if (event.key === "-") compose(hit, SUBTRACTED);
   else if (event.key === "p" && hit.modality === "audio") toggle(hit);
   else return;
-  following = to === null && event.key !== "p";
   event.preventDefault();
 }

@@ -4,7 +4,8 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { fetchItem } from "../api";
 import type { ItemAsset } from "../api";
 import { stop } from "../player";
-import { addTerm, answer, moreLike, opened } from "../store";
+import { answer, compose, moreLike, opened } from "../store";
+import { SUBTRACTED } from "../terms";
 import type { Hit } from "../types";
 import { singular, span } from "../words";
 import { fragment } from "./Card";
@@ -71,10 +72,10 @@ export function Viewer() {
               <button class="pill strong" onClick={() => moreLike(hit)}>
                 <Icon name="like" /> More like this
               </button>
-              <button class="pill" onClick={() => addTerm({ kind: "id", value: hit.id, weight: 1 })}>
+              <button class="pill" onClick={() => compose(hit, 1)}>
                 <Icon name="plus" /> Add
               </button>
-              <button class="pill" onClick={() => addTerm({ kind: "id", value: hit.id, weight: -0.5 })}>
+              <button class="pill" onClick={() => compose(hit, SUBTRACTED)}>
                 <Icon name="minus" /> Subtract
               </button>
               {hit.media && (
