@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -77,7 +77,8 @@ class Hit:
 
     def as_dict(self) -> dict[str, Any]:
         """The hit as plain values, as ``xmodal search --json`` prints it."""
-        return {**asdict(self), "modality": str(self.modality), "metadata": dict(self.metadata)}
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return {**values, "modality": str(self.modality), "metadata": dict(self.metadata)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import PlainTextResponse
 from prometheus_client import generate_latest
+from pydantic_core import to_json
 from starlette.convertors import PathConvertor, register_url_convertor
 
 from retrieval.bootstrap import Resampling
@@ -27,6 +28,8 @@ from retrieval.server.models import (
 )
 from retrieval.server.problems import declared
 from retrieval.server.service import Service
+
+JSON = "application/json"
 
 
 class _AnyText(PathConvertor):
@@ -52,7 +55,7 @@ async def search(request: Request) -> Response:
     async with service.library.reading() as opened:
         wanted, files = await uploads.received(request, SearchIn)
         found = await asking.search(opened, service.workers, wanted, files)
-    return Response(found.model_dump_json(), media_type="application/json")
+    return Response(to_json(found), media_type=JSON)
 
 
 @router.post(
@@ -67,7 +70,7 @@ async def encode(request: Request) -> Response:
     async with service.library.reading() as opened:
         wanted, files = await uploads.received(request, EncodeIn)
         vectors = await asking.vectors(opened, wanted.terms, files)
-    return JSONResponse({"vectors": [vector.tolist() for vector in vectors]})
+    return Response(to_json({"vectors": [vector.tolist() for vector in vectors]}), media_type=JSON)
 
 
 @router.get("/api/items/{key:anytext}", responses=declared(404, 422, 503))
@@ -96,8 +99,8 @@ async def evaluate(request: Request, wanted: EvaluateIn) -> Response:
         result = await service.workers.evaluating(
             partial(measure, opened.engine, **options, resampling=resampling)
         )
-        body = await service.workers.reading(lambda: json.dumps(result.as_dict(), ensure_ascii=False))
-    return Response(body, media_type="application/json")
+        body = await service.workers.reading(lambda: json.dumps(result.as_dict()))
+    return Response(body, media_type=JSON)
 
 
 @router.get("/api/health", responses=declared())

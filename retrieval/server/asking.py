@@ -9,14 +9,18 @@ from typing import Any
 
 from retrieval.contributions import contributions
 from retrieval.errors import OptionError
-from retrieval.server.models import AssetOut, File, HitOut, Like, Point, SearchIn, SearchOut, Words
+from retrieval.server.models import AssetOut, File, Like, Point, SearchIn, Words
 from retrieval.server.opened import Ask, Opened
 from retrieval.server.workers import Workers
 from retrieval.types import Hit, Matrix, Modality, Query, Term
 
 
-async def search(opened: Opened, workers: Workers, wanted: SearchIn, files: Mapping[str, bytes]) -> SearchOut:
-    """The answer to a query.
+async def search(
+    opened: Opened, workers: Workers, wanted: SearchIn, files: Mapping[str, bytes]
+) -> dict[str, Any]:
+    """The answer to a query, as ``SearchOut`` describes it.
+
+    Made of plain values, for under load the models would take as long as the search.
 
     Raises:
         XmodalError: as ``SearchEngine.search``; ``BusyError`` if too many wait already.
@@ -34,11 +38,14 @@ async def search(opened: Opened, workers: Workers, wanted: SearchIn, files: Mapp
         shares = [[hit.score] for hit in hits]
     else:
         shares = await workers.reading(lambda: contributions(opened.engine, terms, hits))
-    return SearchOut.model_construct(
-        hits=[_shown(hit, each) for hit, each in zip(hits, shares, strict=True)],
-        to=to,
-        milliseconds=round(1000 * (perf_counter() - start), 3),
-    )
+    return {
+        "hits": [
+            {**hit.as_dict(), **addresses(hit), "contributions": each}
+            for hit, each in zip(hits, shares, strict=True)
+        ],
+        "to": to,
+        "milliseconds": round(1000 * (perf_counter() - start), 3),
+    }
 
 
 async def vectors(opened: Opened, terms: Sequence[Words | File], files: Mapping[str, bytes]) -> list[Matrix]:
@@ -64,11 +71,6 @@ async def _vector(opened: Opened, term: Words | File, files: Mapping[str, bytes]
     if term.upload not in files:
         raise OptionError(f"the form holds no file in a part named {term.upload!r}")
     return await lane.vector(files[term.upload])
-
-
-def _shown(hit: Hit, shares: list[float]) -> HitOut:
-    values: dict[str, Any] = {**hit.as_dict(), **addresses(hit), "contributions": shares}
-    return HitOut.model_construct(None, **values)
 
 
 def addresses(asset: Hit | AssetOut) -> dict[str, str | None]:
