@@ -14,10 +14,27 @@ const loaded = Date.now().toString(36);
 
 const uploads = new Map<string, Upload>();
 
-/** What a file is, by what the browser takes it for; null for what cannot be a query. */
-export function kindOf(file: File): "image" | "audio" | "video" | null {
-  const kind = file.type.split("/")[0];
-  return kind === "image" || kind === "audio" || kind === "video" ? kind : null;
+/** Of files whose type browsers do not tell. */
+const ENDINGS: Record<Media, string[]> = {
+  image: ["avif", "heic", "heif", "jxl", "tif", "tiff"],
+  audio: ["aif", "aiff", "flac", "m4a", "oga", "ogg", "opus", "wma"],
+  video: ["avi", "m4v", "mkv", "mov", "mpeg", "mpg", "ts", "wmv"],
+};
+
+type Media = "image" | "audio" | "video";
+
+const MEDIA: readonly Media[] = ["image", "audio", "video"];
+
+/** What a file is, by what the browser takes it for, or else by its ending; null for what cannot be a query. */
+export function kindOf(file: { name: string; type: string }): Media | null {
+  const type = file.type.split("/")[0];
+  const ending = file.name.slice(file.name.lastIndexOf(".") + 1).toLowerCase();
+  return (
+    MEDIA.find((kind) => kind === type) ??
+    (file.type === "" || file.type === "application/ogg"
+      ? (MEDIA.find((kind) => ENDINGS[kind].includes(ending)) ?? null)
+      : null)
+  );
 }
 
 /** Remember a file; returns its key. Back and forward find it again until the page is left. */

@@ -32,6 +32,7 @@ export function App() {
         </span>
       </header>
       <main>
+        {phase.value.name !== "empty" && <h1 class="unseen">Search results</h1>}
         {info.value && (
           <>
             <Chips />
