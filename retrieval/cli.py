@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -44,6 +45,9 @@ def search(
     where: Annotated[
         str | None, typer.Option(metavar="EXPR", help="Only items whose metadata satisfy this.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page that shows what was found.")
+    ] = None,
     device: OnDevice = Device.AUTO,
     as_json: AsJson = False,
 ) -> None:
@@ -57,6 +61,11 @@ def search(
     engine = open_index(index, device=device)
     query = {kind: [weighted(value) for value in values] for kind, values in terms.items() if values}
     hits = engine.search(**query, to=to, k=k, where=where)
+    if html is not None:
+        from retrieval.report import results
+
+        asked = ", ".join(value for values in terms.values() for value in values or ())
+        results.write(html, hits, engine, asked)
     if as_json:
         print_json([hit.as_dict() for hit in hits])
     else:

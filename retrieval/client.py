@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 import httpx2
@@ -16,6 +16,9 @@ from retrieval.errors import OptionError, ServerError, XmodalError
 from retrieval.searcher import Searcher
 from retrieval.sending import encoded
 from retrieval.types import Hit, Matrix, Modality, Query, Term
+
+if TYPE_CHECKING:
+    from retrieval.report.media import Medium
 
 AT_ONCE = 32
 """Queries of a batch under way at a time; the server works off together those that wait together."""
@@ -117,6 +120,23 @@ class Client(Searcher):
         ]
         return np.array([row for part in rows for row in part], np.float32)
 
+    def media(self, hits: Sequence[Hit]) -> list[Medium]:
+        """What the hits are, to be looked at; see ``Searcher.media``. Sounds and videos stay with the server."""
+        from retrieval.report.media import SIZE, Medium, address
+
+        shown = []
+        for hit in hits:
+            picture = problem = None
+            if hit.text is None:
+                path = f"/api/media/{hit.asset}/thumbnail"
+                response = self._request("GET", path, params={"size": SIZE})
+                if response.is_success:
+                    picture = address(response.headers["content-type"], response.content)
+                else:
+                    problem = str(_error(_json(response)))
+            shown.append(Medium(hit.id, hit.modality, hit.text, hit.path, picture, None, problem))
+        return shown
+
     def _send(self, path: str, terms: Sequence[Term], wanted: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to terms, sent as JSON, or as a form where files belong to them."""
         values, files = encoded(terms)
@@ -126,21 +146,20 @@ class Client(Searcher):
         return self._ask("POST", path, content=body, headers=_JSON)
 
     def _ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        response = self._request(method, path, **request)
+        answer = _json(response)
+        if response.is_success and isinstance(answer, dict):
+            return answer
+        raise _error(answer)
+
+    def _request(self, method: str, path: str, **request: Any) -> httpx2.Response:
         try:
-            response = self._http.request(method, path, **request)
-            answer = response.json()
+            return self._http.request(method, path, **request)
         except httpx2.HTTPError as error:
             raise ServerError(
                 f"{self._http.base_url} does not answer ({error or type(error).__name__}): "
                 "is 'xmodal serve' running there?"
             ) from error
-        except ValueError as error:
-            raise ServerError(
-                f"{self._http.base_url} answers what no xmodal server would: is it another one?"
-            ) from error
-        if response.is_success and isinstance(answer, dict):
-            return answer
-        raise _error(answer)
 
 
 _JSON = {"Content-Type": "application/json"}
@@ -149,6 +168,14 @@ _JSON = {"Content-Type": "application/json"}
 def _hit(values: Mapping[str, Any]) -> Hit:
     own = {name: values[name] for name in Hit.__slots__}
     return Hit(**{**own, "modality": Modality(own["modality"])})
+
+
+def _json(response: httpx2.Response) -> Any:
+    """What an answer holds; None where it is no JSON."""
+    try:
+        return response.json()
+    except ValueError:
+        return None
 
 
 def _error(answer: Any) -> XmodalError:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from retrieval.shelf import Shelf
 from retrieval.space import Space
 from retrieval.types import Hit, Integers, Matrix, Modality, Query, Term
 from retrieval.vectors import registry
+
+if TYPE_CHECKING:
+    from retrieval.report.media import Medium
 
 ANY = "any"
 
@@ -186,6 +189,12 @@ class SearchEngine(Searcher):
             for answer, own in zip(answers, map(set, named), strict=True)
         ]
         return self._hits(kept, k)
+
+    def media(self, hits: Sequence[Hit]) -> list[Medium]:
+        """What the hits are, to be looked at; see ``Searcher.media``."""
+        from retrieval.report.media import media
+
+        return media(self, [hit.asset for hit in hits if hit.asset is not None])
 
     # Inside
 

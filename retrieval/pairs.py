@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, Self, overload
 
-from retrieval.types import Hit, Modality, Query
+from retrieval.hits import Hits
+from retrieval.types import Modality, Query
 
 if TYPE_CHECKING:
     from retrieval.searcher import Searcher
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 class Pair(Protocol):
     """A search from one modality to another."""
 
-    def __call__(self, query: Any, k: int = 10, *, where: str | None = None) -> list[Hit]:
+    def __call__(self, query: Any, k: int = 10, *, where: str | None = None) -> Hits:
         """The ``k`` assets nearest to ``query``; see ``SearchEngine.search``."""
         ...
 
@@ -36,8 +37,9 @@ class pair:  # noqa: N801 - used as a function
         if asked is None:
             return self
 
-        def search(query: Any, k: int = 10, *, where: str | None = None) -> list[Hit]:
-            return asked.search_batch([Query(**{self._query: query})], to=self._target, k=k, where=where)[0]
+        def search(query: Any, k: int = 10, *, where: str | None = None) -> Hits:
+            found = asked.search_batch([Query(**{self._query: query})], to=self._target, k=k, where=where)
+            return Hits(found[0], asked)
 
         search.__doc__ = self.__doc__
         return search

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from retrieval.hits import Hits
 from retrieval.pairs import pair
 from retrieval.types import Hit, Modality, Query
+
+if TYPE_CHECKING:
+    from retrieval.report.media import Medium
 
 
 class Searcher(ABC):
@@ -18,6 +22,10 @@ class Searcher(ABC):
         self, queries: Sequence[Query], *, to: str | None = None, k: int = 10, where: str | None = None
     ) -> list[list[Hit]]:
         """The answers to many queries in one call; see ``search``."""
+
+    @abstractmethod
+    def media(self, hits: Sequence[Hit]) -> list[Medium]:
+        """What this searcher's hits are, to be looked at: captions, small pictures, sounds and videos."""
 
     def search(
         self,
@@ -31,7 +39,7 @@ class Searcher(ABC):
         to: str | None = None,
         k: int = 10,
         where: str | None = None,
-    ) -> list[Hit]:
+    ) -> Hits:
         """The ``k`` assets nearest to a query of one or more terms, as in ``Query``.
 
         Args:
@@ -46,7 +54,7 @@ class Searcher(ABC):
             where: a filter on metadata, for instance ``"year > 2000 and place = 'Oslo'"``.
 
         Returns:
-            Hits, best first; ties by item id.
+            Hits, best first; ties by item id. A list, which notebooks show as pictures, captions and players.
 
         Raises:
             OptionError: an argument has an unusable value.
@@ -55,7 +63,7 @@ class Searcher(ABC):
             UnknownItemError: there is no item ``id``.
         """
         query = Query(text=text, image=image, audio=audio, video=video, id=id, vector=vector)
-        return self.search_batch([query], to=to, k=k, where=where)[0]
+        return Hits(self.search_batch([query], to=to, k=k, where=where)[0], self)
 
     text_to_text = pair(Modality.TEXT, Modality.TEXT)
     text_to_image = pair(Modality.TEXT, Modality.IMAGE)

@@ -13,14 +13,16 @@ _FORMAT = re.compile(r"[a-z0-9-]{2,}:(?=/)")
 
 
 class Sources:
-    """The folders that the catalog's paths are relative to. Nothing outside of them is ever named."""
+    """The folders that the catalog's paths are relative to."""
 
-    def __init__(self, recorded: Sequence[str], roots: Sequence[Path] = ()) -> None:
+    def __init__(self, recorded: Sequence[str], roots: Sequence[Path] = (), *, confined: bool = True) -> None:
         """Take the sources from the manifest.
 
         Args:
             recorded: what the manifest names.
             roots: folders to take in their place, one for each of them; those recorded when empty.
+            confined: whether only what lies in these folders is named, also when links are followed: for
+                whoever shows files to others.
 
         Raises:
             OptionError: another number of roots than of sources, or a root that is no folder.
@@ -34,10 +36,11 @@ class Sources:
             raise OptionError(
                 f"the root {strange[0]!r} is no folder: expected where the source's files are now"
             )
+        self._confined = confined
         self._folders = [root.resolve() for root in roots] or [_folder(each) for each in recorded]
 
     def file(self, source: int | None, path: str | None) -> Path:
-        """The file of an asset: a regular one, inside its source's folder also when links are followed.
+        """The file of an asset: a regular one, links followed.
 
         Args:
             source: its source's position.
@@ -51,7 +54,7 @@ class Sources:
         folder = self._folders[source]
         try:
             file = (folder / path).resolve()
-            if not file.is_relative_to(folder):
+            if self._confined and not file.is_relative_to(folder):
                 raise MissingFileError(
                     f"the file {path!r} lies outside its source and is not served: name a root that holds it"
                 )

@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse
 from retrieval.server.located import locate
 from retrieval.server.problems import declared
 from retrieval.server.service import Service
-from retrieval.server.thumbnails import SIZES, thumbnail
+from retrieval.server.small import SIZES, thumbnail
 
 GUARDED = {
     # A user's file, should a browser take it for a document, may do nothing.

@@ -5,31 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
+from retrieval.content_types import content_type
 from retrieval.errors import MissingFileError, UnknownItemError
 from retrieval.server.opened import Opened
 from retrieval.types import Modality
-
-# Endings whose kinds browsers play or show; what else there is they may only save. Not from the machine's own
-# table, which differs from machine to machine and may call a file a document.
-_KINDS = MappingProxyType(
-    {
-        **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "image/jpeg"),
-        **dict.fromkeys((".png", ".apng"), "image/png"),
-        **dict.fromkeys((".tif", ".tiff"), "image/tiff"),
-        ".webp": "image/webp", ".gif": "image/gif", ".bmp": "image/bmp", ".avif": "image/avif",
-        ".jp2": "image/jp2", ".ico": "image/x-icon",
-        **dict.fromkeys((".ogg", ".oga", ".opus"), "audio/ogg"),
-        **dict.fromkeys((".aif", ".aiff", ".aifc"), "audio/aiff"),
-        ".mp3": "audio/mpeg", ".wav": "audio/wav", ".flac": "audio/flac", ".m4a": "audio/mp4",
-        ".aac": "audio/aac", ".mka": "audio/x-matroska", ".caf": "audio/x-caf",
-        **dict.fromkeys((".mp4", ".m4v"), "video/mp4"),
-        **dict.fromkeys((".mpg", ".mpeg", ".vob"), "video/mpeg"),
-        ".webm": "video/webm", ".ogv": "video/ogg", ".mov": "video/quicktime", ".mkv": "video/x-matroska",
-        ".avi": "video/x-msvideo", ".3gp": "video/3gpp", ".3g2": "video/3gpp2",
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +33,7 @@ class Located:
     @property
     def kind(self) -> str:
         """Its content type."""
-        return _KINDS.get(self.file.suffix.lower(), "application/octet-stream")
+        return content_type(self.file)
 
 
 def locate(opened: Opened, asset: int) -> Located:
