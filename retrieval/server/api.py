@@ -52,8 +52,7 @@ router = APIRouter()
 async def search(request: Request) -> Response:
     """Find what is nearest to a query of words, items, vectors and uploaded media."""
     service = Service.of(request)
-    async with service.library.reading() as opened:
-        wanted, files = await uploads.received(request, SearchIn)
+    async with uploads.received(request, SearchIn) as (wanted, files), service.library.reading() as opened:
         found = await asking.search(opened, service.workers, wanted, files)
     return Response(to_json(found), media_type=JSON)
 
@@ -67,8 +66,7 @@ async def search(request: Request) -> Response:
 async def encode(request: Request) -> Response:
     """Words and uploaded media as vectors of the aligned space."""
     service = Service.of(request)
-    async with service.library.reading() as opened:
-        wanted, files = await uploads.received(request, EncodeIn)
+    async with uploads.received(request, EncodeIn) as (wanted, files), service.library.reading() as opened:
         vectors = await asking.vectors(opened, wanted.terms, files)
     return Response(to_json({"vectors": [vector.tolist() for vector in vectors]}), media_type=JSON)
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
+from starlette.datastructures import UploadFile
+
 from retrieval.contributions import contributions
 from retrieval.errors import OptionError
 from retrieval.server.models import AssetOut, File, Like, Point, SearchIn, Words
@@ -16,7 +18,7 @@ from retrieval.types import Hit, Matrix, Modality, Query, Term
 
 
 async def search(
-    opened: Opened, workers: Workers, wanted: SearchIn, files: Mapping[str, bytes]
+    opened: Opened, workers: Workers, wanted: SearchIn, files: Mapping[str, UploadFile]
 ) -> dict[str, Any]:
     """The answer to a query, as ``SearchOut`` describes it.
 
@@ -48,7 +50,9 @@ async def search(
     }
 
 
-async def vectors(opened: Opened, terms: Sequence[Words | File], files: Mapping[str, bytes]) -> list[Matrix]:
+async def vectors(
+    opened: Opened, terms: Sequence[Words | File], files: Mapping[str, UploadFile]
+) -> list[Matrix]:
     """The terms in the aligned space, each (d,) float32 of unit norm.
 
     Raises:
@@ -57,20 +61,20 @@ async def vectors(opened: Opened, terms: Sequence[Words | File], files: Mapping[
     return list(await asyncio.gather(*(_vector(opened, term, files) for term in terms)))
 
 
-async def _term(opened: Opened, term: Words | Like | Point | File, files: Mapping[str, bytes]) -> Term:
+async def _term(opened: Opened, term: Words | Like | Point | File, files: Mapping[str, UploadFile]) -> Term:
     """The term with its medium as a vector; ids and vectors as they are."""
     if isinstance(term, Like | Point):
         return Term(term.kind, term.value, term.weight)
     return Term("vector", await _vector(opened, term, files), term.weight)
 
 
-async def _vector(opened: Opened, term: Words | File, files: Mapping[str, bytes]) -> Matrix:
+async def _vector(opened: Opened, term: Words | File, files: Mapping[str, UploadFile]) -> Matrix:
     lane = opened.lane(Modality(term.kind))
     if isinstance(term, Words):
-        return await lane.vector(term.value)
+        return await lane.words(term.value)
     if term.upload not in files:
         raise OptionError(f"the form holds no file in a part named {term.upload!r}")
-    return await lane.vector(files[term.upload])
+    return await lane.file(files[term.upload])
 
 
 def addresses(asset: Hit | AssetOut) -> dict[str, str | None]:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
+from starlette.datastructures import UploadFile
 
 from retrieval.errors import MediaError
 from retrieval.server.batching import Batcher
@@ -34,17 +35,27 @@ class Lane:
             seen=metrics.batches.labels(f"encode-{modality}").observe,
         )
 
-    async def vector(self, medium: Any) -> Matrix:
-        """(d,) float32, unit norm: a medium in the aligned space.
+    async def words(self, text: str) -> Matrix:
+        """(d,) float32, unit norm: words in the aligned space.
+
+        Raises:
+            MediaError: there are none.
+            BusyError: too many wait already.
+        """
+        # Microseconds: they are prepared together with the others of their batch.
+        return await self._encode(partial(self._space.prepare, self._modality, text))
+
+    async def file(self, upload: UploadFile) -> Matrix:
+        """(d,) float32, unit norm: a file in the aligned space.
 
         Raises:
             MediaError: it cannot be decoded.
             BusyError: too many wait already.
         """
-        prepare = partial(self._space.prepare, self._modality, medium)
-        if self._modality is Modality.TEXT:  # microseconds: not worth a thread of its own
-            return await self._encode(prepare)
-        prepared = await self._decoding(prepare)
+        async with self._decoding.gate:  # which is how many files are in memory at a time
+            data = await upload.read()
+            prepared = await self._decoding.inside(partial(self._space.prepare, self._modality, data))
+        del data
         return await self._encode(lambda: prepared)
 
     def _work(self, ready: Sequence[Ready]) -> list[Matrix | Exception]:

@@ -41,15 +41,15 @@ def run(folder: Path, *, host: str, port: int, ready: Callable[[str], None], **o
         OptionError: as ``make``, or the address cannot be listened on.
         XmodalError: the index cannot be opened.
     """
-    bound = _bind(host, port)
-    app = make(folder, host=host, **options)
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=10
-    )
-    where = f"[{host}]" if ":" in host else host
-    server = _Server(config, lambda: ready(f"http://{where}:{bound.getsockname()[1]}/"))
-    with suppress(KeyboardInterrupt):  # which is how it is meant to end
-        server.run([bound])
+    with _bind(host, port) as bound:
+        app = make(folder, host=host, **options)
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=10
+        )
+        where = f"[{host}]" if ":" in host else host
+        server = _Server(config, lambda: ready(f"http://{where}:{bound.getsockname()[1]}/"))
+        with suppress(KeyboardInterrupt):  # which is how it is meant to end
+            server.run([bound])
 
 
 def _bind(host: str, port: int) -> socket.socket:

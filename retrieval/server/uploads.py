@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
+from starlette.exceptions import HTTPException
 
 from retrieval.errors import OptionError
 from retrieval.server.models import MAX_TERMS
@@ -38,8 +39,11 @@ def described(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-async def received(request: Request, model: type[Model]) -> tuple[Model, Mapping[str, bytes]]:
-    """The query, and the files by the names of their parts.
+@asynccontextmanager
+async def received(
+    request: Request, model: type[Model]
+) -> AsyncIterator[tuple[Model, Mapping[str, UploadFile]]]:
+    """The query, and the files by the names of their parts, which are there to the end of the block.
 
     Raises:
         RequestValidationError: the JSON is not of the model's shape.
@@ -47,20 +51,22 @@ async def received(request: Request, model: type[Model]) -> tuple[Model, Mapping
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
-        return _parsed(model, await request.body()), {}
+        yield _parsed(model, await request.body()), {}
+        return
     if kind != "multipart/form-data":
         raise OptionError(f"expected application/json or multipart/form-data, not {kind[:100]!r}")
-    try:
-        async with request.form(max_files=MAX_TERMS, max_fields=4, max_part_size=MAX_FIELD) as form:
-            query = form.get(FIELD)
-            if not isinstance(query, str):
-                raise OptionError(f"the form needs a field {FIELD!r} that holds the query as JSON")
-            files = {
-                name: await part.read() for name, part in form.multi_items() if isinstance(part, UploadFile)
-            }
-            return _parsed(model, query.encode()), files
-    except MultiPartException as error:
-        raise OptionError(f"the form does not parse: {error.message}") from error
+    async with AsyncExitStack() as open_files:
+        try:
+            form = await open_files.enter_async_context(
+                request.form(max_files=MAX_TERMS, max_fields=4, max_part_size=MAX_FIELD)
+            )
+        except HTTPException as error:  # what Starlette makes of a form that does not parse
+            raise OptionError(f"the form does not parse: {error.detail}") from error
+        query = form.get(FIELD)
+        if not isinstance(query, str):
+            raise OptionError(f"the form needs a field {FIELD!r} that holds the query as JSON")
+        files = {name: part for name, part in form.multi_items() if isinstance(part, UploadFile)}
+        yield _parsed(model, query.encode()), files
 
 
 def _parsed(model: type[Model], body: bytes) -> Model:

@@ -18,7 +18,7 @@ class Pool:
 
     def __init__(self, name: str, threads: int, *, waiting: int) -> None:
         self.threads = ThreadPoolExecutor(threads, name)
-        self._gate = Gate(threads, waiting=waiting)
+        self.gate = Gate(threads, waiting=waiting)
 
     async def __call__(self, work: Callable[[], Out]) -> Out:
         """What ``work`` gives.
@@ -26,8 +26,12 @@ class Pool:
         Raises:
             BusyError: too many wait already.
         """
-        async with self._gate:
-            return await asyncio.get_running_loop().run_in_executor(self.threads, work)
+        async with self.gate:
+            return await self.inside(work)
+
+    async def inside(self, work: Callable[[], Out]) -> Out:
+        """What ``work`` gives, for who is inside the gate already."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, work)
 
 
 class Workers:
