@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,20 +9,12 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
-from retrieval.server.page import BUILT
 from tests import page_source, toy
+from tests.browser import HAND_OVER, MOMENT, ask, cards, complaints, find, pick, results
 from tests.browser import browser as chromium
-from tests.browser import complaints
 from tests.served import running
-
-# The page's Content-Security-Policy forbids wait_for_function.
-MOMENT = """async video => {
-    while (video.readyState < 2 || video.seeking) await new Promise(done => setTimeout(done, 20));
-    return video.currentTime;
-}"""
-"""Where a video is as soon as it shows something."""
 
 
 @pytest.fixture(scope="module")
@@ -72,35 +63,6 @@ def page(context: BrowserContext, said: list[str]) -> Iterator[Page]:
     complaints(page, said)
     yield page
     assert said == []
-
-
-def cards(page: Page) -> Locator:
-    return page.get_by_role("list", name="Results").locator("> .card")
-
-
-def names(page: Page) -> list[str]:
-    return [name.removeprefix("shapes/") for name in page.locator("#results .name bdi").all_inner_texts()]
-
-
-def results(page: Page, count: int) -> list[str]:
-    """The names of the results, once there are so many and the search is over."""
-    expect(page.locator(".summary")).to_have_text(re.compile(rf"^{count} \w+ in \d+ ms$"))
-    expect(cards(page)).to_have_count(count)
-    return names(page)
-
-
-def ask(page: Page, address: str, query: str, count: int) -> list[str]:
-    """Open the page at a query."""
-    page.goto(f"{address}/?{query}")
-    return results(page, count)
-
-
-def find(page: Page, what: str) -> None:
-    page.get_by_role("group", name="What to find").get_by_text(what, exact=True).click()
-
-
-def pick(page: Page, name: str, kind: str, content: bytes) -> None:
-    page.locator("input[type=file]").set_input_files({"name": name, "mimeType": kind, "buffer": content})
 
 
 def png(tmp_path: Path, colour: str) -> bytes:
@@ -300,15 +262,7 @@ def test_files_are_dropped_and_pasted(page: Page, address: str, tmp_path: Path, 
     page.goto(address)
     expect(page.get_by_label("Search for")).to_be_visible()
     page.evaluate(
-        """([way, bytes]) => {
-            const data = new DataTransfer();
-            data.items.add(new File([new Uint8Array(bytes)], "green.png", { type: "image/png" }));
-            data.items.add(new File(["?"], "thesis.pdf", { type: "application/pdf" }));
-            const init = { bubbles: true, cancelable: true };
-            document.body.dispatchEvent(way === "drop"
-                ? new DragEvent("drop", { ...init, dataTransfer: data })
-                : new ClipboardEvent("paste", { ...init, clipboardData: data }));
-        }""",
+        HAND_OVER,
         [way, list(png(tmp_path, "green"))],
     )
     assert results(page, 10)[0] == "green"
@@ -450,15 +404,3 @@ def test_axe_finds_nothing_serious(page: Page, address: str, scheme: Any, said: 
     expect(page.get_by_role("alert")).to_be_visible()
     check("failed")
     said.clear()
-
-
-def test_the_page_is_light() -> None:
-    files = [path for path in BUILT.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} == {".html", ".js", ".css", ".svg"}
-    assert sum(len(gzip.compress(path.read_bytes())) for path in files) < 150_000
-
-
-def test_the_page_needs_nothing_from_elsewhere() -> None:
-    for path in BUILT.rglob("*.*"):
-        addresses = set(re.findall(r"https?://[\w./-]+", path.read_text(encoding="utf-8")))
-        assert all(address.startswith("http://www.w3.org/") for address in addresses), addresses
