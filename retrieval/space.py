@@ -29,7 +29,9 @@ class Space:
         self._device = device
         self._loaded: dict[Modality, Encoder] = {}
         self._loading = threading.Lock()
-        self._encoding = threading.Lock()
+        # An encoder's network is used by one thread at a time; the frames of videos go through that of pictures.
+        self._encoding = {modality: threading.Lock() for modality in Modality}
+        self._encoding[Modality.VIDEO] = self._encoding[Modality.IMAGE]
 
     @property
     def dimension(self) -> int:
@@ -57,7 +59,7 @@ class Space:
     def encode_prepared(self, modality: Modality, prepared: Sequence[Any]) -> Matrix:
         """(n, dimension) float32, unit norm: what ``prepare`` gave for n media, in the aligned space."""
         encoder = self.encoder(modality)
-        with self._encoding:  # an encoder's network is used by one thread at a time
+        with self._encoding[modality]:
             features = encoder.encode(prepared)
         # Of a long clip's rows the first is the whole, and that is what is asked by.
         rows = np.array([len(encoder.spans(each)) for each in prepared], dtype=np.int64)

@@ -241,17 +241,18 @@ def test_requests_are_counted_by_route(api):
     assert 'xmodal_batch_size_bucket{le="1.0",work="search"}' in text
 
 
-def test_one_slow_query_holds_up_no_other(api, engine, served_folder, monkeypatch):
+@pytest.mark.parametrize("step", ["prepare", "encode"])
+def test_one_slow_query_holds_up_no_other(api, engine, served_folder, monkeypatch, step):
     go_on, begun = threading.Event(), threading.Event()
     slow = type(engine.space.encoder("video"))
-    plain = slow.prepare
+    plain = getattr(slow, step)
 
-    def prepare(self, medium):
+    def waiting(self, given):
         begun.set()
         assert go_on.wait(30)
-        return plain(self, medium)
+        return plain(self, given)
 
-    monkeypatch.setattr(slow, "prepare", prepare)
+    monkeypatch.setattr(slow, step, waiting)
     query = {"query": json.dumps({"terms": [{"kind": "video", "upload": "f"}], "to": "video"})}
     film = (served_folder / "source/film.mp4").read_bytes()
     answers = []

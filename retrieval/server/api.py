@@ -84,7 +84,7 @@ async def info(request: Request) -> InfoOut:
     """What the index holds, what can be filtered on, and what made it."""
     service = Service.of(request)
     async with service.library.reading() as opened:
-        return await service.workers.reading(partial(describing.index, opened.engine))
+        return opened.info
 
 
 @router.post("/api/evaluate", response_model=EvaluateOut, responses=declared(413, 422, 503))

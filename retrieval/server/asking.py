@@ -11,10 +11,11 @@ from starlette.datastructures import UploadFile
 
 from retrieval.contributions import contributions
 from retrieval.errors import OptionError
-from retrieval.server.models import AssetOut, File, Like, Point, SearchIn, Words
+from retrieval.server.addresses import addresses
+from retrieval.server.models import File, Like, Point, SearchIn, Words
 from retrieval.server.opened import Ask, Opened
 from retrieval.server.workers import Workers
-from retrieval.types import Hit, Matrix, Modality, Query, Term
+from retrieval.types import Matrix, Modality, Query, Term
 
 
 async def search(
@@ -75,11 +76,3 @@ async def _vector(opened: Opened, term: Words | File, files: Mapping[str, Upload
     if term.upload not in files:
         raise OptionError(f"the form holds no file in a part named {term.upload!r}")
     return await lane.file(files[term.upload])
-
-
-def addresses(asset: Hit | AssetOut) -> dict[str, str | None]:
-    """Where the file and the thumbnail of an asset are served, if it may have any."""
-    if asset.modality == Modality.TEXT or asset.path is None:
-        return {"media": None, "thumbnail": None}
-    media = f"/api/media/{asset.asset}"
-    return {"media": media, "thumbnail": f"{media}/thumbnail"}

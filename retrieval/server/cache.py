@@ -51,10 +51,14 @@ class Cache:
         return data
 
     def put(self, key: str, data: bytes) -> None:
-        """Keep ``data`` under ``key``."""
-        with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".new", delete=False) as file:
-            file.write(data)
-        Path(file.name).replace(self._path(key))
+        """Keep ``data`` under ``key``, if there is room on the disk: if not, it will be made again."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)  # it may be deleted at any time
+            with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".new", delete=False) as file:
+                file.write(data)
+            Path(file.name).replace(self._path(key))
+        except OSError:
+            return
         with self._lock:
             self._held += len(data)
             if self._held > self._most:

@@ -10,7 +10,7 @@ from retrieval import expression
 from retrieval.catalog import Catalog
 from retrieval.engine import SearchEngine
 from retrieval.schema import Item
-from retrieval.server.asking import addresses
+from retrieval.server.addresses import addresses
 from retrieval.server.models import AssetOut, ColumnOut, InfoOut, ItemOut, ModalityOut
 from retrieval.types import Modality
 

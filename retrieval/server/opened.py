@@ -10,6 +10,7 @@ from pathlib import Path
 
 from retrieval.engine import SearchEngine
 from retrieval.errors import XmodalError
+from retrieval.server import describing
 from retrieval.server.batching import Batcher
 from retrieval.server.lanes import Lane
 from retrieval.server.metrics import Metrics
@@ -45,6 +46,7 @@ class Opened:
             XmodalError: it cannot be opened.
         """
         self.engine = SearchEngine(folder, device=device)
+        self.info = describing.index(self.engine)
         self.sources = Sources(self.engine.manifest.sources, roots)
         for modality in self.engine.modalities:
             self.engine.shelf(modality)
