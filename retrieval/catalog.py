@@ -253,6 +253,15 @@ class Catalog:
                 found.setdefault(Modality(modality), []).append(number)
             return found
 
+    def asset(self, number: int) -> Asset | None:
+        """The asset with this number as its row has it, where its file was included; None if there is none."""
+        if not 0 <= number < 2**63:  # what SQLite can hold
+            return None
+        with self.session() as session:
+            found = session.get(Asset, number)
+            session.expunge_all()
+            return found
+
     def matching(self, where: str, modality: Modality) -> Integers:
         """(n,) int64 numbers of the assets of ``modality`` whose item satisfies the expression ``where``.
 

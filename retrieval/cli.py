@@ -1,8 +1,9 @@
-"""The commands that ask an index: search, evaluate, info, failures, verify."""
+"""The commands that ask an index: search, evaluate, serve, info, failures, verify."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from retrieval.evaluate_cli import evaluate
 from retrieval.failures_cli import failures
 from retrieval.options import AsJson, Device, Index, OnDevice, one_line, print_json
+from retrieval.serve_cli import serve
 from retrieval.verify_cli import verify
 
 if TYPE_CHECKING:
@@ -45,6 +47,9 @@ def search(
     where: Annotated[
         str | None, typer.Option(metavar="EXPR", help="Only items whose metadata satisfy this.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page that shows what was found.")
+    ] = None,
     device: OnDevice = Device.AUTO,
     as_json: AsJson = False,
 ) -> None:
@@ -58,6 +63,11 @@ def search(
     engine = open_index(index, device=device)
     query = {kind: [weighted(value) for value in values] for kind, values in terms.items() if values}
     hits = engine.search(**query, to=to, k=k, where=where)
+    if html is not None:
+        from retrieval.report import results
+
+        asked = ", ".join(value for values in terms.values() for value in values or ())
+        results.write(html, hits, engine, asked)
     if as_json:
         print_json([hit.as_dict() for hit in hits])
     else:
@@ -73,6 +83,7 @@ def weighted(value: str) -> tuple[str, float]:
 app.command()(evaluate)
 app.command()(verify)
 app.command()(failures)
+app.command()(serve)
 
 
 @app.command()

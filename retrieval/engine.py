@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,11 +16,14 @@ from retrieval.alignment.base import Alignment
 from retrieval.catalog import AssetTable, Catalog
 from retrieval.errors import DamagedIndexError, EncoderMismatchError, OptionError, OutdatedReaderError
 from retrieval.manifest import Layout, Manifest
-from retrieval.pairs import pair
+from retrieval.searcher import Searcher
 from retrieval.shelf import Shelf
 from retrieval.space import Space
 from retrieval.types import Hit, Integers, Matrix, Modality, Query, Term
 from retrieval.vectors import registry
+
+if TYPE_CHECKING:
+    from retrieval.report.media import Medium
 
 ANY = "any"
 
@@ -28,7 +31,7 @@ CANCELLED = 1e-4
 """Share of its terms' weights that a query must be longer than; what is shorter is rounding alone."""
 
 
-class SearchEngine:
+class SearchEngine(Searcher):
     """A published generation of an index. Holds no state of a query; any number of threads may search.
 
     Nothing is read before it is needed: encoders, vectors and catalog are opened at their first use.
@@ -159,44 +162,6 @@ class SearchEngine:
         modality, media = chosen[0]
         return self.space.encode(modality, list(media) if isinstance(media, list | tuple) else [media])
 
-    def search(
-        self,
-        *,
-        text: Any = None,
-        image: Any = None,
-        audio: Any = None,
-        video: Any = None,
-        id: Any = None,  # noqa: A002 - the public face's name
-        vector: Any = None,
-        to: str | None = None,
-        k: int = 10,
-        where: str | None = None,
-    ) -> list[Hit]:
-        """The ``k`` assets nearest to a query of one or more terms, as in ``Query``.
-
-        Args:
-            text: words.
-            image: a path, ``bytes`` or a ``PIL.Image.Image``.
-            audio: a path or ``bytes``.
-            video: a path or ``bytes``.
-            id: an item of the index, for more like it; the item itself is not among the hits.
-            vector: (d,) float32 in the aligned space.
-            to: the modality to find, or ``"any"``; may be left out when the index has one other modality.
-            k: at most this many hits.
-            where: a filter on metadata, for instance ``"year > 2000 and place = 'Oslo'"``.
-
-        Returns:
-            Hits, best first; ties by item id.
-
-        Raises:
-            OptionError: an argument has an unusable value.
-            MediaError: a query file cannot be decoded.
-            ExpressionError: ``where`` does not parse.
-            UnknownItemError: there is no item ``id``.
-        """
-        query = Query(text=text, image=image, audio=audio, video=video, id=id, vector=vector)
-        return self.search_batch([query], to=to, k=k, where=where)[0]
-
     def search_batch(
         self, queries: Sequence[Query], *, to: str | None = None, k: int = 10, where: str | None = None
     ) -> list[list[Hit]]:
@@ -207,7 +172,7 @@ class SearchEngine:
         if not queries:
             return []
         terms = [query.terms() for query in queries]
-        targets = self._targets(to, terms)
+        targets = self.targets(to, {term.kind for group in terms for term in group})
         # What is never wanted among the hits: the items that a query itself names.
         named = [
             [int(a) for term in group if term.kind == "id" for a in self._assets_of(term)] for group in terms
@@ -226,33 +191,26 @@ class SearchEngine:
         ]
         return self._hits(kept, k)
 
-    text_to_text = pair(Modality.TEXT, Modality.TEXT)
-    text_to_image = pair(Modality.TEXT, Modality.IMAGE)
-    text_to_audio = pair(Modality.TEXT, Modality.AUDIO)
-    text_to_video = pair(Modality.TEXT, Modality.VIDEO)
-    image_to_text = pair(Modality.IMAGE, Modality.TEXT)
-    image_to_image = pair(Modality.IMAGE, Modality.IMAGE)
-    image_to_audio = pair(Modality.IMAGE, Modality.AUDIO)
-    image_to_video = pair(Modality.IMAGE, Modality.VIDEO)
-    audio_to_text = pair(Modality.AUDIO, Modality.TEXT)
-    audio_to_image = pair(Modality.AUDIO, Modality.IMAGE)
-    audio_to_audio = pair(Modality.AUDIO, Modality.AUDIO)
-    audio_to_video = pair(Modality.AUDIO, Modality.VIDEO)
-    video_to_text = pair(Modality.VIDEO, Modality.TEXT)
-    video_to_image = pair(Modality.VIDEO, Modality.IMAGE)
-    video_to_audio = pair(Modality.VIDEO, Modality.AUDIO)
-    video_to_video = pair(Modality.VIDEO, Modality.VIDEO)
+    def media(self, hits: Sequence[Hit]) -> list[Medium]:
+        """What the hits are, to be looked at; see ``Searcher.media``."""
+        from retrieval.report.media import media
+
+        return media(self, [hit.asset for hit in hits if hit.asset is not None])
 
     # Inside
 
-    def _targets(self, to: str | None, terms: Sequence[Sequence[Term]]) -> list[Modality]:
+    def targets(self, to: str | None, asked: Collection[str]) -> list[Modality]:
+        """The modalities that are looked for: those ``to`` says, or the one other than those ``asked`` by.
+
+        Raises:
+            OptionError: ``to`` is unknown, or left out where there is no one other modality.
+        """
         if to == ANY:
             return self.modalities
         if to is not None:
             if to not in set(Modality):
                 raise OptionError(f"unknown modality {to!r}: expected one of {', '.join([*Modality, ANY])}")
             return [Modality(to)]
-        asked = {term.kind for group in terms for term in group}
         others = [modality for modality in self.modalities if modality not in asked]
         if len(others) != 1:
             raise OptionError(
@@ -266,7 +224,7 @@ class SearchEngine:
         total = np.zeros((len(terms), self.space.dimension), np.float32)
         for kind in dict.fromkeys(term.kind for group in terms for term in group):
             places = [(at, term) for at, group in enumerate(terms) for term in group if term.kind == kind]
-            vectors = self._term_vectors(kind, [term for _, term in places], target)
+            vectors = self.term_vectors(kind, [term for _, term in places], target)
             weights = np.array([term.weight for _, term in places], np.float32)
             np.add.at(total, [at for at, _ in places], vectors * weights[:, None])
         norms = np.linalg.norm(total, axis=1, keepdims=True)
@@ -276,7 +234,8 @@ class SearchEngine:
         unit: Matrix = total / norms
         return unit
 
-    def _term_vectors(self, kind: str, terms: Sequence[Term], target: Modality) -> Matrix:
+    def term_vectors(self, kind: str, terms: Sequence[Term], target: Modality) -> Matrix:
+        """(n, d) float32: the vectors of terms of one kind, where ``target`` is looked for."""
         if kind == "vector":
             return np.stack([self._given(term.value) for term in terms])
         if kind == "id":
@@ -322,6 +281,7 @@ class SearchEngine:
                         start=records[asset].start,
                         end=records[asset].end,
                         metadata=records[asset].metadata,
+                        asset=asset,
                     )
                     for rank, (score, asset) in enumerate(ordered, start=1)
                 ]

@@ -49,6 +49,7 @@ def test_hits_are_ranked_and_say_where_they_come_from(engine):
         "start": None,
         "end": None,
         "metadata": {"letters": 3},
+        "asset": hits[0].asset,
     }
     assert engine.image_to_text(Image.new("RGB", (3, 3), "red"), k=1)[0].text in {
         "Something red.",
