@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from indexer.repair_cli import repair
 from retrieval.cli import app
 from retrieval.errors import XmodalError
 from retrieval.options import AsJson, Device, Index, OnDevice, print_json
@@ -124,6 +125,9 @@ def realign(
     manifest = run(index, align=align, holdout=holdout, seed=seed, device=device)
     alignment = manifest.alignment
     print(f"generation {manifest.generation}: {alignment['method']}, {alignment['dimension']} dimensions")
+
+
+app.command()(repair)
 
 
 def _print(summary: Summary) -> None:

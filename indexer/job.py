@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from indexer import corpus as corpora
 from indexer import holdout as holdouts
 from indexer.adapters import registry as adapters
@@ -22,10 +24,11 @@ from indexer.publish import Draft, writing
 from indexer.settings import Settings, Wishes, defaults
 from retrieval import catalog_writer
 from retrieval import device as devices
+from retrieval.catalog import Catalog
 from retrieval.catalog_writer import AssetRow, ItemRow
 from retrieval.encoders import registry
 from retrieval.encoders.base import Encoder
-from retrieval.errors import OptionError, SourceError
+from retrieval.errors import DamagedIndexError, OptionError, SourceError
 from retrieval.features import FeatureStore
 from retrieval.manifest import Manifest
 from retrieval.space import check_same
@@ -209,7 +212,12 @@ def _finish(
     """Publish the draft, unless it says nothing that the published generation does not."""
     specs = {modality: encoder.spec for modality, encoder in encoders.items()}
     before = draft.before
-    if before and not changed and settings == draft.settings_before and specs == before.encoders:
+    if (
+        before
+        and not (changed or draft.is_stale)
+        and settings == draft.settings_before
+        and specs == before.encoders
+    ):
         return before
     with progress("aligning", 1) as advance:
         alignment, indexes = fit(draft, settings, encoders, stores)
@@ -253,6 +261,7 @@ def realign(
         for modality, encoder in encoders.items():
             if draft.before and modality in draft.before.encoders:
                 check_same(draft.before.encoders[modality], encoder.spec)
+        _check_features(draft.catalog, stores)
         changed = catalog_writer.hold_out(
             draft.catalog,
             holdouts.choose(
@@ -261,6 +270,19 @@ def realign(
         )
         sources = draft.before.sources if draft.before else []
         return _finish(draft, settings, encoders, stores, sources, changed=changed)
+
+
+def _check_features(catalog: Catalog, stores: Mapping[Modality, FeatureStore]) -> None:
+    """See that the stores hold what the catalog says, for nothing is encoded if they do not."""
+    for modality, store in stores.items():
+        assets = catalog.stored(modality)
+        rows = np.array([asset.feature for asset in assets], dtype=np.int64)
+        there = store.holds(rows, [asset.content for asset in assets])
+        if not there.all():
+            raise DamagedIndexError(
+                f"the {modality} features of {int((~there).sum())} of {len(assets)} assets are not stored: "
+                "run 'xmodal repair' on the index, or 'xmodal index' with its sources"
+            )
 
 
 def _open(

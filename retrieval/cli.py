@@ -1,4 +1,4 @@
-"""The commands that ask an index: search, evaluate, serve, info."""
+"""The commands that ask an index: search, evaluate, serve, info, verify."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from retrieval.evaluate_cli import evaluate
 from retrieval.options import AsJson, Device, Index, OnDevice, one_line, print_json
 from retrieval.serve_cli import serve
+from retrieval.verify_cli import verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,6 +81,7 @@ def weighted(value: str) -> tuple[str, float]:
 
 app.command()(evaluate)
 app.command()(serve)
+app.command()(verify)
 
 
 @app.command()

@@ -88,9 +88,19 @@ def test_help_stays_light() -> None:
     [
         (
             "retrieval",
-            ["Client", "Hit", "Modality", "Query", "SearchEngine", "XmodalError", "evaluate", "open"],
+            [
+                "Client",
+                "Hit",
+                "Modality",
+                "Query",
+                "SearchEngine",
+                "XmodalError",
+                "evaluate",
+                "open",
+                "verify",
+            ],
         ),
-        ("indexer", ["build", "realign"]),
+        ("indexer", ["build", "realign", "repair"]),
     ],
 )
 def test_public_names(package: str, names: list[str]) -> None:
