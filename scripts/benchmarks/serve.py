@@ -150,7 +150,7 @@ def by_wrk(address: str, connections: int, seconds: float) -> Load:
             f"-c{connections}",
             f"-d{seconds:.0f}s",
             "--timeout",
-            "10s",
+            "30s",
             "-s",
             script.name,
             address,
