@@ -47,7 +47,7 @@ class MeanColour:
                 raise MediaError("expected words, the text is empty")
             colours = [COLOURS[word] for word in words] or [(128, 128, 128)]
             return np.mean(colours, axis=0).astype(np.float32) / 255
-        if self.spec.modality is Modality.AUDIO:
+        if self.modality is Modality.AUDIO:
             heard = audio.sound(medium)
             loud = np.abs(np.fft.rfft(heard.samples))
             bands = np.digitize(np.fft.rfftfreq(len(heard.samples), 1 / heard.rate), [500, 1500])
