@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import URL, ColumnElement, Engine, create_engine, event, func, select, text
+from sqlalchemy import URL, ColumnElement, Engine, bindparam, column, create_engine, event, func, select, text
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
@@ -21,6 +22,13 @@ from retrieval.types import Integers, MetadataValue, Modality
 
 BATCH = 500
 """Values bound into one statement; SQLite's own limit is 32,766."""
+
+_RECORDS = (
+    select(Asset.id, Item.key, Asset.modality, Asset.path, Asset.text, Asset.start, Asset.end, Item.details)
+    .join(Item, Asset.item_id == Item.id)
+    .where(Asset.id.in_(select(column("value")).select_from(func.json_each(bindparam("numbers")))))
+)
+"""One statement for any number of assets, each found by its primary key; compiled once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,24 +159,12 @@ class Catalog:
 
     def records(self, assets: Iterable[int]) -> dict[int, Record]:
         """What is known of the assets with these numbers."""
-        found: dict[int, Record] = {}
-        with self.session() as session:
-            for numbers in _batches(sorted({int(number) for number in assets})):
-                statement = (
-                    select(Asset, Item).join(Item, Asset.item_id == Item.id).where(Asset.id.in_(numbers))
-                )
-                for asset, item in session.execute(statement):
-                    found[asset.id] = Record(
-                        id=asset.id,
-                        item=item.key,
-                        modality=Modality(asset.modality),
-                        path=asset.path,
-                        text=asset.text,
-                        start=asset.start,
-                        end=asset.end,
-                        metadata=item.details,
-                    )
-        return found
+        numbers = json.dumps(list({int(number) for number in assets}))
+        with self.engine.connect() as connection:
+            return {
+                row[0]: Record(row[0], row[1], Modality(row[2]), *row[3:])
+                for row in connection.execute(_RECORDS, {"numbers": numbers})
+            }
 
     def table(self, modality: Modality) -> AssetTable:
         """All assets of ``modality`` in the order of their vectors."""
@@ -252,8 +248,3 @@ def _url(path: Path, writable: bool) -> URL:
 
 def _configure(connection: object, _: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")  # type: ignore[attr-defined]
-
-
-def _batches(values: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(values), BATCH):
-        yield values[start : start + BATCH]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -43,6 +44,9 @@ def search(
     where: Annotated[
         str | None, typer.Option(metavar="EXPR", help="Only items whose metadata satisfy this.")
     ] = None,
+    explain_plan: Annotated[
+        bool, typer.Option("--explain-plan", help="Say on standard error how it was searched.")
+    ] = False,
     device: OnDevice = Device.AUTO,
     as_json: AsJson = False,
 ) -> None:
@@ -51,15 +55,22 @@ def search(
     Query options may be repeated and weighted by a ^NUMBER at the end: --text "a dog" --text "snow^-0.5".
     """
     from retrieval.engine import open_index
+    from retrieval.types import Query
+    from retrieval.vectors.base import silent
 
     terms = {"text": text, "image": image, "audio": audio, "video": video, "id": item}
     engine = open_index(index, device=device)
-    query = {kind: [weighted(value) for value in values] for kind, values in terms.items() if values}
-    hits = engine.search(**query, to=to, k=k, where=where)
+    query = Query(**{kind: [weighted(value) for value in values] for kind, values in terms.items() if values})
+    explain = _plan if explain_plan else silent
+    hits = engine.search_batch([query], to=to, k=k, where=where, explain=explain)[0]
     if as_json:
         print_json([hit.as_dict() for hit in hits])
     else:
         _print_hits(hits)
+
+
+def _plan(told: str) -> None:
+    print(f"plan  {told}", file=sys.stderr)
 
 
 def weighted(value: str) -> tuple[str, float]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, TypeAlias, Union
+from typing import Any, Protocol, TypeAlias, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.types import Integers, Matrix
+from retrieval.vectors import faiss_module
 
 Explain = Callable[[str], None]
 """Told in a sentence what a search did."""
@@ -60,6 +61,12 @@ class Subset:
 
     def __str__(self) -> str:
         return f"{len(self):,} of {self.count:,} vectors ({self.share:.2%})"
+
+
+def selector(subset: Subset) -> Any:
+    """The subset for FAISS; it has to outlive what is returned."""
+    faiss = faiss_module.load()
+    return faiss.IDSelectorBitmap(len(subset.bits), faiss.swig_ptr(subset.bits))
 
 
 Rows: TypeAlias = Union["Integers", Subset, None]

@@ -39,7 +39,7 @@ def read(path: Path) -> Any:
     try:
         return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
-        reason = str(error).splitlines()[0]
+        reason = faiss_module.reason(error)
         raise DamagedIndexError(f"{path} cannot be read ({reason}): restore or rebuild the index") from error
 
 

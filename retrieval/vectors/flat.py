@@ -30,7 +30,7 @@ class FlatIndex:
             DeviceError: FAISS finds no GPU.
         """
         self._stored = index
-        self._placed = gpu.place(index) if device == "cuda" else None
+        self._placed: Any = gpu.place(index) if device == "cuda" else None
         shape = (index.ntotal, index.d)
         numbers = faiss_module.load().rev_swig_ptr(index.get_xb(), shape[0] * shape[1])
         self._vectors: Matrix = numbers.reshape(shape) if index.ntotal else np.empty(shape, np.float32)

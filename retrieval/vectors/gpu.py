@@ -12,14 +12,22 @@ CAGRA = "cagra"
 """The graph that is built on a GPU alone; on the CPU it is searched as an HNSW graph."""
 
 
-def place(index: Any) -> Any:
-    """``index`` on the GPU, at half precision; on several each holds a part of it.
+TAKEN = ("IndexFlat", "IndexIVFFlat", "IndexIVFPQ", "IndexIVFScalarQuantizer", "IndexHNSWCagra")
+"""Classes of FAISS that its GPU side has as well; FastScan is for the registers of CPUs."""
 
-    FAISS puts flat, IVF-Flat, IVF-PQ, IVF-SQ and CAGRA indexes there.
+
+def takes(index: Any) -> bool:
+    """Whether FAISS has an index of this kind on the GPU."""
+    faiss = faiss_module.load()
+    return isinstance(index, tuple(getattr(faiss, name) for name in TAKEN if hasattr(faiss, name)))
+
+
+def place(index: Any) -> Any:
+    """``index``, of a kind that a GPU ``takes``, on the GPU at half precision; on several each holds a part.
 
     Raises:
         DependencyError: the FAISS installed has no GPU support.
-        DeviceError: FAISS finds no GPU, or cannot put an index of this kind there.
+        DeviceError: FAISS finds no GPU, or cannot put this index there.
     """
     faiss = _module()
     options = faiss.GpuMultipleClonerOptions()
@@ -28,9 +36,9 @@ def place(index: Any) -> Any:
     try:
         return faiss.index_cpu_to_all_gpus(index, co=options)
     except RuntimeError as error:
-        reason = str(error).splitlines()[0]
         raise DeviceError(
-            f"this index cannot be put on a GPU ({reason}): use --device cpu or --index flat"
+            f"FAISS cannot put this index on a GPU ({faiss_module.reason(error)}): "
+            "use --device cpu or --index flat"
         ) from error
 
 
