@@ -30,6 +30,9 @@ Holdout = Annotated[
         help="Items never used to fit or choose the alignment: a share of them, or an expression.",
     ),
 ]
+Encoder = Annotated[
+    str | None, typer.Option(metavar="SPEC", help="Another than the preset's; none to leave these out.")
+]
 Seed = Annotated[int | None, typer.Option(metavar="N", help="Of the holdout's draw and the fit.")]
 
 
@@ -58,10 +61,10 @@ def index(
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The index folder: made, or brought up to date.")],
     preset: Annotated[str | None, typer.Option(help="A set of encoders. Default: packaged.")] = None,
-    text_encoder: Annotated[str | None, typer.Option(metavar="SPEC")] = None,
-    image_encoder: Annotated[str | None, typer.Option(metavar="SPEC")] = None,
-    audio_encoder: Annotated[str | None, typer.Option(metavar="SPEC")] = None,
-    video_encoder: Annotated[str | None, typer.Option(metavar="SPEC")] = None,
+    text_encoder: Encoder = None,
+    image_encoder: Encoder = None,
+    audio_encoder: Encoder = None,
+    video_encoder: Encoder = None,
     align: Align = None,
     holdout: Holdout = None,
     seed: Seed = None,

@@ -107,6 +107,8 @@ PRESETS: Mapping[str, Mapping[Modality, str]] = MappingProxyType(
             {
                 Modality.TEXT: "minilm",
                 Modality.IMAGE: "efficientnet-lite0",
+                Modality.AUDIO: "acoustic",
+                Modality.VIDEO: "frames:efficientnet-lite0",
             }
         )
     }
