@@ -57,9 +57,7 @@ def power_spectrogram(
     samples: Samples, *, size: int = 2048, hop: int = 512, window: int | None = None
 ) -> Frames:
     """|X|^2 of the ``stft``, which see: (1 + n // hop, 1 + size // 2) float32."""
-    return np.concatenate(
-        [_power(each).astype(np.float32) for each in _spectra(samples, size, hop, window)]
-    )
+    return np.concatenate([_power(each).astype(np.float32) for each in _spectra(samples, size, hop, window)])
 
 
 def mel_spectrogram(

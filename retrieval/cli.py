@@ -86,6 +86,7 @@ app.command()(evaluate)
 def info(index: Index, as_json: AsJson = False) -> None:
     """Say what an index holds and what made it."""
     from retrieval.manifest import Manifest
+    from retrieval.vectors.describing import told
 
     values = Manifest.read(index).as_dict()
     if as_json:
@@ -100,7 +101,7 @@ def info(index: Index, as_json: AsJson = False) -> None:
             for modality, spec in values["encoders"].items()
         },
         "alignment": f"{values['alignment']['method']}, {_made(values['alignment'])}",
-        **{f"{modality} index": entry["kind"] for modality, entry in values["indexes"].items()},
+        **{f"{modality} index": told(entry) for modality, entry in values["indexes"].items()},
         "held out": str(values["settings"]["holdout"] or "nothing"),
         "sources": ", ".join(values["sources"]),
     }

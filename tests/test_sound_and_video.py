@@ -81,7 +81,12 @@ def wild(tmp_path_factory):
 
 def test_every_file_from_the_wild_is_indexed_or_refused_with_its_reason(wild, tmp_path):
     with toy.encoders():
-        encoders = {"text": "toy-text", "image": "toy-image", "audio": "acoustic", "video": "frames:toy-image"}
+        encoders = {
+            "text": "toy-text",
+            "image": "toy-image",
+            "audio": "acoustic",
+            "video": "frames:toy-image",
+        }
         summary = indexer.build([wild], out=tmp_path / "index", encoders=encoders)
         catalog = retrieval.open(tmp_path / "index").catalog
     found = {
@@ -93,5 +98,7 @@ def test_every_file_from_the_wild_is_indexed_or_refused_with_its_reason(wild, tm
     files = {str(path.relative_to(wild)) for path in wild.rglob("*") if path.is_file()}
     assert files - set(summary.skipped) <= found | set(reasons)
     assert all(reasons.values())
-    assert {path for path in files if path.startswith(("empty", "header", "words", "picture"))} <= set(reasons)
+    assert {path for path in files if path.startswith(("empty", "header", "words", "picture"))} <= set(
+        reasons
+    )
     assert {"silent.mp4", "cut.wav"} <= found

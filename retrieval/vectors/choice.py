@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,44 @@ INVERTED_FROM = 50_000
 """Vectors from which lists are tried: with fewer, scanning all the codes takes less than a query's other work."""
 
 SINGLE, BATCH = FAVOURS = ("single", "batch")
+
+
+_UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+
+
+def check_recall(recall: float) -> float:
+    """``recall`` itself.
+
+    Raises:
+        OptionError: it is no share.
+    """
+    if not 0 < recall <= 1:
+        raise OptionError(f"recall must be above 0 and at most 1, not {recall}")
+    return recall
+
+
+def check_memory(memory: str | int) -> int:
+    """Bytes, of a number of them or a text such as ``"4GB"`` (of 1,024 MB) or ``"500M"``.
+
+    Raises:
+        OptionError: it is neither.
+    """
+    written = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?B)?", str(memory), re.IGNORECASE)
+    size = int(float(written[1]) * 1024 ** _UNITS[written[2].upper()]) if written else 0
+    if size < 1:
+        raise OptionError(f"memory must be a size such as 4GB or 500MB, not {memory!r}")
+    return size
+
+
+def check_favour(favour: str) -> str:
+    """``favour`` itself.
+
+    Raises:
+        OptionError: it is none of ``FAVOURS``.
+    """
+    if favour not in FAVOURS:
+        raise OptionError(f"unknown way of asking {favour!r}: expected one of {', '.join(FAVOURS)}")
+    return favour
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,12 @@ TAKEN = ("IndexFlat", "IndexIVFFlat", "IndexIVFPQ", "IndexIVFScalarQuantizer", "
 """Classes of FAISS that its GPU side has as well; FastScan is for the registers of CPUs."""
 
 
+def available() -> bool:
+    """Whether FAISS can use a GPU that is there."""
+    faiss = faiss_module.load()
+    return hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
+
+
 def takes(index: Any) -> bool:
     """Whether FAISS has an index of this kind on the GPU."""
     faiss = faiss_module.load()

@@ -9,6 +9,7 @@ from typing import Any
 from retrieval.vectors import registry
 from retrieval.vectors.base import VectorIndex
 from retrieval.vectors.effort import Effort
+from retrieval.vectors.updated import UpdatedIndex
 
 
 def load(entry: Mapping[str, Any], path: Path, *, device: str = "cpu") -> VectorIndex:
@@ -23,10 +24,11 @@ def load(entry: Mapping[str, Any], path: Path, *, device: str = "cpu") -> Vector
         DamagedIndexError: a file is missing or cannot be read.
         DependencyError, DeviceError: there is no GPU.
     """
-    return registry.load(
+    index = registry.load(
         entry["kind"],
         path,
         device=device,
         factory=entry.get("factory", ""),
         effort=Effort.from_dict(entry.get("effort")),
     )
+    return UpdatedIndex.load(index, path) if "updated" in entry else index

@@ -206,7 +206,7 @@ class RefinedIndex:
 
 def _filled(base: Any, training: Matrix, vectors: Matrix, device: str) -> Any:
     """``base`` trained and filled, on a GPU where there is one that takes it."""
-    if device == "cuda" and gpu.takes(base):
+    if device == "cuda" and gpu.available() and gpu.takes(base):
         return gpu.build(base, training, vectors)
     base.train(training)
     base.add(vectors)
