@@ -18,7 +18,7 @@ class Effort:
     """What is spent on a query.
 
     Attributes:
-        depth: candidates that are scored exactly to find the best ten; for more hits proportionally more.
+        depth: candidates that are scored exactly to find the best ten; fewer hits take as many, more proportionally more.
         probes: lists of an inverted file that are looked into.
         beam: candidates that a walk through a graph keeps (``efSearch``).
     """
@@ -38,7 +38,7 @@ class Effort:
 
     def candidates(self, k: int) -> int:
         """How many candidates ``k`` hits are chosen from."""
-        return max(k, -(-self.depth * k // K))
+        return max(k, self.depth, -(-self.depth * k // K))
 
     def among(self, subset: Subset | None) -> Effort:
         """What to spend when only some rows count: those that do lie in more lists and further off in a graph."""
