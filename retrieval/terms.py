@@ -29,8 +29,9 @@ def combine(terms: Sequence[Sequence[Term]], space: Space, item: Callable[[str],
         UnknownItemError: there is no such item.
     """
     if all(len(group) == 1 and group[0].kind == "vector" for group in terms):
-        total = np.stack([_given(group[0].value, space.dimension) * group[0].weight for group in terms])
-        return unit(total, np.array([[abs(group[0].weight)] for group in terms]))
+        total = np.array([_given(group[0].value, space.dimension) for group in terms])
+        weights = np.array([[group[0].weight] for group in terms], np.float32)
+        return unit(total * weights, np.abs(weights))
     total = np.zeros((len(terms), space.dimension), np.float32)
     for kind in dict.fromkeys(term.kind for group in terms for term in group):
         places = [(at, term) for at, group in enumerate(terms) for term in group if term.kind == kind]

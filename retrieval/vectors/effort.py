@@ -18,7 +18,7 @@ class Effort:
     """What is spent on a query.
 
     Attributes:
-        depth: candidates that are scored exactly to find the best ten; fewer hits take as many, more proportionally more.
+        depth: candidates that are scored exactly to find up to ten hits; for more hits proportionally more.
         probes: lists of an inverted file that are looked into.
         beam: candidates that a walk through a graph keeps (``efSearch``).
     """
