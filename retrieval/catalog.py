@@ -167,7 +167,8 @@ class Catalog:
         with closing(self.engine.raw_connection()) as connection:
             rows = connection.cursor().execute(_RECORDS_SQL, (numbers,)).fetchall()
         return {
-            row[0]: Record(row[0], row[1], Modality(row[2]), *row[3:7], json.loads(row[7])) for row in rows
+            number: Record(number, item, Modality(modality), path, words, start, end, json.loads(details))
+            for number, item, modality, path, words, start, end, details in rows
         }
 
     def table(self, modality: Modality) -> AssetTable:

@@ -46,7 +46,7 @@ class Gpus:
     def index_cpu_to_all_gpus(self, index, co):
         return self._placed(index, f"{self.count} GPUs, half {co.useFloat16}, sharded {co.shard}")
 
-    def index_cpu_to_gpu(self, resources, device, index):
+    def index_cpu_to_gpu(self, _resources, device, index):
         return self._placed(index, f"GPU {device}")
 
     def index_gpu_to_cpu(self, index):
