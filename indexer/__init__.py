@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from indexer.job import build, realign
+    from indexer.repairing import repair
 
-__all__ = ["build", "realign"]
+__all__ = ["build", "realign", "repair"]
+
+_HOMES = {"build": "indexer.job", "realign": "indexer.job", "repair": "indexer.repairing"}
 
 
 def __getattr__(name: str) -> Any:
     """Import the job when it is first asked for."""
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module("indexer.job"), name)
+    return getattr(import_module(_HOMES[name]), name)

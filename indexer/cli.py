@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from indexer.repair_cli import repair
 from retrieval.cli import app
 from retrieval.errors import XmodalError
-from retrieval.options import AsJson, Device, Index, OnDevice, print_json
+from retrieval.options import AsJson, Device, Index, OnDevice, one_line, print_json
 
 if TYPE_CHECKING:
-    from indexer.job import Summary
+    from indexer.preview import Preview
+    from indexer.summary import Summary
 
 SOME_FAILED = 3
 INTERRUPTED = 130
+SHOWN = 20
 
 Align = Annotated[
     str | None, typer.Option(metavar="METHOD", help="How modalities are brought into one space.")
@@ -70,7 +73,7 @@ def index(
     seed: Seed = None,
     device: OnDevice = Device.AUTO,
     batch_size: Annotated[int, typer.Option(help="Media encoded at once.")] = 32,
-    workers: Annotated[int | None, typer.Option(help="Threads that read and decode.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Files that are read and decoded at once.")] = None,
     index_kind: Annotated[
         str | None,
         typer.Option(
@@ -92,6 +95,16 @@ def index(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try unchanged files that failed again.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+    allow_mass_removal: Annotated[
+        bool, typer.Option("--allow-mass-removal", help="More than half of a source may be gone.")
+    ] = False,
+    trusted: Annotated[
+        bool,
+        typer.Option("--trusted", help="Decode in the job's own process: the files are known to be good."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Index folders and manifests, or bring an index up to date with them.
@@ -99,14 +112,32 @@ def index(
     Exit status: 0 all indexed, 3 some files failed, 2 unusable arguments or input, 1 anything else.
     """
     from indexer.job import build
+    from indexer.preview import preview
     from indexer.progress import bars
 
-    named = {"text": text_encoder, "image": image_encoder, "audio": audio_encoder, "video": video_encoder}
+    options = {"text": text_encoder, "image": image_encoder, "audio": audio_encoder, "video": video_encoder}
+    named = {modality: name for modality, name in options.items() if name is not None}
+    if dry_run:
+        plan = preview(
+            sources,
+            out=out,
+            preset=preset,
+            encoders=named,
+            workers=workers,
+            retry_failed=retry_failed,
+            allow_mass_removal=allow_mass_removal,
+            progress=bars,
+        )
+        if as_json:
+            print_json(plan.as_dict())
+        else:
+            _print_plan(plan)
+        return
     summary = build(
         sources,
         out=out,
         preset=preset,
-        encoders={modality: name for modality, name in named.items() if name is not None},
+        encoders=named,
         align=align,
         holdout=holdout,
         seed=seed,
@@ -118,6 +149,8 @@ def index(
         batch_size=batch_size,
         workers=workers,
         retry_failed=retry_failed,
+        allow_mass_removal=allow_mass_removal,
+        trusted=trusted,
         progress=bars,
     )
     if as_json:
@@ -144,6 +177,33 @@ def realign(
     print(f"generation {manifest.generation}: {alignment['method']}, {alignment['dimension']} dimensions")
 
 
+def _print_plan(plan: Preview) -> None:
+    encode = ", ".join(f"{count:,} {modality}" for modality, count in plan.encode.items())
+    print(f"items      {plan.items:,}")
+    print(f"encode     {encode or 'nothing'}")
+    print(f"unchanged  {plan.unchanged:,}")
+    renamed = [f"{old} -> {new}" for old, new in plan.renamed]
+    failed = [f"{failure['path']}: {failure['reason']}" for failure in plan.failed]
+    lists = {
+        "new": plan.new,
+        "changed": plan.changed,
+        "renamed": renamed,
+        "removed": plan.removed,
+        "failed": failed,
+    }
+    for title, names in lists.items():
+        print(f"{title:<10} {len(names):,}")
+        for name in names[:SHOWN]:
+            print(f"  {one_line(name)}")
+        if len(names) > SHOWN:
+            print(f"  and {len(names) - SHOWN:,} more: --json lists all")
+    if plan.refused:
+        print(f"refused    {plan.refused}")
+
+
+app.command()(repair)
+
+
 def _print(summary: Summary) -> None:
     assets = ", ".join(f"{count:,} {modality}" for modality, count in summary.assets.items())
     print(f"items      {summary.items:,}")
@@ -157,7 +217,7 @@ def _print(summary: Summary) -> None:
     for failure in summary.failures:
         print(f"  {failure['path']!r}: {failure['reason']}")
     if summary.failed > len(summary.failures):
-        print(f"  and {summary.failed - len(summary.failures):,} more, in the catalog's table 'failures'")
+        print(f"  and {summary.failed - len(summary.failures):,} more: 'xmodal failures' lists all")
     print(f"alignment  {summary.alignment}, generation {summary.generation}")
     print(f"seconds    {summary.seconds:.1f} ({summary.rate:,.1f} assets/s)")
 

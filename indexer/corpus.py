@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from indexer import captions, tables
+from indexer import captions, folders, tables
 from indexer.adapters import registry as adapters
 from indexer.adapters.base import Extent, Vector
 from retrieval.catalog_writer import FailureRow
@@ -90,8 +91,31 @@ class Corpus:
         else:
             item.parts.append(part)
 
+    def leave_out(self, encoders: Container[Modality]) -> dict[str, int]:
+        """Drop the parts that no encoder reads, and the items that have no other.
+
+        Returns:
+            How many were dropped, by modality.
+
+        Raises:
+            SourceError: nothing is left.
+        """
+        skipped = Counter[str]()
+        for key, item in list(self.items.items()):
+            left = [part for part in item.parts if part.modality not in encoders]
+            skipped.update(str(part.modality) for part in left if not part.is_track)
+            item.parts = [part for part in item.parts if part.modality in encoders]
+            if not item.parts:
+                del self.items[key]
+        if not self.items and not self.problems:
+            raise SourceError(
+                f"the sources hold nothing but {', '.join(skipped)}, and the index has no encoder for that: "
+                "name an encoder for what there is"
+            )
+        return dict(skipped)
+
     def _second(self, key: str, part: Part, other: Part) -> None:
-        if (part.source, part.path) == (other.source, other.path):
+        if (part.source, part.path, part.file) == (other.source, other.path, other.file):
             return
         held = f"item {key!r} has the {part.modality} {other.path} already and takes one"
         reason = f"{held}: give this file another name"
@@ -140,32 +164,21 @@ def read(sources: Sequence[str | os.PathLike[str]], *, leave_out: Path) -> Corpu
 
 
 def _read_folder(corpus: Corpus, number: int, root: Path, leave_out: Path) -> None:
-    def refuse(error: OSError) -> None:
-        if Path(error.filename) == root:
-            raise SourceError(f"the folder {error.filename!r} cannot be read: {error.strerror}") from error
-        name = Path(error.filename).relative_to(root).as_posix()
-        corpus.problems.append(FailureRow(name, "corpus", f"cannot be read: {error.strerror}", number))
-
-    for path in _files(root, leave_out, refuse):
-        name = path.relative_to(root).as_posix()
-        modality = modality_of(path)
-        if modality is None:
+    for found in folders.walk(root, leave_out=leave_out):
+        modality = modality_of(found.name)
+        if found.problem and (modality or found.is_folder):
+            corpus.problems.append(FailureRow(found.name, "corpus", found.problem, number))
+        if modality is None or found.problem:
             continue
         try:
-            name.encode()
-            status = _regular(path)
-        except UnicodeEncodeError:
-            shown = os.fsencode(name).decode(errors="backslashreplace")
-            reason = "the file's name is not valid UTF-8: rename it"
-            corpus.problems.append(FailureRow(shown, "corpus", reason, number))
-            continue
+            status = _regular(found.file)
         except SourceError as error:
-            corpus.problems.append(FailureRow(name, "corpus", str(error), number))
+            corpus.problems.append(FailureRow(found.name, "corpus", str(error), number))
             continue
-        key = os.path.splitext(name)[0]  # noqa: PTH122 - PurePath.stem drops the folder
-        part = Part(modality, number, name, path, None, status.st_size, status.st_mtime_ns)
+        key = os.path.splitext(found.name)[0]  # noqa: PTH122 - PurePath.stem drops the folder
+        part = Part(modality, number, found.name, found.file, None, status.st_size, status.st_mtime_ns)
         if modality is Modality.TEXT:
-            _add_captions(corpus, key, part, path)
+            _add_captions(corpus, key, part, found.file)
         else:
             corpus.add(key, part)
 
@@ -177,16 +190,6 @@ def _add_sound_tracks(corpus: Corpus) -> None:
         video = held.get(Modality.VIDEO)
         if video is not None and video.file is not None and Modality.AUDIO not in held:
             item.parts.append(replace(video, modality=Modality.AUDIO, is_track=True))
-
-
-def _files(root: Path, leave_out: Path, refuse: Callable[[OSError], None]) -> Iterator[Path]:
-    """Every file under ``root``, in a fixed order, without hidden ones; folder by folder, names sorted."""
-    for folder, folders, names in os.walk(root, onerror=refuse):
-        here = Path(folder)
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and (here / name).resolve() != leave_out
-        )
-        yield from (here / name for name in sorted(names) if not name.startswith("."))
 
 
 def _add_captions(corpus: Corpus, key: str, part: Part, path: Path) -> None:
@@ -209,6 +212,7 @@ def _read_dataset(corpus: Corpus, number: int, name: str, path: Path) -> Iterabl
     """What its adapter makes of a data set, with the split and encoders that belong to it."""
     dataset = adapters.read(name, path)
     _add_rows(corpus, number, dataset.folder, dataset.rows)
+    corpus.problems += [FailureRow(name, "corpus", reason, number) for name, reason in dataset.problems]
     corpus.encoders |= dataset.encoders
     corpus.align = corpus.align or dataset.align
     if any("split" in row for row in dataset.rows):

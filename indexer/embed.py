@@ -13,11 +13,23 @@ from typing import Any, TypeVar
 import numpy as np
 
 from indexer.corpus import Part
+from indexer.medium import Medium
 from indexer.progress import Advance
+from indexer.workers import decoding
 from retrieval.catalog_writer import FailureRow
 from retrieval.encoders.base import Encoder
 from retrieval.errors import MediaError
 from retrieval.features import FeatureStore
+from retrieval.opening import TIME_LIMIT
+from retrieval.types import Modality
+
+SECONDS = {
+    Modality.TEXT: 60.0,
+    Modality.IMAGE: 60.0,
+    Modality.AUDIO: TIME_LIMIT + 30,
+    Modality.VIDEO: TIME_LIMIT + 30,
+}
+"""How long a file may take a decoder, by modality; sounds and videos end by themselves before that."""
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
@@ -28,19 +40,6 @@ def content_of_text(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def content_of_file(path: Path) -> str:
-    """The SHA-256 of a file, in hex.
-
-    Raises:
-        MediaError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise MediaError(f"cannot be read: {error.strerror}") from error
-
-
 def ahead(
     function: Callable[[Work], Result], works: Iterable[Work], *, workers: int, depth: int
 ) -> Iterator[tuple[Work, Result | MediaError]]:
@@ -49,35 +48,26 @@ def ahead(
     A ``MediaError`` is handed on in the place of the result; anything else is raised here.
     """
     waiting = iter(works)
-    with ThreadPoolExecutor(workers, thread_name_prefix="xmodal") as pool:
-        started: deque[tuple[Work, Future[Result]]] = deque()
-        try:
-            started.extend((work, pool.submit(function, work)) for work in islice(waiting, depth))
-            while started:
-                work, future = started.popleft()
-                try:
-                    outcome: Result | MediaError = future.result()
-                except MediaError as error:
-                    outcome = error
-                started.extend((more, pool.submit(function, more)) for more in islice(waiting, 1))
-                yield work, outcome
-        finally:
-            for _, future in started:
-                future.cancel()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="xmodal")
+    started: deque[tuple[Work, Future[Result]]] = deque()
+    try:
+        started.extend((work, pool.submit(function, work)) for work in islice(waiting, depth))
+        while started:
+            work, future = started.popleft()
+            try:
+                outcome: Result | MediaError = future.result()
+            except MediaError as error:
+                outcome = error
+            started.extend((more, pool.submit(function, more)) for more in islice(waiting, 1))
+            yield work, outcome
+    finally:
+        # Not waited for: when a job is interrupted, what still runs may be a file that takes a minute.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
-def contents(
-    parts: Iterable[Part], *, workers: int, advance: Advance
-) -> tuple[list[tuple[Part, str]], list[FailureRow]]:
-    """The content of each file, and what cannot be read."""
-    found, failed = [], []
-    for part, outcome in ahead(content, parts, workers=workers, depth=4 * workers):
-        advance(1)
-        if isinstance(outcome, MediaError):
-            failed.append(problem(part, "read", outcome))
-        else:
-            found.append((part, outcome))
-    return found, failed
+def contents(parts: Iterable[Part], *, workers: int) -> Iterator[tuple[Part, str | MediaError]]:
+    """The content of each file, or why it cannot be read."""
+    return ahead(content, parts, workers=workers, depth=4 * workers)
 
 
 def encode(
@@ -87,79 +77,76 @@ def encode(
     *,
     workers: int,
     batch_size: int,
+    trusted: bool,
     advance: Advance,
-) -> dict[str, MediaError]:
-    """Encode ``wanted``, a part by its content, into ``store``.
+    fail: Callable[[str, MediaError], None],
+) -> int:
+    """Encode ``wanted``, a part by its content, into ``store``; files, unless trusted, in other processes.
 
-    Every batch is stored as soon as it is encoded, so that a job that is cut short goes on behind it.
+    Every batch is stored as soon as it is encoded, so that a job that is cut short goes on behind it. ``fail``
+    is told each content that cannot be decoded, and why.
 
     Returns:
-        What could not be decoded, by content.
+        How many contents were encoded.
     """
-    failed: dict[str, MediaError] = {}
     names: list[str] = []
-    prepared: list[Any] = []
+    media: list[Any] = []
 
-    def flush() -> None:
-        if names:
-            store.append(names, [encoder.spans(each) for each in prepared], encoder.encode(prepared))
-            advance(len(names))
-            names.clear()
-            prepared.clear()
+    def flush() -> int:
+        if not names:
+            return 0
+        store.append(names, [encoder.spans(each) for each in media], encoder.encode(media))
+        count = len(names)
+        advance(count)
+        names.clear()
+        media.clear()
+        return count
 
-    def prepare(work: tuple[str, Part]) -> Any:
-        part = work[1]
-        return encoder.prepare(_medium(part))
+    with decoding(encoder.prepare, SECONDS[encoder.spec.modality], trusted=trusted) as decode:
 
-    for (content, _), outcome in ahead(
-        prepare, wanted.items(), workers=workers, depth=batch_size + 2 * workers
-    ):
-        if isinstance(outcome, MediaError):
-            failed[content] = outcome
-            advance(1)
-            continue
-        names.append(content)
-        prepared.append(outcome)
-        if len(names) == batch_size:
-            flush()
-    flush()
-    return failed
+        def prepare(work: tuple[str, Part]) -> Any:
+            part = work[1]
+            if part.file is None:
+                return encoder.prepare(part.text if part.vector is None else part.vector)
+            return decode(_medium(part, part.file))
+
+        encoded = 0
+        depth = batch_size + 2 * workers
+        for (content, _), outcome in ahead(prepare, wanted.items(), workers=workers, depth=depth):
+            if isinstance(outcome, MediaError):
+                fail(content, outcome)
+                advance(1)
+                continue
+            names.append(content)
+            media.append(outcome)
+            if len(names) == batch_size:
+                encoded += flush()
+    return encoded + flush()
 
 
 def problem(part: Part, stage: str, error: MediaError) -> FailureRow:
     """What is recorded of a part that failed."""
     where = part.path or (part.text or "")[:80]
-    return FailureRow(where, stage, str(error), part.source, str(part.modality), part.size, part.mtime_ns)
+    # File names in messages can hold what is no character, which SQLite and JSON do not take.
+    reason = str(error).encode(errors="backslashreplace").decode()
+    return FailureRow(where, stage, reason, part.source, str(part.modality), part.size, part.mtime_ns)
 
 
 def content(part: Part) -> str:
     """The SHA-256 in hex of what a part's features are of: its vector, its text, or its file.
 
     Raises:
-        MediaError: the file cannot be read.
+        MediaError: the file cannot be read, or changed since it was listed.
     """
     if part.vector is not None:
         return hashlib.sha256(np.ascontiguousarray(part.vector, dtype=np.float32).tobytes()).hexdigest()
     if part.file is None:
         return content_of_text(part.text or "")
-    if part.offset is not None:
-        return hashlib.sha256(_extent(part.file, part.offset, part.size or 0)).hexdigest()
-    return content_of_file(part.file)
+    medium = _medium(part, part.file)
+    found = medium.sha256()
+    medium.check()
+    return found
 
 
-def _medium(part: Part) -> Any:
-    """What the encoder is handed."""
-    if part.vector is not None:
-        return part.vector
-    if part.file is not None and part.offset is not None:
-        return _extent(part.file, part.offset, part.size or 0)
-    return part.text if part.file is None else part.file
-
-
-def _extent(archive: Path, offset: int, size: int) -> bytes:
-    try:
-        with archive.open("rb") as file:
-            file.seek(offset)
-            return file.read(size)
-    except OSError as error:
-        raise MediaError(f"cannot be read: {error.strerror}") from error
+def _medium(part: Part, file: Path) -> Medium:
+    return Medium(file.absolute(), part.size, part.mtime_ns, part.offset)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from retrieval.alignment import registry as alignments
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.catalog import AssetTable
 from retrieval.encoders.base import Encoder
+from retrieval.errors import DamagedIndexError
 from retrieval.features import FeatureStore, first_rows
 from retrieval.types import Matrix, Modality
 
@@ -40,22 +41,32 @@ def fit(
     """
     tables = {modality: draft.catalog.table(modality) for modality in encoders}
     evidence = _evidence(settings, encoders, tables)
-    before = draft.before.alignment if draft.before else {}
-    if draft.before and before.get("evidence") == evidence:
-        shutil.copyfile(draft.layout.generation(draft.before.generation).alignment, draft.files.alignment)
-        alignment = Alignment.load(draft.files.alignment)
-    else:
+    if not (alignment := _published_alignment(draft, evidence)):
         alignment = alignments.fit(settings.align, _training_data(settings, encoders, stores, tables))
-        alignment.save(draft.files.alignment)
+    alignment.save(draft.files.alignment)
     entries = indexes.write(draft, settings, alignment, tables, stores, device=device)
     described = {
         "method": alignment.method,
         "fingerprint": alignment.fingerprint,
         "dimension": alignment.dimension,
+        "normalisation": "unit",
         "evidence": evidence,
         "report": dict(alignment.report),
     }
     return described, entries
+
+
+def _published_alignment(draft: Draft, evidence: str) -> Alignment | None:
+    """The published alignment, if it was fitted on the same evidence and is still what the manifest names."""
+    if draft.before is None or draft.before.alignment.get("evidence") != evidence:
+        return None
+    files = draft.layout.generation(draft.before.generation)
+    for path in (files.alignment, files.copy_of(files.alignment)):
+        with suppress(DamagedIndexError):
+            alignment = Alignment.load(path)
+            if alignment.fingerprint == draft.before.alignment["fingerprint"]:
+                return alignment
+    return None
 
 
 def _evidence(

@@ -6,73 +6,35 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from indexer import corpus as corpora
 from indexer import holdout as holdouts
+from indexer import removal
 from indexer.adapters import registry as adapters
 from indexer.corpus import Corpus
-from indexer.encoding import Encoded, Encoding, seen
+from indexer.encoding import Encoded, Encoding
 from indexer.fit import fit
 from indexer.holdout import Holdout
+from indexer.journal import Journal
 from indexer.progress import Progress, silent
 from indexer.publish import Draft, writing
+from indexer.reading import read, seen, unmoved
 from indexer.settings import Settings, Wishes, defaults
+from indexer.summary import SHOWN_FAILURES, Summary
 from retrieval import catalog_writer
 from retrieval import device as devices
+from retrieval.catalog import Catalog
 from retrieval.catalog_writer import AssetRow, ItemRow
 from retrieval.encoders import registry
 from retrieval.encoders.base import Encoder
-from retrieval.errors import OptionError, SourceError
+from retrieval.errors import DamagedIndexError, OptionError
 from retrieval.features import FeatureStore
 from retrieval.manifest import Manifest
 from retrieval.space import check_same
 from retrieval.types import Modality
-
-SHOWN_FAILURES = 100
-
-
-@dataclass(slots=True)
-class Summary:
-    """What a job did.
-
-    Attributes:
-        items: in the index now.
-        assets: in the index now, a modality.
-        encoded: contents that were encoded.
-        reused: assets whose content had been encoded already.
-        removed: assets that are no longer in the sources.
-        failed: what could not be indexed.
-        failures: the first hundred of those, path and reason; all of them are in the catalog.
-        skipped: files of modalities that the index has no encoder for.
-        generation: the published one.
-        alignment: the method in use.
-        seconds: the job took.
-    """
-
-    items: int = 0
-    assets: dict[str, int] = field(default_factory=dict)
-    encoded: int = 0
-    reused: int = 0
-    removed: int = 0
-    failed: int = 0
-    failures: list[dict[str, str]] = field(default_factory=list)
-    skipped: dict[str, int] = field(default_factory=dict)
-    generation: int = 0
-    alignment: str = ""
-    seconds: float = 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, as ``xmodal index --json`` prints them."""
-        values = {name: getattr(self, name) for name in self.__slots__}
-        return {**values, "seconds": round(self.seconds, 3), "assets_per_second": round(self.rate, 1)}
-
-    @property
-    def rate(self) -> float:
-        """Assets a second."""
-        return sum(self.assets.values()) / self.seconds if self.seconds else 0.0
 
 
 def build(
@@ -92,6 +54,8 @@ def build(
     batch_size: int = 32,
     workers: int | None = None,
     retry_failed: bool = False,
+    allow_mass_removal: bool = False,
+    trusted: bool = False,
     progress: Progress = silent,
 ) -> Summary:
     """Index ``sources`` into the folder ``out``, or bring the index there up to date with them.
@@ -114,14 +78,19 @@ def build(
         favour: ``"single"`` or ``"batch"``: which queries must be fast.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         batch_size: media encoded at once.
-        workers: threads that read and decode; as many as there are cores, up to 8, when None.
+        workers: how many files are read and decoded at once; as many as there are cores, up to 8, when None.
         retry_failed: also try unchanged files that failed before.
+        allow_mass_removal: let go of more than half of what the index has of a source, without which that is taken
+            for a disk that is not there.
+        trusted: decode in this process, not in others that may die: no file may crash or hang its decoder.
         progress: is told how each stage gets on.
 
     Raises:
         SourceError: a source is missing or malformed, or there is nothing to index.
         OptionError, ExpressionError, DeviceError: an option has an unusable value.
+        MassRemovalError: more than half of what was indexed is gone, and nobody allowed that.
         IndexBusyError: another job writes to ``out``.
+        WorkerError: no process can be started to decode in.
         XmodalError: the index there cannot be read, or an encoder or alignment fails.
     """
     started = time.monotonic()
@@ -134,7 +103,7 @@ def build(
     corpus = corpora.read(sources, leave_out=Path(out))
     with writing(Path(out)) as draft:
         settings = wishes.settings(draft.settings_before or defaults(corpus))
-        skipped = _leave_out(corpus, settings)
+        skipped = corpus.leave_out(settings.encoders)
         held_out = holdouts.choose(
             settings.holdout,
             {key: item.metadata for key, item in corpus.items.items()},
@@ -143,18 +112,30 @@ def build(
         )
         loaded, stores = _open(draft, settings, device)
         threads = workers or min(os.cpu_count() or 1, 8)
-        encoding = Encoding(loaded, stores, threads, batch_size, progress)
         parts = [part for _, part in corpus.assets()]
         roots = [adapters.absolute(source) for source in sources]
         before = draft.before.sources if draft.before else []
-        unmoved = {at for at, (old, new) in enumerate(zip(before, roots, strict=False)) if old == new}
-        done = encoding.run(parts, seen(draft.catalog, unmoved), retry_failed=retry_failed)
+        journal = Journal(draft.layout.journal, roots)
+        with journal.open():
+            reading = read(
+                parts,
+                seen(draft.catalog, unmoved(before, roots)) | journal.seen(),
+                retry_failed=retry_failed,
+                workers=threads,
+                progress=progress,
+                note=journal.note,
+            )
+            if not allow_mass_removal:
+                removal.check(draft.catalog, corpus, reading, before, roots)
+            encoding = Encoding(loaded, stores, threads, batch_size, progress, journal.fail, trusted)
+            done = encoding.run(parts, reading)
         problems = corpus.problems + done.problems
         written = catalog_writer.write(draft.catalog, _rows(corpus, done, held_out), problems, corpus.columns)
         changed = written.changed or roots != before
         manifest = _finish(
             draft, settings, loaded, stores, roots, changed=changed, device=device, progress=progress
         )
+        journal.remove()
     assets = {str(modality): int(entry["vectors"]) for modality, entry in manifest.indexes.items()}
     return Summary(
         items=manifest.counts["items"],
@@ -169,24 +150,6 @@ def build(
         alignment=str(manifest.alignment["method"]),
         seconds=time.monotonic() - started,
     )
-
-
-def _leave_out(corpus: Corpus, settings: Settings) -> dict[str, int]:
-    """Drop the parts that no encoder reads, and the items that have no other; returns how many a modality."""
-    skipped: dict[str, int] = {}
-    for key, item in list(corpus.items.items()):
-        for part in item.parts:
-            if part.modality not in settings.encoders and not part.is_track:
-                skipped[str(part.modality)] = skipped.get(str(part.modality), 0) + 1
-        item.parts = [part for part in item.parts if part.modality in settings.encoders]
-        if not item.parts:
-            del corpus.items[key]
-    if not corpus.items and not corpus.problems:
-        raise SourceError(
-            f"the sources hold nothing but {', '.join(skipped)}, and the index has encoders for "
-            f"{', '.join(settings.encoders)}: name an encoder for what there is"
-        )
-    return skipped
 
 
 def _rows(corpus: Corpus, done: Encoded, held_out: set[str]) -> list[ItemRow]:
@@ -218,7 +181,12 @@ def _finish(
     """Publish the draft, unless it says nothing that the published generation does not."""
     specs = {modality: encoder.spec for modality, encoder in encoders.items()}
     before = draft.before
-    if before and not changed and settings == draft.settings_before and specs == before.encoders:
+    if (
+        before
+        and not (changed or draft.is_stale)
+        and settings == draft.settings_before
+        and specs == before.encoders
+    ):
         return before
     with progress("aligning", 1) as advance:
         alignment, indexes = fit(draft, settings, encoders, stores, device=device)
@@ -262,6 +230,7 @@ def realign(
         for modality, encoder in encoders.items():
             if draft.before and modality in draft.before.encoders:
                 check_same(draft.before.encoders[modality], encoder.spec)
+        _check_features(draft.catalog, stores)
         changed = catalog_writer.hold_out(
             draft.catalog,
             holdouts.choose(
@@ -270,6 +239,19 @@ def realign(
         )
         sources = draft.before.sources if draft.before else []
         return _finish(draft, settings, encoders, stores, sources, changed=changed, device=device)
+
+
+def _check_features(catalog: Catalog, stores: Mapping[Modality, FeatureStore]) -> None:
+    """See that the stores hold what the catalog says, for nothing is encoded if they do not."""
+    for modality, store in stores.items():
+        assets = catalog.stored(modality)
+        rows = np.array([asset.feature for asset in assets], dtype=np.int64)
+        there = store.holds(rows, [asset.content for asset in assets])
+        if not there.all():
+            raise DamagedIndexError(
+                f"the {modality} features of {int((~there).sum())} of {len(assets)} assets are not stored: "
+                "run 'xmodal repair' on the index, or 'xmodal index' with its sources"
+            )
 
 
 def _open(

@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from retrieval.engine import SearchEngine
     from retrieval.engine import open_index as open  # noqa: A004 - the public face's name
     from retrieval.evaluation import evaluate
+    from retrieval.verification import verify
 
-__all__ = ["Hit", "Modality", "Query", "SearchEngine", "XmodalError", "evaluate", "open"]
+__all__ = ["Hit", "Modality", "Query", "SearchEngine", "XmodalError", "evaluate", "open", "verify"]
 
 _LATER = {
     "SearchEngine": ("retrieval.engine", "SearchEngine"),
     "open": ("retrieval.engine", "open_index"),
+    "verify": ("retrieval.verification", "verify"),
     "evaluate": ("retrieval.evaluation", "evaluate"),
 }
 

@@ -280,4 +280,6 @@ def _power(spectra: NDArray[np.complex128]) -> NDArray[np.float64]:
     real, imaginary = _WORKSPACE.of(2 * (bins - 1)).power[:, :count]
     np.square(spectra.real, out=real)
     np.square(spectra.imag, out=imaginary)
-    return np.add(real, imaginary, out=real)
+    np.add(real, imaginary, out=real)
+    power: NDArray[np.float64] = real
+    return power

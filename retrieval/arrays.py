@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.checksums import Checksum
 from retrieval.errors import DamagedIndexError
 
 
-def read(path: Path) -> NDArray[Any]:
+def read(path: Path, checksum: Checksum | None = None) -> NDArray[Any]:
     """The array in ``path``.
 
+    Args:
+        path: of a NumPy file.
+        checksum: what it held when it was written, where that is known.
+
     Raises:
-        DamagedIndexError: the file is missing, cut short, or no array of numbers.
+        DamagedIndexError: the file is missing, no array of numbers, or not what was written.
     """
+    if checksum and (problem := checksum.check(path)) is not None:
+        raise DamagedIndexError(f"{path} {problem}: run 'xmodal repair' on the index")
     try:
         array: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, TokenError) as error:
         reason = str(error).splitlines()[0]
         raise DamagedIndexError(f"{path} cannot be read ({reason}): restore or rebuild the index") from error
     return array

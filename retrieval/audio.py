@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import MediaError, NoSoundError
-from retrieval.opening import opened
+from retrieval.opening import TIME_LIMIT, opened
 
 if TYPE_CHECKING:
     from av import AudioFrame, AudioStream, Packet
@@ -34,9 +34,6 @@ MAX_BYTES = 4 * 2**30
 
 RATES = range(100, 1_000_001)
 """Samples a second that are taken for a rate; headers with others are damaged."""
-
-TIME_LIMIT = 300.0
-"""Seconds that FFmpeg may take for one file."""
 
 _BLOCK = 2**18  # samples of all channels together that are decoded at once
 

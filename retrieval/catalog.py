@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 import numpy as np
@@ -46,6 +48,17 @@ class Record:
     start: float | None
     end: float | None
     metadata: Mapping[str, MetadataValue]
+
+
+class StoredAsset(NamedTuple):
+    """Where an asset comes from, and where its features are stored."""
+
+    item: str
+    content: str
+    feature: int
+    source: int | None
+    path: str | None
+    text: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +101,20 @@ class Catalog:
         if not writable and not path.is_file():
             raise DamagedIndexError(f"the catalog {path} is missing: restore or rebuild the index")
         self.path = path
+        self.writable = writable
         self.engine: Engine = create_engine(_url(path, writable))
         event.listen(self.engine, "connect", _configure)
         try:
             self._migrate(writable)
         except DatabaseError as error:
             self.close()
-            raise DamagedIndexError(
-                f"the catalog {path} cannot be read ({error.orig}): restore or rebuild the index"
-            ) from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> DamagedIndexError:
+        reason = str(getattr(error, "orig", error))
+        return DamagedIndexError(
+            f"the catalog {self.path} cannot be read ({reason}): run 'xmodal verify' on the index"
+        )
 
     def close(self) -> None:
         """Release the file."""
@@ -104,9 +122,21 @@ class Catalog:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """A transaction: committed at the end, rolled back on an error."""
-        with Session(self.engine) as session, session.begin():
-            yield session
+        """A transaction: committed at the end, rolled back on an error.
+
+        Raises:
+            DamagedIndexError: what a published catalog holds cannot be read.
+        """
+        try:
+            with Session(self.engine) as session, session.begin():
+                yield session
+        except (
+            DatabaseError,
+            ValueError,
+        ) as error:  # a value error is one of JSON, or of an unknown modality
+            if self.writable:
+                raise
+            raise self._unreadable(error) from error
 
     def _migrate(self, writable: bool) -> None:
         with self.engine.connect() as connection:
@@ -161,15 +191,27 @@ class Catalog:
             return dict(session.execute(select(Item.key, Item.details)).all())
 
     def records(self, assets: Iterable[int]) -> dict[int, Record]:
-        """What is known of the assets with these numbers."""
-        numbers = json.dumps(list({int(number) for number in assets}))
+        """What is known of the assets with these numbers.
+
+        Raises:
+            DamagedIndexError: there is none of one of the numbers.
+        """
+        wanted = {int(number) for number in assets}
         # Past SQLAlchemy's results: its handling of ten rows takes longer than finding them.
-        with closing(self.engine.raw_connection()) as connection:
-            rows = connection.cursor().execute(_RECORDS_SQL, (numbers,)).fetchall()
-        return {
-            number: Record(number, item, Modality(modality), path, words, start, end, json.loads(details))
-            for number, item, modality, path, words, start, end, details in rows
-        }
+        try:
+            with closing(self.engine.raw_connection()) as connection:
+                rows = connection.cursor().execute(_RECORDS_SQL, (json.dumps(list(wanted)),)).fetchall()
+            found = {
+                number: Record(number, item, Modality(modality), path, words, start, end, json.loads(details))
+                for number, item, modality, path, words, start, end, details in rows
+            }
+        except (sqlite3.DatabaseError, ValueError) as error:
+            raise self._unreadable(error) from error
+        if len(found) < len(wanted):
+            raise self._unreadable(
+                LookupError(f"{len(wanted) - len(found)} assets that have vectors are not in it")
+            )
+        return found
 
     def table(self, modality: Modality) -> AssetTable:
         """All assets of ``modality`` in the order of their vectors."""
@@ -185,6 +227,17 @@ class Catalog:
         starts = np.append(True, (np.diff(items) != 0) | (np.diff(ordinals) != 0))[: len(rows)]
         media = assets[np.flatnonzero(starts)][np.cumsum(starts) - 1]
         return AssetTable(assets, media, items, features, held_out.astype(bool))
+
+    def stored(self, modality: Modality) -> list[StoredAsset]:
+        """All assets of ``modality``, segments among them, by feature row."""
+        statement = (
+            select(Item.key, Asset.content, Asset.feature, Asset.source, Asset.path, Asset.text)
+            .join(Item, Asset.item_id == Item.id)
+            .where(Asset.modality == str(modality))
+            .order_by(Asset.feature, Asset.id)
+        )
+        with self.session() as session:
+            return [StoredAsset(*row) for row in session.execute(statement)]
 
     def item_assets(self, key: str) -> dict[Modality, list[int]]:
         """The asset numbers of the item whose id is ``key``, a modality.

@@ -1,4 +1,4 @@
-"""The commands that ask an index: search, evaluate, info."""
+"""The commands that ask an index: search, evaluate, info, failures, verify."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from retrieval.evaluate_cli import evaluate
+from retrieval.failures_cli import failures
 from retrieval.options import AsJson, Device, Index, OnDevice, one_line, print_json
+from retrieval.verify_cli import verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,6 +82,8 @@ def weighted(value: str) -> tuple[str, float]:
 
 
 app.command()(evaluate)
+app.command()(verify)
+app.command()(failures)
 
 
 @app.command()

@@ -116,7 +116,8 @@ class SearchEngine:
         self._check_present()
         path = self._generation.vectors(modality)
         index = opening.load(entry, path, device=self._device)
-        assets: Integers = arrays.read(self._generation.assets(modality))
+        whose = self._generation.assets(modality)
+        assets: Integers = arrays.read(whose, self.manifest.files.get(whose.name))
         if not (len(index) == entry["vectors"] and assets.shape == (len(index), 2)):
             raise DamagedIndexError(
                 f"{path} holds {len(index)} vectors for {len(assets)} assets, "

@@ -25,8 +25,16 @@ class SourceError(InputError):
     """A source to index is missing, empty or malformed."""
 
 
+class MassRemovalError(SourceError):
+    """More than half of what the index has of a source is not there any more."""
+
+
 class MediaError(InputError):
     """A file or buffer cannot be decoded, or exceeds a limit."""
+
+
+class UnreadableError(MediaError):
+    """A file cannot be read now, or somebody writes to it: another time it may be whole."""
 
 
 class NoSoundError(MediaError):
@@ -73,5 +81,13 @@ class OutdatedReaderError(XmodalError):
     """The generation that an engine opened is gone: newer ones were published since."""
 
 
+class FullDiskError(XmodalError):
+    """There is no room left on the disk of the index."""
+
+
 class IndexBusyError(XmodalError):
     """Another job is writing to the index."""
+
+
+class WorkerError(XmodalError):
+    """No process can be started to decode files in."""

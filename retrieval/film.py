@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from retrieval.errors import MediaError
-from retrieval.opening import opened
+from retrieval.opening import TIME_LIMIT, opened
 from retrieval.timeline import Run, Timeline, Wish, choose, runs, widen
 
 if TYPE_CHECKING:
@@ -37,9 +37,6 @@ MAX_PACKETS = 2_000_000
 
 MAX_FRAME_PIXELS = 8192 * 8192
 """Pixels a frame may have."""
-
-TIME_LIMIT = 300.0
-"""Seconds that reading one file may take."""
 
 # As FFmpeg's blackframe filter, as it comes, has it: 98 % of the pixels are below a tenth of white.
 _BLACK_SHARE, _BLACK_LEVEL = 0.98, 26

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from retrieval.checksums import Checksum
 from retrieval.encoders.base import EncoderSpec
 from retrieval.errors import DamagedIndexError, IndexFormatError, NotAnIndexError
 from retrieval.types import Modality
 
-FORMAT = 1
-"""The format this version writes, and the newest it reads."""
+FORMAT = 2
+"""The format this version writes, and the newest it reads. Format 1 had no checksums; it is read, and written
+anew by the next job."""
+
+MANIFEST = "manifest.json"
+
+KEPT = 2
+"""Generations that stay: the published one, and the one before for readers that opened it."""
+
+SEAL = re.compile(rb',\n  "checksum": "[^"]*"\n\}\n\Z')
+"""How a manifest ends: with the SHA-256 of all that stands before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +34,11 @@ class Generation:
     """The files of one generation, which never change once it is published."""
 
     folder: Path
+
+    @property
+    def manifest(self) -> Path:
+        """A copy of the manifest as it was published with this generation."""
+        return self.folder / MANIFEST
 
     @property
     def catalog(self) -> Path:
@@ -33,6 +50,15 @@ class Generation:
         """The fitted maps into the aligned space."""
         return self.folder / "alignment.safetensors"
 
+    @property
+    def kept_twice(self) -> tuple[Path, ...]:
+        """What cannot be derived from anything else in the folder."""
+        return self.catalog, self.alignment
+
+    def copy_of(self, path: Path) -> Path:
+        """The second copy of a file that is kept twice."""
+        return self.folder / "copies" / path.name
+
     def vectors(self, modality: Modality) -> Path:
         """The FAISS index of one modality."""
         return self.folder / f"{modality}.faiss"
@@ -40,12 +66,6 @@ class Generation:
     def assets(self, modality: Modality) -> Path:
         """(n, 2) int64: for each row of the FAISS index its asset, and the whole it is a segment of."""
         return self.folder / f"{modality}.assets.npy"
-
-    def is_whole(self, modalities: Mapping[Modality, Any]) -> bool:
-        """Whether every file that an index of these modalities needs is there."""
-        files = [self.catalog, self.alignment]
-        files += [path for modality in modalities for path in (self.vectors(modality), self.assets(modality))]
-        return all(path.is_file() for path in files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +77,22 @@ class Layout:
     @property
     def manifest(self) -> Path:
         """The manifest: replacing it in one rename is what publishes a generation."""
-        return self.root / "manifest.json"
+        return self.root / MANIFEST
 
     @property
     def lock(self) -> Path:
         """Held by the job that writes."""
         return self.root / "lock"
+
+    @property
+    def writer(self) -> Path:
+        """Who holds the lock: for the message that others get."""
+        return self.root / "writer.json"
+
+    @property
+    def journal(self) -> Path:
+        """What a job has found out of its files; there only until it publishes."""
+        return self.root / "journal"
 
     @property
     def generations(self) -> Path:
@@ -73,9 +103,25 @@ class Layout:
         """The files of generation ``number``."""
         return Generation(self.generations / f"{number:06d}")
 
+    def numbered(self) -> list[int]:
+        """The numbers of the generations that there are folders of, ascending."""
+        folders = self.generations.iterdir() if self.generations.is_dir() else ()
+        return sorted(int(folder.name) for folder in folders if re.fullmatch("[0-9]{6,}", folder.name))
+
+    @property
+    def features_root(self) -> Path:
+        """The folder of all encoders' stored features."""
+        return self.root / "features"
+
     def features(self, spec: EncoderSpec) -> Path:
         """The folder of one encoder's stored features, shared by all generations."""
-        return self.root / "features" / f"{spec.modality}-{spec.fingerprint}"
+        return self.features_root / f"{spec.modality}-{spec.fingerprint}"
+
+    @property
+    def names(self) -> set[str]:
+        """What may lie in an index folder where no generation is published yet."""
+        known = (self.lock, self.writer, self.journal, self.generations, self.features_root)
+        return {*(path.name for path in known), "manifest.json.new", "manifest.json.damaged"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +138,8 @@ class Manifest:
         counts: items, failures, and assets a modality.
         settings: what the job was asked for, and will do again when it is run without these options.
         sources: where the files were read from: for updates only, a query needs none of it.
+        files: the checksum of each file of the generation's folder, and so of those that are kept twice.
+        features: for each folder of stored features, ``dimension`` and how many ``rows`` there were.
         format: version of the folder's format.
     """
 
@@ -104,7 +152,9 @@ class Manifest:
     counts: Mapping[str, int]
     settings: Mapping[str, Any]
     sources: list[str]
-    format: int = field(default=FORMAT)
+    files: dict[str, Checksum] = field(default_factory=dict)
+    features: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    format: int = FORMAT
 
     def as_dict(self) -> dict[str, Any]:
         """The manifest as plain JSON values; each encoder with its fingerprint."""
@@ -117,54 +167,109 @@ class Manifest:
         return values
 
     def write(self, path: Path) -> None:
-        """Publish: write beside ``path``, then rename over it, so that a reader sees the old or the new."""
+        """Write beside ``path``, then rename over it, so that a reader sees the old or the new."""
         beside = path.with_suffix(".json.new")
-        with beside.open("w", encoding="utf-8") as file:
-            json.dump(self.as_dict(), file, indent=2, ensure_ascii=False)
+        with beside.open("wb") as file:
+            file.write(_sealed(json.dumps(self.as_dict(), indent=2, ensure_ascii=False).encode()))
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
 
+    def glance(self, root: Path) -> str | None:
+        """What can be seen to be wrong with the generation's files in the index folder ``root`` at a glance.
+
+        Their sizes and first bytes are looked at, so that this is quick however large they are.
+        """
+        folder = Layout(root).generation(self.generation).folder
+        for name, checksum in self.files.items():
+            if (problem := checksum.glance(folder / name)) is not None:
+                return f"{folder / name} {problem}"
+        return None
+
     @classmethod
     def read(cls, root: Path) -> Manifest:
-        """The published manifest of the index folder ``root``.
+        """The published manifest of the index folder ``root``, whose files are there as far as a glance shows.
 
         Raises:
             NotAnIndexError: the folder is missing or no index.
             IndexFormatError: a newer version wrote it.
-            DamagedIndexError: the manifest does not parse, or files of its generation are missing.
+            DamagedIndexError: the manifest is not what was written, or files of its generation are not.
         """
         path = Layout(root).manifest
         if not path.is_file():
-            what = "is no index" if root.exists() else "does not exist"
-            raise NotAnIndexError(
-                f"{str(root)!r} {what}: expected a folder with manifest.json, "
-                "as 'xmodal index SOURCE --out DIR' makes it"
-            )
-        try:
-            manifest = cls._parse(json.loads(path.read_text(encoding="utf-8")), root)
-            is_whole = Layout(root).generation(manifest.generation).is_whole(manifest.indexes)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DamagedIndexError(
-                f"{path} does not parse ({error!r}): restore or rebuild the index"
-            ) from error
-        if not is_whole:
-            raise DamagedIndexError(
-                f"files of generation {manifest.generation} are missing in {root}: "
-                "copy the whole folder again or rebuild the index"
-            )
+            raise NotAnIndexError(_no_index(root))
+        manifest = cls.load(path)
+        while (problem := manifest.glance(root)) is not None:
+            before, manifest = manifest, cls.load(path)
+            if manifest == before:  # and not another one, published since
+                raise DamagedIndexError(
+                    f"{problem}: copy the whole folder again, or run 'xmodal repair {root}'"
+                )
         return manifest
 
     @classmethod
-    def _parse(cls, values: dict[str, Any], root: Path) -> Manifest:
-        if values["format"] > FORMAT:
-            raise IndexFormatError(
-                f"{str(root)!r} has format {values['format']}, this version reads up to {FORMAT}: "
-                "upgrade xmodal"
-            )
+    def load(cls, path: Path) -> Manifest:
+        """The manifest in the file ``path``, without a look at anything else.
+
+        Raises:
+            IndexFormatError: a newer version wrote it.
+            DamagedIndexError: it is not what was written.
+        """
+        try:
+            values = _unsealed(path.read_bytes())
+            if values["format"] > FORMAT:
+                raise IndexFormatError(
+                    f"{path} has format {values['format']}, this version reads up to {FORMAT}: upgrade xmodal"
+                )
+            return cls._parse(values)
+        except OSError as error:
+            raise DamagedIndexError(f"{path} cannot be read ({error.strerror}): {_RESTORE}") from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise DamagedIndexError(f"{path} is not what was written ({error}): {_RESTORE}") from error
+
+    @classmethod
+    def _parse(cls, values: dict[str, Any]) -> Manifest:
         encoders = {}
         for name, entry in values["encoders"].items():
             fields = {key: value for key, value in entry.items() if key != "fingerprint"}
             encoders[Modality(name)] = EncoderSpec(**{**fields, "modality": Modality(name)})
         indexes = {Modality(name): entry for name, entry in values["indexes"].items()}
-        return cls(**{**values, "encoders": encoders, "indexes": indexes})
+        files = {name: Checksum(**entry) for name, entry in values.get("files", {}).items()}
+        return cls(**{**values, "encoders": encoders, "indexes": indexes, "files": files})
+
+
+_RESTORE = "run 'xmodal repair' on the index, or copy the whole folder again"
+
+
+def _sealed(text: bytes) -> bytes:
+    """A JSON object with its own checksum as its last value."""
+    return text[:-2] + f',\n  "checksum": "{hashlib.sha256(text).hexdigest()}"\n}}\n'.encode()
+
+
+def _unsealed(data: bytes) -> dict[str, Any]:
+    """What a manifest holds, without its checksum.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError, RecursionError: it is not what was written.
+    """
+    seal = SEAL.search(data)
+    if seal and data != _sealed(data[: seal.start()] + b"\n}"):
+        raise ValueError("its checksum differs")
+    values: dict[str, Any] = json.loads(data)
+    sealed_here = values.pop("checksum", None) is not None or values["format"] == FORMAT
+    if sealed_here and not seal:
+        raise ValueError("it does not end in its checksum")
+    return values
+
+
+def _no_index(root: Path) -> str:
+    if not root.exists():
+        what = "does not exist"
+    elif Layout(root).numbered():
+        what = "has no manifest.json (half copied, or never finished)"
+    else:
+        what = "is no index"
+    return (
+        f"{str(root)!r} {what}: expected a folder with manifest.json, "
+        "as 'xmodal index SOURCE --out DIR' makes it"
+    )

@@ -108,6 +108,7 @@ def picture(
     Raises:
         MediaError: the source is no readable picture, or has more than ``MAX_PIXELS`` pixels, which is found
             out from its header, before any pixel is decoded.
+        MemoryError: there is not enough for its pixels.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -130,6 +131,8 @@ def picture(
                 return _as_seen(image)
             with _ONE_LARGE:
                 return _as_seen(image)
+    except MemoryError:
+        raise
     except MediaError as error:
         raise MediaError(f"{name}: {error}") from None
     except Image.DecompressionBombError as error:

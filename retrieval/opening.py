@@ -12,6 +12,9 @@ from typing import IO
 
 from retrieval.errors import MediaError
 
+TIME_LIMIT = 300.0
+"""Seconds that FFmpeg may take for one file."""
+
 
 @contextmanager
 def opened(source: object, *, kind: str, accepted: str, most: int | None = None) -> Iterator[IO[bytes]]:

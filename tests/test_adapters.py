@@ -342,3 +342,18 @@ def test_features_of_one_space_are_left_as_they_are(tmp_path):
     np.save(tmp_path / "laion/text_emb/text_emb_1.npy", np.ones((20, 8), np.float32))
     with pytest.raises(AlignmentError, match="text 8, image 16"):
         indexer.build([f"embeddings:{tmp_path / 'laion'}"], out=tmp_path / "index", align="identity")
+
+
+def test_what_comes_before_the_cut_of_an_archive_is_taken(tmp_path):
+    for name in ("a.tar", "b.tar"):
+        with tarfile.open(tmp_path / name, "w") as archive:
+            for number in range(3):
+                member = tarfile.TarInfo(f"{name[0]}{number}.jpg")
+                member.size = 5000
+                archive.addfile(member, io.BytesIO(bytes(5000)))
+    data = (tmp_path / "a.tar").read_bytes()
+    (tmp_path / "a.tar").write_bytes(data[:8000])
+    found = corpus.read([f"webdataset:{tmp_path}"], leave_out=tmp_path / "index")
+    assert list(found.items) == ["a0", "a1", "b0", "b1", "b2"]
+    assert [problem.path for problem in found.problems] == ["a.tar"]
+    assert found.problems[0].reason == "cannot be read to its end: unexpected end of data"

@@ -119,7 +119,7 @@ def test_info_says_what_made_the_index(xmodal):
     assert status == 0
     assert "10 items" in out
     assert "toy-image" in out
-    assert json.loads(xmodal("info", "index", "--json")[1])["format"] == 1
+    assert json.loads(xmodal("info", "index", "--json")[1])["format"] == 2
 
 
 def test_realigning(xmodal, root):
@@ -167,5 +167,5 @@ def test_version_and_help(xmodal):
     assert xmodal("--version")[1].startswith("xmodal ")
     status, out, _ = xmodal("--help")
     assert status == 0
-    for command in ("index", "search", "evaluate", "info", "realign"):
+    for command in ("index", "search", "evaluate", "info", "realign", "verify", "repair"):
         assert command in out

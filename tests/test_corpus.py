@@ -1,6 +1,7 @@
 """Folders and manifests to items."""
 
 import os
+import subprocess
 
 import pytest
 
@@ -96,14 +97,58 @@ def test_a_second_picture_of_an_item_is_left_out_by_name(tmp_path):
     assert "item 'a' has the image a.jpg already" in found.problems[0].reason
 
 
-def test_a_name_that_is_not_utf8_is_left_out_by_name(tmp_path):
+def test_a_name_that_is_not_utf8_is_shown_by_its_bytes(tmp_path):
     paint(tmp_path / "a.png", "red")
     os.rename(tmp_path / "a.png", os.fsencode(tmp_path) + b"/caf\xe9.png")
     paint(tmp_path / "b.png", "red")
+    paint(tmp_path / "caf\\xe9.png", "red")
     found = read(tmp_path)
-    assert list(found.items) == ["b"]
-    assert found.problems[0].path == "caf\\xe9.png"
-    assert "not valid UTF-8" in found.problems[0].reason
+    assert list(found.items) == ["b", "caf\\xe9"]
+    assert [problem.path for problem in found.problems] == ["caf\\xe9.png"]
+
+
+def test_a_link_does_not_leave_the_source(tmp_path):
+    paint(tmp_path / "source/in/a.png", "red")
+    paint(tmp_path / "other.png", "red")
+    for name, target in {
+        "inside.png": "in/a.png",
+        "outside.png": "../other.png",
+        "absolute.png": tmp_path / "other.png",
+        "twice.png": "outside.png",
+        "loop.png": "loop.png",
+        "nowhere.png": "none.png",
+        "folder": "..",
+        "folder.png": "in",
+    }.items():
+        (tmp_path / "source" / name).symlink_to(target)
+    (tmp_path / "index").symlink_to("source")
+    found = read(tmp_path / "index")
+    assert sorted(found.items) == ["in/a", "inside"]
+    reasons = {problem.path: problem.reason.partition(":")[0] for problem in found.problems}
+    leaves = "is a symbolic link that leaves the source"
+    assert reasons == {
+        **dict.fromkeys(["outside.png", "absolute.png", "twice.png"], leaves),
+        **dict.fromkeys(["loop.png", "nowhere.png"], "cannot be read"),
+    }
+
+
+def test_folders_are_walked_however_deep_and_names_taken_as_they_are(tmp_path):
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(1500):  # by descriptors: the whole path is longer than the system takes at once
+        os.mkdir("d" * 3, dir_fd=here)
+        deeper = os.open("d" * 3, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = deeper
+    os.close(here)
+    long = "x" * 251
+    for name in ("two\nlines", "tab\t\x1b[31m", " ", "-rf", "a" + "\u0301" * 100, long):
+        paint(tmp_path / f"{name}.png", "red")
+    try:
+        found = read(tmp_path)
+    finally:  # Python 3.11's rmtree goes no deeper than its stack
+        subprocess.run(["rm", "-r", str(tmp_path / "ddd")], check=True)  # noqa: S607
+    assert set(found.items) == {"two\nlines", "tab\t\x1b[31m", " ", "-rf", "a" + "\u0301" * 100, long}
+    assert [problem.reason for problem in found.problems] == ["cannot be read: File name too long"]
 
 
 def test_missing_and_empty_sources_are_refused(tmp_path):

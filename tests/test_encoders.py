@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import os
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -98,6 +99,18 @@ def test_preparing_is_safe_in_threads(each: Encoder) -> None:
 def test_a_wrong_kind_of_medium_is_refused(each: Encoder) -> None:
     with pytest.raises(MediaError, match=r"expected .* not"):
         each.prepare(3.5)
+
+
+def test_what_prepares_files_goes_to_worker_processes_without_the_network(each: Encoder) -> None:
+    if each.spec.modality is Modality.TEXT:
+        pytest.skip("texts are prepared in the job itself")
+    pickled = pickle.dumps(each.prepare)
+    assert len(pickled) < 10_000
+    code = f"import pickle, sys\nprint(type(pickle.loads({pickled!r})).__name__, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.split()[1:] == ["False"], done.stderr
+    medium = media(each.spec.modality)[0]
+    assert_same_prepared(pickle.loads(pickled)(medium), each.prepare(medium))
 
 
 def test_specs_tell_what_the_registry_says(each: Encoder) -> None:

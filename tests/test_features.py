@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 
 from retrieval.encoders.base import WHOLE, Span
 from retrieval.errors import DamagedIndexError
-from retrieval.features import FeatureStore
+from retrieval.features import RECORD, FeatureStore
+from tests import damaged
 
 
 def key(number):
-    return f"{number:064x}"
+    return f"{number + 1:064x}"
 
 
 def rows(count, first=0):
@@ -45,12 +46,12 @@ def test_what_a_cut_off_write_leaves_is_used_or_overwritten(tmp_path_factory, lo
     root = tmp_path_factory.mktemp("store")
     store = FeatureStore(root, 3)
     store.append([key(number) for number in range(5)], [WHOLE] * 5, rows(5))
-    for name, lost in (("rows.f32", lost_rows), ("records.bin", lost_records)):
+    for name, lost in (("rows.f32", lost_rows), ("contents.bin", lost_records)):
         path = root / name
         path.write_bytes(path.read_bytes()[: path.stat().st_size - lost])
     store = FeatureStore(root, 3)
     kept = len(store)
-    assert kept == min((60 - lost_rows) // 12, (260 - lost_records) // 52)
+    assert kept == min((60 - lost_rows) // 12, (320 - lost_records) // 64)
     store.append([key(9)], [WHOLE], rows(1, first=9))
     expected = {
         **{key(number): range(number, number + 1) for number in range(kept)},
@@ -69,6 +70,88 @@ def test_a_long_content_has_a_row_a_segment_or_none_at_all(tmp_path):
     assert store.contents() == {key(0): range(1), key(1): range(1, 4)}
     assert store.spans(range(1, 4)) == parts
     assert store.spans(range(1)) == list(WHOLE)
-    records = tmp_path / "records.bin"
+    records = tmp_path / "contents.bin"
     records.write_bytes(records.read_bytes()[:-1])
     assert FeatureStore(tmp_path, 3).contents() == {key(0): range(1)}
+
+
+PARTS = [WHOLE, [Span(), Span(0, 10), Span(10, 17.5)], WHOLE, [Span(), Span(0, 4)]]
+PLACES = {key(0): range(1), key(1): range(1, 4), key(2): range(4, 5), key(3): range(5, 7)}
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """A store of contents with one row and with several."""
+    folder = tmp_path_factory.mktemp("mixed")
+    FeatureStore(folder, 3).append(list(PLACES), PARTS, rows(7))
+    return folder
+
+
+@given(name=st.sampled_from(["rows.f32", "contents.bin"]), data=st.data())
+def test_every_flipped_bit_costs_its_own_row_and_no_other(mixed, name, data):
+    path = mixed / name
+    width = path.stat().st_size // 7
+    bit = data.draw(st.integers(0, 8 * path.stat().st_size - 1))
+    row = bit // (8 * width)
+    damaged.flip(path, bit)
+    try:
+        store = FeatureStore(mixed, 3)
+        assert store.damaged(7).tolist() == [row]
+        others = np.setdiff1d(np.arange(7), [row])
+        np.testing.assert_array_equal(store.read(others), rows(7)[others])
+        known = {
+            content: place for content, place in PLACES.items() if row not in place or name == "rows.f32"
+        }
+        assert store.contents() == known
+        if name == "rows.f32":
+            with pytest.raises(DamagedIndexError, match=f"the first is row {row}: run 'xmodal repair'"):
+                store.read(np.arange(7))
+    finally:
+        damaged.flip(path, bit)
+
+
+@pytest.mark.parametrize("lost", [[0], [1, 2, 3], [5, 6], [0, 1, 2, 3, 4, 5, 6]])
+def test_rows_are_given_up_and_put_back(mixed, tmp_path, lost):
+    store = FeatureStore(damaged.copy(mixed, tmp_path / "store"), 3)
+    store.give_up(lost)
+    assert store.damaged(7).tolist() == []
+    assert set(store.contents()) == {
+        content for content, place in PLACES.items() if set(lost).isdisjoint(place)
+    }
+    with pytest.raises(DamagedIndexError, match=r"not in .* as they were written"):
+        store.read(np.array(lost))
+    contents = [content for content, place in PLACES.items() if set(place) <= set(lost)]
+    spans = [PARTS[list(PLACES).index(content)] for content in contents]
+    assert not store.holds(np.array([PLACES[content].start for content in contents]), contents).any()
+    store.replace([PLACES[content] for content in contents], contents, spans, rows(7)[lost])
+    for name in ("rows.f32", "contents.bin"):
+        assert (tmp_path / "store" / name).read_bytes() == (mixed / name).read_bytes()
+    assert store.contents() == PLACES
+
+
+def test_rows_that_are_missing_are_damaged(mixed, tmp_path):
+    folder = damaged.copy(mixed, tmp_path / "store")
+    (folder / "rows.f32").write_bytes((folder / "rows.f32").read_bytes()[:50])
+    assert FeatureStore(folder, 3).damaged(7).tolist() == [4, 5, 6]
+    assert FeatureStore(folder, 3).damaged().tolist() == []  # a write that was cut off
+    assert FeatureStore(tmp_path / "nowhere", 3).damaged(2).tolist() == [0, 1]
+
+
+def test_zeros_are_no_rows(tmp_path):
+    (tmp_path / "rows.f32").write_bytes(bytes(12 * 5))
+    (tmp_path / "contents.bin").write_bytes(bytes(RECORD.itemsize * 5))
+    assert (len(FeatureStore(tmp_path, 3)), FeatureStore(tmp_path, 3).contents()) == (0, {})
+    assert FeatureStore(tmp_path, 3).damaged(5).tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("torn", [0, 20])
+def test_what_was_stored_before_there_were_checksums_is_taken_over(mixed, tmp_path, torn):
+    folder = damaged.copy(mixed, tmp_path / "store")
+    damaged.as_before_checksums(folder)
+    former = folder / "records.bin"
+    former.write_bytes(former.read_bytes()[: former.stat().st_size - torn])
+    kept = {content: place for content, place in PLACES.items() if not torn or place.stop < 7}
+    store = FeatureStore(folder, 3)
+    assert store.contents() == kept
+    assert store.damaged(len(store)).tolist() == []
+    assert sorted(path.name for path in folder.iterdir()) == ["contents.bin", "rows.f32"]

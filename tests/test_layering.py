@@ -86,8 +86,11 @@ def test_help_stays_light() -> None:
 @pytest.mark.parametrize(
     ("package", "names"),
     [
-        ("retrieval", ["Hit", "Modality", "Query", "SearchEngine", "XmodalError", "evaluate", "open"]),
-        ("indexer", ["build", "realign"]),
+        (
+            "retrieval",
+            ["Hit", "Modality", "Query", "SearchEngine", "XmodalError", "evaluate", "open", "verify"],
+        ),
+        ("indexer", ["build", "realign", "repair"]),
     ],
 )
 def test_public_names(package: str, names: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +31,29 @@ COLOURS = {
 }
 
 
-class ToyEncoder:
-    """Counts what it encodes, so that tests can tell what was encoded again."""
+@dataclass(frozen=True)
+class MeanColour:
+    """What a picture or a text has of red, green and blue, from 0 to 1."""
 
-    def __init__(self, modality: Modality, weights: str = "toy") -> None:
-        self.spec = EncoderSpec(f"toy-{modality}", modality, 3, weights, "mean colour")
-        self.encoded = 0
+    modality: Modality
 
-    def prepare(self, medium: Any) -> Matrix:
-        if self.spec.modality is Modality.TEXT:
+    def __call__(self, medium: Any) -> Matrix:
+        if self.modality is Modality.TEXT:
             words = [word for word in medium.lower().replace(".", " ").split() if word in COLOURS]
             if not medium.strip():
                 raise MediaError("expected words, the text is empty")
             colours = [COLOURS[word] for word in words] or [(128, 128, 128)]
             return np.mean(colours, axis=0).astype(np.float32) / 255
         return np.asarray(media.picture(medium), np.float32).mean(axis=(0, 1)) / 255
+
+
+class ToyEncoder:
+    """Counts what it encodes, so that tests can tell what was encoded again."""
+
+    def __init__(self, modality: Modality, weights: str = "toy") -> None:
+        self.spec = EncoderSpec(f"toy-{modality}", modality, 3, weights, "mean colour")
+        self.prepare = MeanColour(modality)
+        self.encoded = 0
 
     def encode(self, prepared: Sequence[Matrix]) -> Matrix:
         self.encoded += len(prepared)

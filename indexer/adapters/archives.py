@@ -22,18 +22,32 @@ def webdataset(path: Path) -> Dataset:
     """A ``.tar`` file, or a folder of them: ``KEY.jpg``, ``KEY.txt`` (a caption), ``KEY.json`` (metadata).
 
     The parts of a sample share all that stands before the first dot of the file's name. Pictures, sounds and
-    videos stay where they are and are read from the archive.
+    videos stay where they are and are read from the archive. Of an archive that is cut short, what comes before
+    the cut is taken.
+
+    Raises:
+        TarError: nothing in it can be read.
     """
     need(path, "a .tar file, or a folder of them")
     shards = [path] if path.is_file() else sorted(path.glob("*.tar"))
     need(shards[0] if shards else path / "*.tar", "a folder of .tar files")
     samples: dict[str, dict[str, Any]] = {}
+    problems: list[tuple[str, str]] = []
     for shard in shards:
-        with tarfile.open(shard, "r:") as archive:
-            for member in archive:
-                if member.isfile():
-                    _add(samples, shard, archive, member)
-    return Dataset(shards[0].parent, list(samples.values()))
+        try:
+            _read(samples, shard)
+        except (OSError, tarfile.TarError) as error:
+            if not samples and shard == shards[-1]:
+                raise
+            problems.append((shard.name, f"cannot be read to its end: {' '.join(str(error).split())}"))
+    return Dataset(shards[0].parent, list(samples.values()), problems=problems)
+
+
+def _read(samples: dict[str, dict[str, Any]], shard: Path) -> None:
+    with tarfile.open(shard, "r:") as archive:
+        for member in archive:
+            if member.isfile():
+                _add(samples, shard, archive, member)
 
 
 def _add(

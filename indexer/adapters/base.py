@@ -52,12 +52,14 @@ class Dataset:
         rows: as a manifest has them; a cell may be an ``Extent`` instead of a file name, or a ``Vector``.
         encoders: by modality, the encoder that these rows need.
         align: the alignment that these rows need.
+        problems: names of files that could not be read to their end, and why.
     """
 
     folder: Path
     rows: Sequence[Row]
     encoders: dict[Modality, str] = field(default_factory=dict)
     align: str | None = None
+    problems: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

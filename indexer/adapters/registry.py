@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from indexer.adapters import archives, datasets, embeddings
 from indexer.adapters.base import Adapter, Dataset
+from indexer.folders import shown
 from retrieval.errors import SourceError
 
 TEST = "split = 'test'"
@@ -43,9 +44,9 @@ def split(source: str | os.PathLike[str]) -> tuple[str, Path] | None:
 
 
 def absolute(source: str | os.PathLike[str]) -> str:
-    """The source as it will be found from any folder."""
+    """The source as it is called from any folder: for people, and to tell whether it is the same as before."""
     adapted = split(source)
-    return str(Path(source).resolve()) if adapted is None else f"{adapted[0]}:{adapted[1].resolve()}"
+    return shown(str(Path(source).resolve()) if adapted is None else f"{adapted[0]}:{adapted[1].resolve()}")
 
 
 def read(name: str, path: Path) -> Dataset:

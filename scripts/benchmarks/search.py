@@ -226,7 +226,7 @@ def opening(small: Path, large: Path, query: Matrix, folder: Path) -> None:
         command = [sys.executable, "-c", MEMORY, str(path), str(folder / "query.npy")]
         rounds = []
         for _ in range(3):
-            done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - our own
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
             rounds.append([float(word) for word in done.stdout.split()])
         opened, first, before, after = (median(column) for column in zip(*rounds, strict=True))
         size = sum(file.stat().st_size for file in path.glob("generations/*/image*")) / 2**20

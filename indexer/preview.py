@@ -1,0 +1,174 @@
+"""What a job would do, without doing any of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from indexer import corpus as corpora
+from indexer import plan, removal
+from indexer.adapters import registry as adapters
+from indexer.corpus import Corpus
+from indexer.journal import Journal
+from indexer.progress import Progress, silent
+from indexer.reading import Reading, read, seen, unmoved
+from indexer.settings import Settings, Wishes, defaults
+from retrieval.catalog import Catalog
+from retrieval.errors import MassRemovalError
+from retrieval.features import FeatureStore
+from retrieval.manifest import Layout, Manifest
+from retrieval.schema import Asset, Item
+from retrieval.types import Modality
+
+Place = tuple[str, str, str | None]
+"""Where an asset stands: modality, item, and for a caption its content."""
+
+
+@dataclass(slots=True)
+class Preview:
+    """What a job would do to an index; assets by their paths, captions of a manifest by their item's id.
+
+    Attributes:
+        items: there would be, if nothing failed.
+        new: assets that the index does not have.
+        changed: files whose content is another.
+        renamed: what stands elsewhere now, from where to where.
+        removed: assets that are gone.
+        unchanged: how many assets stay as they are.
+        encode: by modality, how many contents would be encoded.
+        failed: what could not be read now or decoded before, path and reason.
+        skipped: by modality, files that no encoder reads.
+        refused: why the job would not start; None if it would.
+    """
+
+    items: int = 0
+    new: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    renamed: list[tuple[str, str]] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    unchanged: int = 0
+    encode: dict[str, int] = field(default_factory=dict)
+    failed: list[dict[str, str]] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
+    refused: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as ``xmodal index --dry-run --json`` prints them."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def preview(
+    sources: Sequence[str | os.PathLike[str]],
+    *,
+    out: str | os.PathLike[str],
+    preset: str | None = None,
+    encoders: Mapping[str, str] | None = None,
+    workers: int | None = None,
+    retry_failed: bool = False,
+    allow_mass_removal: bool = False,
+    progress: Progress = silent,
+) -> Preview:
+    """Say what ``build`` would do with these arguments. Files are read, nothing is decoded or written.
+
+    Raises:
+        SourceError: a source is missing or malformed, or there is nothing to index.
+        OptionError: an option has an unusable value.
+        XmodalError: the index there cannot be read.
+    """
+    wishes = Wishes(preset, encoders)
+    wishes.settings(None)
+    layout = Layout(Path(out))
+    corpus = corpora.read(sources, leave_out=layout.root)
+    manifest = Manifest.read(layout.root) if layout.manifest.is_file() else None
+    settings = wishes.settings(Settings.from_dict(manifest.settings) if manifest else defaults(corpus))
+    skipped = corpus.leave_out(settings.encoders)
+    roots = [adapters.absolute(source) for source in sources]
+    before = manifest.sources if manifest else []
+    catalog = Catalog(layout.generation(manifest.generation).catalog) if manifest else None
+    known = seen(catalog, unmoved(before, roots)) if catalog else {}
+    reading = read(
+        [part for _, part in corpus.assets()],
+        known | Journal(layout.journal, roots).seen(),
+        retry_failed=retry_failed,
+        workers=workers or min(os.cpu_count() or 1, 8),
+        progress=progress,
+        note=lambda part, content: None,  # noqa: ARG005 - nothing is written
+    )
+    found = Preview(
+        len(corpus.items), skipped=skipped, encode=_encode(corpus, reading, settings, manifest, layout)
+    )
+    found.failed = [
+        {"path": row.path, "reason": row.reason}
+        for row in [*corpus.problems, *reading.failed.values(), *reading.unreadable]
+    ]
+    _compare(found, _assets(catalog) if catalog else {}, corpus, reading)
+    if catalog:
+        try:
+            if not allow_mass_removal:
+                removal.check(catalog, corpus, reading, before, roots)
+        except MassRemovalError as error:
+            found.refused = str(error)
+        catalog.close()
+    return found
+
+
+def _encode(
+    corpus: Corpus, reading: Reading, settings: Settings, manifest: Manifest | None, layout: Layout
+) -> dict[str, int]:
+    """By modality, how many contents have no features yet of the encoder that is wanted."""
+    stored: dict[Modality, dict[str, range]] = {modality: {} for modality in settings.encoders}
+    for modality, name in settings.encoders.items():
+        spec = manifest.encoders.get(modality) if manifest else None
+        if (
+            spec is not None
+            and manifest
+            and Settings.from_dict(manifest.settings).encoders.get(modality) == name
+        ):
+            stored[modality] = FeatureStore(layout.features(spec), spec.dimension).contents()
+    wanted = plan.encodings(reading.named(part for _, part in corpus.assets()), stored)
+    return {str(modality): len(contents) for modality, contents in wanted.items()}
+
+
+def _assets(catalog: Catalog) -> dict[Place, tuple[str, str]]:
+    """The content and the name of each asset that the catalog has."""
+    statement = select(Item.key, Asset.modality, Asset.path, Asset.content).join(
+        Item, Asset.item_id == Item.id
+    )
+    with catalog.session() as session:
+        rows = session.execute(statement.where(Asset.start.is_(None))).all()
+    return {_place(key, modality, content): (content, path or key) for key, modality, path, content in rows}
+
+
+def _place(key: str, modality: str, content: str) -> Place:
+    return modality, key, content if modality == Modality.TEXT else None
+
+
+def _compare(found: Preview, held: Mapping[Place, tuple[str, str]], corpus: Corpus, reading: Reading) -> None:
+    gone = dict(held)
+    new: list[tuple[str, str]] = []
+    for item, part in corpus.assets():
+        content = reading.content(part)
+        if content is None:
+            continue
+        name = part.path or item.key
+        before = gone.pop(_place(item.key, str(part.modality), content), None)
+        if before is None:
+            new.append((content, name))
+        elif before[0] == content:
+            found.unchanged += 1
+        else:
+            found.changed.append(name)
+    moved: dict[str, list[str]] = {}
+    for content, name in gone.values():
+        moved.setdefault(content, []).append(name)
+    for content, name in new:
+        if moved.get(content):
+            found.renamed.append((moved[content].pop(), name))
+        else:
+            found.new.append(name)
+    found.removed = [name for names in moved.values() for name in names]

@@ -1,0 +1,96 @@
+"""Which content each file of a corpus has: by what is known of it, or else by reading it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import select
+
+from indexer import embed, plan
+from indexer.corpus import Part
+from indexer.plan import Place, Seen
+from indexer.progress import Progress
+from retrieval.catalog import Catalog
+from retrieval.catalog_writer import FailureRow
+from retrieval.schema import Asset
+from retrieval.types import Modality
+
+
+@dataclass(slots=True)
+class Reading:
+    """What is known of a corpus before anything is decoded.
+
+    Attributes:
+        contents: the SHA-256 of each file, by its place.
+        failed: files that could not be decoded before and are not tried again, with what was said of them.
+        unreadable: what cannot be read now.
+    """
+
+    contents: dict[Place, str] = field(default_factory=dict)
+    failed: dict[Place, FailureRow] = field(default_factory=dict)
+    unreadable: list[FailureRow] = field(default_factory=list)
+
+    def content(self, part: Part) -> str | None:
+        """The SHA-256 of ``part``; None for a file that could not be read, or not be decoded before."""
+        if part.file is None:
+            return embed.content(part)
+        return self.contents.get(plan.place(part))
+
+    def named(self, parts: Iterable[Part]) -> list[tuple[Part, str]]:
+        """Those of the parts that may be encoded, with their contents."""
+        return [(part, content) for part in parts if (content := self.content(part)) is not None]
+
+
+def read(
+    parts: Sequence[Part],
+    seen: Mapping[Place, Seen],
+    *,
+    retry_failed: bool,
+    workers: int,
+    progress: Progress,
+    note: Callable[[Part, str], None],
+) -> Reading:
+    """Find the content of every file, reading those alone that are new or changed by size or time.
+
+    Args:
+        parts: of a corpus.
+        seen: what is known of its files.
+        retry_failed: whether files that could not be decoded are to be tried again.
+        workers: how many files are read at once.
+        progress: is told how it gets on.
+        note: is told each content that is found.
+    """
+    todo = plan.files(parts, seen, retry_failed=retry_failed)
+    reading = Reading(todo.contents, todo.failed)
+    with progress("reading", len(todo.read)) as advance:
+        for part, outcome in embed.contents(todo.read, workers=workers):
+            advance(1)
+            if isinstance(outcome, str):
+                reading.contents[plan.place(part)] = outcome
+                note(part, outcome)
+            else:
+                reading.unreadable.append(embed.problem(part, "read", outcome))
+    return reading
+
+
+def unmoved(before: Sequence[str], now: Sequence[str]) -> set[int]:
+    """The positions at which the same source stands as before."""
+    return {at for at, (old, new) in enumerate(zip(before, now, strict=False)) if old == new}
+
+
+def seen(catalog: Catalog, sources: Container[int | None]) -> dict[Place, Seen]:
+    """The files of these sources, by position, that the catalog knows, those that failed among them."""
+    files: dict[Place, Seen] = {}
+    known = select(Asset.modality, Asset.source, Asset.path, Asset.size, Asset.mtime_ns, Asset.content)
+    with catalog.session() as session:
+        for modality, source, path, size, mtime_ns, content in session.execute(
+            known.where(Asset.modality != str(Modality.TEXT), Asset.start.is_(None))
+        ):
+            if source in sources:
+                files[modality, source, path] = Seen(size, mtime_ns, content)
+    for failure in catalog.failures():
+        if failure.stage == "decode" and failure.source in sources:
+            row = FailureRow(**{name: getattr(failure, name) for name in FailureRow.__slots__})
+            files[row.modality, row.source, row.path] = Seen(row.size, row.mtime_ns, failure=row)
+    return files

@@ -1,0 +1,164 @@
+"""Repairing an index: everything that can be derived is derived anew, and what cannot is named."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from indexer.job import realign
+from indexer.mend import mend
+from indexer.progress import Progress, silent
+from indexer.publish import locked
+from retrieval import device as devices
+from retrieval.damage import Damage, Remedy, Verdict
+from retrieval.features import FeatureStore
+from retrieval.manifest import Layout, Manifest
+from retrieval.types import Modality
+from retrieval.verification import verify
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What a repair did.
+
+    Attributes:
+        before: what was damaged.
+        after: what still is: it is lost until ``xmodal index`` makes it again.
+        encoded: contents that were encoded again.
+    """
+
+    before: Verdict
+    after: Verdict
+    encoded: int
+
+    @property
+    def repaired(self) -> list[Damage]:
+        """What was damaged and is not any more."""
+        left = {(damage.path, damage.remedy) for damage in self.after.damages}
+        return [damage for damage in self.before.damages if (damage.path, damage.remedy) not in left]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as ``xmodal repair --json`` prints them."""
+        return {
+            "whole": self.after.is_whole,
+            "generation": self.after.manifest.generation if self.after.manifest else None,
+            "encoded": self.encoded,
+            "repaired": [damage.as_dict() for damage in self.repaired],
+            "lost": [damage.as_dict() for damage in self.after.damages],
+        }
+
+
+def repair(
+    out: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    batch_size: int = 32,
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> Repair:
+    """Make an index whole again, as far as what is left of it and its sources allow.
+
+    The manifest is restored from its copy, damaged features are encoded again in their places, alignment and
+    vectors are made anew from the features and published as the next generation. The catalog can only come
+    from the sources: where it is damaged, run ``xmodal index`` with them.
+
+    Args:
+        out: an index folder.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        batch_size: media encoded at once.
+        workers: threads that read and decode; as many as there are cores, up to 8, when None.
+        progress: is told how each stage gets on.
+
+    Raises:
+        NotAnIndexError: the folder is no index.
+        IndexFormatError: a newer version wrote it, or an older one that wrote no checksums.
+        IndexBusyError: a job is writing to it.
+        EncoderMismatchError: the encoders at hand are not those whose features are stored.
+    """
+    devices.check(device)
+    layout = Layout(Path(out))
+    if not layout.manifest.is_file() and not layout.numbered():
+        Manifest.read(layout.root)
+    with locked(layout):
+        before = verify(layout.root)
+        _restore(layout, before)
+        _drop(layout, before)
+        encoded = sum(
+            mend(
+                layout,
+                before.manifest,
+                Modality(damage.modalities[0]),
+                damage.rows,
+                device=device,
+                batch_size=batch_size,
+                workers=workers or min(os.cpu_count() or 1, 8),
+                progress=progress,
+            )
+            for damage in before.with_remedy(Remedy.ENCODE)
+            if before.manifest
+        )
+    after = verify(layout.root) if before.damages else before
+    derived = after.with_remedy(Remedy.REBUILD)
+    if derived and not after.with_remedy(Remedy.ENCODE, Remedy.INDEX):
+        _rebuild(layout, derived, device)
+        after = verify(layout.root)
+    return Repair(before, after, encoded)
+
+
+def _restore(layout: Layout, verdict: Verdict) -> None:
+    """Write what is kept twice from its other copy; set a manifest aside that has none."""
+    for damage in verdict.damages:
+        path = layout.root / damage.path
+        if damage.remedy is not Remedy.RESTORE or verdict.manifest is None:
+            if path == layout.manifest and path.exists():
+                path.replace(
+                    path.with_name("manifest.json.damaged")
+                )  # a person may still read the sources in it
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.name == layout.manifest.name:
+            verdict.manifest.write(path)
+            continue
+        files = layout.generation(verdict.manifest.generation)
+        original = files.folder / path.name
+        beside = path.with_name(path.name + ".new")
+        shutil.copyfile(original if path != original else files.copy_of(original), beside)
+        beside.replace(path)
+
+
+def _drop(layout: Layout, verdict: Verdict) -> None:
+    """Let go what nothing needs: rows that no asset has, generations that were replaced."""
+    for damage in verdict.with_remedy(Remedy.DROP):
+        path = layout.root / damage.path
+        if damage.rows and verdict.manifest:
+            FeatureStore(path, verdict.manifest.features[path.name]["dimension"]).give_up(damage.rows)
+        else:
+            number = path.relative_to(layout.generations).parts[0]
+            shutil.rmtree(layout.generations / number, ignore_errors=True)
+
+
+def _rebuild(layout: Layout, damages: Sequence[Damage], device: str) -> None:
+    """Publish a new generation, none of whose files comes from a damaged one, and drop the damaged one."""
+    damaged = Manifest.load(layout.manifest).generation
+    with _set_aside([layout.root / damage.path for damage in damages]):
+        realign(layout.root, device=device)
+    shutil.rmtree(layout.generation(damaged).folder, ignore_errors=True)
+
+
+@contextmanager
+def _set_aside(paths: Sequence[Path]) -> Iterator[None]:
+    """Give these files other names, so that nothing is made from them; their own again if that fails."""
+    moved = [(path, path.with_name(path.name + ".damaged")) for path in paths if path.is_file()]
+    for path, aside in moved:
+        path.replace(aside)
+    try:
+        yield
+    except BaseException:
+        for path, aside in moved:
+            aside.replace(path)
+        raise

@@ -1,0 +1,204 @@
+"""Decoding in processes that may die: a decoder that crashes, hangs or eats memory costs one file.
+
+Pools that share a queue among their workers lose the task, or the whole pool, when one is killed in the wrong
+moment, and ``multiprocessing`` runs the caller's main module in every child. Here each worker has a socket of its
+own and one file at a time, so whoever waits for it knows which file it was. This guards against accidents, not
+against code that a file smuggles in: a worker may read what the job may read.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import Any
+
+from indexer import nurseries
+from indexer.medium import Medium, prepared
+from retrieval.errors import MediaError, WorkerError
+
+MEMORY, MUCH_MEMORY = 2**29, 2**30
+"""Bytes that a worker may take for a file, and for one that needs more, of which there is one at a time."""
+
+
+STARTING = 120.0
+"""Seconds in which a worker has loaded what its encoder needs."""
+
+Decode = Callable[[Medium], Any]
+"""What an encoder makes of a file; raises MediaError where it cannot be decoded, or exceeds a limit."""
+
+
+@contextmanager
+def decoding(prepare: Callable[[Any], Any], seconds: float, *, trusted: bool) -> Iterator[Decode]:
+    """Have files decoded by ``prepare``, an encoder's, in worker processes; in the job itself if they are trusted.
+
+    Args:
+        prepare: can be pickled.
+        seconds: that a file may take in a worker.
+        trusted: whether no file will crash or hang the decoder, since that would happen to the job.
+
+    Raises:
+        WorkerError: no process can be started, or ``prepare`` cannot be sent there.
+    """
+    if trusted:
+        yield partial(prepared, prepare)
+        return
+    with Workers(prepare, seconds) as workers:
+        yield workers.decode
+
+
+class Workers:
+    """Worker processes as threads need them: each call of ``decode`` takes an idle one or starts another."""
+
+    def __init__(
+        self,
+        prepare: Callable[[Any], Any],
+        seconds: float,
+        memory: int = MEMORY,
+        much_memory: int = MUCH_MEMORY,
+    ) -> None:
+        try:
+            self._prepare = pickle.dumps(prepare)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise WorkerError(f"an encoder cannot be sent to a worker process: {error}") from error
+        self._seconds = seconds
+        self._memory = memory
+        self._much_memory = much_memory
+        self._idle: list[_Worker] = []
+        self._all: set[_Worker] = set()
+        self._closed = False
+        self._lock = threading.Lock()
+        self._alone = threading.Lock()
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End all workers, those that are busy included."""
+        with self._lock:
+            self._closed = True
+            workers, self._all = self._all, set()
+        for worker in workers:
+            worker.end()
+
+    def decode(self, medium: Medium) -> Any:
+        """What the encoder makes of ``medium``.
+
+        Raises:
+            MediaError: the medium cannot be decoded, exceeds a limit, or the workers are ended meanwhile.
+            WorkerError: no process can be started.
+        """
+        try:
+            return self._try(self._take(), medium, self._memory)
+        except (_DiedError, MemoryError):
+            pass  # which may have been for lack of memory, or somebody else's doing
+        with self._alone:
+            try:
+                return self._try(self._new(), medium, self._much_memory)
+            except _DiedError as error:
+                raise MediaError(f"the decoder crashed ({error})") from None
+            except MemoryError:
+                most = self._much_memory // 2**20
+                raise MediaError(
+                    f"needs more than {most} MiB of memory: scale or cut it, or use --trusted"
+                ) from None
+
+    def _try(self, worker: _Worker, medium: Medium, memory: int) -> Any:
+        is_fit = False
+        try:
+            worker.start(self._prepare)
+            outcome = worker.ask(medium, self._seconds, memory)
+            is_fit = not isinstance(outcome, MemoryError)  # what it still holds of it is hard to tell
+        except (EOFError, OSError, WorkerError) as error:
+            if self._closed:
+                raise MediaError("the job has ended") from None
+            if isinstance(error, WorkerError):
+                raise
+            raise _DiedError(worker.end()) from None
+        finally:
+            self._give(worker, is_fit=is_fit)
+        if isinstance(outcome, MediaError | MemoryError):
+            raise outcome
+        return outcome
+
+    def _take(self) -> _Worker:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        return self._new()
+
+    def _new(self) -> _Worker:
+        with self._lock:
+            if self._closed:
+                raise MediaError("the job has ended")
+            worker = _Worker()
+            self._all.add(worker)
+            return worker
+
+    def _give(self, worker: _Worker, *, is_fit: bool) -> None:
+        with self._lock:
+            if is_fit and not self._closed:
+                self._idle.append(worker)
+                return
+            self._all.discard(worker)
+        worker.end()
+
+
+class _DiedError(Exception):
+    """A worker is no more; the message says of what it died."""
+
+
+class _Worker:
+    """The job's end of one worker process."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._nursery, self._process = nurseries.bear(theirs)
+        self._connection: Connection[Any, Any] = Connection(ours.detach())
+        self._is_ready = False
+
+    def start(self, prepare: bytes) -> None:
+        """Have it load an encoder's pickled ``prepare``, unless it has.
+
+        Raises:
+            WorkerError: it cannot.
+        """
+        if self._is_ready:
+            return
+        problem: str | None = f"it took longer than {STARTING:g} seconds"
+        try:
+            self._connection.send_bytes(prepare)
+            if self._connection.poll(STARTING):
+                problem = self._connection.recv()
+        except (EOFError, OSError):
+            problem = self.end()
+        if problem is not None:
+            raise WorkerError(
+                f"a worker process could not load an encoder ({problem}): run the same command again, or decode "
+                "in the job itself with --trusted"
+            )
+        self._is_ready = True
+
+    def ask(self, medium: Medium, seconds: float, memory: int) -> Any:
+        """What the worker answers.
+
+        Raises:
+            MediaError: it takes too long.
+            EOFError, OSError: it died.
+        """
+        self._connection.send((medium, memory))
+        if not self._connection.poll(seconds):
+            raise MediaError(f"cannot be decoded within {seconds:g} seconds")
+        return self._connection.recv()
+
+    def end(self) -> str:
+        """Kill it, unless it is dead already, and say of what it died."""
+        code = os.waitstatus_to_exitcode(self._nursery.end(self._process))
+        return signal.Signals(-code).name if code < 0 else f"exit status {code}"

@@ -1,0 +1,30 @@
+"""The command that says what could not be indexed, and why."""
+
+from __future__ import annotations
+
+from retrieval.options import AsJson, Index, one_line, print_json
+
+SHOWN = ("path", "source", "modality", "stage", "reason", "time")
+
+
+def failures(index: Index, as_json: AsJson = False) -> None:
+    """List what could not be indexed: path, stage, reason and time.
+
+    A file is tried again when it changes, or with 'xmodal index ... --retry-failed'.
+    """
+    from retrieval.catalog import Catalog
+    from retrieval.manifest import Layout, Manifest
+
+    manifest = Manifest.read(index)
+    catalog = Catalog(Layout(index).generation(manifest.generation).catalog)
+    found = [{name: getattr(row, name) for name in SHOWN} for row in catalog.failures()]
+    catalog.close()
+    for row in found:  # by name: a number says nothing outside the index
+        row["source"] = None if row["source"] is None else manifest.sources[row["source"]]
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        print("nothing failed")
+    for row in found:
+        print(f"{row['time']}  {row['stage']:<6}  {one_line(row['path'])}: {one_line(row['reason'])}")

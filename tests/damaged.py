@@ -1,0 +1,71 @@
+"""A small index to be damaged, and ways to damage it."""
+
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+import indexer
+import retrieval
+from retrieval.features import RECORD
+from tests import toy
+
+GIVEN = ["red", "a green thing", "pink or blue"]
+
+
+def build(root: Path) -> Path:
+    """An index of two generations in ``root/index``, of the pictures and captions in ``root/source``."""
+    source = toy.folder(root / "source")
+    indexer.build([source], out=root / "index", preset="toy")
+    toy.paint(source / "more/brown.png", (128, 64, 0))
+    indexer.build([source], out=root / "index")
+    return root / "index"
+
+
+def copy(index: Path, to: Path) -> Path:
+    """Another copy of ``index``, which may be damaged."""
+    shutil.copytree(index, to)
+    return to
+
+
+def files(index: Path) -> list[str]:
+    """Every file of ``index`` but the lock, which is empty."""
+    paths = (path for path in index.rglob("*") if path.is_file() and path.name != "lock")
+    return sorted(path.relative_to(index).as_posix() for path in paths)
+
+
+def flip(path: Path, bit: int) -> None:
+    """Turn over one bit; twice is as before."""
+    with path.open("r+b") as file:
+        file.seek(bit // 8)
+        byte = file.read(1)[0]
+        file.seek(bit // 8)
+        file.write(bytes([byte ^ 1 << bit % 8]))
+
+
+def bits(path: Path, count: int, seed: int = 0) -> list[int]:
+    """The first and the last bit of a file, and others drawn at random."""
+    size = 8 * path.stat().st_size
+    return [0, size - 1, *random.Random(f"{seed} {path.name}").choices(range(size), k=count)]  # noqa: S311
+
+
+def answers(index: Path) -> list[object]:
+    """What a search finds, in every way that reads another file."""
+    engine = retrieval.open(index)
+    found = [engine.search(text=text, to=to, k=30) for text in GIVEN for to in ("image", "text", "any")]
+    found.append(engine.search(id="red", to="image"))
+    return [
+        [(hit.id, hit.modality, hit.path, hit.text, round(hit.score, 5)) for hit in hits] for hits in found
+    ]
+
+
+def as_before_checksums(store: Path) -> None:
+    """Make a folder of features what it was in format 1."""
+    records = np.fromfile(store / "contents.bin", RECORD)
+    former = np.dtype([("content", "V32"), ("following", "<u4"), ("start", "<f8"), ("end", "<f8")])
+    old = np.zeros(len(records), former)
+    for name in former.names or ():
+        old[name] = records[name]
+    (store / "records.bin").write_bytes(old.tobytes())
+    (store / "contents.bin").unlink()

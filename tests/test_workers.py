@@ -1,0 +1,217 @@
+"""Decoding in processes: whatever a decoder does costs its own file, and no process stays behind."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import indexer
+from indexer import nurseries
+from indexer.medium import Medium, prepared
+from indexer.workers import Workers
+from retrieval.errors import MediaError, NoSoundError, UnreadableError, WorkerError
+from retrieval.media import picture
+from tests import toy
+from tests.behaviour import behave
+
+ROOT = Path(__file__).parents[1]
+
+
+def refuse():
+    raise ImportError("it is not here")
+
+
+class Elsewhere:
+    """What can be pickled, but not be had back."""
+
+    def __reduce__(self):
+        return refuse, ()
+
+    def __call__(self, path):
+        return path
+
+
+def medium(path, text="fine"):
+    path.write_text(text, encoding="utf-8")
+    status = path.stat()
+    return Medium(path, status.st_size, status.st_mtime_ns)
+
+
+def alive():
+    """The process ids of the nursery and its workers."""
+    nursery = nurseries._current._process.pid
+    return {nursery} | children(nursery)
+
+
+def children(process):
+    return set(map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split()))
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "reason"),
+    [
+        ("crash", MediaError, r"the decoder crashed \(SIGSEGV\)"),
+        ("leave", MediaError, r"the decoder crashed \(exit status 7\)"),
+        ("hang", MediaError, "cannot be decoded within 0.5 seconds"),
+        ("sleep", MediaError, "cannot be decoded within 0.5 seconds"),
+        ("eat", MediaError, "needs more than 1024 MiB of memory"),
+        ("bug", MediaError, r"cannot be decoded: KeyError: 'no\\nsuch'"),
+        ("silent", NoSoundError, "^holds pictures alone"),
+        ("write", UnreadableError, "changed while it was read: run the same command again"),
+    ],
+)
+def test_the_guilty_file_alone_pays(tmp_path, what, error, reason):
+    media = [medium(tmp_path / f"{at}", "x" * at if at != 5 else what) for at in range(1, 20)]
+
+    def outcome(one):
+        try:
+            return workers.decode(one)
+        except MediaError as met:
+            return met
+
+    with Workers(behave, 0.5 if "within" in reason else 30) as workers, ThreadPoolExecutor(3) as pool:
+        outcomes = list(pool.map(outcome, media))
+        busy = alive()
+    failed = outcomes.pop(4)
+    assert outcomes == [at for at in range(1, 20) if at != 5]
+    assert type(failed) is error
+    with pytest.raises(error, match=reason):
+        raise failed
+    assert 2 <= len(busy) <= 4
+    assert len(alive()) == 1
+
+
+def test_more_memory_is_given_to_one_at_a_time(tmp_path):
+    with Workers(behave, 30, memory=2**27, much_memory=2**28) as workers:
+        assert workers.decode(medium(tmp_path / "a", "need")) == 60 * 2**20
+    with (
+        Workers(behave, 30, memory=2**25, much_memory=2**26) as workers,
+        pytest.raises(MediaError, match="more than 64 MiB"),
+    ):
+        workers.decode(medium(tmp_path / "a", "need"))
+
+
+def test_a_worker_that_somebody_kills_is_no_fault_of_the_file(tmp_path):
+    one = medium(tmp_path / "a.txt", "once")
+    (tmp_path / "a.met").mkdir()  # now the second try raises, which is what it is told by
+    with Workers(behave, 30) as workers, pytest.raises(MediaError, match="FileExistsError"):
+        workers.decode(one)
+    (tmp_path / "a.met").rmdir()
+    with Workers(behave, 30) as workers, pytest.raises(MediaError, match="FileExistsError"):
+        workers.decode(one)
+
+
+def test_a_killed_nursery_is_replaced(tmp_path):
+    with Workers(behave, 30) as workers:
+        assert workers.decode(medium(tmp_path / "a")) == 4
+        before = alive()
+        nurseries._current._process.kill()
+        nurseries._current._process.wait()
+        assert workers.decode(medium(tmp_path / "b")) == 4
+        assert not before & alive()
+
+
+def test_an_end_wakes_who_waits(tmp_path):
+    failures = []
+
+    def wait():
+        try:
+            workers.decode(medium(tmp_path / "a", "sleep"))
+        except MediaError as error:
+            failures.append(str(error))
+
+    with Workers(behave, 3600) as workers:
+        thread = threading.Thread(target=wait)
+        thread.start()
+        while not workers._all:
+            time.sleep(0.01)
+    thread.join(30)
+    assert failures == ["the job has ended"]
+
+
+def test_what_cannot_be_sent_says_so(tmp_path):
+    with pytest.raises(WorkerError, match="cannot be sent to a worker process"):
+        Workers(lambda path: path, 30)
+    with Workers(Elsewhere(), 30) as workers, pytest.raises(WorkerError, match="could not load an encoder"):
+        workers.decode(medium(tmp_path / "a"))
+
+
+def test_a_process_decodes_as_a_thread_does(tmp_path):
+    path = toy.paint(tmp_path / "a.png", (200, 100, 0), (30, 20))
+    one = Medium(path, path.stat().st_size, path.stat().st_mtime_ns)
+    with Workers(picture, 30) as workers:
+        assert workers.decode(one) == prepared(picture, one) == picture(path)
+
+
+def test_a_part_of_an_archive_is_checked(tmp_path):
+    (tmp_path / "a.tar").write_bytes(b"0123456789")
+    mtime = (tmp_path / "a.tar").stat().st_mtime_ns
+    assert prepared(len, Medium(tmp_path / "a.tar", 4, mtime, 6)) == 4
+    with pytest.raises(MediaError, match="expected 5 bytes in the archive, it ends after 4"):
+        prepared(len, Medium(tmp_path / "a.tar", 5, mtime, 6))
+    with pytest.raises(MediaError, match="too large"):
+        prepared(len, Medium(tmp_path / "a.tar", 2**40, mtime, 6))
+    with pytest.raises(MediaError, match="changed while"):
+        prepared(len, Medium(tmp_path / "a.tar", 4, mtime - 1, 6))
+    with pytest.raises(MediaError, match="cannot be read: No such file"):
+        prepared(len, Medium(tmp_path / "none", 4, 0))
+
+
+def test_a_killed_job_leaves_no_process(tmp_path):
+    job = (
+        "from tests.test_workers import *\n"
+        "with Workers(behave, 3600) as workers:\n"
+        "    workers.decode(medium(Path(sys.argv[1]) / 'a'))\n"
+        "    print(*alive(), flush=True)\n"
+        "    workers.decode(medium(Path(sys.argv[1]) / 'b', 'hang'))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", job, tmp_path], cwd=ROOT, stdout=subprocess.PIPE) as process:
+        processes = list(map(int, process.stdout.readline().split()))
+        assert len(processes) == 2
+        process.kill()
+    deadline = time.monotonic() + 30
+    while any(map(is_running, processes)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_running(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_program_needs_no_guard_around_a_job(tmp_path):
+    toy.folder(tmp_path / "source")
+    (tmp_path / "program.py").write_text(
+        "import indexer\nfrom tests import toy\n"
+        "with toy.encoders():\n"
+        "    print(indexer.build(['source'], out='index', preset='toy', device='cpu').assets)\n",
+        encoding="utf-8",
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("{'text': 10, 'image': 10}\n", "")
+
+
+def test_trusted_files_are_decoded_in_the_job_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(nurseries, "bear", None)
+    toy.folder(tmp_path / "source")
+    with toy.encoders():
+        summary = indexer.build(
+            [tmp_path / "source"], out=tmp_path / "index", preset="toy", trusted=True, device="cpu"
+        )
+    assert summary.assets == {"text": 10, "image": 10}
