@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from retrieval.catalog import AssetTable, Catalog
 from retrieval.errors import DamagedIndexError, EncoderMismatchError, OptionError, OutdatedReaderError
 from retrieval.manifest import Layout, Manifest
 from retrieval.pairs import pair
-from retrieval.shelf import NOBODY, Shelf
+from retrieval.shelf import NOBODY, Found, Shelf
 from retrieval.space import Space
 from retrieval.terms import combine, unit
 from retrieval.types import Hit, Integers, Matrix, Modality, Query, Term
@@ -30,19 +29,6 @@ ANY = "any"
 
 FILTERS_KEPT = 16
 """Filters whose matching rows are remembered, the latest: a published generation never changes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Answers as arrays, for evaluation and export.
-
-    Attributes:
-        scores: (q, k) float32, descending; NaN where there are fewer than k.
-        assets: (q, k) int64 asset numbers, as ``SearchEngine.catalog`` knows them; -1 where there are fewer.
-    """
-
-    scores: Matrix
-    assets: Integers
 
 
 class SearchEngine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,6 +12,19 @@ from retrieval.vectors.base import Explain, Rows, VectorIndex, silent
 
 NOBODY = -1
 """In the place of an asset number, where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Answers as arrays, for evaluation and export.
+
+    Attributes:
+        scores: (q, k) float32, descending; NaN where there are fewer than k.
+        assets: (q, k) int64 asset numbers, as ``SearchEngine.catalog`` knows them; -1 where there are fewer.
+    """
+
+    scores: Matrix
+    assets: Integers
 
 
 class Shelf:
