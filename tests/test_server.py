@@ -12,6 +12,7 @@ from PIL import Image
 
 import indexer
 import retrieval
+from retrieval.encoders.frames import Filming
 from retrieval.server.app import make
 from tests import served, toy
 
@@ -244,15 +245,16 @@ def test_requests_are_counted_by_route(api):
 @pytest.mark.parametrize("step", ["prepare", "encode"])
 def test_one_slow_query_holds_up_no_other(api, engine, served_folder, monkeypatch, step):
     go_on, begun = threading.Event(), threading.Event()
-    slow = type(engine.space.encoder("video"))
-    plain = getattr(slow, step)
+    kind = type(engine.space.encoder("video"))
+    slow, name = (Filming, "__call__") if step == "prepare" else (kind, step)
+    plain = getattr(slow, name)
 
     def waiting(self, given):
         begun.set()
         assert go_on.wait(30)
         return plain(self, given)
 
-    monkeypatch.setattr(slow, step, waiting)
+    monkeypatch.setattr(slow, name, waiting)
     query = {"query": json.dumps({"terms": [{"kind": "video", "upload": "f"}], "to": "video"})}
     film = (served_folder / "source/film.mp4").read_bytes()
     answers = []
