@@ -75,7 +75,22 @@ def index(
     batch_size: Annotated[int, typer.Option(help="Media encoded at once.")] = 32,
     workers: Annotated[int | None, typer.Option(help="Files that are read and decoded at once.")] = None,
     index_kind: Annotated[
-        str | None, typer.Option("--index", metavar="SPEC", help="Kind of vector index.")
+        str | None,
+        typer.Option(
+            "--index",
+            metavar="SPEC",
+            help="auto, flat, exact, fastscan, ivf-fastscan, cagra, or a factory string of FAISS.",
+        ),
+    ] = None,
+    recall: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Of exact search's ten best, what must be found. Default: 0.95."),
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="What the vector indexes may take, such as 4GB.")
+    ] = None,
+    favour: Annotated[
+        str | None, typer.Option(metavar="WHICH", help="Which queries must be fast: single or batch.")
     ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try unchanged files that failed again.")
@@ -127,6 +142,9 @@ def index(
         holdout=holdout,
         seed=seed,
         index=index_kind,
+        recall=recall,
+        memory=memory,
+        favour=favour,
         device=device,
         batch_size=batch_size,
         workers=workers,
@@ -159,9 +177,6 @@ def realign(
     print(f"generation {manifest.generation}: {alignment['method']}, {alignment['dimension']} dimensions")
 
 
-app.command()(repair)
-
-
 def _print_plan(plan: Preview) -> None:
     encode = ", ".join(f"{count:,} {modality}" for modality, count in plan.encode.items())
     print(f"items      {plan.items:,}")
@@ -184,6 +199,9 @@ def _print_plan(plan: Preview) -> None:
             print(f"  and {len(names) - SHOWN:,} more: --json lists all")
     if plan.refused:
         print(f"refused    {plan.refused}")
+
+
+app.command()(repair)
 
 
 def _print(summary: Summary) -> None:

@@ -10,21 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from indexer import indexes
 from indexer.embed import content_of_text
 from indexer.publish import Draft
 from indexer.settings import Settings
-from retrieval import arrays
 from retrieval.alignment import registry as alignments
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.catalog import AssetTable
 from retrieval.encoders.base import Encoder
 from retrieval.errors import DamagedIndexError
 from retrieval.features import FeatureStore, first_rows
-from retrieval.types import Integers, Matrix, Modality
-from retrieval.vectors import registry as indexes
-
-BLOCK = 65_536
-"""Feature rows that are projected at once."""
+from retrieval.types import Matrix, Modality
 
 
 def fit(
@@ -32,6 +28,8 @@ def fit(
     settings: Settings,
     encoders: Mapping[Modality, Encoder],
     stores: Mapping[Modality, FeatureStore],
+    *,
+    device: str = "cpu",
 ) -> tuple[dict[str, Any], dict[Modality, dict[str, Any]]]:
     """Write the draft's alignment and vector indexes.
 
@@ -46,14 +44,7 @@ def fit(
     if not (alignment := _published_alignment(draft, evidence)):
         alignment = alignments.fit(settings.align, _training_data(settings, encoders, stores, tables))
     alignment.save(draft.files.alignment)
-    entries = {}
-    for modality, table in tables.items():
-        if len(table.assets):
-            vectors = _project(alignment, modality, stores[modality], table.features)
-            index = indexes.build(settings.index, vectors)
-            index.save(draft.files.vectors(modality))
-            arrays.write(draft.files.assets(modality), np.stack([table.assets, table.media], axis=1))
-            entries[modality] = {"kind": index.kind, "vectors": len(index)}
+    entries = indexes.write(draft, settings, alignment, tables, stores, device=device)
     described = {
         "method": alignment.method,
         "fingerprint": alignment.fingerprint,
@@ -133,11 +124,3 @@ def _text_features(texts: list[str], encoder: Encoder, store: FeatureStore) -> M
         store.append(list(missing), [encoder.spans(each) for each in prepared], encoder.encode(prepared))
         stored = store.contents()
     return store.read(first_rows(stored, contents))
-
-
-def _project(alignment: Alignment, modality: Modality, store: FeatureStore, rows: Integers) -> Matrix:
-    vectors = np.empty((len(rows), alignment.dimension), np.float32)
-    for start in range(0, len(rows), BLOCK):
-        block = slice(start, start + BLOCK)
-        vectors[block] = alignment.project(modality, store.read(rows[block]))
-    return vectors

@@ -47,6 +47,9 @@ def build(
     holdout: Holdout = None,
     seed: int | None = None,
     index: str | None = None,
+    recall: float | None = None,
+    memory: str | int | None = None,
+    favour: str | None = None,
     device: str = "auto",
     batch_size: int = 32,
     workers: int | None = None,
@@ -63,13 +66,16 @@ def build(
     Args:
         sources: folders, manifests, and data sets as ``FORMAT:PATH``.
         out: the index folder; made if it is missing.
-        preset: a set of encoders, of ``retrieval.encoders.registry.PRESETS``. This and the next five are,
+        preset: a set of encoders, of ``retrieval.encoders.registry.PRESETS``. This and the next eight are,
             when None, what the index was built with, or the defaults.
         encoders: by modality, encoders that differ from the preset's; ``"none"`` leaves a modality out.
         align: alignment method.
         holdout: a fraction or expression; those items are never used to fit or choose the alignment.
         seed: of the holdout's draw and the fit.
         index: kind of vector index.
+        recall: the share of exact search's answers that an approximate index must find.
+        memory: bytes that the vector indexes may take together, also as ``"4GB"``.
+        favour: ``"single"`` or ``"batch"``: which queries must be fast.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         batch_size: media encoded at once.
         workers: how many files are read and decoded at once; as many as there are cores, up to 8, when None.
@@ -92,7 +98,7 @@ def build(
         if value is not None and value < 1:
             raise OptionError(f"{name} must be at least 1, not {value}")
     devices.check(device)
-    wishes = Wishes(preset, encoders, align, holdout, seed, index)
+    wishes = Wishes(preset, encoders, align, holdout, seed, index, recall, memory, favour)
     wishes.settings(None)  # unusable values are refused before anything is read
     corpus = corpora.read(sources, leave_out=Path(out))
     with writing(Path(out)) as draft:
@@ -126,7 +132,9 @@ def build(
         problems = corpus.problems + done.problems
         written = catalog_writer.write(draft.catalog, _rows(corpus, done, held_out), problems, corpus.columns)
         changed = written.changed or roots != before
-        manifest = _finish(draft, settings, loaded, stores, roots, changed=changed, progress=progress)
+        manifest = _finish(
+            draft, settings, loaded, stores, roots, changed=changed, device=device, progress=progress
+        )
         journal.remove()
     assets = {str(modality): int(entry["vectors"]) for modality, entry in manifest.indexes.items()}
     return Summary(
@@ -167,6 +175,7 @@ def _finish(
     sources: list[str],
     *,
     changed: bool,
+    device: str,
     progress: Progress = silent,
 ) -> Manifest:
     """Publish the draft, unless it says nothing that the published generation does not."""
@@ -180,7 +189,7 @@ def _finish(
     ):
         return before
     with progress("aligning", 1) as advance:
-        alignment, indexes = fit(draft, settings, encoders, stores)
+        alignment, indexes = fit(draft, settings, encoders, stores, device=device)
         advance(1)
     return draft.publish(
         encoders=specs, alignment=alignment, indexes=indexes, settings=settings, sources=sources
@@ -229,7 +238,7 @@ def realign(
             ),
         )
         sources = draft.before.sources if draft.before else []
-        return _finish(draft, settings, encoders, stores, sources, changed=changed)
+        return _finish(draft, settings, encoders, stores, sources, changed=changed, device=device)
 
 
 def _check_features(catalog: Catalog, stores: Mapping[Modality, FeatureStore]) -> None:

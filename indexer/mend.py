@@ -92,7 +92,7 @@ def mend(
                 batch_size=batch_size,
                 trusted=False,
                 advance=advance,
-                fail=lambda content, error: None,  # noqa: ARG005 - what is not mended is named as lost below
+                fail=lambda _content, _error: None,  # what cannot be encoded is among the lost
             )
     lost = [row for content in wanted - store.mended for row in places[content] if row not in others]
     store.give_up(lost)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,19 +12,30 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from indexer import durable
-from indexer.lock import locked
 from indexer.settings import Settings
 from retrieval import checksums
 from retrieval.catalog import Catalog
 from retrieval.checksums import Checksum
 from retrieval.encoders.base import EncoderSpec
-from retrieval.errors import DamagedIndexError, NotAnIndexError, SourceError
+from retrieval.errors import (
+    DamagedIndexError,
+    FullDiskError,
+    IndexBusyError,
+    NotAnIndexError,
+    SourceError,
+)
 from retrieval.features import FeatureStore
 from retrieval.manifest import FORMAT, KEPT, Generation, Layout, Manifest
 from retrieval.types import Modality
+
+FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "database or disk is full")
+"""How libraries say, whatever error they raise, that a disk or quota is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +82,10 @@ class Draft:
         final = self.layout.generation(number).folder
         if final.exists():  # left by a job that was killed between the two renames
             shutil.rmtree(final)
+        durable.sync_all(self.layout.features_root)
         manifest = Manifest(
             generation=number,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            created=_now(),
             version=version("xmodal"),
             encoders=encoders,
             alignment=alignment,
@@ -82,7 +97,6 @@ class Draft:
             features=self._features(encoders),
         )
         self._keep_copies(manifest)
-        durable.sync_all(self.layout.features_root)
         durable.sync_all(self.files.folder)
         self.files.folder.replace(final)
         durable.sync(self.layout.generations)
@@ -154,6 +168,37 @@ def writing(root: Path, *, must_exist: bool = False) -> Iterator[Draft]:
             shutil.rmtree(files.folder, ignore_errors=True)
 
 
+@contextmanager
+def locked(layout: Layout) -> Iterator[None]:
+    """The right to write to the index folder.
+
+    Raises:
+        IndexBusyError: another job is writing there.
+        FullDiskError: there is no room for what is written.
+    """
+    lock = FileLock(layout.lock)
+    try:
+        # The operating system gives the lock back when its process ends, however it ends.
+        lock.acquire(blocking=False)
+    except Timeout:
+        busy = f"{_writer(layout)} is writing to {str(layout.root)!r}: wait for it to end, or end it"
+        raise IndexBusyError(busy) from None
+    try:
+        who = {"pid": os.getpid(), "host": gethostname(), "since": _now()}
+        layout.writer.write_text(json.dumps(who), encoding="utf-8")
+        yield
+    except Exception as error:
+        if any(message in str(error) for message in FULL):
+            raise FullDiskError(
+                f"the disk of {str(layout.root)!r} is full: make room and run the same command again; readers "
+                "see what was published before, and what was encoded is kept"
+            ) from error
+        raise
+    finally:
+        layout.writer.unlink(missing_ok=True)
+        lock.release()
+
+
 def _copy_catalog(layout: Layout, before: Manifest, files: Generation, *, must_exist: bool) -> bool:
     """Start with the published catalog; with an empty one if that is lost and sources can fill it again.
 
@@ -172,6 +217,19 @@ def _copy_catalog(layout: Layout, before: Manifest, files: Generation, *, must_e
             f"{published} and its copy are not what was written: 'xmodal index' with the sources makes it again"
         )
     return False
+
+
+def _writer(layout: Layout) -> str:
+    """Who holds the lock, as far as it has said so."""
+    try:
+        who = json.loads(layout.writer.read_text(encoding="utf-8"))
+        return f"another job (process {who['pid']} on {who['host']}, since {who['since']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another job"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _check_free(root: Path) -> None:

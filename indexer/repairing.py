@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from indexer.job import realign
-from indexer.lock import locked
 from indexer.mend import mend
 from indexer.progress import Progress, silent
+from indexer.publish import locked
 from retrieval import device as devices
 from retrieval.damage import Damage, Remedy, Verdict
 from retrieval.features import FeatureStore

@@ -13,6 +13,7 @@ from retrieval.alignment import registry as alignments
 from retrieval.encoders import registry as known
 from retrieval.errors import OptionError
 from retrieval.types import Modality
+from retrieval.vectors import choice
 from retrieval.vectors import registry as indexes
 
 DEFAULT_PRESET = "packaged"
@@ -31,6 +32,9 @@ class Settings:
         holdout: which items are kept back.
         seed: of the holdout's draw and the fit.
         index: kind of vector index.
+        recall: the share of exact search's answers that an approximate index must find.
+        memory: bytes that the vector indexes may take together; any number when None.
+        favour: whether ``"single"`` queries or a ``"batch"`` must be fast.
     """
 
     encoders: Mapping[Modality, str]
@@ -38,6 +42,9 @@ class Settings:
     holdout: Holdout = None
     seed: int = 0
     index: str = "auto"
+    recall: float = 0.95
+    memory: int | None = None
+    favour: str = choice.SINGLE
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as the manifest keeps them."""
@@ -47,6 +54,9 @@ class Settings:
             "holdout": self.holdout,
             "seed": self.seed,
             "index": self.index,
+            "recall": self.recall,
+            "memory": self.memory,
+            "favour": self.favour,
         }
 
     @classmethod
@@ -66,6 +76,9 @@ class Wishes:
     holdout: Holdout = None
     seed: int | None = None
     index: str | None = None
+    recall: float | None = None
+    memory: str | int | None = None
+    favour: str | None = None
 
     def settings(self, before: Settings | None) -> Settings:
         """These options; for what was not said, those ``before``, or else the defaults.
@@ -85,6 +98,9 @@ class Wishes:
             holdout=base.holdout if self.holdout is None else holdouts.check(self.holdout),
             seed=base.seed if self.seed is None else self.seed,
             index=base.index if self.index is None else indexes.check(self.index),
+            recall=base.recall if self.recall is None else choice.check_recall(self.recall),
+            memory=base.memory if self.memory is None else choice.check_memory(self.memory),
+            favour=base.favour if self.favour is None else choice.check_favour(self.favour),
         )
 
 

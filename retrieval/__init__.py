@@ -8,14 +8,16 @@ from retrieval.errors import XmodalError
 from retrieval.types import Hit, Modality, Query
 
 if TYPE_CHECKING:
+    from retrieval.client import Client
     from retrieval.engine import SearchEngine
     from retrieval.engine import open_index as open  # noqa: A004 - the public face's name
     from retrieval.evaluation import evaluate
     from retrieval.verification import verify
 
-__all__ = ["Hit", "Modality", "Query", "SearchEngine", "XmodalError", "evaluate", "open", "verify"]
+__all__ = ["Client", "Hit", "Modality", "Query", "SearchEngine", "XmodalError", "evaluate", "open", "verify"]
 
 _LATER = {
+    "Client": ("retrieval.client", "Client"),
     "SearchEngine": ("retrieval.engine", "SearchEngine"),
     "open": ("retrieval.engine", "open_index"),
     "verify": ("retrieval.verification", "verify"),
@@ -24,7 +26,7 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs FAISS or SQLAlchemy when it is first asked for."""
+    """Import what needs other packages when it is first asked for."""
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

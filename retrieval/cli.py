@@ -1,8 +1,10 @@
-"""The commands that ask an index: search, evaluate, info, failures, verify."""
+"""The commands that ask an index: search, evaluate, serve, info, failures, verify."""
 
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +12,7 @@ import typer
 from retrieval.evaluate_cli import evaluate
 from retrieval.failures_cli import failures
 from retrieval.options import AsJson, Device, Index, OnDevice, one_line, print_json
+from retrieval.serve_cli import serve
 from retrieval.verify_cli import verify
 
 if TYPE_CHECKING:
@@ -45,6 +48,12 @@ def search(
     where: Annotated[
         str | None, typer.Option(metavar="EXPR", help="Only items whose metadata satisfy this.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page that shows what was found.")
+    ] = None,
+    explain_plan: Annotated[
+        bool, typer.Option("--explain-plan", help="Say on standard error how it was searched.")
+    ] = False,
     device: OnDevice = Device.AUTO,
     as_json: AsJson = False,
 ) -> None:
@@ -53,15 +62,28 @@ def search(
     Query options may be repeated and weighted by a ^NUMBER at the end: --text "a dog" --text "snow^-0.5".
     """
     from retrieval.engine import open_index
+    from retrieval.types import Query
+    from retrieval.vectors.base import silent
 
     terms = {"text": text, "image": image, "audio": audio, "video": video, "id": item}
     engine = open_index(index, device=device)
-    query = {kind: [weighted(value) for value in values] for kind, values in terms.items() if values}
-    hits = engine.search(**query, to=to, k=k, where=where)
+    asked = {kind: [weighted(value) for value in values] for kind, values in terms.items() if values}
+    explain = _plan if explain_plan else silent
+    hits = engine.search_batch([Query(**asked)], to=to, k=k, where=where, explain=explain)[0]
+    if html is not None:
+        from retrieval.report import results
+
+        results.write(
+            html, hits, engine, ", ".join(value for values in terms.values() for value in values or ())
+        )
     if as_json:
         print_json([hit.as_dict() for hit in hits])
     else:
         _print_hits(hits)
+
+
+def _plan(told: str) -> None:
+    print(f"plan  {told}", file=sys.stderr)
 
 
 def weighted(value: str) -> tuple[str, float]:
@@ -71,14 +93,16 @@ def weighted(value: str) -> tuple[str, float]:
 
 
 app.command()(evaluate)
-app.command()(failures)
 app.command()(verify)
+app.command()(failures)
+app.command()(serve)
 
 
 @app.command()
 def info(index: Index, as_json: AsJson = False) -> None:
     """Say what an index holds and what made it."""
     from retrieval.manifest import Manifest
+    from retrieval.vectors.describing import told
 
     values = Manifest.read(index).as_dict()
     if as_json:
@@ -93,7 +117,7 @@ def info(index: Index, as_json: AsJson = False) -> None:
             for modality, spec in values["encoders"].items()
         },
         "alignment": f"{values['alignment']['method']}, {_made(values['alignment'])}",
-        **{f"{modality} index": entry["kind"] for modality, entry in values["indexes"].items()},
+        **{f"{modality} index": told(entry) for modality, entry in values["indexes"].items()},
         "held out": str(values["settings"]["holdout"] or "nothing"),
         "sources": ", ".join(values["sources"]),
     }

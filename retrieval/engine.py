@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,19 +17,24 @@ from retrieval.alignment.base import Alignment
 from retrieval.catalog import AssetTable, Catalog
 from retrieval.errors import DamagedIndexError, EncoderMismatchError, OptionError, OutdatedReaderError
 from retrieval.manifest import Layout, Manifest
-from retrieval.pairs import pair
-from retrieval.shelf import Shelf
+from retrieval.searcher import Searcher
+from retrieval.shelf import NOBODY, Found, Shelf
 from retrieval.space import Space
+from retrieval.terms import combine, given, unit
 from retrieval.types import Hit, Integers, Matrix, Modality, Query, Term
-from retrieval.vectors import registry
+from retrieval.vectors import opening
+from retrieval.vectors.base import Explain, Subset, silent
+
+if TYPE_CHECKING:
+    from retrieval.report.media import Medium
 
 ANY = "any"
 
-CANCELLED = 1e-4
-"""Share of its terms' weights that a query must be longer than; what is shorter is rounding alone."""
+FILTERS_KEPT = 16
+"""Filters whose matching rows are remembered, the latest: a published generation never changes."""
 
 
-class SearchEngine:
+class SearchEngine(Searcher):
     """A published generation of an index. Holds no state of a query; any number of threads may search.
 
     Nothing is read before it is needed: encoders, vectors and catalog are opened at their first use.
@@ -52,6 +58,8 @@ class SearchEngine:
         self._device = devices.check(device)
         self._generation = Layout(self.folder).generation(self.manifest.generation)
         self._shelves: dict[Modality, Shelf] = {}
+        self._opening = threading.Lock()
+        self._filters = lru_cache(FILTERS_KEPT)(self._matching)
 
     @property
     def modalities(self) -> list[Modality]:
@@ -83,9 +91,10 @@ class SearchEngine:
             OptionError: the index has no assets of it.
             DamagedIndexError: its files cannot be read or contradict the manifest.
         """
-        if modality not in self._shelves:
-            self._shelves[modality] = self._open(modality)
-        return self._shelves[modality]
+        with self._opening:
+            if modality not in self._shelves:
+                self._shelves[modality] = self._open(modality)
+            return self._shelves[modality]
 
     def _open(self, modality: Modality) -> Shelf:
         entry = self.manifest.indexes.get(modality)
@@ -95,7 +104,7 @@ class SearchEngine:
             )
         self._check_present()
         path = self._generation.vectors(modality)
-        index = registry.load(entry["kind"], path, device=self._device)
+        index = opening.load(entry, path, device=self._device)
         whose = self._generation.assets(modality)
         assets: Integers = arrays.read(whose, self.manifest.files.get(whose.name))
         if not (len(index) == entry["vectors"] and assets.shape == (len(index), 2)):
@@ -159,55 +168,21 @@ class SearchEngine:
         modality, media = chosen[0]
         return self.space.encode(modality, list(media) if isinstance(media, list | tuple) else [media])
 
-    def search(
+    def search_batch(
         self,
+        queries: Sequence[Query],
         *,
-        text: Any = None,
-        image: Any = None,
-        audio: Any = None,
-        video: Any = None,
-        id: Any = None,  # noqa: A002 - the public face's name
-        vector: Any = None,
         to: str | None = None,
         k: int = 10,
         where: str | None = None,
-    ) -> list[Hit]:
-        """The ``k`` assets nearest to a query of one or more terms, as in ``Query``.
-
-        Args:
-            text: words.
-            image: a path, ``bytes`` or a ``PIL.Image.Image``.
-            audio: a path or ``bytes``.
-            video: a path or ``bytes``.
-            id: an item of the index, for more like it; the item itself is not among the hits.
-            vector: (d,) float32 in the aligned space.
-            to: the modality to find, or ``"any"``; may be left out when the index has one other modality.
-            k: at most this many hits.
-            where: a filter on metadata, for instance ``"year > 2000 and place = 'Oslo'"``.
-
-        Returns:
-            Hits, best first; ties by item id.
-
-        Raises:
-            OptionError: an argument has an unusable value.
-            MediaError: a query file cannot be decoded.
-            ExpressionError: ``where`` does not parse.
-            UnknownItemError: there is no item ``id``.
-        """
-        query = Query(text=text, image=image, audio=audio, video=video, id=id, vector=vector)
-        return self.search_batch([query], to=to, k=k, where=where)[0]
-
-    def search_batch(
-        self, queries: Sequence[Query], *, to: str | None = None, k: int = 10, where: str | None = None
+        explain: Explain = silent,
     ) -> list[list[Hit]]:
         """The answers to many queries in one call; see ``search``."""
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-            raise OptionError(f"k must be a whole number of at least 1, not {k!r}")
-        k = int(k)
+        k = _whole(k)
         if not queries:
             return []
         terms = [query.terms() for query in queries]
-        targets = self._targets(to, terms)
+        targets = self.targets(to, {term.kind for group in terms for term in group})
         # What is never wanted among the hits: the items that a query itself names.
         named = [
             [int(a) for term in group if term.kind == "id" for a in self._assets_of(term)] for group in terms
@@ -215,44 +190,79 @@ class SearchEngine:
         asked = k + max(map(len, named))
         answers: list[list[tuple[float, int]]] = [[] for _ in queries]
         for target in targets:
-            shelf = self.shelf(target)
-            rows = None if where is None else shelf.rows_of(self.catalog.matching(where, target))
-            found = shelf.search(self._vectors(terms, target), asked, rows)
-            for at, best in enumerate(found):
-                answers[at] += best
+            found = self._search(self._vectors(terms, target), target, asked, where, explain)
+            for answer, scores, assets in zip(
+                answers, found.scores.tolist(), found.assets.tolist(), strict=True
+            ):
+                answer += [pair for pair in zip(scores, assets, strict=True) if pair[1] != NOBODY]
         kept = [
-            [(score, asset) for score, asset in answer if asset not in own]
+            [(score, asset) for score, asset in answer if asset not in own] if own else answer
             for answer, own in zip(answers, map(set, named), strict=True)
         ]
         return self._hits(kept, k)
 
-    text_to_text = pair(Modality.TEXT, Modality.TEXT)
-    text_to_image = pair(Modality.TEXT, Modality.IMAGE)
-    text_to_audio = pair(Modality.TEXT, Modality.AUDIO)
-    text_to_video = pair(Modality.TEXT, Modality.VIDEO)
-    image_to_text = pair(Modality.IMAGE, Modality.TEXT)
-    image_to_image = pair(Modality.IMAGE, Modality.IMAGE)
-    image_to_audio = pair(Modality.IMAGE, Modality.AUDIO)
-    image_to_video = pair(Modality.IMAGE, Modality.VIDEO)
-    audio_to_text = pair(Modality.AUDIO, Modality.TEXT)
-    audio_to_image = pair(Modality.AUDIO, Modality.IMAGE)
-    audio_to_audio = pair(Modality.AUDIO, Modality.AUDIO)
-    audio_to_video = pair(Modality.AUDIO, Modality.VIDEO)
-    video_to_text = pair(Modality.VIDEO, Modality.TEXT)
-    video_to_image = pair(Modality.VIDEO, Modality.IMAGE)
-    video_to_audio = pair(Modality.VIDEO, Modality.AUDIO)
-    video_to_video = pair(Modality.VIDEO, Modality.VIDEO)
+    def media(self, hits: Sequence[Hit]) -> list[Medium]:
+        """What the hits are, to be looked at; see ``Searcher.media``."""
+        from retrieval.report.media import media
+
+        return media(self, [hit.asset for hit in hits if hit.asset is not None])
+
+    def search_arrays(
+        self,
+        vectors: Matrix,
+        *,
+        to: str,
+        k: int = 10,
+        where: str | None = None,
+        explain: Explain = silent,
+    ) -> Found:
+        """The answers to many queries as arrays, which costs little more than the search itself.
+
+        Args:
+            vectors: (q, d) finite numbers in the aligned space, as ``encode`` gives them; their lengths are nothing.
+            to: the modality to find.
+            k: at most this many answers.
+            where: a filter on metadata.
+            explain: is told in sentences how it was searched.
+
+        Raises:
+            OptionError: an argument has an unusable value, or the index has no assets of the modality.
+            ExpressionError: ``where`` does not parse.
+        """
+        asking = np.asarray(vectors, dtype=np.float32)
+        if asking.ndim != 2 or asking.shape[1] != self.space.dimension or not np.isfinite(asking).all():
+            raise OptionError(
+                f"query vectors must be (q, {self.space.dimension}) finite numbers, not of shape {asking.shape}"
+            )
+        asking = unit(asking, np.zeros((len(asking), 1)))
+        return self._search(asking, Modality.parse(to), _whole(k), where, explain)
+
+    def _search(
+        self, vectors: Matrix, target: Modality, k: int, where: str | None, explain: Explain
+    ) -> Found:
+        shelf = self.shelf(target)
+        rows = None if where is None else self._filters(where, target)
+        scores, assets = shelf.search(vectors, k, rows, lambda told: explain(f"{target}: {told}"))
+        return Found(scores, assets)
+
+    def _matching(self, where: str, target: Modality) -> Subset:
+        shelf = self.shelf(target)
+        return Subset(shelf.rows_of(self.catalog.matching(where, target)), len(shelf.index))
 
     # Inside
 
-    def _targets(self, to: str | None, terms: Sequence[Sequence[Term]]) -> list[Modality]:
+    def targets(self, to: str | None, asked: Collection[str]) -> list[Modality]:
+        """The modalities that are looked for: those ``to`` says, or the one other than those ``asked`` by.
+
+        Raises:
+            OptionError: ``to`` is unknown, or left out where there is no one other modality.
+        """
         if to == ANY:
             return self.modalities
         if to is not None:
             if to not in set(Modality):
                 raise OptionError(f"unknown modality {to!r}: expected one of {', '.join([*Modality, ANY])}")
             return [Modality(to)]
-        asked = {term.kind for group in terms for term in group}
         others = [modality for modality in self.modalities if modality not in asked]
         if len(others) != 1:
             raise OptionError(
@@ -262,34 +272,15 @@ class SearchEngine:
         return others
 
     def _vectors(self, terms: Sequence[Sequence[Term]], target: Modality) -> Matrix:
-        """(q, d) float32, unit norm: the weighted sum of each query's terms."""
-        total = np.zeros((len(terms), self.space.dimension), np.float32)
-        for kind in dict.fromkeys(term.kind for group in terms for term in group):
-            places = [(at, term) for at, group in enumerate(terms) for term in group if term.kind == kind]
-            vectors = self._term_vectors(kind, [term for _, term in places], target)
-            weights = np.array([term.weight for _, term in places], np.float32)
-            np.add.at(total, [at for at, _ in places], vectors * weights[:, None])
-        norms = np.linalg.norm(total, axis=1, keepdims=True)
-        whole = [[sum(abs(term.weight) for term in group)] for group in terms]
-        if not (norms > CANCELLED * np.array(whole)).all():
-            raise OptionError("the terms of a query cancel each other: change their weights")
-        unit: Matrix = total / norms
-        return unit
+        return combine(terms, lambda kind, own: self.term_vectors(kind, own, target), self.space.dimension)
 
-    def _term_vectors(self, kind: str, terms: Sequence[Term], target: Modality) -> Matrix:
+    def term_vectors(self, kind: str, terms: Sequence[Term], target: Modality) -> Matrix:
+        """(n, d) float32: the vectors of terms of one kind, where ``target`` is looked for."""
         if kind == "vector":
-            return np.stack([self._given(term.value) for term in terms])
+            return given([term.value for term in terms], self.space.dimension)
         if kind == "id":
             return np.stack([self._item_vector(term.value, target) for term in terms])
         return self.space.encode(Modality(kind), [term.value for term in terms])
-
-    def _given(self, value: Any) -> Matrix:
-        vector = np.asarray(value, dtype=np.float32)
-        if vector.shape != (self.space.dimension,) or not np.isfinite(vector).all():
-            raise OptionError(
-                f"a query vector must hold {self.space.dimension} finite numbers, not shape {vector.shape}"
-            )
-        return vector
 
     def _assets_of(self, term: Term) -> list[int]:
         return [asset for assets in self.catalog.item_assets(term.value).values() for asset in assets]
@@ -322,11 +313,18 @@ class SearchEngine:
                         start=records[asset].start,
                         end=records[asset].end,
                         metadata=records[asset].metadata,
+                        asset=asset,
                     )
                     for rank, (score, asset) in enumerate(ordered, start=1)
                 ]
             )
         return lists
+
+
+def _whole(k: Any) -> int:
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise OptionError(f"k must be a whole number of at least 1, not {k!r}")
+    return int(k)
 
 
 def open_index(

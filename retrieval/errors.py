@@ -91,3 +91,23 @@ class IndexBusyError(XmodalError):
 
 class WorkerError(XmodalError):
     """No process can be started to decode files in."""
+
+
+class MissingFileError(InputError):
+    """A file that the index names is not where its source was, or must not be served."""
+
+
+class UnauthorizedError(InputError):
+    """A server wants a token, and none or a wrong one came."""
+
+
+class TooLargeError(MediaError):
+    """A request holds more than a server takes."""
+
+
+class BusyError(XmodalError):
+    """A server has as much to do as it takes on: ask again in a moment."""
+
+
+class ServerError(XmodalError):
+    """A server cannot be reached, or failed."""

@@ -38,6 +38,9 @@ MAX_PACKETS = 2_000_000
 MAX_FRAME_PIXELS = 8192 * 8192
 """Pixels a frame may have."""
 
+_SOON = 10.0
+"""Seconds in which a frame that is not black is looked for."""
+
 # As FFmpeg's blackframe filter, as it comes, has it: 98 % of the pixels are below a tenth of white.
 _BLACK_SHARE, _BLACK_LEVEL = 0.98, 26
 
@@ -89,12 +92,46 @@ def film(source: str | os.PathLike[str] | bytes, *, side: int, windows: Callable
     Raises:
         MediaError: the source is no readable video or a still picture, or exceeds a limit of this module.
     """
+    with _readable(source) as file:
+        return _film(file, windows, side, time.monotonic() + TIME_LIMIT)
+
+
+def still(source: str | os.PathLike[str] | bytes, *, side: int, since: float = 0.0) -> Image.Image:
+    """One picture of a video: the frame that is shown at a second, or if it is near black, soon after.
+
+    Args:
+        source: a path, or the bytes of a file.
+        side: pixels of the shorter side that a larger frame is scaled down to.
+        since: the second; the last frame is taken where that is past the end.
+
+    Raises:
+        MediaError: as ``film``.
+    """
+    deadline = time.monotonic() + TIME_LIMIT
+    with _readable(source) as file:
+        with _opened(file) as (container, stream):
+            timeline, clock = _read(container, stream, deadline)
+        since = min(since, float(timeline.seconds.max()))
+        until = since + _SOON
+        inside = np.flatnonzero((timeline.seconds >= since) & (timeline.seconds < until))
+        frame = None
+        for _, frame in _take(file, timeline, clock, side, deadline, [Wish(since, until, int(inside[-1]))]):
+            if not frame.black:
+                break
+        if frame is None:
+            raise MediaError(f"expected a video, but none of its frames after {since:.1f} s can be decoded")
+        return frame.picture
+
+
+@contextmanager
+def _readable(source: str | os.PathLike[str] | bytes) -> Iterator[IO[bytes]]:
+    """The open file; what goes wrong with it is told with its name."""
     import av
 
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else "video in memory"
     try:
         with opened(source, kind="video", accepted="a path or bytes") as file:
-            return _film(file, windows, side, time.monotonic() + TIME_LIMIT)
+            yield file
     except MediaError as error:
         raise MediaError(f"{name}: {error}") from None
     except (av.FFmpegError, OSError, ValueError) as error:

@@ -99,6 +99,11 @@ class Layout:
         """The folder of all generations."""
         return self.root / "generations"
 
+    @property
+    def cache(self) -> Path:
+        """What a server made to show: may be deleted at any time."""
+        return self.root / "cache"
+
     def generation(self, number: int) -> Generation:
         """The files of generation ``number``."""
         return Generation(self.generations / f"{number:06d}")

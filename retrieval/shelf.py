@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from retrieval.types import Integers, Matrix
-from retrieval.vectors.base import VectorIndex
+from retrieval.vectors.base import Explain, Rows, VectorIndex, silent
+
+NOBODY = -1
+"""In the place of an asset number, where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Answers as arrays, for evaluation and export.
+
+    Attributes:
+        scores: (q, k) float32, descending; NaN where there are fewer than k.
+        assets: (q, k) int64 asset numbers, as ``SearchEngine.catalog`` knows them; -1 where there are fewer.
+    """
+
+    scores: Matrix
+    assets: Integers
 
 
 class Shelf:
@@ -25,21 +42,35 @@ class Shelf:
         self.media = media
         self._has_segments = bool((assets != media).any())
 
-    def search(self, queries: Matrix, k: int, rows: Integers | None = None) -> list[list[tuple[float, int]]]:
-        """For each query the (score, asset number) of the ``k`` best media, each by its best row."""
+    def search(
+        self, queries: Matrix, k: int, rows: Rows = None, explain: Explain = silent
+    ) -> tuple[Matrix, Integers]:
+        """The ``k`` best media for each query, each by its best row.
+
+        Returns:
+            (q, k') float32 scores, descending, and (q, k') int64 asset numbers; ``NOBODY`` with NaN behind the
+            last of a query that found fewer than others.
+        """
         asked, count = k, len(self.index) if rows is None else len(rows)
         while True:
-            scores, found = self.index.search(queries, asked, rows)
-            answers = [self._media(*best)[:k] for best in zip(scores, found, strict=True)]
-            if not self._has_segments or asked >= count or all(len(answer) == k for answer in answers):
-                return answers
+            scores, found = self.index.search(queries, asked, rows, explain=explain)
+            if not self._has_segments:
+                return scores, self.assets[found]
+            first = [np.sort(np.unique(self.media[each], return_index=True)[1])[:k] for each in found]
+            if asked >= count or all(len(places) == k for places in first):
+                return self._of_media(scores, found, first)
             asked *= 4  # segments of few media came first
 
-    def _media(self, scores: Matrix, rows: Integers) -> list[tuple[float, int]]:
-        if self._has_segments:
-            first = np.sort(np.unique(self.media[rows], return_index=True)[1])
-            scores, rows = scores[first], rows[first]
-        return list(zip(scores.tolist(), self.assets[rows].tolist(), strict=True))
+    def _of_media(
+        self, scores: Matrix, rows: Integers, places: Sequence[Integers]
+    ) -> tuple[Matrix, Integers]:
+        """The answers at these places of each query's rows."""
+        shape = len(places), max(map(len, places), default=0)
+        kept, assets = np.full(shape, np.nan, np.float32), np.full(shape, NOBODY, np.int64)
+        for at, chosen in enumerate(places):
+            kept[at, : len(chosen)] = scores[at, chosen]
+            assets[at, : len(chosen)] = self.assets[rows[at, chosen]]
+        return kept, assets
 
     def rows_of(self, assets: Sequence[int] | Integers) -> Integers:
         """(m,) int64 ascending: the rows of those of the assets that are here."""

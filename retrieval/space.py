@@ -29,7 +29,9 @@ class Space:
         self._device = device
         self._loaded: dict[Modality, Encoder] = {}
         self._loading = threading.Lock()
-        self._encoding = threading.Lock()
+        # An encoder's network is used by one thread at a time; the frames of videos go through that of pictures.
+        self._encoding = {modality: threading.Lock() for modality in Modality}
+        self._encoding[Modality.VIDEO] = self._encoding[Modality.IMAGE]
 
     @property
     def dimension(self) -> int:
@@ -44,16 +46,32 @@ class Space:
             EncoderMismatchError: the encoder at hand is not the one the index was built with.
             MediaError: a medium cannot be decoded.
         """
-        encoder = self._encoder(modality)
-        prepared = [encoder.prepare(medium) for medium in media]
-        with self._encoding:  # an encoder's network is used by one thread at a time
+        return self.encode_prepared(modality, [self.prepare(modality, medium) for medium in media])
+
+    def prepare(self, modality: Modality, medium: Any) -> Any:
+        """What can be done for one medium before the network, by any number of threads at once.
+
+        Raises:
+            OptionError, EncoderMismatchError, MediaError: as ``encode``.
+        """
+        return self.encoder(modality).prepare(medium)
+
+    def encode_prepared(self, modality: Modality, prepared: Sequence[Any]) -> Matrix:
+        """(n, dimension) float32, unit norm: what ``prepare`` gave for n media, in the aligned space."""
+        encoder = self.encoder(modality)
+        with self._encoding[modality]:
             features = encoder.encode(prepared)
         # Of a long clip's rows the first is the whole, and that is what is asked by.
         rows = np.array([len(encoder.spans(each)) for each in prepared], dtype=np.int64)
         features = features[np.cumsum(rows) - rows]
         return self._alignment.project(modality, features)
 
-    def _encoder(self, modality: Modality) -> Encoder:
+    def encoder(self, modality: Modality) -> Encoder:
+        """The encoder of a modality, loaded.
+
+        Raises:
+            OptionError, EncoderMismatchError: as ``encode``.
+        """
         with self._loading:
             if modality not in self._loaded:
                 if modality not in self._specs:

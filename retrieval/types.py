@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -61,6 +61,7 @@ class Hit:
         start: where the matching segment starts, in seconds; None for a whole asset.
         end: where it ends, in seconds.
         metadata: the item's columns.
+        asset: the asset's number in this index, by which a server serves its file.
     """
 
     rank: int
@@ -72,10 +73,12 @@ class Hit:
     start: float | None = None
     end: float | None = None
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+    asset: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The hit as plain values, as ``xmodal search --json`` prints it."""
-        return {**asdict(self), "modality": str(self.modality), "metadata": dict(self.metadata)}
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return {**values, "modality": str(self.modality), "metadata": dict(self.metadata)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from retrieval.features import FeatureStore
 from retrieval.manifest import KEPT, Generation, Layout, Manifest
 from retrieval.types import Integers, Modality
 
-PASSING = {"lock", "manifest.json.new", "manifest.json.damaged"}
+PASSING = {"lock", "writer.json", "journal", "manifest.json.new", "manifest.json.damaged"}
 """Files that a job leaves in an index folder and nothing depends on."""
 
 
@@ -74,7 +74,11 @@ class _Inspection:
         """What was found in all."""
         self._verdict.files = len(self._seen)
         known = self._seen | {self._layout.root / name for name in PASSING}
-        paths = (path for path in self._layout.root.rglob("*") if path not in known and not path.is_dir())
+        paths = (
+            path
+            for path in self._layout.root.rglob("*")
+            if path not in known and not path.is_dir() and not path.is_relative_to(self._layout.cache)
+        )
         self._verdict.strays = sorted(map(self._name, paths))
         return self._verdict
 

@@ -15,3 +15,14 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the development data: no folder {folder} (set XMODAL_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def served_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of ``tests.served``'s source and index, built once; nobody writes to it."""
+    from tests import served, toy
+
+    root = tmp_path_factory.mktemp("served")
+    with toy.encoders():
+        served.index(root)
+    return root

@@ -64,7 +64,8 @@ def test_searching_prints_hits(xmodal):
     status, out, err = xmodal("search", "index", "--text", "red", "--to", "image", "-k", "2", "--json")
     hits = json.loads(out)
     assert (status, err) == (0, "")
-    assert list(hits[0]) == ["rank", "score", "id", "modality", "path", "text", "start", "end", "metadata"]
+    promised = ["rank", "score", "id", "modality", "path", "text", "start", "end", "metadata"]
+    assert list(hits[0]) == [*promised, "asset"]
     assert (hits[0]["rank"], hits[0]["id"], len(hits)) == (1, "red", 2)
     _, out, _ = xmodal("search", "index", "--image", "source/blue.png", "-k", "1")
     assert out.split(maxsplit=4)[3:] == ["blue", "Something blue.\n"]

@@ -49,6 +49,7 @@ def test_hits_are_ranked_and_say_where_they_come_from(engine):
         "start": None,
         "end": None,
         "metadata": {"letters": 3},
+        "asset": hits[0].asset,
     }
     assert engine.image_to_text(Image.new("RGB", (3, 3), "red"), k=1)[0].text in {
         "Something red.",
@@ -100,7 +101,10 @@ def test_a_batch_answers_as_single_searches_do(engine):
     queries = [Query(text=name) for name in toy.COLOURS] + [Query(text="red", id="blue")]
     batch = engine.search_batch(queries, to="image", k=5)
     single = [engine.search(text=name, to="image", k=5) for name in toy.COLOURS]
-    assert batch[:-1] == single
+    for together, alone in zip(batch, single, strict=False):
+        assert ids(together) == ids(alone)
+        # A matrix product of one text may differ from that of many in the last bit.
+        np.testing.assert_allclose([h.score for h in together], [h.score for h in alone], atol=1e-6)
     assert engine.search_batch([], to="image") == []
 
 

@@ -1,6 +1,7 @@
 """Every vector index answers as the exact one does."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 import pytest
@@ -8,10 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.errors import DamagedIndexError, OptionError
-from retrieval.vectors import registry
+from retrieval.vectors import opening, registry, scan
+from retrieval.vectors.base import Subset
+from retrieval.vectors.choice import described
+from retrieval.vectors.effort import Effort
 from retrieval.vectors.exact import ExactIndex
+from retrieval.vectors.refined import RefinedIndex
 
-KINDS = sorted(registry.KINDS)
+EXACT = sorted(registry.EXACT)
+APPROXIMATE = ["fastscan", "ivf-fastscan", "HNSW16", "IVF8,Flat", "PQ8x4fs", "OPQ8,IVF4,PQ8x4", "SQ8"]
+SPECS = EXACT + APPROXIMATE
+COUNT = 2500
+HARD = Effort(depth=500, probes=64, beam=512)
 
 
 def vectors(count, dimension=16, seed=0):
@@ -19,29 +28,52 @@ def vectors(count, dimension=16, seed=0):
     return made / np.linalg.norm(made, axis=1, keepdims=True)
 
 
-def test_there_are_indexes_to_test():
-    assert len(KINDS) >= 2
+@cache
+def index_of(spec):
+    """An index that tries hard, of vectors that half precision holds exactly."""
+    index = registry.build(spec, halves(vectors(COUNT)))
+    if isinstance(index, RefinedIndex):
+        index.effort = HARD
+    return index
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("k", [1, 5, 100, 1000])
-def test_answers_equal_the_exact_ones(kind, k):
-    gallery, queries = vectors(300), vectors(20, seed=1)
-    scores, rows = registry.build(kind, gallery).search(queries, k)
-    expected_scores, expected_rows = ExactIndex(gallery).search(queries, k)
-    np.testing.assert_array_equal(rows, expected_rows)
-    np.testing.assert_allclose(scores, expected_scores, atol=1e-6)
+def halves(made):
+    return made.astype(np.float16).astype(np.float32)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def recall(found, expected):
+    return np.mean([np.isin(a, b).mean() for a, b in zip(found, expected, strict=True)])
+
+
+def test_every_kind_is_tested():
+    kinds = {index_of(spec).kind for spec in SPECS}
+    assert kinds == set(registry.KINDS) - {"cagra"}  # which is built on a GPU: tests/test_gpu.py
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("k", [1, 10, 100, 5000])
+def test_answers_equal_the_exact_ones(spec, k):
+    queries = vectors(20, seed=1)
+    scores, rows = index_of(spec).search(queries, k)
+    expected_scores, expected = ExactIndex(halves(vectors(COUNT))).search(queries, k)
+    assert (scores.dtype, rows.dtype, rows.shape) == (np.float32, np.int64, expected.shape)
+    if spec in EXACT or k > COUNT:
+        np.testing.assert_array_equal(rows, expected)
+    assert recall(rows, expected) >= 0.95
+    right = rows == expected
+    np.testing.assert_allclose(scores[right], expected_scores[right], atol=1e-6)
+    assert (np.diff(scores, axis=1) <= 0).all()
+
+
+@pytest.mark.parametrize("spec", EXACT)
 @given(data=st.data())
 @settings(max_examples=30)
-def test_ties_are_broken_by_row(kind, data):
+def test_ties_are_broken_by_row(spec, data):
     count = data.draw(st.integers(1, 60))
     values = data.draw(st.lists(st.integers(0, 2), min_size=count, max_size=count))
     gallery = np.eye(3, dtype=np.float32)[values]
     k = data.draw(st.integers(1, 70))
-    scores, rows = registry.build(kind, gallery).search(np.array([[3, 2, 1]], np.float32), k)
+    scores, rows = registry.build(spec, gallery).search(np.array([[3, 2, 1]], np.float32), k)
     expected = sorted(range(count), key=lambda row: (values[row], row))[:k]
     assert rows[0].tolist() == expected
     assert scores[0].tolist() == [3 - values[row] for row in expected]
@@ -56,50 +88,118 @@ def test_equal_vectors_tie_wherever_they_stand(count, dimension):
     assert (scores == scores[:, :1]).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_only_the_rows_asked_for_are_searched(kind):
-    gallery, queries = vectors(300), vectors(5, seed=1)
-    chosen = np.arange(0, 300, 7)
-    _, rows = registry.build(kind, gallery).search(queries, 1000, chosen)
-    assert rows.shape == (5, len(chosen))
-    assert set(rows.ravel()) == set(chosen)
-    assert registry.build(kind, gallery).search(queries, 3, chosen[:0])[1].shape == (5, 0)
+@pytest.mark.parametrize("spec", ["fastscan", "SQ8", "HNSW16"])
+def test_equal_vectors_tie_also_where_the_search_is_approximate(spec):
+    index = registry.build(spec, np.tile(vectors(100), (31, 1)))
+    scores, rows = index.search(vectors(5, seed=1), 10, effort=HARD)
+    assert (rows < 10 * 100).all()
+    assert (scores == scores[:, :1]).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_no_queries_have_no_answers(kind):
-    assert registry.build(kind, vectors(9)).search(vectors(0), 4)[0].shape == (0, 4)
+def test_a_scan_of_thousands_of_equal_vectors_keeps_the_first():
+    gallery = np.repeat(vectors(2), 30_000, axis=0)
+    _, rows = scan.best(gallery[[0, -1]], gallery, 7)
+    np.testing.assert_array_equal(rows, [np.arange(7), 30_000 + np.arange(7)])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_saved_index_answers_the_same(kind, tmp_path):
-    index, queries = registry.build(kind, vectors(50)), vectors(4, seed=1)
-    index.save(tmp_path / "i")
-    again = registry.load(kind, tmp_path / "i")
-    assert (len(again), again.dimension) == (50, 16)
+@pytest.mark.parametrize(
+    ("count", "queries", "k"), [(9000, 3, 10), (5000, 1100, 3), (3000, 2, 2999), (130, 1, 1)]
+)
+def test_a_scan_in_blocks_finds_what_sorting_finds(count, queries, k):
+    gallery, asking = vectors(count), vectors(queries, seed=1)
+    scores, rows = scan.best(asking, gallery, k)
+    expected_scores, expected = ExactIndex(gallery).search(asking, k)
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_allclose(scores, expected_scores, atol=1e-6)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.2, 0.01])
+def test_only_the_rows_asked_for_are_searched(spec, share):
+    chosen = np.flatnonzero(np.random.default_rng(2).random(COUNT) < share)
+    queries, told = vectors(20, seed=1), []
+    scores, rows = index_of(spec).search(queries, 10, Subset(chosen, COUNT), explain=told.append)
+    _, expected = ExactIndex(halves(vectors(COUNT))).search(queries, 10, chosen)
+    assert recall(rows, expected) >= 0.95
+    assert np.isin(rows, chosen).all()
+    assert np.isfinite(scores).all()
+    assert told
+    again = index_of(spec).search(queries, 10, chosen)[1]
+    np.testing.assert_array_equal(again, rows)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_as_many_are_found_as_there_are(spec):
+    queries = vectors(3, seed=1)
+    for rows in (np.arange(0, COUNT, 7), np.array([4]), np.arange(0)):
+        found = index_of(spec).search(queries, 1000, rows)[1]
+        assert found.shape == (3, len(rows))
+        assert all(set(each) == set(rows) for each in found.tolist())
+
+
+def test_where_lists_that_are_looked_into_hold_too_few_all_are_compared():
+    index, told = registry.build("IVF64,Flat", halves(vectors(4000))), []
+    asking = vectors(4, seed=1)
+    _, rows = index.search(asking, 200, effort=Effort(depth=10, probes=1), explain=told.append)
+    np.testing.assert_array_equal(rows, ExactIndex(halves(vectors(4000))).search(asking, 200)[1])
+    assert "found fewer than" in told[-1]
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_no_queries_have_no_answers(spec):
+    assert index_of(spec).search(vectors(0), 4)[0].shape == (0, 4)
+    assert registry.build(spec, vectors(0)).search(vectors(2), 4)[1].shape == (2, 0)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_saved_index_answers_the_same(spec, tmp_path):
+    index, queries = index_of(spec), vectors(4, seed=1)
+    index.save(tmp_path / "image.faiss")
+    again = opening.load(described(index), tmp_path / "image.faiss")
+    assert (len(again), again.dimension, again.kind) == (COUNT, 16, index.kind)
     np.testing.assert_array_equal(again.search(queries, 9)[1], index.search(queries, 9)[1])
-    np.testing.assert_array_equal(again.vectors(), vectors(50))
-    np.testing.assert_array_equal(again.vectors(np.array([7, 3])), vectors(50)[[7, 3]])
+    np.testing.assert_array_equal(again.vectors(), halves(vectors(COUNT)))
+    np.testing.assert_array_equal(again.vectors(np.array([7, 3])), halves(vectors(COUNT))[[7, 3]])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_threads_may_search_at_once(kind):
-    index, queries = registry.build(kind, vectors(500)), vectors(40, seed=1)
-    _, expected = index.search(queries, 5)
+@pytest.mark.parametrize("spec", SPECS)
+def test_threads_may_search_at_once(spec):
+    """With efforts and rows of their own: nothing of a call stays in the index."""
+    index, queries = index_of(spec), vectors(40, seed=1)
+    subsets = [None, np.arange(0, COUNT, 2), np.arange(0, COUNT, 3)]
+
+    def search(at):
+        return index.search(queries[at : at + 1], 5, subsets[at % 3])[1][0]
+
+    expected = [search(at) for at in range(40)]
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda at: index.search(queries[at : at + 1], 5)[1][0], range(40)))
-    np.testing.assert_array_equal(np.stack(found), expected)
+        np.testing.assert_array_equal(list(pool.map(search, [*range(40)] * 3)), expected * 3)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_damaged_file_is_refused(kind, tmp_path):
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_damaged_file_is_refused(spec, tmp_path):
     (tmp_path / "i").write_bytes(b"nonsense")
     with pytest.raises(DamagedIndexError, match="cannot be read"):
-        registry.load(kind, tmp_path / "i")
+        opening.load(described(index_of(spec)), tmp_path / "i")
+
+
+@pytest.mark.parametrize("dimension", [1, 7, 30, 37])
+def test_any_dimension_can_be_quantised(dimension):
+    index = registry.build("fastscan", vectors(1500, dimension))
+    assert index.kind == "fastscan"
+    assert index.search(vectors(3, dimension, seed=1), 10)[1].shape == (3, 10)
+
+
+def test_few_vectors_are_compared_whatever_was_asked_for():
+    assert registry.build("fastscan", vectors(registry.FEWEST - 1)).kind == "flat"
 
 
 def test_unknown_kinds_are_refused(tmp_path):
-    with pytest.raises(OptionError, match="expected one of auto, flat, exact"):
+    with pytest.raises(
+        OptionError, match=r"expected one of auto, flat, exact, fastscan.* or a factory string"
+    ):
         registry.build("quantum", vectors(2))
     with pytest.raises(DamagedIndexError, match="unknown kind 'quantum'"):
         registry.load("quantum", tmp_path / "i")
+    with pytest.raises(OptionError, match="FAISS cannot make index 'PQ5x4fs' of 2,500 vectors of 16 numbers"):
+        registry.build("PQ5x4fs", vectors(COUNT))

@@ -1,4 +1,7 @@
-"""Encoders whose vectors can be read: what a picture or a text has of red, green and blue."""
+"""Encoders whose vectors can be read: what a picture or a text has of red, green and blue.
+
+A sound's colour is its pitch: low tones are red, middle ones green, high ones blue.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from retrieval import media
+from retrieval import audio, media
 from retrieval.encoders import registry
 from retrieval.encoders.base import WHOLE, ClassHead, EncoderSpec, Span
 from retrieval.errors import MediaError
@@ -44,6 +47,12 @@ class MeanColour:
                 raise MediaError("expected words, the text is empty")
             colours = [COLOURS[word] for word in words] or [(128, 128, 128)]
             return np.mean(colours, axis=0).astype(np.float32) / 255
+        if self.modality is Modality.AUDIO:
+            heard = audio.sound(medium)
+            loud = np.abs(np.fft.rfft(heard.samples))
+            bands = np.digitize(np.fft.rfftfreq(len(heard.samples), 1 / heard.rate), [500, 1500])
+            energy = np.bincount(bands, loud, 3)
+            return (energy / energy.max()).astype(np.float32)
         return np.asarray(media.picture(medium), np.float32).mean(axis=(0, 1)) / 255
 
 
@@ -63,7 +72,7 @@ class ToyEncoder:
         return WHOLE
 
     def class_head(self) -> ClassHead | None:
-        if self.spec.modality is Modality.TEXT:
+        if self.spec.modality is not Modality.IMAGE:
             return None
         weights = np.array(list(COLOURS.values()), np.float32) / 255
         return ClassHead(list(COLOURS), 20 * weights, -10 * (weights**2).sum(axis=1))
@@ -71,8 +80,11 @@ class ToyEncoder:
 
 @contextmanager
 def encoders(weights: str = "toy") -> Iterator[dict[Modality, ToyEncoder]]:
-    """The toy encoders under the names ``toy-text`` and ``toy-image`` and the preset ``toy``."""
-    made = {modality: ToyEncoder(modality, weights) for modality in (Modality.TEXT, Modality.IMAGE)}
+    """The toy encoders, ``toy-text``, ``toy-image`` and ``toy-audio``; the preset ``toy`` is the first two."""
+    made = {
+        modality: ToyEncoder(modality, weights)
+        for modality in (Modality.TEXT, Modality.IMAGE, Modality.AUDIO)
+    }
     known, presets = registry.ENCODERS, registry.PRESETS
     registry.ENCODERS = {  # type: ignore[misc]
         **known,
@@ -85,7 +97,7 @@ def encoders(weights: str = "toy") -> Iterator[dict[Modality, ToyEncoder]]:
     }
     registry.PRESETS = {  # type: ignore[misc]
         **presets,
-        "toy": {modality: encoder.spec.name for modality, encoder in made.items()},
+        "toy": {modality: made[modality].spec.name for modality in (Modality.TEXT, Modality.IMAGE)},
     }
     registry._IMAGE_ENCODERS.clear()  # which may hold those of the same name from before
     try:

@@ -1,7 +1,7 @@
 """The language of ``--where`` and ``--holdout``: text to a tree, a tree to a condition of an SQL query."""
 
 from retrieval.expression.parser import parse
-from retrieval.expression.sql import check_column, condition
+from retrieval.expression.sql import check_column, condition, stored
 from retrieval.expression.tree import (
     And,
     Boolean,
@@ -35,4 +35,5 @@ __all__ = [
     "columns",
     "condition",
     "parse",
+    "stored",
 ]

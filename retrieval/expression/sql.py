@@ -76,21 +76,21 @@ def _leaf(
     name = leaf.column
     check_column(name, columns)
     kind = columns[name]
-    stored = _stored(metadata, name)
+    held_as = stored(metadata, name)
     if isinstance(leaf, IsNull):
-        return stored.is_(None)
+        return held_as.is_(None)
     if isinstance(leaf, Like):
         if kind == "boolean":
             raise ExpressionError(f"column {name!r} holds true or false: like needs texts or numbers")
-        return cast(stored, String).like(leaf.pattern)
-    held = cast(stored, String) if kind == "text" else stored
+        return cast(held_as, String).like(leaf.pattern)
+    held = cast(held_as, String) if kind == "text" else held_as
     if isinstance(leaf, In):
         return held.in_([_adapted(value, name, kind) for value in leaf.values])
     result: ColumnElement[bool] = _OPERATORS[leaf.operator](held, literal(_adapted(leaf.value, name, kind)))
     return result
 
 
-def _stored(metadata: ColumnElement[Any], name: str) -> ColumnElement[Any]:
+def stored(metadata: ColumnElement[Any], name: str) -> ColumnElement[Any]:
     """The value under a key; JSON's true and false come as 1 and 0."""
     if re.fullmatch(r"[ !#-\[\]-~]+", name):  # printable ASCII but for the quote and the backslash
         return func.json_extract(metadata, literal(f'$."{name}"'))

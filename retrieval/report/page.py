@@ -11,10 +11,9 @@ import numpy as np
 from retrieval import figures
 from retrieval.evaluation import Evaluation
 from retrieval.report import charts, exhibits, samples
+from retrieval.report.rendering import render
 from retrieval.trial import Trial
 from retrieval.types import Modality
-
-TEMPLATE = Path(__file__).with_name("page.html.j2")
 
 
 def write(path: Path, evaluation: Evaluation, values: Mapping[str, Any]) -> None:
@@ -25,14 +24,10 @@ def write(path: Path, evaluation: Evaluation, values: Mapping[str, Any]) -> None
         evaluation: what is shown.
         values: as ``evaluation.as_dict()`` gives them; ``against`` where there was a paired test.
     """
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"number": figures.number, "interval": figures.interval}
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    page = render(
+        "page.html.j2",
         protocol=_flat(values["protocol"]),
         stamp=values["protocol"],
         tasks=values["tasks"],

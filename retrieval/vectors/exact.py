@@ -8,12 +8,14 @@ import numpy as np
 
 from retrieval import arrays
 from retrieval.types import Integers, Matrix
+from retrieval.vectors.base import Explain, Rows, Subset, silent
 
 
 class ExactIndex:
     """All inner products, sorted. Slow and right."""
 
     kind = "exact"
+    exact = True
 
     def __init__(self, vectors: Matrix) -> None:
         self._vectors = np.ascontiguousarray(vectors, dtype=np.float32)
@@ -32,8 +34,12 @@ class ExactIndex:
         """Number of vectors."""
         return len(self._vectors)
 
-    def search(self, queries: Matrix, k: int, rows: Integers | None = None) -> tuple[Matrix, Integers]:
+    def search(
+        self, queries: Matrix, k: int, rows: Rows = None, *, explain: Explain = silent
+    ) -> tuple[Matrix, Integers]:
         """See ``VectorIndex.search``."""
+        explain("every vector is compared, by NumPy")
+        rows = rows.rows if isinstance(rows, Subset) else rows
         rows = np.arange(len(self), dtype=np.int64) if rows is None else rows
         scores = queries @ self._vectors[rows].T
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]

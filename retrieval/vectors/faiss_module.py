@@ -40,6 +40,11 @@ def load() -> ModuleType:
     return module
 
 
+def reason(error: RuntimeError) -> str:
+    """The last words of an error of FAISS, without where in its sources it said them."""
+    return str(error).strip().splitlines()[-1].rpartition("Error: ")[2]
+
+
 def _installed(distribution: str) -> bool:
     try:
         metadata.version(distribution)

@@ -1,4 +1,4 @@
-"""Exact search with FAISS, on the CPU or a GPU."""
+"""Exact search in vectors as FAISS stores them, on the CPU or on GPUs."""
 
 from __future__ import annotations
 
@@ -7,31 +7,33 @@ from typing import Any
 
 import numpy as np
 
-from retrieval.errors import DamagedIndexError, DependencyError
 from retrieval.types import Integers, Matrix
-from retrieval.vectors import faiss_module
-from retrieval.vectors.base import in_order
-
-QUERIES_AT_ONCE = 64
-"""Queries whose answers are scored again at once; bounds the memory that takes."""
+from retrieval.vectors import faiss_module, files, gpu, scan
+from retrieval.vectors.base import Explain, Rows, Subset, empty, in_order, silent
 
 
 class FlatIndex:
     """``faiss.IndexFlatIP``: every vector is compared.
 
-    On a GPU the same index is copied there (faiss-gpu); what is written to disk is always the CPU's.
+    On the CPU by a matrix product over the memory-mapped vectors, on GPUs by FAISS; what is written to disk
+    is always the CPU's.
     """
 
     kind = "flat"
+    exact = True
 
     def __init__(self, index: Any, *, device: str = "cpu") -> None:
         """Wrap a FAISS flat index.
 
         Raises:
             DependencyError: ``device`` is ``"cuda"`` and the FAISS installed has no GPU support.
+            DeviceError: FAISS finds no GPU.
         """
         self._stored = index
-        self._index = _to_gpu(index) if device == "cuda" else index
+        self._placed: Any = gpu.place(index) if device == "cuda" else None
+        shape = (index.ntotal, index.d)
+        numbers = faiss_module.load().rev_swig_ptr(index.get_xb(), shape[0] * shape[1])
+        self._vectors: Matrix = numbers.reshape(shape) if index.ntotal else np.empty(shape, np.float32)
 
     @classmethod
     def build(cls, vectors: Matrix) -> FlatIndex:
@@ -43,76 +45,43 @@ class FlatIndex:
     @property
     def dimension(self) -> int:
         """Columns of a vector."""
-        return int(self._stored.d)
+        return int(self._vectors.shape[1])
 
     def __len__(self) -> int:
         """Number of vectors."""
-        return int(self._stored.ntotal)
+        return len(self._vectors)
 
-    def search(self, queries: Matrix, k: int, rows: Integers | None = None) -> tuple[Matrix, Integers]:
+    def search(
+        self, queries: Matrix, k: int, rows: Rows = None, *, explain: Explain = silent
+    ) -> tuple[Matrix, Integers]:
         """See ``VectorIndex.search``."""
-        faiss = faiss_module.load()
+        subset = Subset.of(rows, len(self))
+        explain("every vector is compared" if subset is None else f"just {subset} are compared")
+        if self._placed is None or subset is not None:  # GPUs know no subsets
+            return scan.best(queries, self._vectors, k, None if subset is None else subset.rows)
         queries = np.ascontiguousarray(queries, dtype=np.float32)
-        count = len(self) if rows is None else len(rows)
-        if not count or not len(queries):
-            empty = (len(queries), min(k, count))
-            return np.empty(empty, np.float32), np.empty(empty, np.int64)
-        # Parameters travel with the call: the index is shared by threads and must not change. The selector
-        # has to outlive them, and is known to the CPU's index alone.
-        selector = None if rows is None else faiss.IDSelectorBatch(rows)
-        index = self._index if rows is None else self._stored
-        parameters = None if rows is None else faiss.SearchParameters(sel=selector)
+        if not len(self) or not len(queries):
+            return empty(queries, min(k, len(self)))
 
         def search(asked: int) -> tuple[Matrix, Integers]:
-            found: Integers = index.search(queries, asked, params=parameters)[1]
-            return self._scores(queries, found), found
+            found: Integers = self._placed.search(queries, asked)[1]
+            return scan.score(queries, self._vectors, found), found
 
-        return in_order(search, k, count)
-
-    def _scores(self, queries: Matrix, rows: Integers) -> Matrix:
-        """(q, k) inner products, equal for equal vectors, which those of FAISS need not be.
-
-        A matrix product sums in another order at the edge of a block; here every pair is summed alike.
-        """
-        scores = np.empty(rows.shape, np.float32)
-        for at in range(0, len(queries), QUERIES_AT_ONCE):
-            block = slice(at, at + QUERIES_AT_ONCE)
-            found = self.vectors(rows[block].ravel()).reshape(*rows[block].shape, self.dimension)
-            np.einsum("qkd,qd->qk", found, queries[block], out=scores[block])
-        return scores
+        return in_order(search, k, len(self))
 
     def vectors(self, rows: Integers | None = None) -> Matrix:
         """See ``VectorIndex.vectors``."""
-        wanted = np.arange(len(self), dtype=np.int64) if rows is None else rows
-        vectors: Matrix = self._stored.reconstruct_batch(wanted).reshape(-1, self.dimension)
-        return vectors
+        return self._vectors if rows is None else self._vectors[rows]
 
     def save(self, path: Path) -> None:
         """Write FAISS's own format."""
-        faiss_module.load().write_index(self._stored, str(path))
+        files.write(self._stored, path)
 
     @classmethod
     def load(cls, path: Path, *, device: str = "cpu") -> FlatIndex:
-        """Read what ``save`` wrote, memory-mapped on the CPU.
+        """Read what ``save`` wrote, memory-mapped.
 
         Raises:
             DamagedIndexError: FAISS cannot read the file.
         """
-        faiss = faiss_module.load()
-        try:
-            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if device == "cpu" else 0)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise DamagedIndexError(
-                f"{path} cannot be read ({reason}): restore or rebuild the index"
-            ) from error
-        return cls(index, device=device)
-
-
-def _to_gpu(index: Any) -> Any:
-    faiss = faiss_module.load()
-    if not hasattr(faiss, "StandardGpuResources"):
-        raise DependencyError(
-            "this FAISS has no GPU support: pip uninstall faiss-cpu && pip install faiss-gpu, or --device cpu"
-        )
-    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+        return cls(files.read(path), device=device)

@@ -1,49 +1,122 @@
-"""The one place that chooses and opens vector indexes."""
+"""The one place that knows every kind of vector index: its name, how it is made, and how it is opened."""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from retrieval.errors import DamagedIndexError, OptionError
 from retrieval.types import Matrix
+from retrieval.vectors import faiss_module, gpu
 from retrieval.vectors.base import VectorIndex
+from retrieval.vectors.effort import Effort
 from retrieval.vectors.exact import ExactIndex
 from retrieval.vectors.flat import FlatIndex
+from retrieval.vectors.refined import RefinedIndex
 
-KINDS: Mapping[str, Any] = {FlatIndex.kind: FlatIndex, ExactIndex.kind: ExactIndex}
-SPECS = ("auto", *KINDS)
-"""What ``--index`` accepts."""
+AUTO = "auto"
+FASTSCAN = "fastscan"
+INVERTED_FASTSCAN = "ivf-fastscan"
+FACTORY = "factory"
+"""The kind of those that are named by a factory string."""
+
+EXACT: Mapping[str, Any] = {FlatIndex.kind: FlatIndex, ExactIndex.kind: ExactIndex}
+APPROXIMATE = (FASTSCAN, INVERTED_FASTSCAN, gpu.CAGRA)
+KINDS = (*EXACT, *APPROXIMATE, FACTORY)
+SPECS = (AUTO, *EXACT, *APPROXIMATE)
+"""What ``--index`` accepts, besides factory strings of FAISS."""
+
+FEWEST = 1_000
+"""Vectors below which an index is flat whatever was asked for: there is nothing to win, and little to learn from."""
 
 
 def check(spec: str) -> str:
     """``spec`` itself.
 
     Raises:
-        OptionError: it is none of ``SPECS``.
+        OptionError: it is none of ``SPECS``, and no factory string either.
     """
-    if spec not in SPECS:
-        raise OptionError(f"unknown index {spec!r}: expected one of {', '.join(SPECS)}")
+    if spec in SPECS:
+        return spec
+    faiss = faiss_module.load()
+    try:
+        faiss.index_factory(64, spec, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        # Whether a string fits the vectors' dimension is known when there are some.
+        if "could not parse" in str(error) or "not recognized" in str(error):
+            raise OptionError(
+                f"unknown index {spec!r}: expected one of {', '.join(SPECS)}, or a factory string of FAISS"
+            ) from None
     return spec
 
 
-def build(spec: str, vectors: Matrix) -> VectorIndex:
-    """An index of ``vectors`` (n, dimension) float32, chosen by ``spec``."""
-    kind = FlatIndex.kind if check(spec) == "auto" else spec
-    index: VectorIndex = KINDS[kind].build(vectors)
-    return index
+def factory_of(spec: str, count: int, dimension: int) -> str:
+    """FAISS's name for an approximate index of so many vectors.
+
+    FastScan is product quantisation to 4 bits a part, scanned in registers (André, Kermarrec and
+    Le Scouarnec 2015). It stands under an inverted file also where that has just one list, because FAISS
+    can then be asked for some of the rows.
+    """
+    parts = f"PQ{dimension // 2 if dimension % 2 == 0 else dimension}x4fs"
+    if spec == FASTSCAN:
+        return f"IVF1,{parts}"
+    if spec == INVERTED_FASTSCAN:
+        return f"IVF{lists_for(count)},{parts}"
+    return spec
 
 
-def load(kind: str, path: Path, *, device: str = "cpu") -> VectorIndex:
-    """Open the index of ``kind`` that was saved at ``path``.
+def coded_bytes(factory: str, count: int, dimension: int) -> int:
+    """Bytes in memory of a FastScan index: half a byte a part, 8 a row number, and the lists' centres."""
+    parsed = re.fullmatch(r"IVF(\d+),PQ(\d+)x4fs", factory)
+    lists, parts = (int(parsed[1]), int(parsed[2])) if parsed else (0, 2 * dimension)
+    return -(-count * (parts + 16) // 2) + 4 * lists * dimension
+
+
+def lists_for(count: int) -> int:
+    """Lists of an inverted file of ``count`` vectors: twice the square root, so that each has some to learn from."""
+    return max(1, min(int(2 * math.sqrt(count)), count // 64))
+
+
+def build(spec: str, vectors: Matrix, *, seed: int = 0, device: str = "cpu") -> VectorIndex:
+    """An index of ``vectors`` (n, dimension) float32 as ``spec`` says; ``auto``, of unmeasured, is flat.
 
     Raises:
-        DamagedIndexError: the kind is unknown or the file cannot be read.
+        OptionError: the spec is unknown or does not fit the vectors.
     """
+    check(spec)
+    if spec == ExactIndex.kind:
+        return ExactIndex.build(vectors)
+    if spec in (AUTO, FlatIndex.kind) or len(vectors) < FEWEST:
+        return FlatIndex.build(vectors)
+    kind = spec if spec in APPROXIMATE else FACTORY
+    factory = factory_of(spec, len(vectors), vectors.shape[1])
+    return RefinedIndex.build(kind, factory, vectors, seed=seed, device=device)
+
+
+def load(
+    kind: str, path: Path, *, device: str = "cpu", factory: str = "", effort: Effort | None = None
+) -> VectorIndex:
+    """Open the index of ``kind`` that was saved at ``path``.
+
+    Args:
+        kind: what the index calls itself.
+        path: where it was saved.
+        device: ``"cuda"`` searches on GPUs.
+        factory: FAISS's name for it, for those that are approximate.
+        effort: what a search spends.
+
+    Raises:
+        DamagedIndexError: the kind is unknown or a file cannot be read.
+        DependencyError, DeviceError: there is no GPU.
+    """
+    if kind in EXACT:
+        index: VectorIndex = EXACT[kind].load(path, device=device)
+        return index
     if kind not in KINDS:
         raise DamagedIndexError(
             f"{path} is an index of unknown kind {kind!r}: upgrade xmodal or rebuild the index"
         )
-    index: VectorIndex = KINDS[kind].load(path, device=device)
-    return index
+    return RefinedIndex.load(kind, factory, path, effort or Effort(), device=device)

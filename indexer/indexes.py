@@ -1,0 +1,134 @@
+"""The vector indexes of a draft: built, tuned and measured, or carried on from the generation before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from indexer.publish import Draft
+from indexer.settings import Settings
+from retrieval import arrays
+from retrieval.alignment.base import Alignment
+from retrieval.catalog import AssetTable
+from retrieval.features import FeatureStore
+from retrieval.types import Integers, Matrix, Modality
+from retrieval.vectors import choice, files, opening, updated
+from retrieval.vectors import sample as samples
+from retrieval.vectors.choice import Needs
+from retrieval.vectors.sample import Sample
+
+BLOCK = 65_536
+"""Feature rows that are projected at once."""
+
+DECIDING = ("index", "recall", "memory", "favour", "seed")
+"""Settings without which an index would be another one."""
+
+
+def write(
+    draft: Draft,
+    settings: Settings,
+    alignment: Alignment,
+    tables: Mapping[Modality, AssetTable],
+    stores: Mapping[Modality, FeatureStore],
+    *,
+    device: str = "cpu",
+) -> dict[Modality, dict[str, Any]]:
+    """Write the index of each modality that has assets.
+
+    Args:
+        draft: the generation in the making.
+        settings: what is asked of the indexes.
+        alignment: from features into the space.
+        tables: the assets of each modality.
+        stores: their features.
+        device: ``"cuda"`` trains and adds on a GPU.
+
+    Returns:
+        The manifest's entry of each.
+
+    Raises:
+        OptionError: an index does not fit the vectors or the memory.
+    """
+    sample = _sample(settings, alignment, tables, stores)
+    whole = sum(len(table.assets) for table in tables.values())
+    entries = {}
+    for modality, table in tables.items():
+        if not len(table.assets):
+            continue
+        vectors = _project(alignment, modality, stores[modality], table.features)
+        entry = _carried_on(draft, settings, alignment, modality, table, vectors)
+        if entry is None:
+            part = settings.memory and settings.memory * len(vectors) // whole
+            needs = Needs(settings.recall, part, settings.favour, settings.seed, device)
+            entry = _built(draft, settings.index, modality, vectors, sample, needs)
+        arrays.write(draft.files.assets(modality), np.stack([table.assets, table.media], axis=1))
+        entries[modality] = entry
+    return entries
+
+
+def _built(
+    draft: Draft, spec: str, modality: Modality, vectors: Matrix, sample: Sample, needs: Needs
+) -> dict[str, Any]:
+    index, entry = choice.build(spec, vectors, sample, needs)
+    path = draft.files.vectors(modality)
+    index.save(path)
+    if "measured" in entry:
+        samples.write(files.sample(path), sample)
+    return entry
+
+
+def _carried_on(
+    draft: Draft,
+    settings: Settings,
+    alignment: Alignment,
+    modality: Modality,
+    table: AssetTable,
+    vectors: Matrix,
+) -> dict[str, Any] | None:
+    """The entry of the index before with what changed since; None where there is none that would do."""
+    before, was = draft.before, draft.settings_before
+    entry = before.indexes.get(modality, {}) if before else {}
+    if before is None or was is None or "factory" not in entry:  # an exact index is rebuilt in no time
+        return None
+    if before.alignment["fingerprint"] != alignment.fingerprint:
+        return None
+    if any(getattr(was, name) != getattr(settings, name) for name in DECIDING):
+        return None
+    files_before = draft.layout.generation(before.generation)
+    index = opening.load(entry, files_before.vectors(modality))
+    known: Integers = arrays.read(files_before.assets(modality))[:, 0]
+    carried = updated.continued(index, known, table.assets, vectors)
+    if carried is None:
+        return None
+    updated.link(files_before.vectors(modality), draft.files.vectors(modality))
+    carried.save_beside(draft.files.vectors(modality))
+    return updated.described(carried, entry)
+
+
+def _sample(
+    settings: Settings,
+    alignment: Alignment,
+    tables: Mapping[Modality, AssetTable],
+    stores: Mapping[Modality, FeatureStore],
+) -> dict[Modality, Matrix]:
+    """Queries of every modality that may ask: its assets, or without any, whatever else was encoded of it.
+
+    Such as the class names by which pictures without captions are found.
+    """
+    sample = {}
+    for modality, table in tables.items():
+        rows = table.features if len(table.assets) else np.arange(len(stores[modality]))
+        if len(rows) and modality in alignment.projectors:
+            chosen = rows[samples.draw(len(rows), settings.seed)]
+            sample[modality] = alignment.project(modality, stores[modality].read(chosen))
+    return sample
+
+
+def _project(alignment: Alignment, modality: Modality, store: FeatureStore, rows: Integers) -> Matrix:
+    vectors = np.empty((len(rows), alignment.dimension), np.float32)
+    for start in range(0, len(rows), BLOCK):
+        block = slice(start, start + BLOCK)
+        vectors[block] = alignment.project(modality, store.read(rows[block]))
+    return vectors

@@ -1,0 +1,83 @@
+"""What answers queries: an engine over an index folder, or the client of a server that has one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from retrieval.hits import Hits
+from retrieval.pairs import pair
+from retrieval.types import Hit, Modality, Query
+
+if TYPE_CHECKING:
+    from retrieval.report.media import Medium
+
+
+class Searcher(ABC):
+    """Searches in all their forms, by way of one: many queries in a call."""
+
+    @abstractmethod
+    def search_batch(
+        self, queries: Sequence[Query], *, to: str | None = None, k: int = 10, where: str | None = None
+    ) -> list[list[Hit]]:
+        """The answers to many queries in one call; see ``search``."""
+
+    @abstractmethod
+    def media(self, hits: Sequence[Hit]) -> list[Medium]:
+        """What this searcher's hits are, to be looked at: captions, small pictures, sounds and videos."""
+
+    def search(
+        self,
+        *,
+        text: Any = None,
+        image: Any = None,
+        audio: Any = None,
+        video: Any = None,
+        id: Any = None,  # noqa: A002 - the public face's name
+        vector: Any = None,
+        to: str | None = None,
+        k: int = 10,
+        where: str | None = None,
+    ) -> Hits:
+        """The ``k`` assets nearest to a query of one or more terms, as in ``Query``.
+
+        Args:
+            text: words.
+            image: a path, ``bytes`` or a ``PIL.Image.Image``.
+            audio: a path or ``bytes``.
+            video: a path or ``bytes``.
+            id: an item of the index, for more like it; the item itself is not among the hits.
+            vector: (d,) float32 in the aligned space.
+            to: the modality to find, or ``"any"``; may be left out when the index has one other modality.
+            k: at most this many hits.
+            where: a filter on metadata, for instance ``"year > 2000 and place = 'Oslo'"``.
+
+        Returns:
+            Hits, best first; ties by item id. A list, which notebooks show as pictures, captions and players.
+
+        Raises:
+            OptionError: an argument has an unusable value.
+            MediaError: a query file cannot be decoded.
+            ExpressionError: ``where`` does not parse.
+            UnknownItemError: there is no item ``id``.
+        """
+        query = Query(text=text, image=image, audio=audio, video=video, id=id, vector=vector)
+        return Hits(self.search_batch([query], to=to, k=k, where=where)[0], self)
+
+    text_to_text = pair(Modality.TEXT, Modality.TEXT)
+    text_to_image = pair(Modality.TEXT, Modality.IMAGE)
+    text_to_audio = pair(Modality.TEXT, Modality.AUDIO)
+    text_to_video = pair(Modality.TEXT, Modality.VIDEO)
+    image_to_text = pair(Modality.IMAGE, Modality.TEXT)
+    image_to_image = pair(Modality.IMAGE, Modality.IMAGE)
+    image_to_audio = pair(Modality.IMAGE, Modality.AUDIO)
+    image_to_video = pair(Modality.IMAGE, Modality.VIDEO)
+    audio_to_text = pair(Modality.AUDIO, Modality.TEXT)
+    audio_to_image = pair(Modality.AUDIO, Modality.IMAGE)
+    audio_to_audio = pair(Modality.AUDIO, Modality.AUDIO)
+    audio_to_video = pair(Modality.AUDIO, Modality.VIDEO)
+    video_to_text = pair(Modality.VIDEO, Modality.TEXT)
+    video_to_image = pair(Modality.VIDEO, Modality.IMAGE)
+    video_to_audio = pair(Modality.VIDEO, Modality.AUDIO)
+    video_to_video = pair(Modality.VIDEO, Modality.VIDEO)

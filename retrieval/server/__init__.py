@@ -1,0 +1,1 @@
+"""An index behind HTTP: an API for programs and a page for people."""

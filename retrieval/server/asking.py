@@ -1,0 +1,78 @@
+"""From a query as it came to the answer as it goes: encode the terms, search, say why."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+from starlette.datastructures import UploadFile
+
+from retrieval.contributions import contributions
+from retrieval.errors import OptionError
+from retrieval.server.addresses import addresses
+from retrieval.server.models import File, Like, Point, SearchIn, Words
+from retrieval.server.opened import Ask, Opened
+from retrieval.server.workers import Workers
+from retrieval.types import Matrix, Modality, Query, Term
+
+
+async def search(
+    opened: Opened, workers: Workers, wanted: SearchIn, files: Mapping[str, UploadFile]
+) -> dict[str, Any]:
+    """The answer to a query, as ``SearchOut`` describes it.
+
+    Made of plain values, for under load the models would take as long as the search.
+
+    Raises:
+        XmodalError: as ``SearchEngine.search``; ``BusyError`` if too many wait already.
+    """
+    start = perf_counter()
+    targets = opened.engine.targets(wanted.to, {term.kind for term in wanted.terms})
+    to = wanted.to or targets[0].value
+    terms = list(await asyncio.gather(*(_term(opened, term, files) for term in wanted.terms)))
+    query = Query(
+        vector=[(term.value, term.weight) for term in terms if term.kind == "vector"],
+        id=[(term.value, term.weight) for term in terms if term.kind == "id"],
+    )
+    hits = await opened.search(Ask(query, to, wanted.k, wanted.where or None))
+    if len(terms) == 1:
+        shares = [[hit.score] for hit in hits]
+    else:
+        shares = await workers.reading(lambda: contributions(opened.engine, terms, hits))
+    return {
+        "hits": [
+            {**hit.as_dict(), **addresses(hit), "contributions": each}
+            for hit, each in zip(hits, shares, strict=True)
+        ],
+        "to": to,
+        "milliseconds": round(1000 * (perf_counter() - start), 3),
+    }
+
+
+async def vectors(
+    opened: Opened, terms: Sequence[Words | File], files: Mapping[str, UploadFile]
+) -> list[Matrix]:
+    """The terms in the aligned space, each (d,) float32 of unit norm.
+
+    Raises:
+        XmodalError: as ``search``.
+    """
+    return list(await asyncio.gather(*(_vector(opened, term, files) for term in terms)))
+
+
+async def _term(opened: Opened, term: Words | Like | Point | File, files: Mapping[str, UploadFile]) -> Term:
+    """The term with its medium as a vector; ids and vectors as they are."""
+    if isinstance(term, Like | Point):
+        return Term(term.kind, term.value, term.weight)
+    return Term("vector", await _vector(opened, term, files), term.weight)
+
+
+async def _vector(opened: Opened, term: Words | File, files: Mapping[str, UploadFile]) -> Matrix:
+    lane = opened.lane(Modality(term.kind))
+    if isinstance(term, Words):
+        return await lane.words(term.value)
+    if term.upload not in files:
+        raise OptionError(f"the form holds no file in a part named {term.upload!r}")
+    return await lane.file(files[term.upload])

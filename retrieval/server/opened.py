@@ -1,0 +1,124 @@
+"""One generation of an index, opened and warm, with all that a server asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from retrieval.engine import SearchEngine
+from retrieval.errors import XmodalError
+from retrieval.server import describing
+from retrieval.server.batching import Batcher
+from retrieval.server.lanes import Lane
+from retrieval.server.metrics import Metrics
+from retrieval.server.workers import Workers
+from retrieval.sources import Sources
+from retrieval.types import Hit, Modality, Query
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A query whose media are vectors already."""
+
+    query: Query
+    to: str
+    k: int
+    where: str | None
+
+    @property
+    def alike(self) -> tuple[str, int, str]:
+        """What queries must share to be searched in one call."""
+        return self.to, self.k, self.where or ""
+
+
+class Opened:
+    """Everything is read at once, so that no request waits for it."""
+
+    def __init__(
+        self, folder: Path, *, device: str, roots: Sequence[Path], workers: Workers, metrics: Metrics
+    ) -> None:
+        """Open the published generation of the index in ``folder``.
+
+        Raises:
+            XmodalError: it cannot be opened.
+        """
+        self.engine = SearchEngine(folder, device=device)
+        self.info = describing.index(self.engine)
+        self.sources = Sources(self.engine.manifest.sources, roots)
+        for modality in self.engine.modalities:
+            self.engine.shelf(modality)
+        for modality in self.engine.manifest.encoders:
+            self.engine.space.encoder(modality)
+        self.lanes: Mapping[Modality, Lane] = {
+            modality: Lane(self.engine.space, modality, workers, metrics)
+            for modality in self.engine.manifest.encoders
+        }
+        sizes = metrics.batches.labels("search").observe
+        self._plain = Batcher(self._search, workers.searching, most=64, waiting=256, seen=sizes)
+        # A filter reads the catalog: those without one do not wait for that.
+        self._filtered = Batcher(self._search, workers.filtering, most=64, waiting=256, seen=sizes)
+        self._users, self._retired = 0, False
+
+    @property
+    def generation(self) -> int:
+        """Its number."""
+        return self.engine.manifest.generation
+
+    def lane(self, modality: Modality) -> Lane:
+        """Where queries of a modality are encoded.
+
+        Raises:
+            OptionError: the index cannot be asked by it.
+        """
+        self.engine.space.encoder(modality)
+        return self.lanes[modality]
+
+    async def search(self, ask: Ask) -> list[Hit]:
+        """The hits, searched together with the other queries that came in meanwhile.
+
+        Raises:
+            XmodalError: as ``SearchEngine.search``; ``BusyError`` if too many wait already.
+        """
+        return await (self._plain if ask.where is None else self._filtered)(ask)
+
+    def _search(self, asks: Sequence[Ask]) -> list[list[Hit] | Exception]:
+        outcomes: dict[int, list[Hit] | Exception] = {}
+        order = sorted(range(len(asks)), key=lambda at: asks[at].alike)
+        for _, group in groupby(order, key=lambda at: asks[at].alike):
+            places = list(group)
+            found = self._search_alike([asks[at] for at in places])
+            outcomes |= dict(zip(places, found, strict=True))
+        return [outcomes[at] for at in range(len(asks))]
+
+    def _search_alike(self, asks: Sequence[Ask]) -> list[list[Hit] | Exception]:
+        first = asks[0]
+        try:
+            queries = [ask.query for ask in asks]
+            return [*self.engine.search_batch(queries, to=first.to, k=first.k, where=first.where)]
+        except XmodalError as error:
+            if len(asks) == 1:
+                return [error]
+        # Only those that are wrong fail, not all that came with them.
+        return [self._search_alike([ask])[0] for ask in asks]
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep it open to the end of the block. In the event loop's thread alone."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            self._close_if_done()
+
+    def retire(self) -> None:
+        """Close it as soon as nobody uses it any more."""
+        self._retired = True
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self._retired and not self._users:
+            self.engine.catalog.close()

@@ -1,0 +1,86 @@
+/** A request as the address writes it, and back. An address comes from anybody: what is odd in it is left out. */
+
+import { formatWeighted, parseWeighted } from "./terms";
+import { MODALITIES, NOTHING, PAGE_SIZE } from "./types";
+import type { Filter, Modality, Request, Target, Term } from "./types";
+
+export const MAX_RESULTS = 240;
+
+const UPLOADS: readonly string[] = ["image", "audio", "video"];
+
+/** `q=a dog&text=snow^-0.5&to=image`: but for the box's words, the names are those of the command line. */
+export function write(request: Request): string {
+  const pairs: [string, string][] = request.terms.map((term) => [
+    term.kind,
+    formatWeighted(term.value, term.weight),
+  ]);
+  if (request.text) pairs.unshift(["q", request.text]);
+  if (request.to) pairs.push(["to", request.to]);
+  for (const filter of request.filters) pairs.push(["filter", JSON.stringify(packed(filter))]);
+  if (request.k !== PAGE_SIZE) pairs.push(["k", String(request.k)]);
+  return new URLSearchParams(pairs).toString();
+}
+
+/** Files are not in an address: their terms come back without an upload. */
+export function read(search: string): Request {
+  const found: Request = { ...NOTHING, terms: [], filters: [] };
+  for (const [name, written] of new URLSearchParams(search)) {
+    if (name === "q") found.text = written.trim();
+    else if (name === "to") found.to = isTarget(written) ? written : null;
+    else if (name === "k") found.k = results(Number(written));
+    else if (name === "filter") found.filters.push(...unpacked(written));
+    else if ((name === "text" || name === "id" || UPLOADS.includes(name)) && written.trim())
+      found.terms.push({ kind: name as Term["kind"], ...parseWeighted(written) });
+  }
+  return found;
+}
+
+export function isModality(name: string): name is Modality {
+  return (MODALITIES as readonly string[]).includes(name);
+}
+
+function isTarget(name: string): name is Target {
+  return name === "any" || isModality(name);
+}
+
+function results(k: number): number {
+  return Number.isInteger(k) && k > 0 ? Math.min(k, MAX_RESULTS) : PAGE_SIZE;
+}
+
+function packed(filter: Filter): unknown[] {
+  switch (filter.kind) {
+    case "contains":
+      return ["contains", filter.column, filter.text];
+    case "values":
+      return ["values", filter.column, ...filter.values];
+    case "range":
+      return ["range", filter.column, filter.min, filter.max];
+    case "expression":
+      return ["expression", filter.text];
+  }
+}
+
+function unpacked(written: string): Filter[] {
+  let parts: unknown;
+  try {
+    parts = JSON.parse(written);
+  } catch {
+    return [];
+  }
+  if (!Array.isArray(parts)) return [];
+  const [kind, column, ...rest] = parts as unknown[];
+  if (typeof column !== "string") return [];
+  if (kind === "expression") return [{ kind, text: column }];
+  if (kind === "contains" && typeof rest[0] === "string") return [{ kind, column, text: rest[0] }];
+  if (kind === "values" && rest.length) return [{ kind, column, values: rest.filter(isScalar) }];
+  if (kind === "range") return [{ kind, column, min: bound(rest[0]), max: bound(rest[1]) }];
+  return [];
+}
+
+function isScalar(value: unknown): value is string | number | boolean {
+  return typeof value === "string" || typeof value === "boolean" || Number.isFinite(value);
+}
+
+function bound(value: unknown): number | null {
+  return typeof value === "number" && Number.isFinite(value) ? value : null;
+}

@@ -1,0 +1,107 @@
+/** The box of words, and the other ways to ask: a file, the microphone. */
+
+import { useEffect, useRef } from "preact/hooks";
+import { recorder } from "../recorder";
+import { addFile, combine, draft, request, submit, understands } from "../store";
+import { clock } from "../words";
+import { Icon } from "./icons";
+
+export const BOX = "words";
+
+export function SearchBar() {
+  const picker = useRef<HTMLInputElement>(null);
+  const kinds = (["image", "audio", "video"] as const).filter(understands);
+  const composed = request.value.terms.length > 0;
+  useEffect(() => {
+    // Where a keyboard would slide over the page, it waits to be asked for.
+    if (matchMedia("(pointer: fine)").matches) document.getElementById(BOX)?.focus();
+  }, []);
+  return (
+    <form
+      class="bar"
+      role="search"
+      onSubmit={(event) => {
+        event.preventDefault();
+        submit();
+      }}
+    >
+      <label class="field">
+        <Icon name="search" />
+        <span class="unseen">Search for</span>
+        <input
+          id={BOX}
+          type="search"
+          value={draft.value}
+          onInput={(event) => (draft.value = event.currentTarget.value)}
+          onKeyDown={(event) => {
+            if (event.key !== "Enter" || !event.shiftKey) return;
+            event.preventDefault();
+            combine();
+          }}
+          placeholder={composed ? "Add words to the query" : "What are you looking for?"}
+          autocomplete="off"
+          dir="auto"
+          enterkeyhint="search"
+        />
+      </label>
+      <span class="tools">
+        {draft.value.trim() && (
+          <button
+            type="button"
+            class="tool"
+            onClick={combine}
+            title="Keep these words and add more (Shift+Enter)"
+          >
+            <Icon name="plus" />
+            <span class="unseen">Keep these words as a part of the query and add more</span>
+          </button>
+        )}
+        {kinds.length > 0 && (
+          <button
+            type="button"
+            class="tool"
+            onClick={() => picker.current?.click()}
+            title="Search by a picture, a sound or a video: pick a file, or drop or paste it anywhere"
+          >
+            <Icon name="file" />
+            <span class="unseen">Search by a file</span>
+          </button>
+        )}
+        {kinds.includes("audio") && recorder.isThere && <Microphone />}
+        <button class="go" title="Search (Enter)">
+          <Icon name="search" />
+          <span class="label">Search</span>
+        </button>
+      </span>
+      <input
+        ref={picker}
+        type="file"
+        hidden
+        multiple
+        accept={kinds.map((kind) => `${kind}/*`).join(",")}
+        onChange={(event) => {
+          for (const file of event.currentTarget.files ?? []) addFile(file);
+          event.currentTarget.value = "";
+        }}
+      />
+    </form>
+  );
+}
+
+function Microphone() {
+  const seconds = recorder.seconds.value;
+  const recording = seconds !== null;
+  return (
+    <button
+      type="button"
+      class={recording ? "tool recording" : "tool"}
+      aria-pressed={recording}
+      onClick={() => void recorder.toggle()}
+      title={recording ? "Stop and search (Esc: discard)" : "Record from the microphone"}
+    >
+      <Icon name={recording ? "stop" : "microphone"} />
+      {recording && <span class="clock">{clock(seconds)}</span>}
+      <span class="unseen">{recording ? "Stop recording and search" : "Record a sound to search by"}</span>
+    </button>
+  );
+}

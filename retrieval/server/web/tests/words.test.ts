@@ -1,0 +1,16 @@
+import { expect, it } from "vitest";
+import { clock, counted, fileName, plural, span } from "../src/words";
+
+it("writes time as players do", () => {
+  expect(clock(65.9)).toBe("1:05");
+  expect(clock(3725)).toBe("1:02:05");
+  expect(span(12, 22)).toBe("0:12 – 0:22");
+  expect(span(null, null)).toBeNull();
+});
+
+it("counts", () => {
+  expect(counted(1, "image")).toBe("1 picture");
+  expect(counted(12000, "any")).toBe("12,000 results");
+  expect(plural("audio")).toBe("Sounds");
+  expect(fileName("a/b.png")).toBe("b.png");
+});

@@ -1,0 +1,86 @@
+"""How hard one search tries: numbers that travel with the call, so that the index itself never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from retrieval.vectors import faiss_module
+from retrieval.vectors.base import Subset, selector
+
+K = 10
+"""Hits that an effort is meant for and measured with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What is spent on a query.
+
+    Attributes:
+        depth: candidates that are scored exactly to find up to ten hits; for more hits proportionally more.
+        probes: lists of an inverted file that are looked into.
+        beam: candidates that a walk through a graph keeps (``efSearch``).
+    """
+
+    depth: int = 16 * K
+    probes: int = 1
+    beam: int = 64
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, int] | None) -> Effort:
+        """What ``as_dict`` gave; the default where there is nothing."""
+        return cls(**(values or {}))
+
+    def as_dict(self) -> dict[str, int]:
+        """Plain values."""
+        return asdict(self)
+
+    def candidates(self, k: int) -> int:
+        """How many candidates ``k`` hits are chosen from."""
+        return max(k, self.depth, -(-self.depth * k // K))
+
+    def among(self, subset: Subset | None) -> Effort:
+        """What to spend when only some rows count: those that do lie in more lists and further off in a graph."""
+        if subset is None:
+            return self
+        return replace(
+            self,
+            probes=round(self.probes * min(8.0, subset.share**-0.5)),
+            beam=round(self.beam * min(16.0, 1 / subset.share)),
+        )
+
+
+def refining(index: Any, effort: Effort, k: int, subset: Subset | None) -> Any:
+    """FAISS's parameters for ``k`` hits of an ``IndexRefine`` over ``index``.
+
+    They keep what they point to alive.
+    """
+    faiss = faiss_module.load()
+    effort = effort.among(subset)
+    inner = _parameters(index, effort, None if subset is None else selector(subset))
+    options = {} if inner is None else {"base_index_params": inner}
+    return faiss.IndexRefineSearchParameters(k_factor=effort.candidates(k) / k, **options)
+
+
+def _parameters(index: Any, effort: Effort, selector: Any) -> Any:
+    faiss = faiss_module.load()
+    options = {} if selector is None else {"sel": selector}
+    if isinstance(index, faiss.IndexPreTransform):
+        inner = _parameters(faiss.downcast_index(index.index), effort, selector)
+        return inner and faiss.SearchParametersPreTransform(index_params=inner)
+    if lists(index):
+        return faiss.SearchParametersIVF(nprobe=min(effort.probes, lists(index)), **options)
+    if isinstance(index, faiss.IndexHNSW):
+        return faiss.SearchParametersHNSW(efSearch=effort.beam, **options)
+    return faiss.SearchParameters(**options) if options else None
+
+
+def lists(index: Any) -> int:
+    """Number of lists of an inverted file; 0 for an index that is none."""
+    return int(getattr(index, "nlist", 0))
+
+
+def is_graph(index: Any) -> bool:
+    """Whether it is searched by walking through a graph."""
+    return isinstance(index, faiss_module.load().IndexHNSW)

@@ -1,0 +1,34 @@
+"""Opening an index as the manifest describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from retrieval.vectors import registry
+from retrieval.vectors.base import VectorIndex
+from retrieval.vectors.effort import Effort
+from retrieval.vectors.updated import UpdatedIndex
+
+
+def load(entry: Mapping[str, Any], path: Path, *, device: str = "cpu") -> VectorIndex:
+    """The index at ``path``.
+
+    Args:
+        entry: the manifest's, as ``choice.described`` wrote it.
+        path: of its file; what else it needs stands beside.
+        device: ``"cuda"`` searches on GPUs.
+
+    Raises:
+        DamagedIndexError: a file is missing or cannot be read.
+        DependencyError, DeviceError: there is no GPU.
+    """
+    index = registry.load(
+        entry["kind"],
+        path,
+        device=device,
+        factory=entry.get("factory", ""),
+        effort=Effort.from_dict(entry.get("effort")),
+    )
+    return UpdatedIndex.load(index, path) if "updated" in entry else index

@@ -1,0 +1,221 @@
+"""Approximate search: FAISS proposes candidates, which are ranked by the stored vectors themselves."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retrieval.errors import OptionError
+from retrieval.types import Integers, Matrix
+from retrieval.vectors import faiss_module, files, gpu
+from retrieval.vectors.base import Explain, Rows, Subset, empty, in_order, silent
+from retrieval.vectors.effort import Effort, lists, refining
+from retrieval.vectors.stored import ADDED_AT_ONCE, Stored
+
+SCAN_SHARE = 0.05
+"""Share of the rows up to which comparing just those is no slower than an index: a vector that counts costs some
+35 ns, one that does not 1, and FastScan goes by each in 4 to 8 and then ranks its candidates."""
+
+SCAN_ANYWAY = 1_000
+"""Rows that are compared at once anyway."""
+
+TRAINING = 65_536
+"""Vectors that an index is trained on, at the least 64 a list of an inverted file."""
+
+
+class RefinedIndex:
+    """Any index of FAISS over vectors that also lie on disk at half precision, memory-mapped.
+
+    FAISS's own ``IndexRefine`` joins the two. An index trained elsewhere can only lose candidates; scores
+    are always those of the stored vectors.
+    """
+
+    exact = False
+
+    def __init__(
+        self, kind: str, factory: str, base: Any, stored: Stored, effort: Effort, *, device: str = "cpu"
+    ) -> None:
+        """Join an index and its vectors.
+
+        Args:
+            kind: the name it is registered under.
+            factory: how FAISS calls it.
+            base: the index of FAISS that proposes.
+            stored: the vectors that decide.
+            effort: what a search spends unless it is told otherwise.
+            device: ``"cuda"`` puts the index on the GPUs, or where they take none of its kind, the vectors.
+
+        Raises:
+            DependencyError, DeviceError: there is no GPU.
+        """
+        faiss = faiss_module.load()
+        self.kind = kind
+        self.factory = factory
+        self.base = base
+        self.stored = stored
+        self.effort = effort
+        self._proposing = {"cpu": base}
+        if device == "cuda":
+            self._proposing["cuda"] = gpu.place(base if gpu.takes(base) else _flat(stored))
+        self._refined = {
+            name: faiss.IndexRefine(index, stored.index) for name, index in self._proposing.items()
+        }
+
+    @classmethod
+    def build(
+        cls, kind: str, factory: str, vectors: Matrix, *, seed: int = 0, device: str = "cpu"
+    ) -> RefinedIndex:
+        """An index of ``vectors`` (n, dimension) float32.
+
+        Args:
+            kind: the name it is registered under.
+            factory: FAISS's factory string, or ``gpu.CAGRA``.
+            vectors: what is indexed; it is trained on a sample of them.
+            seed: of the sample.
+            device: ``"cuda"`` trains and adds on a GPU.
+
+        Raises:
+            OptionError: FAISS refuses the string for vectors like these.
+        """
+        vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+        faiss = faiss_module.load()
+        try:
+            if factory == gpu.CAGRA:
+                base = gpu.build_cagra(vectors)
+            else:
+                base = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+                size = min(len(vectors), max(TRAINING, 64 * lists(base)))
+                chosen = np.random.default_rng(seed).choice(len(vectors), size, replace=False)
+                base = _filled(base, vectors[np.sort(chosen)], vectors, device)
+        except RuntimeError as error:
+            raise OptionError(
+                f"FAISS cannot make index {factory!r} of {len(vectors):,} vectors of {vectors.shape[1]} "
+                f"numbers: {faiss_module.reason(error)}"
+            ) from error
+        return cls(kind, factory, base, Stored.build(vectors), Effort())
+
+    @property
+    def dimension(self) -> int:
+        """Columns of a vector."""
+        return self.stored.shape[1]
+
+    def __len__(self) -> int:
+        """Number of vectors."""
+        return len(self.stored)
+
+    @cached_property
+    def bytes(self) -> int:
+        """What the proposing index takes in memory, as large as FAISS writes it."""
+        writer = faiss_module.load().VectorIOWriter()
+        faiss_module.load().write_index(self.base, writer)
+        return int(writer.data.size())
+
+    @cached_property
+    def _selects(self) -> bool:
+        """Whether FAISS's index can be asked for some rows only."""
+        try:
+            probe = np.zeros((1, self.dimension), np.float32)
+            self._propose(probe, 1, Subset(np.zeros(1, np.int64), len(self)), self.effort)
+        except RuntimeError:
+            return False
+        return True
+
+    def search(
+        self,
+        queries: Matrix,
+        k: int,
+        rows: Rows = None,
+        *,
+        explain: Explain = silent,
+        effort: Effort | None = None,
+    ) -> tuple[Matrix, Integers]:
+        """See ``VectorIndex.search``; ``effort`` is that of this search alone."""
+        subset = Subset.of(rows, len(self))
+        count = len(self) if subset is None else len(subset)
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        k = min(k, count)
+        if not k or not len(queries):
+            explain(f"nothing to compare with {len(queries)} queries" if count else "no vector matches")
+            return empty(queries, k)
+        spent = effort or self.effort
+        if self._by_scan(count, spent.candidates(k), subset):
+            what = f"all {count:,} vectors" if subset is None else str(subset)
+            explain(f"{what}: few enough to compare just those, exactly")
+            return self.stored.best(queries, k, subset)
+        explain(self._told(subset, spent, k))
+
+        def search(asked: int) -> tuple[Matrix, Integers]:
+            scores, found = self._propose(queries, asked, subset, spent)
+            lacking = np.flatnonzero((found < 0).any(axis=1))
+            if len(lacking):
+                explain(
+                    f"{len(lacking)} queries found fewer than {asked}: every vector that counts is compared"
+                )
+                scores[lacking], found[lacking] = self.stored.best(queries[lacking], asked, subset)
+            return scores, found
+
+        return in_order(search, k, count)
+
+    def _by_scan(self, count: int, candidates: int, subset: Subset | None) -> bool:
+        if subset is not None and not self._selects:
+            return True
+        return count <= max(SCAN_ANYWAY, SCAN_SHARE * len(self), 2 * candidates)
+
+    def _told(self, subset: Subset | None, effort: Effort, k: int) -> str:
+        spent = effort.among(subset)
+        names = (
+            [f"{min(spent.probes, lists(self.base))} of {lists(self.base)} lists"] if lists(self.base) else []
+        )
+        what = f"index {self.factory}" if subset is None else f"{subset} by bitmap in index {self.factory}"
+        return f"{what}: {', '.join([*names, f'{spent.candidates(k):,} candidates'])} ranked by the stored vectors"
+
+    def _propose(
+        self, queries: Matrix, asked: int, subset: Subset | None, effort: Effort
+    ) -> tuple[Matrix, Integers]:
+        """(q, asked) scores and rows, in any order; row -1 where fewer were found."""
+        device = "cuda" if subset is None and "cuda" in self._refined else "cpu"  # GPUs know no subsets
+        # Parameters travel with the call: the index is shared by threads and must not change.
+        proposing = self.base if device == "cpu" or gpu.takes(self.base) else None
+        parameters = refining(proposing, effort, asked, subset)
+        scores, found = self._refined[device].search(queries, asked, params=parameters)
+        return scores, found
+
+    def vectors(self, rows: Integers | None = None) -> Matrix:
+        """See ``VectorIndex.vectors``; at half precision."""
+        return self.stored[slice(None) if rows is None else rows]
+
+    def save(self, path: Path) -> None:
+        """Write two files: what proposes to ``path``, the vectors beside it."""
+        files.write(self.base, path)
+        self.stored.save(files.stored(path))
+
+    @classmethod
+    def load(
+        cls, kind: str, factory: str, path: Path, effort: Effort, *, device: str = "cpu"
+    ) -> RefinedIndex:
+        """Read what ``save`` wrote, memory-mapped as far as FAISS can.
+
+        Raises:
+            DamagedIndexError: FAISS cannot read a file.
+        """
+        return cls(kind, factory, files.read(path), Stored.load(files.stored(path)), effort, device=device)
+
+
+def _filled(base: Any, training: Matrix, vectors: Matrix, device: str) -> Any:
+    """``base`` trained and filled, on a GPU where there is one that takes it."""
+    if device == "cuda" and gpu.available() and gpu.takes(base):
+        return gpu.build(base, training, vectors)
+    base.train(training)
+    base.add(vectors)
+    return base
+
+
+def _flat(stored: Stored) -> Any:
+    """The vectors as an index that compares them all."""
+    flat = faiss_module.load().IndexFlatIP(stored.shape[1])
+    for at in range(0, len(stored), ADDED_AT_ONCE):
+        flat.add(stored[at : at + ADDED_AT_ONCE])
+    return flat

@@ -1,0 +1,183 @@
+"""Comparing every vector: a matrix product in blocks, of which only the best scores are kept.
+
+FAISS takes the same way only from some hundred queries on (``distance_compute_blas_threshold``, which is one
+setting for the whole process), and its scores of equal vectors need not be equal.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from retrieval.types import Integers, Matrix
+from retrieval.vectors.base import empty
+
+QUERIES_AT_ONCE = 1024
+SCORES_AT_ONCE = 2**21
+"""8 MiB: what stays in the cache between the product and the look at it."""
+
+WIDEST = 2**15
+"""Vectors in a block, at the most."""
+
+PIECE = 128
+"""Scores of which the largest is looked at first."""
+
+SCORED_AT_ONCE = 2**22
+"""Numbers gathered at once to score pairs."""
+
+ROUNDING = 4e-6
+"""By which a product in float32 may be off, as a share of the vectors' lengths."""
+
+
+class Vectors(Protocol):
+    """A (n, d) float32 array, or what gives rows of one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Matrix:
+        """The rows of a slice or of an array of numbers."""
+        ...
+
+
+def best(queries: Matrix, vectors: Vectors, k: int, rows: Integers | None = None) -> tuple[Matrix, Integers]:
+    """The ``k`` largest inner products of each query, ties by row.
+
+    Args:
+        queries: (q, d) float32.
+        vectors: (n, d).
+        k: at least 1.
+        rows: (m,) int64 ascending, those to compare; all when None.
+
+    Returns:
+        (q, k') float32 scores, descending, and (q, k') int64 rows, with k' = min(k, m). Equal vectors have
+        equal scores: what is kept is scored anew, each pair by the same sum.
+    """
+    queries = np.ascontiguousarray(queries, dtype=np.float32)
+    count = len(vectors) if rows is None else len(rows)
+    k = min(k, count)
+    if not k or not len(queries):
+        return empty(queries, k)
+    answers = [
+        _best(queries[at : at + QUERIES_AT_ONCE], vectors, k, rows)
+        for at in range(0, len(queries), QUERIES_AT_ONCE)
+    ]
+    scores, found = zip(*answers, strict=True)
+    return np.concatenate(scores), np.concatenate(found)
+
+
+def _best(queries: Matrix, vectors: Vectors, k: int, rows: Integers | None) -> tuple[Matrix, Integers]:
+    count = len(vectors) if rows is None else len(rows)
+    width = -(-max(min(SCORES_AT_ONCE // len(queries), WIDEST), 4 * k) // PIECE) * PIECE
+    products = np.empty(len(queries) * min(width, count), np.float32)
+    kept = _Kept(queries, vectors, k, rows)
+    for start in range(0, count, width):
+        block = vectors[start : start + width] if rows is None else vectors[rows[start : start + width]]
+        scores = products[: len(queries) * len(block)].reshape(len(queries), len(block))
+        np.matmul(queries, block.T, out=scores)
+        kept.add(scores, block, start)
+    scores, places = kept.ranked()
+    return scores, places if rows is None else rows[places]
+
+
+def score(queries: Matrix, vectors: Vectors, rows: Integers) -> Matrix:
+    """(q, k) inner products of each query with its own (q, k) ``rows``, equal for equal vectors."""
+    owners = np.repeat(np.arange(len(queries)), rows.shape[1])
+    return _score(queries, vectors, owners, rows.ravel()).reshape(rows.shape)
+
+
+def _score(queries: Matrix, vectors: Vectors, owners: Integers, rows: Integers) -> Matrix:
+    """(m,) inner products of pairs.
+
+    A matrix product sums in another order at the edge of a block; here every pair is summed alike.
+    """
+    scores = np.empty(len(rows), np.float32)
+    step = max(1, SCORED_AT_ONCE // queries.shape[1])
+    for at in range(0, len(rows), step):
+        block = slice(at, at + step)
+        np.einsum("md,md->m", vectors[rows[block]], queries[owners[block]], out=scores[block])
+    return scores
+
+
+class _Kept:
+    """The pairs that may be among the best, in no order, and the least score worth keeping."""
+
+    def __init__(self, queries: Matrix, vectors: Vectors, k: int, rows: Integers | None) -> None:
+        self.queries = queries
+        self.vectors = vectors
+        self.k = k
+        self.rows = rows
+        self.owners = np.empty(0, np.int64)
+        self.places = np.empty(0, np.int64)
+        self.scores = np.empty(0, np.float32)
+        self.waiting: list[tuple[Integers, Integers, Matrix]] = []
+        self.least: Matrix | None = None
+
+    def add(self, scores: Matrix, block: Matrix, start: int) -> None:
+        """Keep what is good enough of the scores of all queries with a block of vectors."""
+        if self.least is None:
+            length = np.linalg.norm(block[:PIECE], axis=1).max()
+            self.margin = (ROUNDING * length * np.linalg.norm(self.queries, axis=1)).astype(np.float32)
+            at = max(0, scores.shape[1] - self.k)
+            self.least = np.partition(scores, at, axis=1)[:, at] - self.margin
+        # Most pieces hold nothing, and a maximum is found faster than a place.
+        width = scores.shape[1]
+        piece = PIECE if width % PIECE == 0 else width
+        pieces = scores.reshape(-1, piece)
+        some = np.flatnonzero(pieces.max(axis=1) >= np.repeat(self.least, width // piece))
+        chosen = pieces[some]
+        good = np.flatnonzero(chosen >= self.least[some * piece // width, None])
+        among, columns = np.divmod(good, piece)
+        owners, columns = np.divmod(some[among] * piece + columns, width)
+        self.waiting.append((owners, columns + start, chosen.ravel()[good]))
+        if sum(len(each[0]) for each in self.waiting) > 2 * self.k * len(self.queries):
+            self._prune()
+
+    def _prune(self) -> None:
+        """Drop what is no longer among the best, save for what rounding might put there."""
+        self._gather()
+        kth = self._kth(np.lexsort((-self.scores, self.owners)))
+        self.least = kth - self.margin
+        self._keep(np.flatnonzero(self.scores >= self.least[self.owners]))
+        if len(self.owners) > 1.5 * self.k * len(
+            self.queries
+        ):  # many equal vectors: the first of them will do
+            self._exactly()
+
+    def ranked(self) -> tuple[Matrix, Integers]:
+        """(q, k) scores and places."""
+        self._prune()
+        self._exactly()
+        shape = (len(self.queries), self.k)
+        return self.scores.reshape(shape), self.places.reshape(shape)
+
+    def _exactly(self) -> None:
+        """Score the pairs alike and keep just ``k`` a query, in their order."""
+        rows = self.places if self.rows is None else self.rows[self.places]
+        self.scores = _score(self.queries, self.vectors, self.owners, rows)
+        order = np.lexsort((self.places, -self.scores, self.owners))
+        self.least = self._kth(order) - self.margin
+        starts = np.searchsorted(self.owners[order], np.arange(len(self.queries)))
+        self._keep(order[(starts[:, None] + np.arange(self.k)).ravel()])
+
+    def _kth(self, order: Integers) -> Matrix:
+        """(q,) the k-th best score of each query so far, or the least where there are fewer."""
+        owners = self.owners[order]
+        last = np.searchsorted(owners, np.arange(len(self.queries)), side="right") - 1
+        kth = np.searchsorted(owners, np.arange(len(self.queries))) + self.k - 1
+        worst: Matrix = self.scores[order[np.minimum(kth, last)]]
+        return worst
+
+    def _gather(self) -> None:
+        owners, places, scores = zip(*self.waiting, strict=True) if self.waiting else ((), (), ())
+        self.owners = np.concatenate([self.owners, *owners])
+        self.places = np.concatenate([self.places, *places])
+        self.scores = np.concatenate([self.scores, *scores])
+        self.waiting.clear()
+
+    def _keep(self, chosen: Integers) -> None:
+        self.owners, self.places, self.scores = (
+            self.owners[chosen],
+            self.places[chosen],
+            self.scores[chosen],
+        )

@@ -1,0 +1,114 @@
+"""How soon the page shows the first result after the server's answer, and what the page weighs.
+
+Usage: python scripts/benchmarks/page.py [INDEX] [--queries 50] [--to image]
+
+A copy of INDEX is served by `xmodal serve`, its captions are the queries, and Debian's Chromium shows the page. The
+answer is there when the last byte of /api/search has come. The first result is shown in the first frame
+painted after it stands in the page; its picture in the first one after it was fetched and decoded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median, quantiles
+from urllib.parse import urlencode
+
+from _common import facts
+from playwright.sync_api import Page, sync_playwright
+
+import retrieval
+from retrieval.server.page import BUILT
+
+WATCH = """
+const painted = what => requestAnimationFrame(() => setTimeout(() => (shown[what] = performance.now())));
+const shown = (window.shown = {});
+new MutationObserver((_, observer) => {
+    const card = document.querySelector("#results .card");
+    if (!card) return;
+    observer.disconnect();
+    painted("result");
+    const picture = card.querySelector("img");
+    if (picture) picture.decode().then(() => painted("picture"));
+    else painted("picture");
+}).observe(document, { childList: true, subtree: true });
+"""
+
+ANSWERED = (
+    "performance.getEntriesByType('resource').find(each => each.name.endsWith('/api/search')).responseEnd"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the weight and two lines of milliseconds for a first and a second round of the queries."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("index", nargs="?", type=Path, default=Path("demo/index"))
+    parser.add_argument("--queries", type=int, default=50)
+    parser.add_argument("--to", default="image")
+    options = parser.parse_args(argv)
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        parser.error("needs Chromium: apt-get install chromium")
+    engine = retrieval.open(options.index)
+    table = engine.table(retrieval.Modality.TEXT)
+    records = engine.catalog.records(table.assets[:: max(1, len(table.assets) // options.queries)].tolist())
+    queries = [record.text for record in records.values() if record.text][: options.queries]
+    files = [path.read_bytes() for path in BUILT.rglob("*.*")]
+    print(facts("playwright"))
+    print(
+        f"the page weighs {sum(map(len, files)):,} bytes, {sum(len(gzip.compress(f)) for f in files):,} by gzip"
+    )
+    with served(options.index) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        print(f"Chromium {browser.version}, {len(queries)} queries to {options.to}, ms after the answer")
+        page = browser.new_page()
+        page.add_init_script(WATCH)
+        for turn in ("thumbnails drawn", "drawn before"):
+            waits = [
+                wait(page, f"{address}?{urlencode({'q': query, 'to': options.to})}") for query in queries
+            ]
+            for at, what in enumerate(("result", "picture")):
+                times = [each[at] for each in waits]
+                print(
+                    f"{turn:17} {what:8} median {median(times):6.1f}  "
+                    f"95% {quantiles(times, n=20)[-1]:6.1f}  most {max(times):6.1f}"
+                )
+        browser.close()
+
+
+def wait(page: Page, address: str) -> tuple[float, float]:
+    """Milliseconds from the answer to the first result, and to its picture."""
+    page.goto(address)
+    # Asked for again and again from outside: the page's Content-Security-Policy forbids wait_for_function.
+    while not page.evaluate("'result' in shown && 'picture' in shown"):
+        page.wait_for_timeout(20)
+    answered = page.evaluate(ANSWERED)
+    return page.evaluate("shown.result") - answered, page.evaluate("shown.picture") - answered
+
+
+@contextmanager
+def served(index: Path) -> Iterator[str]:
+    """The address of a server of a copy of the index, for which no thumbnail was drawn yet."""
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "index"
+        shutil.copytree(index, copy, ignore=shutil.ignore_patterns("cache*"))
+        command = [str(Path(sys.executable).with_name("xmodal")), "serve", str(copy), "--port", "0"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+            line = next((line for line in server.stderr or () if line.startswith("serving ")), "")
+            try:
+                if not line:
+                    raise SystemExit("the server did not start")
+                yield line.split()[-1]
+            finally:
+                server.terminate()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The server's cache of thumbnails: bounded, and never in the way."""
+
+import os
+import shutil
+
+import pytest
+
+from retrieval.server.cache import Cache
+
+
+def test_what_is_put_is_there_also_for_another_server(tmp_path):
+    cache = Cache(tmp_path / "cache")
+    assert cache.get("a") is None
+    cache.put("a", b"one")
+    cache.put("../b", b"two")
+    other = Cache(tmp_path / "cache")
+    assert (other.get("a"), other.get("../b")) == (b"one", b"two")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache"]
+
+
+def test_what_was_not_used_for_longest_goes_first(tmp_path):
+    cache = Cache(tmp_path / "cache", most=1000)
+    for number in range(9):
+        cache.put(str(number), bytes(100))
+        os.utime(cache._path(str(number)), ns=(number, number))
+    assert cache.get("0")  # and so it is the one used last
+    cache.put("9", bytes(100))
+    cache.put("10", bytes(100))
+    kept = {number for number in range(11) if cache.get(str(number))}
+    assert kept == {0, 3, 4, 5, 6, 7, 8, 9, 10}
+    assert sum(path.stat().st_size for path in (tmp_path / "cache").iterdir()) <= 900
+
+
+def test_the_folder_may_be_deleted_at_any_time(tmp_path):
+    cache = Cache(tmp_path / "cache")
+    cache.put("a", b"one")
+    shutil.rmtree(tmp_path / "cache")
+    assert cache.get("a") is None
+    cache.put("a", b"two")
+    assert cache.get("a") == b"two"
+
+
+@pytest.mark.parametrize("kind", ["file", "under a file"])
+def test_where_nothing_can_be_written_another_folder_serves(tmp_path, kind):
+    (tmp_path / "taken").write_bytes(b"")
+    cache = Cache(tmp_path / "taken" if kind == "file" else tmp_path / "taken/cache")
+    cache.put("a", b"one")
+    assert cache.get("a") == b"one"
+    own = cache._folder
+    cache.close()
+    assert not own.exists()
+
+
+def test_a_full_disk_costs_nobody_a_picture(tmp_path, monkeypatch):
+    cache = Cache(tmp_path / "cache")
+
+    def full(*_args, **_options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("retrieval.server.cache.tempfile.NamedTemporaryFile", full)
+    cache.put("a", b"one")
+    assert cache.get("a") is None

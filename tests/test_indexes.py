@@ -1,0 +1,317 @@
+"""Indexes as the job builds, measures, carries on and searches them: on vectors whose queries lie elsewhere."""
+
+import json
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import indexer
+import retrieval
+from indexer.cli import run
+from retrieval import Modality, Query
+from retrieval.errors import DamagedIndexError, ExpressionError, OptionError
+from retrieval.manifest import Layout
+from retrieval.vectors import choice, files, opening, updated
+from retrieval.vectors import sample as samples
+from retrieval.vectors.tuning import Truth, measure
+
+COUNT, DIMENSION = 2400, 32
+
+
+def clustered(count=COUNT, seed=0):
+    """Pictures in clusters, and texts near their pictures but all shifted one way, as another modality's are."""
+    random = np.random.default_rng(seed)
+    centres = random.standard_normal((40, DIMENSION))
+    images = centres[random.integers(40, size=count)] + 0.7 * random.standard_normal((count, DIMENSION))
+    texts = images + 0.5 * random.standard_normal(images.shape) + 2 * random.standard_normal(DIMENSION)
+    return images.astype(np.float32), texts.astype(np.float32)
+
+
+def write(folder, chosen, images, texts):
+    """The items ``chosen`` as a folder of embeddings; their keys are their numbers."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, rows in (("img_emb", images), ("text_emb", texts)):
+        (folder / name).mkdir(parents=True)
+        np.save(folder / name / f"{name}_0.npy", rows[chosen])
+    columns = {
+        "key": [f"{at:05}" for at in chosen],
+        "image_path": [f"{at}.jpg" for at in chosen],
+        "caption": [f"number {at}" for at in chosen],
+        "thousandth": [int(at) % 1000 for at in chosen],
+    }
+    (folder / "metadata").mkdir()
+    pq.write_table(pa.table(columns), folder / "metadata/metadata_0.parquet")
+    return f"embeddings:{folder}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("indexes")
+    source = write(root / "source", np.arange(COUNT), *clustered())
+    indexer.build([source], out=root / "index", index="ivf-fastscan", recall=0.9)
+    return root / "index"
+
+
+@pytest.fixture(scope="module")
+def engine(folder):
+    return retrieval.open(folder)
+
+
+def exact(engine, queries, k, keep=None):
+    """The ids of the exact answers."""
+    shelf, table = engine.shelf(Modality.IMAGE), engine.table(Modality.IMAGE)
+    keys = [engine.catalog.records([asset])[asset].item for asset in table.assets.tolist()]
+    rows = np.array([at for at, key in enumerate(keys) if keep is None or keep(key)])
+    scores = queries @ shelf.index.vectors(rows).T
+    return [[keys[rows[at]] for at in np.argsort(-each, kind="stable")[:k]] for each in scores]
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def overlap(found, expected):
+    return np.mean([len({*a} & {*b}) / len(b) for a, b in zip(found, expected, strict=True)])
+
+
+def ids(engine, queries, **options):
+    hits = engine.search_batch([Query(vector=each) for each in queries], to="image", **options)
+    return [[hit.id for hit in each] for each in hits]
+
+
+def test_every_modality_that_asks_is_measured(folder, capsys):
+    entry = retrieval.open(folder).manifest.indexes[Modality.IMAGE]
+    assert (entry["kind"], entry["vectors"], entry["target"]) == ("ivf-fastscan", COUNT, 0.9)
+    assert set(entry["measured"]["recall"]) == {"text", "image"}
+    assert min(entry["measured"]["recall"].values()) >= 0.88
+    assert run(["info", str(folder)]) == 0
+    assert "recall@10" in (told := capsys.readouterr().out)
+    assert "asked by text" in told
+
+
+def test_what_was_measured_can_be_measured_again(folder, engine):
+    path = Layout(folder).generation(1).vectors(Modality.IMAGE)
+    sample = samples.read(files.sample(path))
+    assert {name: queries.shape for name, queries in sample.items()} == {
+        Modality.TEXT: (samples.SIZE, DIMENSION),
+        Modality.IMAGE: (samples.SIZE, DIMENSION),
+    }
+    index = engine.shelf(Modality.IMAGE).index
+    found = measure(index, Truth.of(sample, index.vectors()).half(1)).recall
+    assert found == pytest.approx(engine.manifest.indexes[Modality.IMAGE]["measured"]["recall"], abs=0.01)
+    files.sample(path).with_name("no.npz").write_bytes(b"nonsense")
+    with pytest.raises(DamagedIndexError, match="cannot be read"):
+        samples.read(path.with_name("no.npz"))
+
+
+def test_queries_that_took_no_part_find_as_much(engine):
+    images, texts = clustered()
+    asking = unit(texts[:300] + 0.1 * images[300:600])
+    assert overlap(ids(engine, asking), exact(engine, asking, 10)) >= 0.9
+
+
+@pytest.mark.parametrize(("where", "share"), [("thousandth < 500", 0.5), ("thousandth < 50", 0.05),
+                                              ("thousandth = 1", 0.001)])  # fmt: skip
+@pytest.mark.parametrize("k", [1, 3, 100])
+def test_filters_leave_k_of_what_matches(engine, where, share, k):
+    limit = 1000 * share
+    matching = [at for at in range(COUNT) if (at % 1000 == 1 if share == 0.001 else at % 1000 < limit)]
+    asking = unit(clustered()[1][:20])
+    found = ids(engine, asking, k=k, where=where)
+    assert {len(each) for each in found} == {min(k, len(matching))}
+    assert {int(at) for each in found for at in each} <= set(matching)
+    expected = exact(engine, asking, k, lambda key: int(key) in set(matching))
+    assert overlap(found, expected) >= 0.95
+
+
+def test_the_plan_is_told(engine, folder, capsys):
+    told = []
+    asking = unit(clustered()[1][:1])[0]
+    engine.search(vector=asking, to="image", where="thousandth < 5", explain=told.append)
+    engine.search(vector=asking, to="image", where="thousandth < 900", explain=told.append)
+    assert told[0] == "image: 15 of 2,400 vectors (0.62%): few enough to compare just those, exactly"
+    assert told[1].startswith("image: 2,200 of 2,400 vectors (91.67%)")
+    command = ["search", str(folder), "--id", "00007", "--to", "image", "-k", "1", "--explain-plan", "--json"]
+    assert run(command) == 0
+    captured = capsys.readouterr()
+    assert len(json.loads(captured.out)) == 1
+    assert captured.err.startswith("plan  image: ")
+
+
+def test_arrays_say_what_hits_say(engine):
+    asking = unit(clustered()[1][:50])
+    found = engine.search_arrays(3 * asking, to="image", k=7, where="thousandth > 500")
+    hits = engine.search_batch([Query(vector=v) for v in asking], to="image", k=7, where="thousandth > 500")
+    records = engine.catalog.records(found.assets.ravel())
+    assert [[records[at].item for at in row] for row in found.assets.tolist()] == [
+        [hit.id for hit in each] for each in hits
+    ]
+    np.testing.assert_allclose(found.scores, [[hit.score for hit in each] for each in hits], atol=1e-6)
+    assert engine.search_arrays(asking, to="image", k=9, where="thousandth = 1").assets.shape == (50, 3)
+    with pytest.raises(OptionError, match="finite numbers"):
+        engine.search_arrays(asking[:, 1:], to="image")
+    with pytest.raises(ExpressionError):
+        engine.search_arrays(asking, to="image", where="thousandth")
+
+
+def test_threads_share_filters_and_indexes(folder):
+    engine = retrieval.open(folder)
+    asking = unit(clustered()[1][:60])
+    wheres = [None, "thousandth < 500", "thousandth < 20"]
+
+    def search(at):
+        return [hit.id for hit in engine.search(vector=asking[at % 60], to="image", where=wheres[at % 3])]
+
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(search, range(120)))
+    assert together == [search(at) for at in range(120)]
+
+
+@pytest.fixture
+def growing(tmp_path):
+    """A function that indexes some items, and says what the manifest has of the pictures' index."""
+    images, texts = clustered(3000)
+
+    def index(chosen, altered=()):
+        now = images.copy()
+        now[list(altered)] = -now[list(altered)]
+        source = write(tmp_path / "source", np.asarray(chosen), now, texts)
+        indexer.build([source], out=tmp_path / "index", index="fastscan")
+        engine = retrieval.open(tmp_path / "index")
+        return engine, engine.manifest.indexes[Modality.IMAGE]
+
+    return index
+
+
+def asserted_right(engine, chosen):
+    """The index holds just these items, in their order, and finds them."""
+    table = engine.table(Modality.IMAGE)
+    records = engine.catalog.records(table.assets)
+    assert [records[asset].item for asset in table.assets.tolist()] == [f"{at:05}" for at in chosen]
+    asking = unit(clustered(3000)[1][:100])
+    for where, kept in ((None, 1000), ("thousandth < 300", 300)):
+        expected = exact(engine, asking, 10, lambda key, kept=kept: int(key) % 1000 < kept)
+        assert overlap(ids(engine, asking, where=where), expected) >= 0.95
+    own = engine.shelf(Modality.IMAGE).index.vectors()
+    found = engine.search_arrays(own[::50], to="image", k=1).assets[:, 0]
+    np.testing.assert_array_equal(found, table.assets[::50])
+
+
+def test_what_changed_is_carried_on_until_it_is_much(growing, tmp_path):
+    engine, entry = growing(range(2000))
+    assert "updated" not in entry
+    first = Layout(tmp_path / "index").generation(1).vectors(Modality.IMAGE)
+    numbers = {key: engine.catalog.item_assets(f"{key:05}") for key in range(500, 1900)}
+
+    chosen = [*range(100, 2000), *range(2000, 2050)]
+    engine, entry = growing(chosen, altered=[300, 301])
+    assert entry["updated"] == {"built": 2000, "dead": 102, "added": 52}
+    assert entry["vectors"] == 1950
+    assert {key: engine.catalog.item_assets(f"{key:05}") for key in numbers} == numbers
+    second = Layout(tmp_path / "index").generation(2).vectors(Modality.IMAGE)
+    assert first.samefile(second)
+    asserted_right(engine, chosen)
+    assert run(["info", str(tmp_path / "index")]) == 0
+
+    chosen = [*range(100, 1990), *range(2010, 2080)]
+    engine, entry = growing(chosen, altered=[300])
+    assert entry["updated"] == {"built": 2000, "dead": 112, "added": 72}
+    asserted_right(engine, chosen)
+
+    chosen = [*range(200, 1900), *range(2010, 2080)]
+    engine, entry = growing(chosen)
+    assert "updated" not in entry
+    assert (entry["kind"], entry["vectors"]) == ("fastscan", 1770)
+    asserted_right(engine, chosen)
+
+
+def test_files_that_do_not_belong_together_are_refused(growing, tmp_path):
+    growing(range(2000))
+    engine, entry = growing(range(10, 2010))
+    path = Layout(tmp_path / "index").generation(2).vectors(Modality.IMAGE)
+    order = np.load(files.order(path))
+    np.save(files.order(path), np.append(order[1:], 5000))
+    with pytest.raises(DamagedIndexError, match=r"does not fit the 2010 vectors"):
+        opening.load(entry, path)
+    files.added(path).unlink()
+    with pytest.raises(DamagedIndexError, match="cannot be read"):
+        engine.search(id="00020", to="image")
+
+
+def test_files_are_copied_where_they_cannot_be_linked(folder, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    path = Layout(folder).generation(1).vectors(Modality.IMAGE)
+    updated.link(path, tmp_path / "image.faiss")
+    assert (tmp_path / "image.faiss").read_bytes() == path.read_bytes()
+    assert files.sample(tmp_path / "image.faiss").is_file()
+
+
+@pytest.fixture(scope="module")
+def large():
+    """Enough that something is chosen, and its sample of queries."""
+    images, texts = (unit(rows) for rows in clustered(5000))
+    return images, {Modality.TEXT: texts[:200], Modality.IMAGE: images[::25]}
+
+
+@pytest.fixture
+def choosing(monkeypatch):
+    monkeypatch.setattr(choice, "SMALL", 0)
+    monkeypatch.setattr(choice, "INVERTED_FROM", 1000)
+
+
+@pytest.mark.parametrize("favour", choice.FAVOURS)
+def test_auto_takes_the_fastest_of_those_that_find_enough(large, choosing, favour):
+    index, entry = choice.build("auto", *large, choice.Needs(recall=0.9, favour=favour))
+    assert [each["kind"] for each in entry["considered"]] == ["flat", "fastscan", "ivf-fastscan"]
+    time = {"single": "ms", "batch": "batch_ms"}[favour]
+    enough = [each for each in entry["considered"] if min(each["recall"].values()) >= 0.9]
+    assert entry["kind"] == index.kind == min(enough, key=lambda each: each[time])["kind"]
+    assert entry["considered"][0]["recall"] == {"text": 1.0, "image": 1.0}
+
+
+def test_auto_keeps_to_the_memory(large, choosing):
+    images, sample = large
+    index, entry = choice.build("auto", images, sample, choice.Needs(memory=200_000))
+    assert {each["kind"] for each in entry["considered"]} == {"fastscan", "ivf-fastscan"}
+    assert index.bytes <= 200_000
+    coarse, entry = choice.build("auto", images, sample, choice.Needs(memory=80_000))
+    assert (coarse.factory, coarse.bytes <= 80_000) == ("IVF1,PQ8x4fs", True)
+    with pytest.raises(OptionError, match=r"--memory must be 60,128 at least"):
+        choice.build("auto", images, sample, choice.Needs(memory=1000))
+    with pytest.raises(OptionError, match=r"more than the 1,000 of --memory"):
+        choice.build("fastscan", images, sample, choice.Needs(memory=1000))
+
+
+def test_little_is_compared_without_a_choice(large):
+    index, entry = choice.build("auto", *large, choice.Needs())
+    assert entry == {"kind": "flat", "vectors": len(index)}
+
+
+@pytest.mark.parametrize(
+    ("given", "size"), [("4GB", 2**32), ("1.5 k", 1536), (77, 77), ("500MiB", 500 * 2**20)]
+)
+def test_sizes_are_read(given, size):
+    assert choice.check_memory(given) == size
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--memory", "much"], "memory must be a size such as 4GB"),
+        (["--memory", "0"], "memory must be a size"),
+        (["--recall", "1.1"], "recall must be above 0"),
+        (["--favour", "both"], "expected one of single, batch"),
+        (["--index", "IVF,what"], "or a factory string"),
+    ],
+)
+def test_unusable_options_are_refused(tmp_path, capsys, options, message):
+    assert run(["index", str(tmp_path), "--out", str(tmp_path / "i"), *options]) == 2
+    assert message in capsys.readouterr().err
