@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -59,7 +60,14 @@ class SearchEngine(Searcher):
         self._generation = Layout(self.folder).generation(self.manifest.generation)
         self._shelves: dict[Modality, Shelf] = {}
         self._opening = threading.Lock()
-        self._filters = lru_cache(FILTERS_KEPT)(self._matching)
+        # Through a proxy, or the engine would refer to itself, and its files stay open when it is let go.
+        own = weakref.proxy(self)
+
+        def matching(where: str, target: Modality) -> Subset:
+            found: Subset = own._matching(where, target)
+            return found
+
+        self._filters = lru_cache(FILTERS_KEPT)(matching)
 
     @property
     def modalities(self) -> list[Modality]:
