@@ -78,6 +78,7 @@ class SearchEngine(Searcher):
     def catalog(self) -> Catalog:
         """Items, captions, metadata."""
         self._check_present()
+        self._check(self._generation.catalog.name)
         return Catalog(self._generation.catalog)
 
     @cached_property
@@ -111,6 +112,9 @@ class SearchEngine(Searcher):
                 f"this index holds no {modality}: it holds {', '.join(self.modalities) or 'nothing'}"
             )
         self._check_present()
+        for name in self.manifest.files:
+            if name.startswith(f"{modality}."):
+                self._check(name)
         path = self._generation.vectors(modality)
         index = opening.load(entry, path, device=self._device)
         whose = self._generation.assets(modality)
@@ -136,6 +140,12 @@ class SearchEngine(Searcher):
                 "restore or rebuild the index"
             )
         return table
+
+    def _check(self, name: str) -> None:
+        """See that a file of the generation is what was written, as far as that is quick."""
+        checksum, path = self.manifest.files.get(name), self._generation.folder / name
+        if checksum and (problem := checksum.use(path)) is not None:
+            raise DamagedIndexError(f"{path} {problem}: run 'xmodal repair {self.folder}'")
 
     def _check_present(self) -> None:
         if not self._generation.folder.is_dir():
