@@ -2,7 +2,8 @@
 
 Usage: scripts/benchmark audio [--clips 48] [--seconds 5] [--rate 44100] [--threads 2] [--rounds 7]
 
-Both read the same WAV files in worker threads and give the same features, which is checked first.
+All read the same WAV files and give the same features, which is checked first: in threads, and this project's
+also as a job does, each thread having a worker process decode for it.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ from pathlib import Path
 import librosa
 import numpy as np
 import soundfile
+from _cepstra import ours
 from _common import compare, facts, scaling
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from retrieval import acoustics, audio
+from indexer.embed import LIMITS
+from indexer.medium import Medium
+from indexer.workers import decoding
 from retrieval.encoders.acoustic import Acoustic
-
-RATE = 22050
-"""What ``librosa.load`` resamples to unless told otherwise."""
+from retrieval.types import Modality
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,13 +44,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         files = [Path(folder) / f"{number}.wav" for number in range(options.clips)]
         for seed, file in enumerate(files):
             soundfile.write(file, _clip(options.seconds, options.rate, seed), options.rate, subtype="PCM_16")
-        difference = max(float(np.abs(_ours(file) - _theirs(file)).max()) for file in files)
+        difference = max(float(np.abs(ours(file) - _theirs(file)).max()) for file in files)
         print(
             f"{options.clips} clips of {options.seconds:g} s at {options.rate} Hz, {options.threads} threads;"
         )
         print(f"MFCC of both differ by at most {difference:.1e}")
         encoder = Acoustic("cpu")
-        with ThreadPoolExecutor(options.threads) as pool:
+        media = [Medium(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        with (
+            ThreadPoolExecutor(options.threads) as pool,
+            decoding(ours, LIMITS[Modality.AUDIO], trusted=False) as decode,
+        ):
 
             def alone() -> int:
                 with threadpool_limits(1, "blas"):
@@ -58,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 {
                     "librosa": lambda: len(list(pool.map(_theirs, files))),
                     "librosa, BLAS on one thread": alone,
-                    "retrieval": lambda: len(list(pool.map(_ours, files))),
+                    "retrieval": lambda: len(list(pool.map(ours, files))),
+                    "retrieval in processes": lambda: len(list(pool.map(decode, media))),
                     "retrieval's encoder": lambda: len(list(pool.map(encoder.prepare, files))),
                 },
                 rounds=options.rounds,
@@ -78,10 +85,6 @@ def _theirs(file: Path) -> NDArray[np.float32]:
     samples, rate = librosa.load(file)
     features: NDArray[np.float32] = librosa.feature.mfcc(y=samples, sr=rate).T
     return features
-
-
-def _ours(file: Path) -> NDArray[np.float32]:
-    return acoustics.mfcc(audio.sound(file, RATE).samples, RATE)
 
 
 if __name__ == "__main__":
