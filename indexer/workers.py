@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -57,7 +57,7 @@ def decoding(prepare: Callable[[Any], Any], limit: Limit, *, trusted: bool) -> I
         trusted: whether no file will crash or hang the decoder, since that would happen to the job.
 
     Raises:
-        WorkerError: no process can be started, or ``prepare`` cannot be sent there.
+        WorkerError: when a file is decoded: no process can be started, or ``prepare`` cannot be sent there.
     """
     if trusted:
         yield partial(prepared, prepare)
@@ -70,10 +70,7 @@ class Workers:
     """Worker processes as threads need them: each call of ``decode`` takes an idle one or starts another."""
 
     def __init__(self, prepare: Callable[[Any], Any], limit: Limit, memory: int = MEMORY) -> None:
-        try:
-            self._prepare = pickle.dumps(prepare)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise WorkerError(f"an encoder cannot be sent to a worker process: {error}") from error
+        self._unsent = prepare
         self._limit = limit
         self._memory = memory
         self._idle: list[_Worker] = []
@@ -81,6 +78,14 @@ class Workers:
         self._closed = False
         self._lock = threading.Lock()
         self._alone = threading.Lock()
+
+    @cached_property
+    def _prepare(self) -> bytes:
+        # With the first file: words never come here, and their encoder may be what cannot be sent.
+        try:
+            return pickle.dumps(self._unsent)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise WorkerError(f"an encoder cannot be sent to a worker process: {error}") from error
 
     def __enter__(self) -> Workers:
         return self

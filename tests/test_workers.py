@@ -135,8 +135,11 @@ def test_an_end_wakes_who_waits(tmp_path):
 
 
 def test_what_cannot_be_sent_says_so(tmp_path):
-    with pytest.raises(WorkerError, match="cannot be sent to a worker process"):
-        Workers(lambda path: path, Limit(30))
+    with (
+        Workers(lambda path: path, Limit(30)) as workers,
+        pytest.raises(WorkerError, match="cannot be sent to a worker process"),
+    ):
+        workers.decode(medium(tmp_path / "a"))
     with (
         Workers(Elsewhere(), Limit(30)) as workers,
         pytest.raises(WorkerError, match="could not load an encoder"),
