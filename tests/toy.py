@@ -33,6 +33,8 @@ COLOURS = {
 class ToyEncoder:
     """Counts what it encodes, so that tests can tell what was encoded again."""
 
+    numerics = "numpy fp32"
+
     def __init__(self, modality: Modality, weights: str = "toy") -> None:
         self.spec = EncoderSpec(f"toy-{modality}", modality, 3, weights, "mean colour")
         self.encoded = 0
@@ -68,9 +70,7 @@ def encoders(weights: str = "toy") -> Iterator[dict[Modality, ToyEncoder]]:
     registry.ENCODERS = {  # type: ignore[misc]
         **known,
         **{
-            encoder.spec.name: registry.Entry(
-                modality, lambda _options, _device, encoder=encoder: encoder, ""
-            )
+            encoder.spec.name: registry.Entry((modality,), lambda _wanted, encoder=encoder: encoder, "")
             for modality, encoder in made.items()
         },
     }

@@ -65,6 +65,11 @@ class Frames:
     def __repr__(self) -> str:
         return f"Frames({self._image!r}, device={self._device!r})"
 
+    @property
+    def numerics(self) -> str:
+        """The image encoder's."""
+        return self._image.numerics
+
     def prepare(self, medium: Any) -> Footage:
         """The frames of a video, each as the image encoder prepares it.
 
