@@ -12,7 +12,20 @@ import typer
 
 from retrieval.cli import app
 from retrieval.errors import XmodalError
-from retrieval.options import AsJson, Device, Index, OnDevice, print_json
+from retrieval.options import (
+    AsJson,
+    AudioEncoder,
+    ByRuntime,
+    Device,
+    ImageEncoder,
+    Index,
+    OnDevice,
+    Runtime,
+    TextEncoder,
+    VideoEncoder,
+    by_modality,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from indexer.job import Summary
@@ -58,14 +71,15 @@ def index(
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The index folder: made, or brought up to date.")],
     preset: Annotated[str | None, typer.Option(help="A set of encoders. Default: packaged.")] = None,
-    text_encoder: Annotated[str | None, typer.Option(metavar="SPEC")] = None,
-    image_encoder: Annotated[str | None, typer.Option(metavar="SPEC")] = None,
-    audio_encoder: Annotated[str | None, typer.Option(metavar="SPEC")] = None,
-    video_encoder: Annotated[str | None, typer.Option(metavar="SPEC")] = None,
+    text_encoder: TextEncoder = None,
+    image_encoder: ImageEncoder = None,
+    audio_encoder: AudioEncoder = None,
+    video_encoder: VideoEncoder = None,
     align: Align = None,
     holdout: Holdout = None,
     seed: Seed = None,
     device: OnDevice = Device.AUTO,
+    runtime: ByRuntime = Runtime.AUTO,
     batch_size: Annotated[int, typer.Option(help="Media encoded at once.")] = 32,
     workers: Annotated[int | None, typer.Option(help="Threads that read and decode.")] = None,
     index_kind: Annotated[
@@ -83,17 +97,17 @@ def index(
     from indexer.job import build
     from indexer.progress import bars
 
-    named = {"text": text_encoder, "image": image_encoder, "audio": audio_encoder, "video": video_encoder}
     summary = build(
         sources,
         out=out,
         preset=preset,
-        encoders={modality: name for modality, name in named.items() if name is not None},
+        encoders=by_modality(text_encoder, image_encoder, audio_encoder, video_encoder),
         align=align,
         holdout=holdout,
         seed=seed,
         index=index_kind,
         device=device,
+        runtime=runtime,
         batch_size=batch_size,
         workers=workers,
         retry_failed=retry_failed,

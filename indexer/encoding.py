@@ -13,7 +13,7 @@ from indexer.plan import Place, Seen
 from indexer.progress import Progress
 from retrieval.catalog import Catalog
 from retrieval.catalog_writer import AssetRow, FailureRow
-from retrieval.encoders.base import WHOLE, Encoder
+from retrieval.encoders.base import Encoder
 from retrieval.errors import NoSoundError
 from retrieval.features import FeatureStore
 from retrieval.schema import Asset
@@ -53,7 +53,7 @@ class Encoded:
         rows = self.stored[part.modality].get(content) if content else None
         if content is None or rows is None:
             return []
-        spans = self.stores[part.modality].spans(rows) if len(rows) > 1 else WHOLE
+        spans = self.stores[part.modality].spans(rows)
         return [
             AssetRow(
                 modality=part.modality,
@@ -67,6 +67,7 @@ class Encoded:
                 mtime_ns=part.mtime_ns,
                 start=span.start,
                 end=span.end,
+                windows=span.windows,
             )
             for row, span in zip(rows, spans, strict=True)
         ]
@@ -113,6 +114,8 @@ class Encoding:
         self, modality: Modality, wanted: Mapping[str, Part], named: Sequence[tuple[Part, str]], done: Encoded
     ) -> None:
         share = PICTURES_A_VIDEO if modality is Modality.VIDEO else 1
+        if wanted:
+            self.stores[modality].note(self.encoders[modality].numerics)
         with self.progress(f"encoding {modality}", len(wanted)) as advance:
             errors = embed.encode(
                 self.encoders[modality],

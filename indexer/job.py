@@ -28,6 +28,7 @@ from retrieval.encoders.base import Encoder
 from retrieval.errors import OptionError, SourceError
 from retrieval.features import FeatureStore
 from retrieval.manifest import Manifest
+from retrieval.runtimes import registry as runtimes
 from retrieval.space import check_same
 from retrieval.types import Modality
 
@@ -86,6 +87,7 @@ def build(
     seed: int | None = None,
     index: str | None = None,
     device: str = "auto",
+    runtime: str = "auto",
     batch_size: int = 32,
     workers: int | None = None,
     retry_failed: bool = False,
@@ -107,6 +109,7 @@ def build(
         seed: of the holdout's draw and the fit.
         index: kind of vector index.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        runtime: what computes the encoders' networks: ``"auto"``, ``"torch"`` or ``"openvino"``.
         batch_size: media encoded at once.
         workers: threads that read and decode; as many as there are cores, up to 8, when None.
         retry_failed: also try unchanged files that failed before.
@@ -123,6 +126,7 @@ def build(
         if value is not None and value < 1:
             raise OptionError(f"{name} must be at least 1, not {value}")
     devices.check(device)
+    runtimes.check(runtime)
     wishes = Wishes(preset, encoders, align, holdout, seed, index)
     wishes.settings(None)  # unusable values are refused before anything is read
     corpus = corpora.read(sources, leave_out=Path(out))
@@ -135,7 +139,7 @@ def build(
             corpus.columns,
             seed=settings.seed,
         )
-        loaded, stores = _open(draft, settings, device)
+        loaded, stores = _open(draft, settings, device, runtime)
         threads = workers or min(os.cpu_count() or 1, 8)
         encoding = Encoding(loaded, stores, threads, batch_size, progress)
         parts = [part for _, part in corpus.assets()]
@@ -215,7 +219,12 @@ def _finish(
         alignment, indexes = fit(draft, settings, encoders, stores)
         advance(1)
     return draft.publish(
-        encoders=specs, alignment=alignment, indexes=indexes, settings=settings, sources=sources
+        encoders=specs,
+        numerics={modality: store.numerics for modality, store in stores.items()},
+        alignment=alignment,
+        indexes=indexes,
+        settings=settings,
+        sources=sources,
     )
 
 
@@ -264,11 +273,12 @@ def realign(
 
 
 def _open(
-    draft: Draft, settings: Settings, device: str
+    draft: Draft, settings: Settings, device: str, runtime: str = "auto"
 ) -> tuple[dict[Modality, Encoder], dict[Modality, FeatureStore]]:
     """The encoders that the settings name, and the store of each one's features."""
     encoders = {
-        modality: registry.load(name, modality, device) for modality, name in settings.encoders.items()
+        modality: registry.load(name, modality, device, runtime)
+        for modality, name in settings.encoders.items()
     }
     stores = {
         modality: FeatureStore(draft.layout.features(encoder.spec), encoder.spec.dimension)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -49,6 +49,7 @@ class Draft:
         self,
         *,
         encoders: Mapping[Modality, EncoderSpec],
+        numerics: Mapping[Modality, Sequence[str]],
         alignment: Mapping[str, Any],
         indexes: Mapping[Modality, Mapping[str, Any]],
         settings: Settings,
@@ -67,6 +68,7 @@ class Draft:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             version=version("xmodal"),
             encoders=encoders,
+            numerics=numerics,
             alignment=alignment,
             indexes=indexes,
             counts=counts,

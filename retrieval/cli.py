@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from retrieval.evaluate_cli import evaluate
-from retrieval.options import AsJson, Device, Index, OnDevice, one_line, print_json
+from retrieval.options import (
+    AsJson,
+    AudioEncoder,
+    ByRuntime,
+    Device,
+    ImageEncoder,
+    Index,
+    OnDevice,
+    Runtime,
+    TextEncoder,
+    VideoEncoder,
+    by_modality,
+    one_line,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,17 +57,24 @@ def search(
     where: Annotated[
         str | None, typer.Option(metavar="EXPR", help="Only items whose metadata satisfy this.")
     ] = None,
+    text_encoder: TextEncoder = None,
+    image_encoder: ImageEncoder = None,
+    audio_encoder: AudioEncoder = None,
+    video_encoder: VideoEncoder = None,
     device: OnDevice = Device.AUTO,
+    runtime: ByRuntime = Runtime.AUTO,
     as_json: AsJson = False,
 ) -> None:
     """Find what is nearest to a query.
 
     Query options may be repeated and weighted by a ^NUMBER at the end: --text "a dog" --text "snow^-0.5".
+    Encoders need to be named only where their files of weights are no longer where they were.
     """
     from retrieval.engine import open_index
 
     terms = {"text": text, "image": image, "audio": audio, "video": video, "id": item}
-    engine = open_index(index, device=device)
+    encoders = by_modality(text_encoder, image_encoder, audio_encoder, video_encoder)
+    engine = open_index(index, device=device, runtime=runtime, encoders=encoders)
     query = {kind: [weighted(value) for value in values] for kind, values in terms.items() if values}
     hits = engine.search(**query, to=to, k=k, where=where)
     if as_json:
@@ -85,7 +106,7 @@ def info(index: Index, as_json: AsJson = False) -> None:
         "generation": f"{values['generation']} of {values['created']}, by xmodal {values['version']}",
         "holds": counts,
         **{
-            f"{modality} encoder": f"{spec['name']}, {_made(spec)}"
+            f"{modality} encoder": f"{spec['name']}, {_made(spec)}{_computed(values, modality)}"
             for modality, spec in values["encoders"].items()
         },
         "alignment": f"{values['alignment']['method']}, {_made(values['alignment'])}",
@@ -99,6 +120,11 @@ def info(index: Index, as_json: AsJson = False) -> None:
 
 def _made(entry: Mapping[str, Any]) -> str:
     return f"{entry['dimension']} dimensions, {entry['fingerprint'][:12]}"
+
+
+def _computed(values: Mapping[str, Any], modality: str) -> str:
+    numerics = values["numerics"].get(modality)
+    return f", computed by {', '.join(numerics)}" if numerics else ""
 
 
 def _print_hits(hits: Sequence[Hit]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from math import isnan
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,13 @@ from retrieval.errors import DamagedIndexError
 from retrieval.types import Integers, Matrix
 
 VALUE = np.dtype("<f4")
-RECORD = np.dtype([("content", "V32"), ("following", "<u4"), ("start", "<f8"), ("end", "<f8")])
-"""What a row is of: a content's SHA-256, how many more rows that has, and the span (NaN for the whole)."""
+RECORD = np.dtype(
+    [("content", "V32"), ("following", "<u2"), ("windows", "<u2"), ("start", "<f8"), ("end", "<f8")]
+)
+"""What a row is of: a content's SHA-256, how many more rows that has, and the span (0 and NaN for None)."""
+
+MOST_WINDOWS = np.iinfo(np.uint16).max
+"""Windows that can be told of a text; of the whole of Proust there are more, and that is what is told."""
 
 
 class FeatureStore:
@@ -29,6 +35,7 @@ class FeatureStore:
     def __init__(self, folder: Path, dimension: int) -> None:
         self._rows = folder / "rows.f32"
         self._records = folder / "records.bin"
+        self._numerics = folder / "numerics.txt"
         self._row_bytes = dimension * VALUE.itemsize
         self.dimension = dimension
         self._length: int | None = None
@@ -51,7 +58,13 @@ class FeatureStore:
         first = len(self)
         records = np.array(
             [
-                (bytes.fromhex(content), len(parts) - at - 1, _number(part.start), _number(part.end))
+                (
+                    bytes.fromhex(content),
+                    len(parts) - at - 1,
+                    min(part.windows or 0, MOST_WINDOWS),
+                    _number(part.start),
+                    _number(part.end),
+                )
                 for content, parts in zip(contents, spans, strict=True)
                 for at, part in enumerate(parts)
             ],
@@ -75,10 +88,25 @@ class FeatureStore:
     def spans(self, rows: range) -> list[Span]:
         """What part of its medium each of these rows is of."""
         records = self._read_records()[rows.start : rows.stop]
+        columns = (records[name].tolist() for name in ("start", "end", "windows"))
         return [
-            Span() if np.isnan(start) else Span(start, end)
-            for start, end in zip(records["start"].tolist(), records["end"].tolist(), strict=True)
+            Span(None if isnan(start) else start, None if isnan(end) else end, windows or None)
+            for start, end, windows in zip(*columns, strict=True)
         ]
+
+    @property
+    def numerics(self) -> list[str]:
+        """What rows were computed by, as ``Encoder.numerics`` says it."""
+        if not self._numerics.exists():
+            return []
+        return self._numerics.read_text(encoding="utf-8").splitlines()
+
+    def note(self, numerics: str) -> None:
+        """Say what rows are going to be computed by."""
+        if numerics not in self.numerics:
+            self._numerics.parent.mkdir(parents=True, exist_ok=True)
+            with self._numerics.open("a", encoding="utf-8") as file:
+                file.write(f"{numerics}\n")
 
     def read(self, rows: Integers) -> Matrix:
         """(n, dimension) float32: the rows with these numbers, in this order.

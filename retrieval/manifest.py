@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,8 @@ class Manifest:
         counts: items, failures, and assets a modality.
         settings: what the job was asked for, and will do again when it is run without these options.
         sources: where the files were read from: for updates only, a query needs none of it.
+        numerics: by modality, which runtimes and precisions its stored features were computed in. They are said,
+            not compared: those of one fingerprint differ by rounding.
         format: version of the folder's format.
     """
 
@@ -104,6 +106,7 @@ class Manifest:
     counts: Mapping[str, int]
     settings: Mapping[str, Any]
     sources: list[str]
+    numerics: Mapping[Modality, Sequence[str]] = field(default_factory=dict)
     format: int = field(default=FORMAT)
 
     def as_dict(self) -> dict[str, Any]:
@@ -113,6 +116,7 @@ class Manifest:
             str(modality): {**asdict(spec), "modality": str(modality), "fingerprint": spec.fingerprint}
             for modality, spec in self.encoders.items()
         }
+        values["numerics"] = {str(modality): list(own) for modality, own in self.numerics.items()}
         values["indexes"] = {str(modality): dict(entry) for modality, entry in self.indexes.items()}
         return values
 

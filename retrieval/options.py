@@ -23,7 +23,26 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+class Runtime(StrEnum):
+    """What computes the encoders' networks."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    OPENVINO = "openvino"
+
+
+ByRuntime = Annotated[Runtime, typer.Option("--runtime", help="What computes the encoders' networks.")]
+TextEncoder = Annotated[str | None, typer.Option("--text-encoder", metavar="SPEC")]
+ImageEncoder = Annotated[str | None, typer.Option("--image-encoder", metavar="SPEC")]
+AudioEncoder = Annotated[str | None, typer.Option("--audio-encoder", metavar="SPEC")]
+VideoEncoder = Annotated[str | None, typer.Option("--video-encoder", metavar="SPEC")]
 OnDevice = Annotated[Device, typer.Option("--device", help="Where to compute.")]
+
+
+def by_modality(text: str | None, image: str | None, audio: str | None, video: str | None) -> dict[str, str]:
+    """The options that were given."""
+    named = {"text": text, "image": image, "audio": audio, "video": video}
+    return {modality: name for modality, name in named.items() if name is not None}
 
 
 def print_json(value: Any) -> None:
