@@ -11,16 +11,22 @@ from numpy.typing import NDArray
 from retrieval.alignment.assembly import Part, assemble
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.alignment.cca import solve
-from retrieval.alignment.joint import DIMENSION, Choice, canonical_blocks, choose
+from retrieval.alignment.joint import (
+    DEFAULT_POWER,
+    DEFAULT_RIDGE,
+    DIMENSION,
+    FOLDS,
+    Choice,
+    canonical_blocks,
+    choose,
+)
 from retrieval.alignment.links import Connections, connect
 from retrieval.alignment.prior import Lift, PriorSpace, prior_space
-from retrieval.alignment.projector import Block, Projector, blocks, unit
+from retrieval.alignment.projector import Projector, blocks, unchanged, unit
+from retrieval.alignment.shared import fit_shared
 from retrieval.alignment.study import study
 from retrieval.errors import AlignmentError
 from retrieval.types import Matrix, Modality
-
-FOLDS = 5
-DEFAULT_RIDGE, DEFAULT_POWER = 1.0, 1.0
 
 LEAST = 0.05
 """Share of the norm that each of the prior's parts keeps where a modality has nothing else."""
@@ -66,13 +72,15 @@ def fit_cca(data: TrainingData) -> Alignment:
 
 
 def fit_auto(data: TrainingData) -> Alignment:
-    """What the evidence supports: the prior, the pairs, or both in one space.
+    """What the evidence supports: the prior, the pairs, or both in one space, or the space that there is already.
 
     Modalities with neither are searchable each within itself, and the report says so.
 
     Raises:
         AlignmentError: there is nothing to search, or features are not those the prior was made for.
     """
+    if data.shared & set(data.tables):
+        return fit_shared("auto", data)
     space = prior_space(data.prior, _means(data, data.prior)) if data.prior else None
     lifts = _lifts(data, space)
     connections = connect(data.tables, lifts, space.blocks if space else ())
@@ -193,16 +201,11 @@ def _alignment(
     dimensions = {modality: lift.dimension for modality, lift in _lifts(data, space).items()}
     if not dimensions:
         raise AlignmentError(f"alignment {method!r} has nothing to align: index some items first")
-    own = [Part(f"{modality} alone", {modality: _same(dimensions[modality])}) for modality in alone]
+    own = [Part(f"{modality} alone", {modality: unchanged(dimensions[modality])}) for modality in alone]
     if alone:
         report = {**report, "unconnected": [str(modality) for modality in alone]}
     projectors = assemble([*parts, *own], dimensions, space.mixtures if space else {})
     return Alignment(method, projectors, report)
-
-
-def _same(size: int) -> Block:
-    """The features themselves."""
-    return Block(np.zeros(size, np.float32), linear=np.eye(size, dtype=np.float32))
 
 
 def _prior_parts(space: PriorSpace) -> list[Part]:

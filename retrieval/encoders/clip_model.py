@@ -53,7 +53,7 @@ class ClipModel:
 
         Raises:
             OptionError: there is no such model or tag.
-            WeightsError: the weights are not there.
+            WeightsError: the weights, or the file of the configuration, are not there.
         """
         what, _, path = options.partition("@")
         if what.endswith(".json"):
@@ -149,7 +149,11 @@ def _read_config(file: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
         content = json.loads(file.read_text(encoding="utf-8"))
         config = content.get("model_cfg", content)
         whole = {"embed_dim", "vision_cfg", "text_cfg"} <= set(config)
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except OSError as error:
+        raise WeightsError(
+            f"a CLIP model's configuration cannot be read from {str(file)!r}: {error.strerror}"
+        ) from error
+    except (ValueError, AttributeError, TypeError) as error:
         raise OptionError(f"{str(file)!r} cannot be read as a CLIP model's configuration: {error}") from error
     if not whole:
         raise OptionError(
