@@ -19,8 +19,9 @@ from retrieval.features import FeatureStore
 from retrieval.schema import Asset
 from retrieval.types import Modality
 
-PICTURES_A_VIDEO = 8
-"""A video is as much to decode, hold and encode as that many pictures, or more."""
+SHARES = {Modality.VIDEO: 1 / 8, Modality.TEXT: 16.0}
+"""Media in a batch beside pictures: a video is as much to hold and encode as 8 of them, 16 captions as little as one,
+and of many there are more of similar length."""
 
 
 @dataclass(slots=True)
@@ -113,7 +114,6 @@ class Encoding:
     def _encode(
         self, modality: Modality, wanted: Mapping[str, Part], named: Sequence[tuple[Part, str]], done: Encoded
     ) -> None:
-        share = PICTURES_A_VIDEO if modality is Modality.VIDEO else 1
         if wanted:
             self.stores[modality].note(self.encoders[modality].numerics)
         with self.progress(f"encoding {modality}", len(wanted)) as advance:
@@ -122,7 +122,7 @@ class Encoding:
                 wanted,
                 self.stores[modality],
                 workers=self.workers,
-                batch_size=max(1, self.batch_size // share),
+                batch_size=max(1, round(self.batch_size * SHARES.get(modality, 1))),
                 advance=advance,
             )
         done.stored[modality] = self.stores[modality].contents()

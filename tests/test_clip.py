@@ -170,7 +170,11 @@ def test_the_fingerprint_is_of_the_weights_not_of_their_place(tmp_path: Path) ->
             WeightsError,
             "not at '/nowhere/w.pt': name the file .* clip:ViT-B-32@FILE",
         ),
-        ("/nowhere/c.json@/nowhere/w.pt", WeightsError, "configuration cannot be read from '/nowhere/c.json'"),
+        (
+            "/nowhere/c.json@/nowhere/w.pt",
+            WeightsError,
+            "configuration cannot be read from '/nowhere/c.json'",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused(options: str, error: type[Exception], message: str) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from retrieval.alignment.assembly import Part, assemble
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.alignment.cca import solve
+from retrieval.alignment.contrastive import contrastive_blocks
 from retrieval.alignment.joint import (
     DEFAULT_POWER,
     DEFAULT_RIDGE,
@@ -69,6 +70,26 @@ def fit_cca(data: TrainingData) -> Alignment:
         )
     parts, report = _canonical(data, connections, None)
     return _alignment("cca", data, None, parts, report)
+
+
+def fit_contrastive(data: TrainingData) -> Alignment:
+    """A linear head trained contrastively on the pairs alone; the class prior is not looked at.
+
+    Modalities without pairs are searchable each within itself.
+
+    Raises:
+        AlignmentError: several modalities, and no two of them with enough different items in common.
+    """
+    connections = connect(data.tables, _lifts(data, None), ())
+    if not connections.pairs:
+        raise AlignmentError(
+            "alignment 'contrastive' needs at least 2 different items with two modalities outside the held-out share "
+            f"({'; '.join(connections.refused) or 'there is one modality'}): add captions, or use 'auto'"
+        )
+    lifts = [_lifts(data, None)[modality] for modality in connections.modalities]
+    fitted, report = contrastive_blocks(connections, lifts, data.seed)
+    part = Part("contrastive", dict(zip(connections.modalities, fitted, strict=True)))
+    return _alignment("contrastive", data, None, [part], {**_report(connections), **report})
 
 
 def fit_auto(data: TrainingData) -> Alignment:
