@@ -37,7 +37,39 @@ from retrieval.features import FeatureStore
 from retrieval.types import Modality
 
 SIZES = ((500, 375), (375, 500), (640, 480), (500, 334), (1024, 768))
-WORDS = ["the", "of", "on", "in", "with", "and", "man", "woman", "dog", "cat", "red", "blue", "green", "small", "large", "old", "young", "street", "table", "water", "grass", "sitting", "standing", "holding", "riding", "playing", "near", "under", "over", "house", "car", "bicycle", "horse", "bird", "tree", "river", "mountain"]
+WORDS = (
+    *(
+        "the",
+        "of",
+        "on",
+        "in",
+        "with",
+        "and",
+        "man",
+        "woman",
+        "dog",
+        "cat",
+        "red",
+        "blue",
+        "green",
+        "small",
+        "large",
+    ),
+    *(
+        "old",
+        "young",
+        "street",
+        "table",
+        "water",
+        "grass",
+        "sitting",
+        "standing",
+        "holding",
+        "riding",
+        "playing",
+    ),
+    *("near", "under", "over", "house", "car", "bicycle", "horse", "bird", "tree", "river", "mountain"),
+)
 PARTS = ("images", "text", "query", "clip", "same", "memory")
 
 
