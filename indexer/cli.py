@@ -14,15 +14,11 @@ from retrieval.cli import app
 from retrieval.errors import XmodalError
 from retrieval.options import (
     AsJson,
-    AudioEncoder,
     ByRuntime,
     Device,
-    ImageEncoder,
     Index,
     OnDevice,
     Runtime,
-    TextEncoder,
-    VideoEncoder,
     by_modality,
     print_json,
 )
@@ -42,6 +38,9 @@ Holdout = Annotated[
         metavar="FRACTION|EXPR",
         help="Items never used to fit or choose the alignment: a share of them, or an expression.",
     ),
+]
+Encoder = Annotated[
+    str | None, typer.Option(metavar="SPEC", help="Another than the preset's; none to leave these out.")
 ]
 Seed = Annotated[int | None, typer.Option(metavar="N", help="Of the holdout's draw and the fit.")]
 
@@ -71,10 +70,10 @@ def index(
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The index folder: made, or brought up to date.")],
     preset: Annotated[str | None, typer.Option(help="A set of encoders. Default: packaged.")] = None,
-    text_encoder: TextEncoder = None,
-    image_encoder: ImageEncoder = None,
-    audio_encoder: AudioEncoder = None,
-    video_encoder: VideoEncoder = None,
+    text_encoder: Encoder = None,
+    image_encoder: Encoder = None,
+    audio_encoder: Encoder = None,
+    video_encoder: Encoder = None,
     align: Align = None,
     holdout: Holdout = None,
     seed: Seed = None,

@@ -103,7 +103,7 @@ def build(
         out: the index folder; made if it is missing.
         preset: a set of encoders, of ``retrieval.encoders.registry.PRESETS``. This and the next five are,
             when None, what the index was built with, or the defaults.
-        encoders: by modality, encoders that differ from the preset's.
+        encoders: by modality, encoders that differ from the preset's; ``"none"`` leaves a modality out.
         align: alignment method.
         holdout: a fraction or expression; those items are never used to fit or choose the alignment.
         seed: of the holdout's draw and the fit.

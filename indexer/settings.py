@@ -17,6 +17,9 @@ from retrieval.vectors import registry as indexes
 
 DEFAULT_PRESET = "packaged"
 
+LEFT_OUT = "none"
+"""Said in an encoder's place, it leaves the modality out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -73,6 +76,7 @@ class Wishes:
         base = before or Settings(_preset(DEFAULT_PRESET))
         encoders = dict(base.encoders if self.preset is None else _preset(self.preset))
         encoders |= {Modality.parse(modality): name for modality, name in (self.encoders or {}).items()}
+        encoders = {modality: name for modality, name in encoders.items() if name != LEFT_OUT}
         if self.seed is not None and (isinstance(self.seed, bool) or not 0 <= self.seed < 2**32):
             raise OptionError(f"seed must be a whole number from 0 to 2**32 - 1, not {self.seed!r}")
         return Settings(

@@ -7,6 +7,7 @@ workers that files are read in. SciPy and librosa are imported when first needed
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
@@ -25,7 +26,7 @@ Samples: TypeAlias = NDArray[np.float32]
 Frames: TypeAlias = NDArray[np.float32]
 """(frames, columns) float32."""
 
-_BLOCK = 16  # frames transformed at once: the processor's cache holds them, and no memory has to be mapped
+_BLOCK = 64  # frames transformed at once: many, for threads wait for each other between the steps
 
 
 def stft(
@@ -49,14 +50,14 @@ def stft(
     Raises:
         OptionError: the sizes do not fit each other.
     """
-    return np.concatenate(list(_spectra(samples, size, hop, window)), dtype=np.complex64)
+    return np.concatenate([each.astype(np.complex64) for each in _spectra(samples, size, hop, window)])
 
 
 def power_spectrogram(
     samples: Samples, *, size: int = 2048, hop: int = 512, window: int | None = None
 ) -> Frames:
     """|X|^2 of the ``stft``, which see: (1 + n // hop, 1 + size // 2) float32."""
-    return np.concatenate([_power(each) for each in _spectra(samples, size, hop, window)], dtype=np.float32)
+    return np.concatenate([_power(each).astype(np.float32) for each in _spectra(samples, size, hop, window)])
 
 
 def mel_spectrogram(
@@ -235,10 +236,27 @@ def _hann(size: int, window: int) -> NDArray[np.float64]:
     return np.pad(curve, (before, size - window - before))
 
 
-def _spectra(samples: Samples, size: int, hop: int, window: int | None) -> Iterator[NDArray[np.complex128]]:
-    """The frames of ``stft``, some at a time."""
-    from scipy.fft import rfft
+class _Workspace(threading.local):
+    """Each thread's arrays for a block of frames: memory mapped anew a block costs more than the transforms."""
 
+    def __init__(self) -> None:
+        self._size = 0
+
+    def of(self, size: int) -> _Workspace:
+        """Itself, with room for transforms of so many samples."""
+        if size != self._size:
+            self._size = size
+            self.frames = np.empty((_BLOCK, size))
+            self.spectra = np.empty((_BLOCK, 1 + size // 2), np.complex128)
+            self.power = np.empty((2, _BLOCK, 1 + size // 2))
+        return self
+
+
+_WORKSPACE = _Workspace()
+
+
+def _spectra(samples: Samples, size: int, hop: int, window: int | None) -> Iterator[NDArray[np.complex128]]:
+    """The frames of ``stft``, some at a time, each block in the place of the one before."""
     window = size if window is None else window
     if not (0 < window <= size and hop > 0 and size % 2 == 0):
         raise OptionError(
@@ -248,12 +266,20 @@ def _spectra(samples: Samples, size: int, hop: int, window: int | None) -> Itera
     weights = _hann(size, window)
     padded = np.pad(samples.astype(np.float32, copy=False), size // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
+    room = _WORKSPACE.of(size)
     for at in range(0, len(frames), _BLOCK):
+        block = frames[at : at + _BLOCK]
+        weighed, spectra = room.frames[: len(block)], room.spectra[: len(block)]
         # In float64: in float32, quiet bins beside loud ones would be off by more than librosa's.
-        yield rfft(frames[at : at + _BLOCK] * weights, overwrite_x=True)
+        yield np.fft.rfft(np.multiply(block, weights, out=weighed), out=spectra)
 
 
 def _power(spectra: NDArray[np.complex128]) -> NDArray[np.float64]:
-    power: NDArray[np.float64] = np.square(spectra.real)
-    power += np.square(spectra.imag)
+    """|X|^2 of a block from ``_spectra``, in the place of the one before."""
+    count, bins = spectra.shape
+    real, imaginary = _WORKSPACE.of(2 * (bins - 1)).power[:, :count]
+    np.square(spectra.real, out=real)
+    np.square(spectra.imag, out=imaginary)
+    np.add(real, imaginary, out=real)
+    power: NDArray[np.float64] = real
     return power

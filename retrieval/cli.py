@@ -10,15 +10,11 @@ import typer
 from retrieval.evaluate_cli import evaluate
 from retrieval.options import (
     AsJson,
-    AudioEncoder,
     ByRuntime,
     Device,
-    ImageEncoder,
     Index,
     OnDevice,
     Runtime,
-    TextEncoder,
-    VideoEncoder,
     by_modality,
     one_line,
     print_json,
@@ -36,6 +32,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+Moved = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SPEC", help="The index's own encoder, where its weights are no longer where they were."
+    ),
+]
 
 WEIGHTED = re.compile(r"(.*)\^([-+]?(?:\d+\.?\d*|\.\d+))", re.DOTALL)
 
@@ -57,10 +60,10 @@ def search(
     where: Annotated[
         str | None, typer.Option(metavar="EXPR", help="Only items whose metadata satisfy this.")
     ] = None,
-    text_encoder: TextEncoder = None,
-    image_encoder: ImageEncoder = None,
-    audio_encoder: AudioEncoder = None,
-    video_encoder: VideoEncoder = None,
+    text_encoder: Moved = None,
+    image_encoder: Moved = None,
+    audio_encoder: Moved = None,
+    video_encoder: Moved = None,
     device: OnDevice = Device.AUTO,
     runtime: ByRuntime = Runtime.AUTO,
     as_json: AsJson = False,
@@ -68,7 +71,6 @@ def search(
     """Find what is nearest to a query.
 
     Query options may be repeated and weighted by a ^NUMBER at the end: --text "a dog" --text "snow^-0.5".
-    Encoders need to be named only where their files of weights are no longer where they were.
     """
     from retrieval.engine import open_index
 

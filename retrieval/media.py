@@ -70,9 +70,10 @@ ENDINGS: Mapping[Modality, frozenset[str]] = MappingProxyType(
         ),
         Modality.VIDEO: frozenset(
             {
-                *{".3g2", ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg"},
+                *{".3g2", ".3gp", ".asf", ".avi", ".f4v", ".flv", ".m1v", ".m2ts", ".m2v", ".m4v", ".mkv"},
+                *{".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".rm", ".rmvb", ".swf", ".vob"},
                 # Not ".ts": among mixed files it is as often TypeScript as a transport stream.
-                *{".mpg", ".mts", ".mxf", ".ogv", ".vob", ".webm", ".wmv"},
+                *{".webm", ".wmv"},
             }
         ),
     }

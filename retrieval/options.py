@@ -32,10 +32,6 @@ class Runtime(StrEnum):
 
 
 ByRuntime = Annotated[Runtime, typer.Option("--runtime", help="What computes the encoders' networks.")]
-TextEncoder = Annotated[str | None, typer.Option("--text-encoder", metavar="SPEC")]
-ImageEncoder = Annotated[str | None, typer.Option("--image-encoder", metavar="SPEC")]
-AudioEncoder = Annotated[str | None, typer.Option("--audio-encoder", metavar="SPEC")]
-VideoEncoder = Annotated[str | None, typer.Option("--video-encoder", metavar="SPEC")]
 OnDevice = Annotated[Device, typer.Option("--device", help="Where to compute.")]
 
 

@@ -158,6 +158,32 @@ def test_blocks_add_up_to_a_weighted_sum_of_cosines() -> None:
     np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
+def with_sounds(count: int, of: int, noise: float) -> TrainingData:
+    """Captioned pictures, every so many of which have a sound that has nothing, or much, to do with them."""
+    data = training(count)
+    random = np.random.default_rng(7)
+    features = data.tables[Modality.TEXT].features[::of]
+    heard = features @ random.standard_normal((features.shape[1], 30)) / 5
+    sound = (heard + noise * random.standard_normal(heard.shape)).astype(np.float32)
+    tables = {**data.tables, Modality.AUDIO: FeatureTable(sound, np.arange(0, count, of))}
+    return TrainingData(tables, PRIOR)
+
+
+def test_poor_sounds_spoil_nothing_between_words_and_pictures() -> None:
+    alone, spoiled = fit("auto", training(400)), fit("auto", with_sounds(400, 3, 100.0))
+    rates = [np.mean([hit_rate(each, seed) for seed in range(90, 100)]) for each in (alone, spoiled)]
+    assert rates[1] >= rates[0] - 0.01
+
+
+def test_a_link_that_is_better_alone_has_a_part_of_its_own_and_all_share_the_other() -> None:
+    alignment = fit("auto", with_sounds(400, 3, 100.0))
+    assert "core" in alignment.report
+    assert list(alignment.report["weights"])[-2:] == ["cca image-text", "cca"]
+    sound = alignment.project(Modality.AUDIO, np.ones((1, 30), np.float32))
+    columns = alignment.report["components"]
+    assert np.allclose(np.linalg.norm(sound[:, -columns:]), 1)
+
+
 def test_conse_is_the_mixture_of_the_likeliest_names() -> None:
     alignment = fit("conse", training(0))
     image, text = pictures_and_captions(5, 3)

@@ -1,11 +1,15 @@
 """Sounds and videos through the whole job: indexed, searched, segments told from wholes, tracks from pictures."""
 
+import shutil
+from pathlib import Path
+
+import iscc_samples
 import pytest
 
 import indexer
 import retrieval
 from retrieval.types import Modality
-from tests import sounds, videos
+from tests import pictures, sounds, toy, videos
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +27,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def engine(folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("index") / "index"
-    encoders = {"audio": "acoustic", "video": "frames:efficientnet-lite0"}
-    summary = indexer.build([folder], out=out, encoders=encoders)
+    summary = indexer.build([folder], out=out)
     assert (summary.items, summary.failed, summary.skipped) == (6, 0, {})
     assert indexer.build([folder], out=out).encoded == 0
     return retrieval.open(out)
@@ -51,3 +54,51 @@ def test_a_long_sound_has_segments(engine):
 def test_a_video_without_sound_has_no_sound_and_fails_nothing(engine):
     assert set(engine.catalog.item_assets("clip0")) == {Modality.VIDEO}
     assert set(engine.catalog.item_assets("spoken")) == {Modality.VIDEO, Modality.AUDIO}
+
+
+@pytest.fixture(scope="module")
+def wild(tmp_path_factory):
+    """Sounds and videos of every format that iscc-samples has, and what happens to files."""
+    root = tmp_path_factory.mktemp("wild")
+    samples = [Path(path) for path in (*iscc_samples.audios(), *iscc_samples.videos())]
+    for path in samples:
+        # A folder each: files that share a stem are one item, which has one sound and one video.
+        (root / path.suffix[1:]).mkdir(exist_ok=True)
+        shutil.copy(path, root / path.suffix[1:] / path.name)
+    whole = next(path for path in samples if path.suffix == ".mp4").read_bytes()
+    song = sounds.wav(sounds.melody(3, 16000), 16000)
+    (root / "empty.mp4").touch()
+    (root / "empty.wav").touch()
+    (root / "cut.mp4").write_bytes(whole[: len(whole) // 3])
+    (root / "cut.wav").write_bytes(song[: len(song) // 2])
+    (root / "header.wav").write_bytes(song[:20])
+    (root / "picture.mp4").write_bytes(pictures.saved(pictures.noise(40, 30)))
+    (root / "words.ogg").write_text("no sound at all")
+    (root / "silent.mp4").write_bytes(videos.video(videos.steps(20)))
+    (root / "sound.mp4").write_bytes(videos.sound())
+    return root
+
+
+def test_every_file_from_the_wild_is_indexed_or_refused_with_its_reason(wild, tmp_path):
+    with toy.encoders():
+        encoders = {
+            "text": "toy-text",
+            "image": "toy-image",
+            "audio": "acoustic",
+            "video": "frames:toy-image",
+        }
+        summary = indexer.build([wild], out=tmp_path / "index", encoders=encoders)
+        catalog = retrieval.open(tmp_path / "index").catalog
+    found = {
+        record.path
+        for modality in summary.assets
+        for record in catalog.records(catalog.table(Modality(modality)).assets).values()
+    }
+    reasons = {failure.path: failure.reason for failure in catalog.failures()}
+    files = {str(path.relative_to(wild)) for path in wild.rglob("*") if path.is_file()}
+    assert files - set(summary.skipped) <= found | set(reasons)
+    assert all(reasons.values())
+    assert {path for path in files if path.startswith(("empty", "header", "words", "picture"))} <= set(
+        reasons
+    )
+    assert {"silent.mp4", "cut.wav"} <= found

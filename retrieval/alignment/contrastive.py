@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retrieval.alignment.canonical import DEFAULT_POWER, DEFAULT_RIDGE, FOLDS
 from retrieval.alignment.cca import solve
-from retrieval.alignment.joint import DEFAULT_POWER, DEFAULT_RIDGE, DIMENSION, FOLDS, Choice, choose
+from retrieval.alignment.joint import DIMENSION, Choice, choose
 from retrieval.alignment.linked import Link
 from retrieval.alignment.links import Connections
 from retrieval.alignment.prior import Lift

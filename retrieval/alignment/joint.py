@@ -21,9 +21,6 @@ from retrieval.types import Matrix
 DIMENSION = 256
 """Canonical components kept, at most; their correlations weigh down the useless ones."""
 
-FOLDS = 5
-DEFAULT_RIDGE, DEFAULT_POWER = 1.0, 1.0
-
 RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 START = RIDGES.index(1.0)
 POWERS = (0.5, 1.0, 2.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -35,6 +35,15 @@ class Connections:
     def name(self, link: Link) -> str:
         """For instance ``audio-video``."""
         return "-".join(self.modalities[view] for view in link)
+
+    def link(self, two: Sequence[Modality]) -> Link:
+        """Two modalities' numbers."""
+        return self.modalities.index(two[0]), self.modalities.index(two[1])
+
+    def only(self, link: Link) -> Connections:
+        """One link by itself."""
+        own = self.pairs[link]
+        return Connections(tuple(self.modalities[view] for view in link), {(0, 1): own}, len(own.items), ())
 
     @property
     def tested(self) -> bool:

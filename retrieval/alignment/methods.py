@@ -6,31 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from retrieval.alignment.assembly import Part, assemble
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
-from retrieval.alignment.cca import solve
+from retrieval.alignment.canonical import canonical
 from retrieval.alignment.contrastive import contrastive_blocks
-from retrieval.alignment.joint import (
-    DEFAULT_POWER,
-    DEFAULT_RIDGE,
-    DIMENSION,
-    FOLDS,
-    Choice,
-    canonical_blocks,
-    choose,
-)
 from retrieval.alignment.links import Connections, connect
 from retrieval.alignment.prior import Lift, PriorSpace, prior_space
 from retrieval.alignment.projector import Projector, blocks, unchanged, unit
 from retrieval.alignment.shared import fit_shared
-from retrieval.alignment.study import study
 from retrieval.errors import AlignmentError
 from retrieval.types import Matrix, Modality
-
-LEAST = 0.05
-"""Share of the norm that each of the prior's parts keeps where a modality has nothing else."""
 
 VISUAL = (Modality.IMAGE, Modality.VIDEO)
 """What one classifier may read: a video's features can be means of its frames'."""
@@ -118,71 +104,16 @@ def fit_auto(data: TrainingData) -> Alignment:
 def _canonical(
     data: TrainingData, connections: Connections, space: PriorSpace | None
 ) -> tuple[list[Part], dict[str, Any]]:
-    """The prior's parts, where there is a prior, and one of canonical variates of all that is linked."""
-    linked = connections.modalities
-    lifts = [_lifts(data, space)[modality] for modality in linked]
+    """The prior's parts, where there is a prior, and those of what is linked."""
     prior = _prior_parts(space) if space else []
-    report = _report(connections)
-    power, choice = DEFAULT_POWER, None
-    if connections.tested:
-        summary = study(connections.pairs, FOLDS, data.seed)
-        known = {
-            view: _projector(space, modality)
-            for view, modality in enumerate(linked)
-            if space and modality in space.blocks
-        }
-        choice = choose(summary, lifts, known)
-        power, report = choice.power, report | _findings(connections, choice)
-    else:
-        summary = study(connections.pairs, 1, data.seed)
-        report["reason"] = "no two modalities have many items in common: settings are defaults"
-    ridge = choice.ridge if choice else DEFAULT_RIDGE
-    maps = solve(summary.whole, ridge, DIMENSION)
-    correlations = maps.correlations
-    if choice and choice.confirmed is not None:
-        correlations = choice.confirmed[choice.confirmed > 0]
-    if len(correlations) == 0:
-        raise AlignmentError(
-            f"{connections.count} pairs show no correlation that other pairs confirm: "
-            "give pairs that differ in content"
-        )
-    fitted = canonical_blocks(maps, correlations**power, lifts, summary.axes)
-    weights = _weights(connections, choice, space)
-    names = [*(part.name for part in prior), "cca"]
-    total = float(weights.sum())
-    report |= {
-        "ridge": ridge,
-        "power": power,
-        "confirmed": bool(choice and choice.confirmed is not None),
-        "components": len(fitted[0].offset),
-        "correlations": [round(float(value), 4) for value in correlations[:10]],
-        "weights": dict(zip(names, (weights / total).tolist(), strict=True)),
-    }
-    block_of = [*(part.blocks for part in prior), dict(zip(linked, fitted, strict=True))]
-    return [Part(*part) for part in zip(names, block_of, weights.tolist(), strict=True)], report
-
-
-def _weights(
-    connections: Connections, choice: Choice | None, space: PriorSpace | None
-) -> NDArray[np.float64]:
-    """(B,) of the prior's parts and of the canonical one: the mean over the links in which all of them meet.
-
-    A link without the prior's parts has but one that counts, whatever its weight.
-    """
-    if space is None:
-        return np.ones(1)
-    weights, count = np.zeros(3), 0
-    for link, evidence in choice.evidence.items() if choice else ():
-        total = evidence.weights.sum()
-        if len(evidence.weights) == 3 and total > 0:
-            items = connections.pairs[link].count
-            weights, count = weights + items * evidence.weights / total, count + items
-    if not count:
-        return np.ones(3)
-    weights = weights / count
-    if not set(space.blocks) <= set(connections.modalities):
-        weights[:2] = np.maximum(weights[:2], LEAST)
-    return weights
+    known = {modality: _projector(space, modality) for modality in space.blocks} if space else {}
+    fitted, report = canonical(connections, _lifts(data, space), known, data.seed)
+    weights = fitted.weights(prior_parts=len(prior), readers=set(space.blocks) if space else set())
+    names = [*(part.name for part in prior), *fitted.blocks]
+    report["weights"] = dict(zip(names, (weights / weights.sum()).tolist(), strict=True))
+    block_of = [*(part.blocks for part in prior), *fitted.blocks.values()]
+    parts = [Part(*part) for part in zip(names, block_of, weights.tolist(), strict=True)]
+    return parts, _report(connections) | report
 
 
 def _report(connections: Connections) -> dict[str, Any]:
@@ -198,19 +129,6 @@ def _report(connections: Connections) -> dict[str, Any]:
     if not connections.pairs:
         report["reason"] = "; ".join(connections.refused) or "there are no two modalities to align"
     return report
-
-
-def _findings(connections: Connections, choice: Choice) -> dict[str, Any]:
-    links = {
-        connections.name(link): {
-            "pairs": len(connections.pairs[link].items),
-            "items": connections.pairs[link].count,
-            "validation_loss": evidence.loss,
-            "validation_mrr": evidence.mrr,
-        }
-        for link, evidence in choice.evidence.items()
-    }
-    return {"folds": FOLDS, "validation_loss": choice.loss, "links": links}
 
 
 def _alignment(

@@ -15,8 +15,9 @@ import numpy as np
 
 from retrieval.alignment.assembly import Part, assemble
 from retrieval.alignment.base import Alignment, FeatureTable, TrainingData
+from retrieval.alignment.canonical import DEFAULT_POWER, DEFAULT_RIDGE, FOLDS
 from retrieval.alignment.cca import solve
-from retrieval.alignment.joint import DEFAULT_POWER, DEFAULT_RIDGE, DIMENSION, FOLDS, choose
+from retrieval.alignment.joint import DIMENSION, choose
 from retrieval.alignment.links import ENOUGH
 from retrieval.alignment.prior import Lift
 from retrieval.alignment.projector import Block, unchanged, unit

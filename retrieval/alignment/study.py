@@ -92,23 +92,28 @@ class Study:
     """All pairs, summed up.
 
     Attributes:
+        items: (n,) those that have a pair, ascending.
         axes: (d_v, k_v) principal axes of each lifted view. With a ridge, those after the first few hundred
             count for little, and without them every solution costs a small part.
         whole: covariances of all pairs along these axes.
         folds: the same in parts; empty where there are too few pairs.
     """
 
+    items: Integers
     axes: tuple[NDArray[np.float64], ...]
     whole: Linked
     folds: tuple[Fold, ...]
 
 
-def study(pairs: Mapping[Link, PairedViews], count: int, seed: int) -> Study:
+def study(
+    pairs: Mapping[Link, PairedViews], count: int, seed: int, *, like: tuple[Study, Link] | None = None
+) -> Study:
     """Read every pair once, in ``count`` folds (1: none); a fold is fitted on the whole without it.
 
-    An item is in one fold with all its pairs, whatever their modalities.
+    An item is in one fold with all its pairs, whatever their modalities. ``like`` another study, of more
+    links, one of which is the only one of these: with the same folds, and the same pairs to validate on.
     """
-    known = np.unique(np.concatenate([views.items for views in pairs.values()]))
+    known = like[0].items if like else np.unique(np.concatenate([views.items for views in pairs.values()]))
     fold_of = folds(known, count, seed)
     of_pairs = {link: fold_of[np.searchsorted(known, views.items)] for link, views in pairs.items()}
     members = [{link: np.flatnonzero(own == fold) for link, own in of_pairs.items()} for fold in range(count)]
@@ -117,13 +122,16 @@ def study(pairs: Mapping[Link, PairedViews], count: int, seed: int) -> Study:
     axes = tuple(whole.principal_axes(view, AXES[whole.views]) for view in range(whole.views))
     turned = whole.rotate(axes)
     if count == 1:
-        return Study(axes, turned, ())
+        return Study(known, axes, turned, ())
     random, most = np.random.default_rng(seed), int(POOL / len(pairs) ** 0.5)
     kept = []
-    for each, part in zip(members, (part.rotate(axes) for part in parts), strict=True):
-        views = {link: _pool(pairs[link], rows, most, random) for link, rows in each.items()}
+    for number, (each, part) in enumerate(zip(members, (part.rotate(axes) for part in parts), strict=True)):
+        if like:
+            views = {(0, 1): like[0].folds[number].views[like[1]]}
+        else:
+            views = {link: _pool(pairs[link], rows, most, random) for link, rows in each.items()}
         kept.append(Fold(part, turned.without(part), views))
-    return Study(axes, turned, tuple(kept))
+    return Study(known, axes, turned, tuple(kept))
 
 
 def _pool(

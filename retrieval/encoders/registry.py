@@ -141,12 +141,16 @@ PRESETS: Mapping[str, Mapping[Modality, str]] = MappingProxyType(
             {
                 Modality.TEXT: "minilm",
                 Modality.IMAGE: "efficientnet-lite0",
+                Modality.AUDIO: "acoustic",
+                Modality.VIDEO: "frames:efficientnet-lite0",
             }
         ),
         "clip": MappingProxyType(
             {
                 Modality.TEXT: "clip:ViT-B-32/laion2b_s34b_b79k",
                 Modality.IMAGE: "clip:ViT-B-32/laion2b_s34b_b79k",
+                Modality.AUDIO: "acoustic",
+                Modality.VIDEO: "frames:clip:ViT-B-32/laion2b_s34b_b79k",
             }
         ),
     }
