@@ -1,11 +1,16 @@
 """Fixtures that every test may use."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+# Exported networks are made once a session, and nothing of the user's is touched.
+_CACHE = tempfile.TemporaryDirectory(prefix="xmodal-tests-")
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 
 @pytest.fixture(scope="session")
