@@ -59,9 +59,10 @@ class FeatureStore:
     """
 
     def __init__(self, folder: Path, dimension: int) -> None:
-        self.files = self._rows, self._contents = folder / "rows.f32", folder / "contents.bin"
-        self._former = folder / "records.bin"
+        self._rows, self._contents = folder / "rows.f32", folder / "contents.bin"
         self._numerics = folder / "numerics.txt"
+        self._former = folder / "records.bin"
+        self.files = self._rows, self._contents, self._numerics
         self._row_bytes = dimension * VALUE.itemsize
         self.dimension = dimension
         self._length: int | None = None
@@ -141,7 +142,7 @@ class FeatureStore:
         """What rows were computed by, as ``Encoder.numerics`` says it."""
         if not self._numerics.exists():
             return []
-        return self._numerics.read_text(encoding="utf-8").splitlines()
+        return self._numerics.read_text(encoding="utf-8", errors="replace").splitlines()
 
     def note(self, numerics: str) -> None:
         """Say what rows are going to be computed by."""

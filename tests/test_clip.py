@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 import indexer
@@ -17,6 +18,7 @@ import retrieval
 from retrieval.encoders import registry
 from retrieval.encoders.base import WHOLE, Encoder, Span
 from retrieval.encoders.clip_model import ClipModel
+from retrieval.encoders.clip_views import ClipViews
 from retrieval.errors import EncoderMismatchError, MediaError, OptionError, WeightsError
 from retrieval.features import FeatureStore
 from retrieval.types import Matrix, Modality
@@ -76,6 +78,22 @@ def test_pictures_are_those_of_open_clip(runtime: str) -> None:
     assert_allclose(
         rows(encoder("clip-image", runtime), [saved(each) for each in pictures]), expected, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("size", [32, (32, 32), (24, 40)])
+@pytest.mark.parametrize("mode", ["shortest", "longest", "squash"])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_pictures_look_as_open_clip_prepares_them(size: Any, mode: str, interpolation: str) -> None:
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    looks = PreprocessCfg(
+        size=size, mean=(0, 0, 0), std=(1, 1, 1), interpolation=interpolation, resize_mode=mode, fill_color=90
+    )
+    published, own = image_transform_v2(looks, is_train=False), ClipViews.of(asdict(looks))
+    for seed, (width, height) in enumerate([(80, 64), (64, 201), (31, 20), (32, 32), (1, 1), (300, 7)]):
+        image = noise(width, height, seed=seed)
+        expected = (published(image).permute(1, 2, 0) * 255).round().byte().numpy()
+        assert_array_equal(own(image), expected)
 
 
 def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import subprocess
 import sys
 import threading
@@ -194,18 +193,6 @@ def test_without_a_cache_the_network_runs_all_the_same(
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert_array_equal(OpenVINOSession(network()).run(BATCHES[:1])[0], expected(BATCHES[0]))
-
-
-@pytest.mark.parametrize("name", ["minilm", "efficientnet-lite0", "clip-text", "clip-image"])
-def test_an_encoder_goes_to_another_process_without_its_network(name: str) -> None:
-    one = encoder(name)
-    medium = media(one.spec.modality)[0]
-    one.encode([one.prepare(medium)])
-    sent = pickle.dumps(one)
-    assert len(sent) < 5_000_000
-    other = pickle.loads(sent)
-    assert other.spec == one.spec
-    assert_array_equal(np.asarray(other.prepare(medium)), np.asarray(one.prepare(medium)))
 
 
 def test_no_more_threads_than_cores(own_cache: Path) -> None:

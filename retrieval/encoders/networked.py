@@ -34,10 +34,6 @@ class Networked(ABC):
             f"{type(self).__name__}({self.spec.name!r}, device={self._device!r}, runtime={self._runtime!r})"
         )
 
-    def __getstate__(self) -> dict[str, Any]:
-        """For processes that prepare media: without the network, which they do not need."""
-        return {name: value for name, value in vars(self).items() if name != "_session"}
-
     @abstractmethod
     def _network(self) -> Network:
         """The network, described."""
