@@ -101,7 +101,7 @@ def captions(count: int) -> list[str]:
 
 
 def stored(encoder: Encoder, parts: Sequence[Part], batch_size: int, workers: int) -> int:
-    """The hot path of a job: parts to rows on disk."""
+    """The hot path of a job: parts to rows on disk, files by way of worker processes."""
     wanted = {f"{number:064x}": part for number, part in enumerate(parts)}
     with tempfile.TemporaryDirectory() as folder:
         store = FeatureStore(Path(folder), encoder.spec.dimension)
@@ -307,7 +307,10 @@ def same(files: Sequence[Path], texts: Sequence[str]) -> None:
 
 
 def memory(source: Path | None, counts: Sequence[int]) -> None:
-    """Print the peak of resident memory of jobs over so many pictures, each in a process of its own."""
+    """Print the peak of resident memory of jobs over so many pictures, each in a process of its own.
+
+    It is that of the job and that of its largest worker.
+    """
     peaks = []
     for count in counts:
         with tempfile.TemporaryDirectory() as folder:
@@ -317,7 +320,8 @@ def memory(source: Path | None, counts: Sequence[int]) -> None:
             program = (
                 "import indexer, resource, sys\n"
                 "indexer.build([sys.argv[1]], out=sys.argv[2])\n"
-                "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"
+                "whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)\n"
+                "print(sum(resource.getrusage(who).ru_maxrss for who in whose) / 1024)\n"
             )
             done = subprocess.run(
                 [sys.executable, "-c", program, str(made), str(Path(folder) / "index")],
