@@ -61,14 +61,6 @@ def test_records_from_before_there_were_windows_are_read_as_they_are(tmp_path):
     assert np.fromfile(tmp_path / "contents.bin", former)["following"].tolist() == [1, 0]
 
 
-def test_what_computed_rows_is_noted_once(tmp_path):
-    store = FeatureStore(tmp_path / "s", 3)
-    assert store.numerics == []
-    for numerics in ("openvino bf16", "torch fp32", "openvino bf16"):
-        store.note(numerics)
-    assert FeatureStore(tmp_path / "s", 3).numerics == ["openvino bf16", "torch fp32"]
-
-
 @given(lost_rows=st.integers(0, 40), lost_records=st.integers(0, 120))
 def test_what_a_cut_off_write_leaves_is_used_or_overwritten(tmp_path_factory, lost_rows, lost_records):
     root = tmp_path_factory.mktemp("store")

@@ -123,7 +123,11 @@ def _refuse(_content: str, error: MediaError) -> None:
 
 def picture_parts(files: Sequence[Path]) -> list[Part]:
     """As a corpus has them."""
-    return [Part(Modality.IMAGE, 0, file.name, file) for file in files]
+    status = [file.stat() for file in files]
+    return [
+        Part(Modality.IMAGE, 0, file.name, file, size=own.st_size, mtime_ns=own.st_mtime_ns)
+        for file, own in zip(files, status, strict=True)
+    ]
 
 
 def text_parts(texts: Sequence[str]) -> list[Part]:
