@@ -86,7 +86,7 @@ def mel_spectrogram(
     filters = mel_filters(rate, size, bands, low, high)
     spectra = _spectra(samples, size, hop, window)
     # The sparse product runs along the frames of each frequency, which therefore have to lie together.
-    return np.concatenate([(filters @ _power(each).T.astype(np.float32, order="C")).T for each in spectra])
+    return np.concatenate([(filters @ _turned(_power(each))).T for each in spectra])
 
 
 @lru_cache(maxsize=16)
@@ -249,6 +249,7 @@ class _Workspace(threading.local):
             self.frames = np.empty((_BLOCK, size))
             self.spectra = np.empty((_BLOCK, 1 + size // 2), np.complex128)
             self.power = np.empty((2, _BLOCK, 1 + size // 2))
+            self.turned = np.empty((1 + size // 2) * _BLOCK, np.float32)
         return self
 
 
@@ -283,3 +284,11 @@ def _power(spectra: NDArray[np.complex128]) -> NDArray[np.float64]:
     np.add(real, imaginary, out=real)
     power: NDArray[np.float64] = real
     return power
+
+
+def _turned(power: NDArray[np.float64]) -> NDArray[np.float32]:
+    """What ``_power`` gave, one row a frequency, in the place of the block before."""
+    count, bins = power.shape
+    rows: NDArray[np.float32] = _WORKSPACE.of(2 * (bins - 1)).turned[: count * bins].reshape(bins, count)
+    rows[...] = power.T
+    return rows

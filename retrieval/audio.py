@@ -133,6 +133,8 @@ def _by_libsndfile(file: IO[bytes]) -> Iterator[_Block]:
             while len(block := opened.read(count, dtype=dtype, always_2d=True)):
                 block = block if dtype == "float32" else np.multiply(block, _PCM_16, dtype=np.float32)
                 yield opened.samplerate, block.mean(axis=1) if opened.channels > 1 else block[:, 0]
+                if opened.tell() >= opened.frames:  # or another block would be made, to find it empty
+                    break
     except LibsndfileError as error:
         raise _NoSamplesError(error.error_string) from error
 
@@ -197,10 +199,14 @@ def _gathered(blocks: Iterator[_Block], rate: int | None) -> Sound:
                 break
     parts.append(resample(np.empty(0, np.float32), True))
     wanted = native if rate is None else rate
-    samples = np.concatenate(parts)
+    parts = [part for part in parts if len(part)]
+    # No copy that is not needed: each is memory mapped anew, which costs as much as the decoding.
+    samples = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.float32), *parts])
     # soxr rounds the length to the nearest; librosa, and so this, up: no sound is without a sample.
     length = -(-min(count, limit) * wanted // native)
-    return Sound(np.pad(samples[:length], (0, max(0, length - len(samples)))), wanted, cut=count > limit)
+    if len(samples) < length:
+        samples = np.pad(samples, (0, length - len(samples)))
+    return Sound(samples[:length], wanted, cut=count > limit)
 
 
 def _until_damage(blocks: Iterator[_Block]) -> Generator[_Block]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -73,7 +74,14 @@ class SearchEngine(Searcher):
         self._generation = Layout(self.folder).generation(self.manifest.generation)
         self._shelves: dict[Modality, Shelf] = {}
         self._opening = threading.Lock()
-        self._filters = lru_cache(FILTERS_KEPT)(self._matching)
+        # Through a proxy, or the engine would refer to itself, and its files stay open when it is let go.
+        own = weakref.proxy(self)
+
+        def matching(where: str, target: Modality) -> Subset:
+            found: Subset = own._matching(where, target)
+            return found
+
+        self._filters = lru_cache(FILTERS_KEPT)(matching)
 
     @property
     def modalities(self) -> list[Modality]:
@@ -84,6 +92,7 @@ class SearchEngine(Searcher):
     def catalog(self) -> Catalog:
         """Items, captions, metadata."""
         self._check_present()
+        self._check(self._generation.catalog.name)
         return Catalog(self._generation.catalog)
 
     @cached_property
@@ -139,6 +148,9 @@ class SearchEngine(Searcher):
                 f"this index holds no {modality}: it holds {', '.join(self.modalities) or 'nothing'}"
             )
         self._check_present()
+        for name in self.manifest.files:
+            if name.startswith(f"{modality}."):
+                self._check(name)
         path = self._generation.vectors(modality)
         index = opening.load(entry, path, device=self._device)
         whose = self._generation.assets(modality)
@@ -164,6 +176,12 @@ class SearchEngine(Searcher):
                 "restore or rebuild the index"
             )
         return table
+
+    def _check(self, name: str) -> None:
+        """See that a file of the generation is what was written, as far as that is quick."""
+        checksum, path = self.manifest.files.get(name), self._generation.folder / name
+        if checksum and (problem := checksum.use(path)) is not None:
+            raise DamagedIndexError(f"{path} {problem}: run 'xmodal repair {self.folder}'")
 
     def _check_present(self) -> None:
         if not self._generation.folder.is_dir():

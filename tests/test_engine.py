@@ -1,6 +1,8 @@
 """The engine's promises, on a toy index with two sources of metadata."""
 
+import gc
 import shutil
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -202,3 +204,15 @@ def test_a_damaged_folder_is_refused_in_a_sentence(folder, tmp_path, lost):
     path.unlink()
     with pytest.raises(retrieval.XmodalError, match=f"{lost} is missing"):
         retrieval.open(copy)
+
+
+def test_an_engine_that_is_let_go_closes_its_files(engine):
+    other = retrieval.open(engine.folder)
+    assert other.search(text="red", to="image", where="letters > 0")
+    reference = weakref.ref(other)
+    gc.disable()
+    try:
+        del other
+        assert reference() is None
+    finally:
+        gc.enable()

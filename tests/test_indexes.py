@@ -132,8 +132,8 @@ def test_filters_leave_k_of_what_matches(engine, where, share, k):
 def test_the_plan_is_told(engine, folder, capsys):
     told = []
     asking = unit(clustered()[1][:1])[0]
-    engine.search(vector=asking, to="image", where="thousandth < 5", explain=told.append)
-    engine.search(vector=asking, to="image", where="thousandth < 900", explain=told.append)
+    engine.search_batch([Query(vector=asking)], to="image", where="thousandth < 5", explain=told.append)
+    engine.search_batch([Query(vector=asking)], to="image", where="thousandth < 900", explain=told.append)
     assert told[0] == "image: 15 of 2,400 vectors (0.62%): few enough to compare just those, exactly"
     assert told[1].startswith("image: 2,200 of 2,400 vectors (91.67%)")
     command = ["search", str(folder), "--id", "00007", "--to", "image", "-k", "1", "--explain-plan", "--json"]

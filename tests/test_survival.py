@@ -339,7 +339,7 @@ def chaos(name, *arguments):
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_a_few_kills(data_folder):
+def test_a_few_kills():
     done = chaos("kills", "--kills", "3", "--pictures", "60", "--seed", "5")
     assert (done.returncode, done.stdout.count("WRONG")) == (0, 0), done.stdout + done.stderr
 

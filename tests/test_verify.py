@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -53,6 +54,7 @@ def index(whole, tmp_path):
 def no_glance(monkeypatch):
     """As in an index of large files, little of which is looked at when it is opened."""
     monkeypatch.setattr(checksums, "HEAD", 0)
+    monkeypatch.setattr(checksums, "QUICK", -1)
     monkeypatch.setattr(Checksum, "glance", lambda *_: None)
 
 
@@ -270,3 +272,25 @@ def test_an_index_without_checksums_is_searched_and_gets_them_at_the_next_job(in
     assert retrieval.verify(index).is_whole
     assert damaged.answers(index) == answers
     assert Manifest.read(index).format == 2
+
+
+def test_a_file_that_is_quickly_read_is_compared_as_a_whole_when_it_is_used(tmp_path, monkeypatch):
+    path = tmp_path / "image.faiss"
+    path.write_bytes(bytes(200_000))
+    checksum = Checksum.of(path)
+    damaged.flip(path, 8 * 150_000)
+    assert checksum.glance(path) is None
+    assert checksum.use(path) == "is not what was written"
+    monkeypatch.setattr("retrieval.checksums.QUICK", 100_000)
+    assert checksum.use(path) is None
+
+
+@pytest.mark.usefixtures("no_glance")
+@pytest.mark.parametrize("ending", ["000002/image.faiss", "000002/catalog.sqlite"])
+def test_what_is_used_is_checked_before(index, ending, monkeypatch):
+    monkeypatch.setattr(checksums, "QUICK", 1 << 20)
+    path = index / file_of(index, ending)
+    damaged.flip(path, 4 * path.stat().st_size)
+    engine = retrieval.open(index)
+    with pytest.raises(DamagedIndexError, match="is not what was written: run 'xmodal repair"):
+        engine.search(vector=np.ones(engine.space.dimension), to="image")
