@@ -112,12 +112,11 @@ class SearchEngine(Searcher):
                 f"this index holds no {modality}: it holds {', '.join(self.modalities) or 'nothing'}"
             )
         self._check_present()
+        path, whose = self._generation.vectors(modality), self._generation.assets(modality)
         for name in self.manifest.files:
-            if name.startswith(f"{modality}."):
+            if name.startswith(f"{modality}.") and name != whose.name:  # that is compared where it is read
                 self._check(name)
-        path = self._generation.vectors(modality)
         index = opening.load(entry, path, device=self._device)
-        whose = self._generation.assets(modality)
         assets: Integers = arrays.read(whose, self.manifest.files.get(whose.name))
         if not (len(index) == entry["vectors"] and assets.shape == (len(index), 2)):
             raise DamagedIndexError(

@@ -1,9 +1,13 @@
 """Fixtures that every test may use."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from retrieval.types import Modality
+from tests import toy
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,9 +24,28 @@ def data_folder() -> Path:
 @pytest.fixture(scope="session")
 def served_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of ``tests.served``'s source and index, built once; nobody writes to it."""
-    from tests import served, toy
+    from tests import served
 
     root = tmp_path_factory.mktemp("served")
     with toy.encoders():
         served.index(root)
     return root
+
+
+@pytest.fixture
+def encoders() -> Iterator[dict[Modality, toy.ToyEncoder]]:
+    """The toy encoders, by modality, known by name for as long as the test lasts."""
+    with toy.encoders() as made:
+        yield made
+
+
+@pytest.fixture
+def source(tmp_path: Path, encoders: object) -> Path:
+    """A folder of colours with captions."""
+    return toy.folder(tmp_path / "source")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Where an index of ``source`` may be written."""
+    return tmp_path / "index"

@@ -19,12 +19,6 @@ from tests import damaged, toy
 
 
 @pytest.fixture
-def encoders():
-    with toy.encoders() as made:
-        yield made
-
-
-@pytest.fixture
 def index(tmp_path, encoders):
     made = damaged.build(tmp_path)
     for encoder in encoders.values():

@@ -31,22 +31,6 @@ from tests import toy
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def encoders():
-    with toy.encoders() as made:
-        yield made
-
-
-@pytest.fixture
-def source(tmp_path, encoders):
-    return toy.folder(tmp_path / "source")
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "index"
-
-
 def build(source, out, **options):
     return indexer.build([source], out=out, preset="toy", device="cpu", **options)
 
