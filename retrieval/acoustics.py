@@ -7,7 +7,6 @@ workers that files are read in. SciPy and librosa are imported when first needed
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import OptionError
+from retrieval.scratch import Scratch
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -26,7 +26,7 @@ Samples: TypeAlias = NDArray[np.float32]
 Frames: TypeAlias = NDArray[np.float32]
 """(frames, columns) float32."""
 
-_BLOCK = 64  # frames transformed at once: many, for threads wait for each other between the steps
+_BLOCK = 256  # frames transformed at once: many, for threads wait for each other between the steps
 
 
 def stft(
@@ -57,7 +57,8 @@ def power_spectrogram(
     samples: Samples, *, size: int = 2048, hop: int = 512, window: int | None = None
 ) -> Frames:
     """|X|^2 of the ``stft``, which see: (1 + n // hop, 1 + size // 2) float32."""
-    return np.concatenate([_power(each).astype(np.float32) for each in _spectra(samples, size, hop, window)])
+    blocks = _spectra(samples, size, hop, window)
+    return np.concatenate([_power(each, np.empty(each.shape, np.float32)) for each in blocks])
 
 
 def mel_spectrogram(
@@ -84,9 +85,14 @@ def mel_spectrogram(
         high: as there.
     """
     filters = mel_filters(rate, size, bands, low, high)
-    spectra = _spectra(samples, size, hop, window)
-    # The sparse product runs along the frames of each frequency, which therefore have to lie together.
-    return np.concatenate([(filters @ _turned(_power(each))).T for each in spectra])
+    mel: Frames = np.empty((1 + len(samples) // hop, bands), np.float32)
+    at = 0
+    for spectra in _spectra(samples, size, hop, window):
+        # The sparse product runs along the frames of each frequency, which therefore have to lie together.
+        power = _power(spectra, _SCRATCH.array("power", spectra.T.shape, np.float32).T)
+        mel[at : at + len(power)] = (filters @ power.T).T
+        at += len(power)
+    return mel
 
 
 @lru_cache(maxsize=16)
@@ -236,24 +242,7 @@ def _hann(size: int, window: int) -> NDArray[np.float64]:
     return np.pad(curve, (before, size - window - before))
 
 
-class _Workspace(threading.local):
-    """Each thread's arrays for a block of frames: memory mapped anew a block costs more than the transforms."""
-
-    def __init__(self) -> None:
-        self._size = 0
-
-    def of(self, size: int) -> _Workspace:
-        """Itself, with room for transforms of so many samples."""
-        if size != self._size:
-            self._size = size
-            self.frames = np.empty((_BLOCK, size))
-            self.spectra = np.empty((_BLOCK, 1 + size // 2), np.complex128)
-            self.power = np.empty((2, _BLOCK, 1 + size // 2))
-            self.turned = np.empty((1 + size // 2) * _BLOCK, np.float32)
-        return self
-
-
-_WORKSPACE = _Workspace()
+_SCRATCH = Scratch()
 
 
 def _spectra(samples: Samples, size: int, hop: int, window: int | None) -> Iterator[NDArray[np.complex128]]:
@@ -265,30 +254,28 @@ def _spectra(samples: Samples, size: int, hop: int, window: int | None) -> Itera
             f"not {size}, {window} and {hop}"
         )
     weights = _hann(size, window)
-    padded = np.pad(samples.astype(np.float32, copy=False), size // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
-    room = _WORKSPACE.of(size)
-    for at in range(0, len(frames), _BLOCK):
-        block = frames[at : at + _BLOCK]
-        weighed, spectra = room.frames[: len(block)], room.spectra[: len(block)]
+    count = 1 + len(samples) // hop
+    for at in range(0, count, _BLOCK):
+        rows = min(_BLOCK, count - at)
+        piece = _around(samples, at * hop - size // 2, (rows - 1) * hop + size)
+        frames = np.lib.stride_tricks.sliding_window_view(piece, size)[::hop]
+        weighed = np.multiply(frames, weights, out=_SCRATCH.array("frames", frames.shape, np.float64))
         # In float64: in float32, quiet bins beside loud ones would be off by more than librosa's.
-        yield np.fft.rfft(np.multiply(block, weights, out=weighed), out=spectra)
+        yield np.fft.rfft(weighed, out=_SCRATCH.array("spectra", (rows, 1 + size // 2), np.complex128))
 
 
-def _power(spectra: NDArray[np.complex128]) -> NDArray[np.float64]:
-    """|X|^2 of a block from ``_spectra``, in the place of the one before."""
-    count, bins = spectra.shape
-    real, imaginary = _WORKSPACE.of(2 * (bins - 1)).power[:, :count]
-    np.square(spectra.real, out=real)
-    np.square(spectra.imag, out=imaginary)
-    np.add(real, imaginary, out=real)
-    power: NDArray[np.float64] = real
-    return power
+def _around(samples: Samples, first: int, count: int) -> Samples:
+    """So many samples from ``first`` on, with zeros before the beginning and after the end."""
+    piece: Samples = _SCRATCH.array("samples", (count,), np.float32)
+    begin, end = max(first, 0), min(first + count, len(samples))
+    piece[: begin - first] = 0
+    piece[begin - first : end - first] = samples[begin:end]
+    piece[end - first :] = 0
+    return piece
 
 
-def _turned(power: NDArray[np.float64]) -> NDArray[np.float32]:
-    """What ``_power`` gave, one row a frequency, in the place of the block before."""
-    count, bins = power.shape
-    rows: NDArray[np.float32] = _WORKSPACE.of(2 * (bins - 1)).turned[: count * bins].reshape(bins, count)
-    rows[...] = power.T
-    return rows
+def _power(spectra: NDArray[np.complex128], out: Frames) -> Frames:
+    """|X|^2 of a block from ``_spectra``, whose place it takes for the squares."""
+    parts = spectra.view(np.float64)
+    np.square(parts, out=parts)
+    return np.add(parts[:, ::2], parts[:, 1::2], out=out, casting="same_kind")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from retrieval.errors import MediaError, NoSoundError
 from retrieval.opening import TIME_LIMIT, opened
+from retrieval.scratch import Scratch
 
 if TYPE_CHECKING:
     from av import AudioFrame, AudioStream, Packet
@@ -35,11 +36,15 @@ MAX_BYTES = 4 * 2**30
 RATES = range(100, 1_000_001)
 """Samples a second that are taken for a rate; headers with others are damaged."""
 
-_BLOCK = 2**18  # samples of all channels together that are decoded at once
+_BLOCK = 2**17  # samples of all channels together that are decoded at once; what soxr keeps grows with it
 
 _PCM_16 = np.float32(2**-15)  # what one step of a 16-bit sample is
 
-_Block: TypeAlias = tuple[int, NDArray[np.float32]]  # a rate and (n,) mono samples
+_Block: TypeAlias = tuple[
+    int, NDArray[np.float32]
+]  # a rate and (n,) mono samples, valid until the next block
+
+_SCRATCH = Scratch()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +132,13 @@ def _by_libsndfile(file: IO[bytes]) -> Iterator[_Block]:
     handle = file if isinstance(file, BytesIO) else file.fileno()
     try:
         with SoundFile(handle, closefd=False) as opened:
-            count = max(1, _BLOCK // opened.channels)
+            shape = max(1, _BLOCK // opened.channels), opened.channels
+            fractions = _SCRATCH.array("fractions", shape, np.float32)
             # Whole numbers are turned into fractions six times faster here than there, and equal.
-            dtype = "int16" if opened.subtype == "PCM_16" else "float32"
-            while len(block := opened.read(count, dtype=dtype, always_2d=True)):
-                block = block if dtype == "float32" else np.multiply(block, _PCM_16, dtype=np.float32)
+            whole = _SCRATCH.array("whole", shape, np.int16) if opened.subtype == "PCM_16" else None
+            while len(block := opened.read(out=fractions if whole is None else whole)):
+                if whole is not None:
+                    block = np.multiply(block, _PCM_16, out=fractions[: len(block)])
                 yield opened.samplerate, block.mean(axis=1) if opened.channels > 1 else block[:, 0]
                 if opened.tell() >= opened.frames:  # or another block would be made, to find it empty
                     break
@@ -229,7 +236,7 @@ def _resampler(native: int, rate: int | None) -> Callable[[NDArray[np.float32], 
     if native not in RATES:
         raise MediaError(f"expected a rate from {RATES[0]} to {RATES[-1]} samples a second, not {native}")
     if rate is None or rate == native:
-        return lambda block, _last: block
+        return lambda block, _last: block.copy()
     from soxr import ResampleStream
 
     stream = ResampleStream(native, rate, 1, dtype="float32", quality="HQ")
