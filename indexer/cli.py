@@ -13,7 +13,17 @@ import typer
 from indexer.repair_cli import repair
 from retrieval.cli import app
 from retrieval.errors import XmodalError
-from retrieval.options import AsJson, Device, Index, OnDevice, one_line, print_json
+from retrieval.options import (
+    AsJson,
+    ByRuntime,
+    Device,
+    Index,
+    OnDevice,
+    Runtime,
+    by_modality,
+    one_line,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from indexer.preview import Preview
@@ -72,6 +82,7 @@ def index(
     holdout: Holdout = None,
     seed: Seed = None,
     device: OnDevice = Device.AUTO,
+    runtime: ByRuntime = Runtime.AUTO,
     batch_size: Annotated[int, typer.Option(help="Media encoded at once.")] = 32,
     workers: Annotated[int | None, typer.Option(help="Files that are read and decoded at once.")] = None,
     index_kind: Annotated[
@@ -115,8 +126,7 @@ def index(
     from indexer.preview import preview
     from indexer.progress import bars
 
-    options = {"text": text_encoder, "image": image_encoder, "audio": audio_encoder, "video": video_encoder}
-    named = {modality: name for modality, name in options.items() if name is not None}
+    named = by_modality(text_encoder, image_encoder, audio_encoder, video_encoder)
     if dry_run:
         plan = preview(
             sources,
@@ -146,6 +156,7 @@ def index(
         memory=memory,
         favour=favour,
         device=device,
+        runtime=runtime,
         batch_size=batch_size,
         workers=workers,
         retry_failed=retry_failed,

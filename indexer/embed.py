@@ -102,7 +102,9 @@ def encode(
         media.clear()
         return count
 
-    with decoding(encoder.prepare, LIMITS[encoder.spec.modality], trusted=trusted) as decode:
+    # Texts and vectors are no files, and what prepares them stays with its network.
+    alone = trusted or all(part.file is None for part in wanted.values())
+    with decoding(encoder.prepare, LIMITS[encoder.spec.modality], trusted=alone) as decode:
 
         def prepare(work: tuple[str, Part]) -> Any:
             part = work[1]

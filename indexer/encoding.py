@@ -10,13 +10,14 @@ from indexer.corpus import Part
 from indexer.progress import Progress
 from indexer.reading import Reading
 from retrieval.catalog_writer import AssetRow, FailureRow
-from retrieval.encoders.base import WHOLE, Encoder
+from retrieval.encoders.base import Encoder
 from retrieval.errors import MediaError, NoSoundError, UnreadableError
 from retrieval.features import FeatureStore
 from retrieval.types import Modality
 
-PICTURES_A_VIDEO = 8
-"""A video is as much to decode, hold and encode as that many pictures, or more."""
+SHARES = {Modality.VIDEO: 1 / 8, Modality.TEXT: 16.0}
+"""Media in a batch beside pictures: a video is as much to hold and encode as 8 of them, 16 captions as little as one,
+and of many there are more of similar length."""
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ class Encoded:
         rows = self.stored[part.modality].get(content) if content else None
         if content is None or rows is None:
             return []
-        spans = self.stores[part.modality].spans(rows) if len(rows) > 1 else WHOLE
+        spans = self.stores[part.modality].spans(rows)
         return [
             AssetRow(
                 modality=part.modality,
@@ -57,6 +58,7 @@ class Encoded:
                 mtime_ns=part.mtime_ns,
                 start=span.start,
                 end=span.end,
+                windows=span.windows,
             )
             for row, span in zip(rows, spans, strict=True)
         ]
@@ -96,7 +98,6 @@ class Encoding:
     def _encode(
         self, modality: Modality, wanted: Mapping[str, Part], named: Sequence[tuple[Part, str]], done: Encoded
     ) -> None:
-        share = PICTURES_A_VIDEO if modality is Modality.VIDEO else 1
         holders: dict[str, list[Part]] = {}
         for part, content in named:
             if part.modality is modality:
@@ -112,13 +113,15 @@ class Encoding:
             self.note(problems)
             done.problems += problems
 
+        if wanted:
+            self.stores[modality].note(self.encoders[modality].numerics)
         with self.progress(f"encoding {modality}", len(wanted)) as advance:
             done.encoded += embed.encode(
                 self.encoders[modality],
                 wanted,
                 self.stores[modality],
                 workers=self.workers,
-                batch_size=max(1, self.batch_size // share),
+                batch_size=max(1, round(self.batch_size * SHARES.get(modality, 1))),
                 trusted=self.trusted,
                 advance=advance,
                 fail=fail,

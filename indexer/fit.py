@@ -16,6 +16,7 @@ from indexer.publish import Draft
 from indexer.settings import Settings
 from retrieval.alignment import registry as alignments
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
+from retrieval.alignment.shared import sharing
 from retrieval.catalog import AssetTable
 from retrieval.encoders.base import Encoder
 from retrieval.errors import DamagedIndexError
@@ -100,7 +101,9 @@ def _training_data(
         kept = ~table.held_out & table.whole
         if kept.any():
             training[modality] = FeatureTable(stores[modality].read(table.features[kept]), table.items[kept])
-    return TrainingData(training, _class_prior(encoders, stores), settings.seed)
+    specs = (encoder.spec for encoder in encoders.values())
+    models = ((spec.modality, spec.name, spec.weights, spec.dimension) for spec in specs)
+    return TrainingData(training, _class_prior(encoders, stores), settings.seed, sharing(models))
 
 
 def _class_prior(

@@ -33,6 +33,7 @@ from retrieval.encoders.base import Encoder
 from retrieval.errors import DamagedIndexError, OptionError
 from retrieval.features import FeatureStore
 from retrieval.manifest import Manifest
+from retrieval.runtimes import registry as runtimes
 from retrieval.space import check_same
 from retrieval.types import Modality
 
@@ -51,6 +52,7 @@ def build(
     memory: str | int | None = None,
     favour: str | None = None,
     device: str = "auto",
+    runtime: str = "auto",
     batch_size: int = 32,
     workers: int | None = None,
     retry_failed: bool = False,
@@ -77,6 +79,7 @@ def build(
         memory: bytes that the vector indexes may take together, also as ``"4GB"``.
         favour: ``"single"`` or ``"batch"``: which queries must be fast.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        runtime: what computes the encoders' networks: ``"auto"``, ``"torch"`` or ``"openvino"``.
         batch_size: media encoded at once.
         workers: how many files are read and decoded at once; as many as there are cores, up to 8, when None.
         retry_failed: also try unchanged files that failed before.
@@ -98,6 +101,7 @@ def build(
         if value is not None and value < 1:
             raise OptionError(f"{name} must be at least 1, not {value}")
     devices.check(device)
+    runtimes.check(runtime)
     wishes = Wishes(preset, encoders, align, holdout, seed, index, recall, memory, favour)
     wishes.settings(None)  # unusable values are refused before anything is read
     corpus = corpora.read(sources, leave_out=Path(out))
@@ -110,7 +114,7 @@ def build(
             corpus.columns,
             seed=settings.seed,
         )
-        loaded, stores = _open(draft, settings, device)
+        loaded, stores = _open(draft, settings, device, runtime)
         threads = workers or min(os.cpu_count() or 1, 8)
         parts = [part for _, part in corpus.assets()]
         roots = [adapters.absolute(source) for source in sources]
@@ -192,7 +196,12 @@ def _finish(
         alignment, indexes = fit(draft, settings, encoders, stores, device=device)
         advance(1)
     return draft.publish(
-        encoders=specs, alignment=alignment, indexes=indexes, settings=settings, sources=sources
+        encoders=specs,
+        numerics={modality: store.numerics for modality, store in stores.items()},
+        alignment=alignment,
+        indexes=indexes,
+        settings=settings,
+        sources=sources,
     )
 
 
@@ -255,11 +264,12 @@ def _check_features(catalog: Catalog, stores: Mapping[Modality, FeatureStore]) -
 
 
 def _open(
-    draft: Draft, settings: Settings, device: str
+    draft: Draft, settings: Settings, device: str, runtime: str = "auto"
 ) -> tuple[dict[Modality, Encoder], dict[Modality, FeatureStore]]:
     """The encoders that the settings name, and the store of each one's features."""
     encoders = {
-        modality: registry.load(name, modality, device) for modality, name in settings.encoders.items()
+        modality: registry.load(name, modality, device, runtime)
+        for modality, name in settings.encoders.items()
     }
     stores = {
         modality: FeatureStore(draft.layout.features(encoder.spec), encoder.spec.dimension)

@@ -81,8 +81,10 @@ def mend(
         if others.isdisjoint(places[content])
     }
     if found:
-        encoder = registry.load(spec.name, modality, device)
+        # By the name it was asked for by: an encoder's own does not say where a file of weights is.
+        encoder = registry.load(manifest.settings["encoders"][modality], modality, device)
         check_same(spec, encoder.spec)
+        store.note(encoder.numerics)
         with progress(f"encoding {modality}", len(found)) as advance:
             embed.encode(
                 encoder,

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -70,6 +70,7 @@ class Draft:
         self,
         *,
         encoders: Mapping[Modality, EncoderSpec],
+        numerics: Mapping[Modality, Sequence[str]],
         alignment: Mapping[str, Any],
         indexes: Mapping[Modality, Mapping[str, Any]],
         settings: Settings,
@@ -88,6 +89,7 @@ class Draft:
             created=_now(),
             version=version("xmodal"),
             encoders=encoders,
+            numerics=numerics,
             alignment=alignment,
             indexes=indexes,
             counts=counts,

@@ -30,6 +30,7 @@ class AssetRow:
     mtime_ns: int | None = None
     start: float | None = None
     end: float | None = None
+    windows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

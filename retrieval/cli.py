@@ -11,7 +11,17 @@ import typer
 
 from retrieval.evaluate_cli import evaluate
 from retrieval.failures_cli import failures
-from retrieval.options import AsJson, Device, Index, OnDevice, one_line, print_json
+from retrieval.options import (
+    AsJson,
+    ByRuntime,
+    Device,
+    Index,
+    OnDevice,
+    Runtime,
+    by_modality,
+    one_line,
+    print_json,
+)
 from retrieval.serve_cli import serve
 from retrieval.verify_cli import verify
 
@@ -27,6 +37,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+Moved = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SPEC", help="The index's own encoder, where its weights are no longer where they were."
+    ),
+]
 
 WEIGHTED = re.compile(r"(.*)\^([-+]?(?:\d+\.?\d*|\.\d+))", re.DOTALL)
 
@@ -54,7 +71,12 @@ def search(
     explain_plan: Annotated[
         bool, typer.Option("--explain-plan", help="Say on standard error how it was searched.")
     ] = False,
+    text_encoder: Moved = None,
+    image_encoder: Moved = None,
+    audio_encoder: Moved = None,
+    video_encoder: Moved = None,
     device: OnDevice = Device.AUTO,
+    runtime: ByRuntime = Runtime.AUTO,
     as_json: AsJson = False,
 ) -> None:
     """Find what is nearest to a query.
@@ -66,7 +88,8 @@ def search(
     from retrieval.vectors.base import silent
 
     terms = {"text": text, "image": image, "audio": audio, "video": video, "id": item}
-    engine = open_index(index, device=device)
+    encoders = by_modality(text_encoder, image_encoder, audio_encoder, video_encoder)
+    engine = open_index(index, device=device, runtime=runtime, encoders=encoders)
     asked = {kind: [weighted(value) for value in values] for kind, values in terms.items() if values}
     explain = _plan if explain_plan else silent
     hits = engine.search_batch([Query(**asked)], to=to, k=k, where=where, explain=explain)[0]
@@ -113,7 +136,7 @@ def info(index: Index, as_json: AsJson = False) -> None:
         "generation": f"{values['generation']} of {values['created']}, by xmodal {values['version']}",
         "holds": counts,
         **{
-            f"{modality} encoder": f"{spec['name']}, {_made(spec)}"
+            f"{modality} encoder": f"{spec['name']}, {_made(spec)}{_computed(values, modality)}"
             for modality, spec in values["encoders"].items()
         },
         "alignment": f"{values['alignment']['method']}, {_made(values['alignment'])}",
@@ -127,6 +150,11 @@ def info(index: Index, as_json: AsJson = False) -> None:
 
 def _made(entry: Mapping[str, Any]) -> str:
     return f"{entry['dimension']} dimensions, {entry['fingerprint'][:12]}"
+
+
+def _computed(values: Mapping[str, Any], modality: str) -> str:
+    numerics = values["numerics"].get(modality)
+    return f", computed by {', '.join(numerics)}" if numerics else ""
 
 
 def _print_hits(hits: Sequence[Hit]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from retrieval.errors import DeviceError, OptionError
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -35,3 +37,10 @@ def resolve(device: str) -> str:
     if device == "cuda":
         raise DeviceError("device 'cuda' was asked for, but PyTorch finds no CUDA GPU: use 'auto' or 'cpu'")
     return "cpu"
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

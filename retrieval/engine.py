@@ -18,6 +18,7 @@ from retrieval.alignment.base import Alignment
 from retrieval.catalog import AssetTable, Catalog
 from retrieval.errors import DamagedIndexError, EncoderMismatchError, OptionError, OutdatedReaderError
 from retrieval.manifest import Layout, Manifest
+from retrieval.runtimes import registry as runtimes
 from retrieval.searcher import Searcher
 from retrieval.shelf import NOBODY, Found, Shelf
 from retrieval.space import Space
@@ -41,22 +42,35 @@ class SearchEngine(Searcher):
     Nothing is read before it is needed: encoders, vectors and catalog are opened at their first use.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], *, device: str = "auto") -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        device: str = "auto",
+        runtime: str = "auto",
+        encoders: Mapping[str, str] | None = None,
+    ) -> None:
         """Open the index in ``folder``.
 
         Args:
             folder: what ``xmodal index --out`` was given.
             device: ``"auto"``, ``"cpu"`` or ``"cuda"``, for encoders and vectors.
+            runtime: what computes the encoders' networks: ``"auto"``, ``"torch"`` or ``"openvino"``.
+            encoders: by modality, where to find the encoders that the index was built with, for those
+                whose weights are files that are no longer where they were.
 
         Raises:
             NotAnIndexError: the folder is no index.
             IndexFormatError: a newer version wrote it.
             DamagedIndexError: files are missing or contradict each other.
-            OptionError, DeviceError: the device is unknown or not there.
+            OptionError, DeviceError: the device or runtime is unknown or not there.
+            EncoderMismatchError: the index was built with other encoders.
         """
         self.folder = Path(folder)
         self.manifest = Manifest.read(self.folder)
         self._device = devices.check(device)
+        self._runtime = runtimes.check(runtime)
+        self._names = self._named(encoders or {})
         self._generation = Layout(self.folder).generation(self.manifest.generation)
         self._shelves: dict[Modality, Shelf] = {}
         self._opening = threading.Lock()
@@ -91,7 +105,29 @@ class SearchEngine(Searcher):
                 f"{self._generation.alignment} is not the alignment the manifest names: "
                 "restore or rebuild the index"
             )
-        return Space(self.manifest.encoders, alignment, device=self._device)
+        return Space(
+            self.manifest.encoders,
+            alignment,
+            names=self._names,
+            device=self._device,
+            runtime=self._runtime,
+        )
+
+    def _named(self, given: Mapping[str, str]) -> dict[Modality, str]:
+        """What to load each encoder by: as it was named for the index, unless it is named anew."""
+        names = {Modality(name): own for name, own in self.manifest.settings["encoders"].items()}
+        for name, wanted in given.items():
+            modality = Modality.parse(name)
+            built = self.manifest.encoders.get(modality)
+            # Whether it is the same model, and not only one of its kind, its fingerprint tells when it is loaded.
+            if built is None or wanted.partition(":")[0] != built.name.partition(":")[0]:
+                was = f"{built.name} ({built.fingerprint[:12]})" if built else "none"
+                raise EncoderMismatchError(
+                    f"the index was built with {name} encoder {was}, not {wanted}: "
+                    "open it with the former or index again with the latter"
+                )
+            names[modality] = wanted
+        return names
 
     def shelf(self, modality: Modality) -> Shelf:
         """The vectors of ``modality``.
@@ -345,27 +381,14 @@ def _whole(k: Any) -> int:
 
 
 def open_index(
-    folder: str | os.PathLike[str], *, device: str = "auto", encoders: Mapping[str, str] | None = None
+    folder: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    runtime: str = "auto",
+    encoders: Mapping[str, str] | None = None,
 ) -> SearchEngine:
     """Open an index to search it; ``retrieval.open`` is this.
 
-    Args:
-        folder: what ``xmodal index --out`` was given.
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        encoders: by modality, the names of the encoders it is meant to be searched with; the index's own
-            when None.
-
-    Raises:
-        EncoderMismatchError: the index was built with other encoders.
-        XmodalError: as ``SearchEngine``.
+    Args and errors are those of ``SearchEngine``.
     """
-    engine = SearchEngine(folder, device=device)
-    for name, wanted in (encoders or {}).items():
-        built = engine.manifest.encoders.get(Modality.parse(name))
-        if built is None or built.name != wanted:
-            was = f"{built.name} ({built.fingerprint[:12]})" if built else "none"
-            raise EncoderMismatchError(
-                f"the index was built with {name} encoder {was}, not {wanted}: "
-                "open it without 'encoders' or index again with that one"
-            )
-    return engine
+    return SearchEngine(folder, device=device, runtime=runtime, encoders=encoders)

@@ -65,6 +65,10 @@ class DependencyError(InputError):
     """A package that an option needs is not installed."""
 
 
+class WeightsError(InputError):
+    """A model's weights are not where they were looked for, or are not that model's."""
+
+
 class DeviceError(InputError):
     """The compute device asked for is not there."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,20 @@ RECORD = np.dtype(
     [
         ("content", "V32"),
         ("at", "<u4"),
-        ("following", "<u4"),
+        ("following", "<u2"),
+        ("windows", "<u2"),
         ("start", "<f8"),
         ("end", "<f8"),
         ("row", "<u4"),
         ("record", "<u4"),
     ]
 )
-"""What a row is of: a content's SHA-256, which of its rows this is and how many more follow, and the span (NaN
-for the whole); then the CRC-32 of the row, and of all that stands before it in the record."""
+"""What a row is of: a content's SHA-256, which of its rows this is and how many more follow, the windows it was
+read in (0 for None) and the span (NaN for the whole); then the CRC-32 of the row, and of all that stands before it in
+the record. Where there are no windows, these are the bytes of records in which ``following`` had 4 of them."""
+
+MOST_WINDOWS = np.iinfo(np.uint16).max
+"""Windows that can be told of a text; of the whole of Proust there are more, and that is what is told."""
 
 NOTHING = bytes(32)
 """The content of a row that was given up."""
@@ -53,8 +59,10 @@ class FeatureStore:
     """
 
     def __init__(self, folder: Path, dimension: int) -> None:
-        self.files = self._rows, self._contents = folder / "rows.f32", folder / "contents.bin"
+        self._rows, self._contents = folder / "rows.f32", folder / "contents.bin"
+        self._numerics = folder / "numerics.txt"
         self._former = folder / "records.bin"
+        self.files = self._rows, self._contents, self._numerics
         self._row_bytes = dimension * VALUE.itemsize
         self.dimension = dimension
         self._length: int | None = None
@@ -123,10 +131,25 @@ class FeatureStore:
     def spans(self, rows: range) -> list[Span]:
         """What part of its medium each of these rows is of."""
         records = self._map(self._contents, RECORD)[rows.start : rows.stop]
+        columns = (records[name].tolist() for name in ("start", "end", "windows"))
         return [
-            Span() if np.isnan(start) else Span(start, end)
-            for start, end in zip(records["start"].tolist(), records["end"].tolist(), strict=True)
+            Span(None if isnan(start) else start, None if isnan(end) else end, windows or None)
+            for start, end, windows in zip(*columns, strict=True)
         ]
+
+    @property
+    def numerics(self) -> list[str]:
+        """What rows were computed by, as ``Encoder.numerics`` says it."""
+        if not self._numerics.exists():
+            return []
+        return self._numerics.read_text(encoding="utf-8", errors="replace").splitlines()
+
+    def note(self, numerics: str) -> None:
+        """Say what rows are going to be computed by."""
+        if numerics not in self.numerics:
+            self._numerics.parent.mkdir(parents=True, exist_ok=True)
+            with self._numerics.open("a", encoding="utf-8") as file:
+                file.write(f"{numerics}\n")
 
     def read(self, rows: Integers) -> Matrix:
         """(n, dimension) float32: the rows with these numbers, in this order.
@@ -233,7 +256,16 @@ def _stored(contents: Sequence[str], spans: Sequence[Sequence[Span]], rows: Matr
 def _recorded(contents: Sequence[bytes], spans: Sequence[Sequence[Span]], data: Matrix) -> Records:
     records = np.array(
         [
-            (content, at, len(parts) - at - 1, _number(part.start), _number(part.end), 0, 0)
+            (
+                content,
+                at,
+                len(parts) - at - 1,
+                min(part.windows or 0, MOST_WINDOWS),
+                _number(part.start),
+                _number(part.end),
+                0,
+                0,
+            )
             for content, parts in zip(contents, spans, strict=True)
             for at, part in enumerate(parts)
         ],

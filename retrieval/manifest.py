@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,8 @@ class Manifest:
         sources: where the files were read from: for updates only, a query needs none of it.
         files: the checksum of each file of the generation's folder, and so of those that are kept twice.
         features: for each folder of stored features, ``dimension`` and how many ``rows`` there were.
+        numerics: by modality, which runtimes and precisions its stored features were computed in. They are said,
+            not compared: those of one fingerprint differ by rounding.
         format: version of the folder's format.
     """
 
@@ -159,6 +161,7 @@ class Manifest:
     sources: list[str]
     files: dict[str, Checksum] = field(default_factory=dict)
     features: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    numerics: Mapping[Modality, Sequence[str]] = field(default_factory=dict)
     format: int = FORMAT
 
     def as_dict(self) -> dict[str, Any]:
@@ -168,6 +171,7 @@ class Manifest:
             str(modality): {**asdict(spec), "modality": str(modality), "fingerprint": spec.fingerprint}
             for modality, spec in self.encoders.items()
         }
+        values["numerics"] = {str(modality): list(own) for modality, own in self.numerics.items()}
         values["indexes"] = {str(modality): dict(entry) for modality, entry in self.indexes.items()}
         return values
 

@@ -23,7 +23,22 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+class Runtime(StrEnum):
+    """What computes the encoders' networks."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    OPENVINO = "openvino"
+
+
+ByRuntime = Annotated[Runtime, typer.Option("--runtime", help="What computes the encoders' networks.")]
 OnDevice = Annotated[Device, typer.Option("--device", help="Where to compute.")]
+
+
+def by_modality(text: str | None, image: str | None, audio: str | None, video: str | None) -> dict[str, str]:
+    """The options that were given."""
+    named = {"text": text, "image": image, "audio": audio, "video": video}
+    return {modality: name for modality, name in named.items() if name is not None}
 
 
 def print_json(value: Any) -> None:

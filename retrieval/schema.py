@@ -55,6 +55,8 @@ class Asset(Base):
     """SHA-256 of the file or caption, in hex."""
     feature: Mapped[int]
     """Row in the feature store of the modality's encoder; equal contents share one."""
+    windows: Mapped[int | None]
+    """In how many pieces a text was read that is longer than its encoder reads at once; its vector pools them."""
 
 
 class Failure(Base):
@@ -101,5 +103,9 @@ def _initial(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
-MIGRATIONS: dict[str, Callable[[Connection], None]] = {"0001-initial": _initial}
+def _windows(connection: Connection) -> None:
+    connection.execute(text("ALTER TABLE assets ADD COLUMN windows INTEGER"))
+
+
+MIGRATIONS: dict[str, Callable[[Connection], None]] = {"0001-initial": _initial, "0002-windows": _windows}
 """Every migration by name, in the order they are applied."""

@@ -11,7 +11,7 @@ import numpy as np
 from retrieval.alignment.base import Alignment
 from retrieval.encoders.base import Encoder, EncoderSpec
 from retrieval.encoders.registry import load
-from retrieval.errors import EncoderMismatchError, OptionError
+from retrieval.errors import EncoderMismatchError, OptionError, WeightsError
 from retrieval.types import Matrix, Modality
 
 
@@ -22,11 +22,28 @@ class Space:
     """
 
     def __init__(
-        self, encoders: Mapping[Modality, EncoderSpec], alignment: Alignment, *, device: str
+        self,
+        encoders: Mapping[Modality, EncoderSpec],
+        alignment: Alignment,
+        *,
+        names: Mapping[Modality, str],
+        device: str,
+        runtime: str,
     ) -> None:
+        """Bring encoders and alignment together; nothing is loaded yet.
+
+        Args:
+            encoders: what the index was built with.
+            alignment: of their features.
+            names: what to load each by: an encoder's own name does not say where a file of weights is.
+            device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+            runtime: ``"auto"``, ``"torch"`` or ``"openvino"``.
+        """
         self._specs = encoders
         self._alignment = alignment
+        self._names = names
         self._device = device
+        self._runtime = runtime
         self._loaded: dict[Modality, Encoder] = {}
         self._loading = threading.Lock()
         # An encoder's network is used by one thread at a time; the frames of videos go through that of pictures.
@@ -44,6 +61,7 @@ class Space:
         Raises:
             OptionError: the index has no encoder for this modality.
             EncoderMismatchError: the encoder at hand is not the one the index was built with.
+            WeightsError: a file of weights is not where it was when the index was built.
             MediaError: a medium cannot be decoded.
         """
         return self.encode_prepared(modality, [self.prepare(modality, medium) for medium in media])
@@ -80,7 +98,13 @@ class Space:
                         f"it has encoders for {', '.join(self._specs)}"
                     )
                 spec = self._specs[modality]
-                encoder = load(spec.name, modality, self._device)
+                name = self._names.get(modality, spec.name)
+                try:
+                    encoder = load(name, modality, self._device, self._runtime)
+                except WeightsError as error:
+                    raise WeightsError(
+                        f"{error}; to search, say where with --{modality}-encoder, or encoders={{'{modality}': ...}}"
+                    ) from error
                 check_same(spec, encoder.spec)
                 self._loaded[modality] = encoder
             return self._loaded[modality]

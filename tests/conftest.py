@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from retrieval.types import Modality
 from tests import toy
 
 ROOT = Path(__file__).parents[1]
+
+# Exported networks are made once a session, and nothing of the user's is touched.
+_CACHE = tempfile.TemporaryDirectory(prefix="xmodal-tests-")
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from typing import Any
 from retrieval.encoders import registry
 from retrieval.encoders.base import Encoder
 from retrieval.types import Modality
+from tests.clips import small_clip
 from tests.pictures import noise
 from tests.sounds import melody
 from tests.videos import clips
@@ -24,10 +25,27 @@ TEXTS = [
 """Different texts of different lengths, the last one of several windows."""
 
 
+NAMES = sorted(
+    f"{name}-{modality}" if len(entry.modalities) > 1 else name
+    for name, entry in registry.ENCODERS.items()
+    if not name.startswith("given-")  # what is given needs no media: tests/test_adapters.py
+    for modality in entry.modalities
+)
+"""Every encoder; where one name stands for several, with what it reads behind it."""
+
+
+def loadable(name: str) -> tuple[str, Modality]:
+    """What to load for one of ``NAMES``: of a family with weights of one's own, a small model of that kind."""
+    family, _, modality = name.rpartition("-")
+    if family == "clip":
+        return small_clip(), Modality(modality)
+    return name, registry.ENCODERS[name].modalities[0]
+
+
 @cache
-def encoder(name: str) -> Encoder:
+def encoder(name: str, runtime: str = "auto") -> Encoder:
     """The encoder of that name on the processor."""
-    return registry.load(name, registry.ENCODERS[name].modality, "cpu")
+    return registry.load(*loadable(name), "cpu", runtime)
 
 
 def media(modality: Modality) -> list[Any]:

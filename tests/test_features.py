@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from retrieval.encoders.base import WHOLE, Span
 from retrieval.errors import DamagedIndexError
-from retrieval.features import RECORD, FeatureStore
+from retrieval.features import MOST_WINDOWS, RECORD, FeatureStore
 from tests import damaged
 
 
@@ -39,6 +39,26 @@ def test_a_row_that_is_not_there_is_an_error(tmp_path):
     store.append([key(0)], [WHOLE], rows(1))
     with pytest.raises(DamagedIndexError, match="holds 1 rows, row 1 is needed"):
         store.read(np.array([1]))
+
+
+def test_spans_and_windows_come_back(tmp_path):
+    spans = [[Span(windows=3)], [Span(), Span(0.5, 2.0), Span(2.0, 2.5)], [Span(windows=MOST_WINDOWS + 1)]]
+    store = FeatureStore(tmp_path / "s", 3)
+    store.append([key(0), key(1), key(2)], spans, rows(5))
+    again = FeatureStore(tmp_path / "s", 3)
+    assert [again.spans(again.contents()[key(at)]) for at in (0, 1)] == spans[:2]
+    assert again.spans(again.contents()[key(2)]) == [Span(windows=MOST_WINDOWS)]
+    assert not len(again.damaged())
+
+
+def test_records_from_before_there_were_windows_are_read_as_they_are(tmp_path):
+    spans = [Span(), Span(0.0, 1.0)]
+    store = FeatureStore(tmp_path, 3)
+    store.append([key(0)], [spans], rows(2))
+    former = np.dtype([(name, "<u4") if name == "following" else (name, kind) for name, kind in RECORD.descr
+                       if name != "windows"])  # fmt: skip
+    assert former.itemsize == RECORD.itemsize
+    assert np.fromfile(tmp_path / "contents.bin", former)["following"].tolist() == [1, 0]
 
 
 @given(lost_rows=st.integers(0, 40), lost_records=st.integers(0, 120))

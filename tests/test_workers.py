@@ -16,6 +16,7 @@ from indexer.medium import Medium, prepared
 from indexer.workers import Limit, Workers
 from retrieval.errors import MediaError, NoSoundError, UnreadableError, WorkerError
 from retrieval.media import picture
+from retrieval.types import Modality
 from tests import toy
 from tests.behaviour import behave
 
@@ -221,3 +222,21 @@ def test_trusted_files_are_decoded_in_the_job_itself(tmp_path, monkeypatch):
             [tmp_path / "source"], out=tmp_path / "index", preset="toy", trusted=True, device="cpu"
         )
     assert summary.assets == {"text": 10, "image": 10}
+
+
+def test_texts_are_prepared_where_the_network_is(tmp_path):
+    """What prepares them need not be sent, and may be tied to what cannot be."""
+    with toy.encoders() as made:
+        text = made[Modality.TEXT]
+        lock, whole = threading.Lock(), text.prepare
+
+        def prepare(medium):
+            with lock:
+                return whole(medium)
+
+        text.prepare = prepare
+        with pytest.raises(WorkerError, match="cannot be sent"):
+            Workers(prepare, Limit(60))
+        summary = indexer.build([toy.folder(tmp_path / "data")], out=tmp_path / "index", preset="toy")
+    assert summary.failed == 0
+    assert summary.assets["text"] == len(toy.COLOURS)

@@ -59,6 +59,8 @@ class MeanColour:
 class ToyEncoder:
     """Counts what it encodes, so that tests can tell what was encoded again."""
 
+    numerics = "numpy fp32"
+
     def __init__(self, modality: Modality, weights: str = "toy") -> None:
         self.spec = EncoderSpec(f"toy-{modality}", modality, 3, weights, "mean colour")
         self.prepare = MeanColour(modality)
@@ -89,9 +91,7 @@ def encoders(weights: str = "toy") -> Iterator[dict[Modality, ToyEncoder]]:
     registry.ENCODERS = {  # type: ignore[misc]
         **known,
         **{
-            encoder.spec.name: registry.Entry(
-                modality, lambda _options, _device, encoder=encoder: encoder, ""
-            )
+            encoder.spec.name: registry.Entry((modality,), lambda _wanted, encoder=encoder: encoder, "")
             for modality, encoder in made.items()
         },
     }

@@ -59,11 +59,13 @@ class TrainingData:
         tables: by modality; a modality may be missing.
         prior: where an encoder has a classifier.
         seed: of the folds of cross-validation; the same seed gives the same alignment.
+        shared: modalities that one model reads, whose features are of one space already; in no order.
     """
 
     tables: Mapping[Modality, FeatureTable]
     prior: ClassPrior | None = None
     seed: int = 0
+    shared: frozenset[Modality] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from retrieval.alignment.base import Alignment, TrainingData
-from retrieval.alignment.projector import Block, Projector
+from retrieval.alignment.projector import Projector, unchanged
 from retrieval.errors import AlignmentError
 
 
@@ -22,10 +22,11 @@ def fit_identity(data: TrainingData) -> Alignment:
             f"alignment 'identity' needs features of one space, these have other dimensions ({described}): "
             "use encoders of one model, or another alignment"
         )
+    sizes |= dict.fromkeys(data.shared, next(iter(sizes.values())))
     projectors = {
         modality: Projector(
             size,
-            (Block(np.zeros(size, np.float32), linear=np.eye(size, dtype=np.float32)),),
+            (unchanged(size),),
             np.ones(1, np.float32),
         )
         for modality, size in sizes.items()

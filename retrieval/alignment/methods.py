@@ -10,9 +10,11 @@ import numpy as np
 from retrieval.alignment.assembly import Part, assemble
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.alignment.canonical import canonical
+from retrieval.alignment.contrastive import contrastive_blocks
 from retrieval.alignment.links import Connections, connect
 from retrieval.alignment.prior import Lift, PriorSpace, prior_space
-from retrieval.alignment.projector import Block, Projector, blocks, unit
+from retrieval.alignment.projector import Projector, blocks, unchanged, unit
+from retrieval.alignment.shared import fit_shared
 from retrieval.errors import AlignmentError
 from retrieval.types import Matrix, Modality
 
@@ -56,14 +58,36 @@ def fit_cca(data: TrainingData) -> Alignment:
     return _alignment("cca", data, None, parts, report)
 
 
+def fit_contrastive(data: TrainingData) -> Alignment:
+    """A linear head trained contrastively on the pairs alone; the class prior is not looked at.
+
+    Modalities without pairs are searchable each within itself.
+
+    Raises:
+        AlignmentError: several modalities, and no two of them with enough different items in common.
+    """
+    connections = connect(data.tables, _lifts(data, None), ())
+    if not connections.pairs:
+        raise AlignmentError(
+            "alignment 'contrastive' needs at least 2 different items with two modalities outside the held-out share "
+            f"({'; '.join(connections.refused) or 'there is one modality'}): add captions, or use 'auto'"
+        )
+    lifts = [_lifts(data, None)[modality] for modality in connections.modalities]
+    fitted, report = contrastive_blocks(connections, lifts, data.seed)
+    part = Part("contrastive", dict(zip(connections.modalities, fitted, strict=True)))
+    return _alignment("contrastive", data, None, [part], {**_report(connections), **report})
+
+
 def fit_auto(data: TrainingData) -> Alignment:
-    """What the evidence supports: the prior, the pairs, or both in one space.
+    """What the evidence supports: the prior, the pairs, or both in one space, or the space that there is already.
 
     Modalities with neither are searchable each within itself, and the report says so.
 
     Raises:
         AlignmentError: there is nothing to search, or features are not those the prior was made for.
     """
+    if data.shared & set(data.tables):
+        return fit_shared("auto", data)
     space = prior_space(data.prior, _means(data, data.prior)) if data.prior else None
     lifts = _lifts(data, space)
     connections = connect(data.tables, lifts, space.blocks if space else ())
@@ -116,16 +140,11 @@ def _alignment(
     dimensions = {modality: lift.dimension for modality, lift in _lifts(data, space).items()}
     if not dimensions:
         raise AlignmentError(f"alignment {method!r} has nothing to align: index some items first")
-    own = [Part(f"{modality} alone", {modality: _same(dimensions[modality])}) for modality in alone]
+    own = [Part(f"{modality} alone", {modality: unchanged(dimensions[modality])}) for modality in alone]
     if alone:
         report = {**report, "unconnected": [str(modality) for modality in alone]}
     projectors = assemble([*parts, *own], dimensions, space.mixtures if space else {})
     return Alignment(method, projectors, report)
-
-
-def _same(size: int) -> Block:
-    """The features themselves."""
-    return Block(np.zeros(size, np.float32), linear=np.eye(size, dtype=np.float32))
 
 
 def _prior_parts(space: PriorSpace) -> list[Part]:

@@ -78,6 +78,11 @@ class Block:
         return unit(out)
 
 
+def unchanged(size: int) -> Block:
+    """The features themselves, at unit norm."""
+    return Block(np.zeros(size, np.float32), linear=np.eye(size, dtype=np.float32))
+
+
 @dataclass(frozen=True)
 class Projector:
     """The map of one modality: weighted unit blocks side by side.

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from retrieval.alignment.base import Alignment, TrainingData
 from retrieval.alignment.identity import fit_identity
-from retrieval.alignment.methods import fit_auto, fit_cca, fit_conse
+from retrieval.alignment.methods import fit_auto, fit_cca, fit_conse, fit_contrastive
 from retrieval.errors import OptionError
 
 
@@ -32,6 +32,9 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         ),
         "conse": Method(fit_conse, "the image classifier's classes and their names alone; needs no captions"),
         "identity": Method(fit_identity, "none: the features of all modalities are of one space already"),
+        "contrastive": Method(
+            fit_contrastive, "a linear head trained by contrast on what the items have in common, alone"
+        ),
         "cca": Method(fit_cca, "regularised canonical correlations of what the items have in common, alone"),
     }
 )

@@ -67,6 +67,8 @@ class Acoustic:
     A silent clip's row is 0.
     """
 
+    numerics = "numpy fp32"
+
     def __init__(self, device: str) -> None:
         shape = (RATE, FRAMES, WINDOW, HOP, _BANDS, _LOW, _CEPSTRA, _SEGMENTS, _OVERLAP)
         weighing = (_DYNAMIC, _QUIET, _MEAN_KEPT, _SLOPES, _DEVIATIONS)

@@ -39,10 +39,18 @@ class EncoderSpec:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The part of a medium that a feature row is of, in seconds; the whole of it when both are None."""
+    """The part of a medium that a feature row is of.
+
+    Attributes:
+        start: in seconds; None for the whole.
+        end: in seconds; None for the whole.
+        windows: in how many pieces it was read, of a text that is longer than its encoder reads at once; the row
+            pools them. None where it was read in one.
+    """
 
     start: float | None = None
     end: float | None = None
+    windows: int | None = None
 
 
 WHOLE = (Span(),)
@@ -78,6 +86,14 @@ class Encoder(Protocol):
         """What this encoder is."""
         ...
 
+    @property
+    def numerics(self) -> str:
+        """What computes its rows, and in which precision: ``"openvino bf16"``.
+
+        No part of the fingerprint: rows of different numerics differ by rounding, and are compared.
+        """
+        ...
+
     def prepare(self, medium: Any) -> Any:
         """Everything that can be done for one medium before the network: decode, resize, tokenise.
 
@@ -108,6 +124,11 @@ class Encoder(Protocol):
     def class_head(self) -> ClassHead | None:
         """The classifier the encoder was trained with, where it has one."""
         ...
+
+
+def windowed(windows: int) -> Sequence[Span]:
+    """The spans of a text that was read in so many windows and has one row."""
+    return WHOLE if windows == 1 else (Span(windows=windows),)
 
 
 def sha256_of(path: Path) -> str:

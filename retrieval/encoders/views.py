@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from retrieval.media import picture
+from retrieval.media import picture, resized
 
 SIDE = 224
 """Pixels of the square that the network sees."""
@@ -49,4 +48,4 @@ class Views:
         views = [seen.crop((left, top, left + crop, top + crop))]
         if min(seen.size) < SIDE + MARGIN or crop**2 < LEAST_SEEN * seen.width * seen.height:
             views.append(seen)
-        return np.stack([np.asarray(view.resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for view in views])
+        return np.stack([resized(view, (SIDE, SIDE)) for view in views])

@@ -1,0 +1,195 @@
+"""Which open_clip model is meant, where its configuration and weights are, and how it is built.
+
+Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (ICML 2021), in the
+implementation and with the configurations of https://github.com/mlfoundations/open_clip.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retrieval.encoders.base import sha256_of
+from retrieval.errors import OptionError, WeightsError
+
+if TYPE_CHECKING:
+    import torch
+
+FORMS = "clip:MODEL/TAG, clip:MODEL@FILE, clip:MODEL/TAG@FILE or clip:CONFIG.json@FILE"
+
+
+@dataclass(frozen=True)
+class ClipModel:
+    """One open_clip model and the file that its weights are in.
+
+    Attributes:
+        name: of the architecture; of a configuration file, its name without folder and ending.
+        config: the architecture, as open_clip's files of configurations have it.
+        looks: how pictures are prepared: the fields of open_clip's ``PreprocessCfg``.
+        file: the weights.
+        weights: their SHA-256, in hex.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    looks: Mapping[str, Any]
+    file: Path
+    weights: str
+
+    @classmethod
+    def find(cls, options: str) -> ClipModel:
+        """The model that ``options`` names.
+
+        Args:
+            options: what follows ``clip:`` in one of ``FORMS``. The tag says whose weights they are, and by that
+                how pictures are prepared. Without a file the tag's weights are taken from the hub, or from its
+                cache on this machine.
+
+        Raises:
+            OptionError: there is no such model or tag.
+            WeightsError: the weights, or the file of the configuration, are not there.
+        """
+        what, _, path = options.partition("@")
+        if what.endswith(".json"):
+            name, config, looks = _read_config(Path(what).expanduser())
+            tag = ""
+        else:
+            name, _, tag = what.partition("/")
+            config, looks = _known(name, tag)
+        if path:
+            file = Path(path).expanduser()
+            if not file.is_file():
+                raise WeightsError(
+                    f"the weights of CLIP model {name} are not at {str(file)!r}: name the file where they are, "
+                    f"as {_named(what)}@FILE"
+                )
+        elif tag:
+            file = _fetched(name, tag)
+        else:
+            raise OptionError(f"encoder {'clip:' + options!r} names no weights: expected {FORMS}")
+        status = file.stat()
+        return cls(name, config, looks, file, _sum(file, status.st_size, status.st_mtime_ns))
+
+    @property
+    def dimension(self) -> int:
+        """Columns of the space that words and pictures share."""
+        return int(self.config["embed_dim"])
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits that differ wherever the architecture or the preparation of pictures does."""
+        text = json.dumps([self.config, self.looks], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def registered(self) -> str:
+        """The name by which open_clip knows the configuration from now on."""
+        import open_clip
+
+        name = f"xmodal-{self.digest}"
+        if name not in open_clip.list_models():
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / f"{name}.json"
+                file.write_text(json.dumps(self.config), encoding="utf-8")
+                open_clip.add_model_config(file)
+        return name
+
+    def build(self) -> torch.nn.Module:
+        """The model with its weights, which are read as weights alone: no code in the file is run.
+
+        Raises:
+            WeightsError: the file is no such model's.
+        """
+        import open_clip
+
+        try:
+            model: torch.nn.Module = open_clip.create_model(
+                self.registered, pretrained=str(self.file), weights_only=True, force_preprocess_cfg=self.looks
+            )
+        except Exception as error:  # torch, safetensors, pickle and transformers each have their own
+            reason = " ".join(str(error).split())[:300]
+            raise WeightsError(
+                f"{str(self.file)!r} cannot be loaded as the weights of CLIP model {self.name}: {reason}"
+            ) from error
+        return model.eval()
+
+
+def _known(name: str, tag: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Configuration and preparation of a model that open_clip has a configuration of."""
+    import open_clip
+
+    config = open_clip.get_model_config(name)
+    if config is None:
+        raise OptionError(
+            f"open_clip has no model {name!r}: expected {FORMS}, MODEL being a name such as ViT-B-32 or ViT-L-14"
+        )
+    trained: dict[str, Any] = {}
+    if tag:
+        tags = open_clip.list_pretrained_tags_by_model(name)
+        if tag.lower() not in map(str.lower, tags):
+            raise OptionError(
+                f"open_clip knows no weights {tag!r} of {name}: expected one of {', '.join(tags) or 'none'}, or a file "
+                f"as in clip:{name}@FILE"
+            )
+        trained = open_clip.get_pretrained_cfg(name, tag)
+        # What the weights were trained with counts; configurations of the same name may say otherwise.
+        config["quick_gelu"] = trained.get("quick_gelu", False)
+    return config, _looks(config, trained)
+
+
+def _read_config(file: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Name, configuration and preparation in a file of either of open_clip's two forms."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        config = content.get("model_cfg", content)
+        whole = {"embed_dim", "vision_cfg", "text_cfg"} <= set(config)
+    except OSError as error:
+        raise WeightsError(
+            f"a CLIP model's configuration cannot be read from {str(file)!r}: {error.strerror}"
+        ) from error
+    except (ValueError, AttributeError, TypeError) as error:
+        raise OptionError(f"{str(file)!r} cannot be read as a CLIP model's configuration: {error}") from error
+    if not whole:
+        raise OptionError(
+            f"{str(file)!r} is no CLIP model's configuration: expected embed_dim, vision_cfg and text_cfg in it, "
+            "as in open_clip's"
+        )
+    return file.stem, config, _looks(config, content.get("preprocess_cfg", {}))
+
+
+def _looks(config: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
+    from open_clip.transform import PreprocessCfg, merge_preprocess_dict
+
+    size = config["vision_cfg"].get("image_size", 224)
+    looks: dict[str, Any] = merge_preprocess_dict({**asdict(PreprocessCfg()), "size": size}, dict(trained))
+    return looks
+
+
+def _fetched(name: str, tag: str) -> Path:
+    """The file of weights that open_clip publishes under this tag, from the hub or its cache."""
+    import open_clip
+
+    try:
+        return Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(name, tag)))
+    except Exception as error:  # of the hub's client, of its transport, of the system
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(
+            f"the weights {tag} of CLIP model {name} cannot be fetched ({reason}): fetch them elsewhere, and name the "
+            f"file, as clip:{name}/{tag}@FILE"
+        ) from error
+
+
+def _named(what: str) -> str:
+    return f"clip:{Path(what).name if what.endswith('.json') else what}"
+
+
+@lru_cache(maxsize=16)
+def _sum(file: Path, _size: int, _mtime_ns: int) -> str:
+    """Summed once for words and pictures both; again if the file is another."""
+    return sha256_of(file)

@@ -1,0 +1,129 @@
+"""Words into a CLIP model's space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from retrieval.alignment.projector import unit
+from retrieval.encoders.base import EncoderSpec, Span, windowed
+from retrieval.encoders.clip_model import ClipModel
+from retrieval.encoders.clip_tokens import Tokens, is_causal
+from retrieval.encoders.lengths import by_length, padded, sorted_rows
+from retrieval.encoders.networked import Networked
+from retrieval.errors import MediaError
+from retrieval.runtimes.base import Network
+from retrieval.types import Matrix, Modality
+
+if TYPE_CHECKING:
+    import torch
+
+_BATCH = {"cpu": 32, "cuda": 512}
+
+
+class ClipText(Networked):
+    """Text to unit rows of the space that the model's pictures are in.
+
+    Text longer than the model's context is read in consecutive windows; the row is the mean of their unit rows,
+    each weighted by its length. Where the model reads from left to right, nothing behind the token that its answer
+    is taken from matters, so that each window ends there: open_clip fills all up to the context's length.
+    """
+
+    def __init__(self, model: ClipModel, device: str, runtime: str = "auto") -> None:
+        super().__init__(device, runtime)
+        self.spec = EncoderSpec(
+            name=f"clip:{model.name}",
+            modality=Modality.TEXT,
+            dimension=model.dimension,
+            weights=model.weights,
+            preprocessing=f"{model.digest}; windows of the context's length; unit norm",
+        )
+        self._model = model
+
+    @cached_property
+    def _tokens(self) -> Tokens:
+        return Tokens(self._model)
+
+    def _network(self) -> Network:
+        causal, context = is_causal(self._model.config), self._tokens.context
+        return Network(
+            name="clip-text",
+            key=self.spec.fingerprint,
+            build=lambda: _build(self._model.build(), causal),
+            shapes=((None, None if causal else context),),
+            example=(np.ones((2, min(5, context) if causal else context), np.int32),),
+        )
+
+    def prepare(self, medium: Any) -> list[list[int]]:
+        """The tokens of a text, window by window.
+
+        Args:
+            medium: a ``str``.
+
+        Raises:
+            MediaError: ``medium`` is no ``str``, or has no words.
+        """
+        if not isinstance(medium, str):
+            raise MediaError(f"expected text as a str, not {type(medium).__name__}")
+        # File names can carry lone surrogates, which tokenisers refuse.
+        text = medium.encode("utf-8", "replace").decode("utf-8")
+        if not text.strip():
+            raise MediaError(f"expected text with at least one word, not {medium[:20]!r}")
+        return self._tokens.windows(text)
+
+    def encode(self, prepared: Sequence[list[list[int]]]) -> Matrix:
+        """(n, dimension) float32 rows of unit norm."""
+        windows = [window for text in prepared for window in text]
+        chosen = by_length(windows, _BATCH[self._device])
+        rows = np.empty((len(windows), self.spec.dimension), np.float32)
+        rows[sorted_rows(chosen)] = unit(
+            self._rows([padded([windows[at] for at in some])[:1] for some in chosen])
+        )
+        rows *= np.array([len(window) for window in windows], np.float32)[:, None]
+        counts = np.array([len(text) for text in prepared], np.int64)
+        return unit(np.add.reduceat(rows, np.cumsum(counts) - counts, axis=0))
+
+    def spans(self, prepared: list[list[int]]) -> Sequence[Span]:
+        """See ``Encoder.spans``."""
+        return windowed(len(prepared))
+
+
+def _build(model: Any, causal: bool) -> torch.nn.Module:
+    """(n, length) tokens to (n, dimension) rows; of any length if ``causal``, else of the whole context's."""
+    import torch
+    from open_clip.transformer import text_global_pool
+
+    # One kernel for the whole layer, which only PyTorch has.
+    torch.backends.mha.set_fastpath_enabled(False)
+
+    class Words(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            rows: torch.Tensor = self.model.encode_text(tokens)
+            return rows
+
+    class CausalWords(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tower = model if hasattr(model, "token_embedding") else model.text
+            self.pool = getattr(self.tower, "text_pool_type", None) or self.tower.pool_type
+            self.end = getattr(self.tower, "text_eos_id", None) or self.tower.eos_id
+
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            tower, length = self.tower, tokens.shape[1]
+            read = tower.token_embedding(tokens) + tower.positional_embedding[:length]
+            read = tower.transformer(read, attn_mask=tower.attn_mask[:length, :length])
+            rows: torch.Tensor = text_global_pool(tower.ln_final(read), tokens, self.pool, self.end)
+            last = tower.text_projection
+            if last is None:
+                return rows
+            projected: torch.Tensor = last(rows) if isinstance(last, torch.nn.Linear) else rows @ last
+            return projected
+
+    return CausalWords() if causal else Words()

@@ -1,0 +1,88 @@
+"""Text to a CLIP model's tokens, in as many windows as it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from retrieval.encoders.clip_model import ClipModel
+from retrieval.errors import OptionError, WeightsError
+
+
+def is_causal(config: Mapping[str, Any]) -> bool:
+    """Whether a token sees none behind it, and the row is taken from one that the tokens themselves show."""
+    text = config["text_cfg"]
+    bidirectional = text.get("no_causal_mask") or text.get("embed_cls") or "hf_model_name" in text
+    return not bidirectional and text.get("pool_type", "argmax") in ("argmax", "eos")
+
+
+class Tokens:
+    """A model's own tokeniser.
+
+    Attributes:
+        context: tokens that the model reads at once, those for start and end included.
+    """
+
+    def __init__(self, model: ClipModel) -> None:
+        """Load the tokeniser.
+
+        Raises:
+            OptionError: it is of a kind that cannot be read in windows.
+            WeightsError: its vocabulary cannot be fetched.
+        """
+        import open_clip
+        from open_clip.tokenizer import SimpleTokenizer
+
+        text = model.config["text_cfg"]
+        if text.get("tokenizer_mode") or text.get("tokenizer_kwargs", {}).get("reduction_mask"):
+            raise OptionError(
+                f"CLIP model {model.name} has a tokeniser of a kind that is not supported: use another"
+            )
+        self.context = int(text.get("context_length", 77))
+        # open_clip tells one kind of tokeniser by the model's own name.
+        name = model.name if open_clip.get_model_config(model.name) == model.config else model.registered
+        try:
+            self._tokenizer: Any = open_clip.get_tokenizer(name, context_length=self.context)
+        except Exception as error:  # of the hub's client, of transformers, of the system
+            reason = " ".join(str(error).split())[:200]
+            raise WeightsError(
+                f"the vocabulary of CLIP model {model.name} cannot be fetched ({reason}): put it on this machine, "
+                "and name its folder as hf_tokenizer_name in a configuration: clip:CONFIG.json@FILE"
+            ) from error
+        self._is_simple = isinstance(self._tokenizer, SimpleTokenizer)
+        self._causal = is_causal(model.config)
+        pools_by_end = text.get("pool_type", "argmax") == "eos"
+        self._end: int | None = text.get("eos_id", 2) if pools_by_end else None
+
+    def windows(self, text: str) -> list[list[int]]:
+        """The tokens of each window, as the network takes them."""
+        windows = self._simple(text) if self._is_simple else self._overflowing(text)
+        return [self._needed(window) for window in windows] if self._causal else windows
+
+    def _simple(self, text: str) -> list[list[int]]:
+        own = self._tokenizer
+        pieces, step = own.encode(text), self.context - 2
+        windows = [
+            [own.sot_token_id, *pieces[at : at + step], own.eot_token_id]
+            for at in range(0, len(pieces) or 1, step)
+        ]
+        return [window + [0] * (self.context - len(window)) for window in windows]
+
+    def _overflowing(self, text: str) -> list[list[int]]:
+        first: list[int] = self._tokenizer([text])[0].tolist()
+        rows: list[list[int]] = self._tokenizer.tokenizer(
+            [self._tokenizer.clean_fn(text) if hasattr(self._tokenizer, "clean_fn") else text],
+            max_length=self.context,
+            padding="max_length",
+            truncation=True,
+            return_overflowing_tokens=True,
+        ).input_ids
+        if getattr(self._tokenizer, "strip_sep_token", False):
+            gone = self._tokenizer.tokenizer.sep_token_id
+            rows = [[0 if token == gone else token for token in row] for row in rows]
+        return [first, *rows[1:]]
+
+    def _needed(self, window: list[int]) -> list[int]:
+        """All up to the token from which the row is taken."""
+        last = max(window) if self._end is None else self._end
+        return window[: window.index(last) + 1] if last in window else window

@@ -1,0 +1,30 @@
+"""Sequences of different lengths in batches: the similar ones together, so that little is padded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.types import Integers
+
+
+def by_length(sequences: Sequence[Sequence[int]], size: int) -> list[Integers]:
+    """The numbers of all sequences in batches of at most ``size``, the shortest first."""
+    order = np.argsort([len(each) for each in sequences], kind="stable")
+    return [order[at : at + size] for at in range(0, len(order), size)]
+
+
+def padded(sequences: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """(n, longest) int32, filled up with 0, and (n,) int32 lengths."""
+    lengths = np.array([len(each) for each in sequences], np.int32)
+    rows = np.zeros((len(sequences), lengths.max()), np.int32)
+    for row, each in zip(rows, sequences, strict=True):
+        row[: len(each)] = each
+    return rows, lengths
+
+
+def sorted_rows(batches: Sequence[Integers]) -> Integers:
+    """(n,) the number of the sequence that each row of the batches is of, one batch after the other."""
+    return np.concatenate([np.empty(0, np.int64), *batches])

@@ -1,0 +1,1 @@
+"""Runtimes: what computes an encoder's network, and where."""

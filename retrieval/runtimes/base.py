@@ -1,0 +1,49 @@
+"""A network as an encoder describes it, and what runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from retrieval.types import Matrix
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+Batch: TypeAlias = "tuple[NDArray[Any], ...]"
+"""The arrays that enter a network together; the first axis of each counts the same rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network, described without loading it.
+
+    Attributes:
+        name: for messages and file names.
+        key: hex digits that differ wherever weights or graph do: an export is kept under it.
+        build: reads the weights. The module takes a batch's tensors and returns (n, d) rows; what precedes
+            its first layer, such as the normalisation of pixels, is part of it.
+        shapes: of each array of a batch; None for an axis of any length.
+        example: a small batch of these shapes.
+    """
+
+    name: str
+    key: str
+    build: Callable[[], torch.nn.Module]
+    shapes: tuple[tuple[int | None, ...], ...]
+    example: Batch
+
+
+class Session(Protocol):
+    """A network ready to run. Used by one thread at a time."""
+
+    @property
+    def numerics(self) -> str:
+        """The runtime and the precision it computes in, such as ``"openvino bf16"``."""
+        ...
+
+    def run(self, batches: Sequence[Batch]) -> list[Matrix]:
+        """(n, d) float32 rows of each batch, in order; several batches may be under way at once."""
+        ...

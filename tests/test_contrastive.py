@@ -1,0 +1,67 @@
+"""The contrastive head: its loss by hand, where it starts, and what it is for."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.testing import assert_allclose
+
+from retrieval.alignment.head import Head, info_nce
+from retrieval.alignment.training import Schedule, train
+from retrieval.types import Integers
+
+
+def rows(*shape: int, seed: int = 0) -> torch.Tensor:
+    made = torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.normalize(made, dim=1)
+
+
+def test_the_loss_is_the_mean_cross_entropy_of_both_ways() -> None:
+    first, second = rows(5, 3), rows(5, 3, seed=1)
+    scores = 7.0 * first.double().numpy() @ second.double().numpy().T
+    shares = [np.exp(each) / np.exp(each).sum(axis=1, keepdims=True) for each in (scores, scores.T)]
+    expected = np.mean([-np.log(np.diagonal(each)).mean() for each in shares])
+    assert_allclose(float(info_nce(first, second, torch.tensor(7.0))), expected, rtol=1e-5)
+
+
+def test_the_same_caption_of_two_pictures_is_no_wrong_partner() -> None:
+    first, second = rows(4, 3), rows(4, 3, seed=1)
+    twice = second.clone()
+    twice[1] = twice[0]
+    without = info_nce(first[[0, 2, 3]], twice[[0, 2, 3]], torch.tensor(5.0))
+    both = info_nce(first[[0, 1, 2, 3]], twice, torch.tensor(5.0))
+    assert torch.isfinite(both)
+    scores = 5.0 * first @ twice.T
+    scores[0, 1] = scores[1, 0] = -torch.inf
+    expected = (torch.logsumexp(scores, 1) + torch.logsumexp(scores, 0) - 2 * scores.diagonal()).mean() / 2
+    assert_allclose(float(both), float(expected), rtol=1e-5)
+    assert float(without) != float(both)
+
+
+def test_a_head_begins_where_it_is_told_and_folds_to_a_linear_map() -> None:
+    random = np.random.default_rng(0)
+    center, basis, weights = (random.normal(size=s).astype(np.float32) for s in [(6,), (6, 4), (4, 3)])
+    head = Head([(center, basis, weights)] * 2, seed=0).eval()
+    linear, offset = head.folded(0)
+    inputs = random.normal(size=(5, 6)).astype(np.float32)
+    assert_allclose(inputs @ linear - offset, (inputs - center) @ basis @ weights, atol=1e-5)
+
+
+def test_training_keeps_what_validated_best() -> None:
+    module = torch.nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        module.weight.fill_(0.0)
+
+    def loss(items: Integers) -> torch.Tensor:
+        return (module.weight - 10.0).square().sum() * len(items)  # drives the weight up to 10
+
+    def validation() -> torch.Tensor:
+        return (module.weight - 1.0).square().sum()  # but 1 is best
+
+    schedule = Schedule(rate=0.25, decay=0.0, batch=4, epochs=40, patience=3)
+    course = train(module, loss, np.arange(8), validation, schedule, seed=0)
+    assert len(course.losses) == course.best + 1 + schedule.patience
+    assert abs(module.weight.item() - 1.0) < 0.3
+    assert min(course.losses) == course.losses[course.best] < course.losses[0]
+    again = train(module, loss, np.arange(8), None, Schedule(epochs=0), seed=0)
+    assert (again.losses, again.best) == ((), 0)

@@ -1,0 +1,221 @@
+"""Runtimes: the same rows whatever computes them, and exports that are whole or made anew."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from retrieval import device
+from retrieval.errors import DependencyError, OptionError
+from retrieval.runtimes import exports, registry
+from retrieval.runtimes.base import Network
+from retrieval.runtimes.openvino_cpu import OpenVINOSession
+from retrieval.runtimes.torch_module import COMPILE_FROM, TorchSession
+from retrieval.types import Modality
+from tests.encoders_fixture import encoder, media
+
+
+def cosines(first: Any, second: Any) -> Any:
+    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return (first * second).sum(axis=1) / norms
+
+
+def network(key: str = "0", built: list[int] | None = None) -> Network:
+    """(n, k) whole numbers to their (n, 2) sums and products with 0.5."""
+    import torch
+
+    class Sums(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.tensor(0.5))
+
+        def forward(self, numbers: torch.Tensor) -> torch.Tensor:
+            total = numbers.to(self.scale.dtype).sum(1)
+            return torch.stack([total, total * self.scale], 1)
+
+    def build() -> torch.nn.Module:
+        if built is not None:
+            built.append(1)
+        return Sums()
+
+    return Network("sums", key, build, ((None, None),), (np.ones((2, 3), np.int32),))
+
+
+BATCHES = [(np.arange(n * k, dtype=np.int32).reshape(n, k),) for n, k in [(1, 1), (4, 7), (2, 3), (5, 1)]]
+
+
+def expected(batch: Any) -> Any:
+    total = batch[0].sum(axis=1)
+    return np.stack([total, total / 2], axis=1)
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "xmodal" / "exports"
+
+
+@pytest.mark.parametrize("runtime", registry.RUNTIMES)
+def test_batches_of_any_shape_come_back_in_order(runtime: str, own_cache: Path) -> None:
+    session = registry.session(network(), device="cpu", runtime=runtime)
+    for some in (BATCHES, BATCHES[1:2], BATCHES * 20):
+        for batch, rows in zip(some, session.run(some), strict=True):
+            assert rows.dtype == np.float32
+            assert_allclose(rows, expected(batch))
+
+
+@pytest.mark.parametrize("name", ["minilm", "efficientnet-lite0"])
+def test_runtimes_agree(name: str) -> None:
+    first, second = (encoder(name, runtime) for runtime in ("torch", "openvino"))
+    assert first.spec == second.spec
+    prepared = [first.prepare(one) for one in media(first.spec.modality)]
+    least = cosines(first.encode(prepared), second.encode(prepared)).min()
+    # In bf16 features of noise, which no network was trained on, move more than those of photos.
+    assert least > (1 - 1e-5 if second.numerics == "openvino fp32" else 0.99)
+
+
+def test_bf16_moves_vectors_by_little() -> None:
+    """What an index built in bf16 differs by from a query in fp32; PyTorch computes in bf16 on any processor."""
+    minilm = encoder("minilm", "torch")
+    prepared = [minilm.prepare(one) for one in media(Modality.TEXT)]
+    exact = minilm.encode(prepared)
+    half = TorchSession(minilm._network(), "cpu", precision="bf16")
+    assert half.numerics == "torch bf16"
+    minilm_half = type(minilm)("cpu", "torch")
+    minilm_half.__dict__["_session"] = half
+    assert cosines(exact, minilm_half.encode(prepared)).min() > 0.999
+
+
+def test_openvino_computes_in_bf16_where_the_processor_does(own_cache: Path) -> None:
+    session = OpenVINOSession(network())
+    if session.numerics == "openvino bf16":
+        assert OpenVINOSession(network(), "fp32").numerics == "openvino fp32"
+    else:
+        with pytest.raises(OptionError, match="does not compute in bf16"):
+            OpenVINOSession(network(), "bf16")
+
+
+def test_auto_is_openvino_on_a_processor_and_torch_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert registry.resolve("auto", "cpu") == "openvino"
+    assert registry.resolve("auto", "cuda") == "torch"
+    with pytest.raises(OptionError, match="not on cuda"):
+        registry.resolve("openvino", "cuda")
+    with pytest.raises(OptionError, match="'onnx': expected one of auto, torch, openvino"):
+        registry.check("onnx")
+    monkeypatch.setattr(registry, "find_spec", lambda _name: None)
+    assert registry.resolve("auto", "cpu") == "torch"
+    with pytest.raises(DependencyError, match="pip install openvino"):
+        registry.resolve("openvino", "cpu")
+
+
+def test_a_shape_that_comes_often_is_compiled() -> None:
+    session = TorchSession(network(), "cpu", backend="eager")
+    often, seldom = BATCHES[1], BATCHES[2]
+    plain = [session.module_for(often) for _ in range(COMPILE_FROM)]
+    assert len(set(map(id, plain))) == 1
+    compiled = session.module_for(often)
+    assert compiled is not plain[0]
+    assert session.module_for(seldom) is plain[0]
+
+
+def test_a_network_is_exported_once(own_cache: Path) -> None:
+    built: list[int] = []
+    for _ in range(2):
+        OpenVINOSession(network("a", built)).run(BATCHES[:1])
+    assert len(built) == 1
+    OpenVINOSession(network("b", built)).run(BATCHES[:1])
+    assert len(built) == 2
+    assert len(list(own_cache.iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "remove", "sums", "empty"])
+def test_a_damaged_export_is_made_anew(own_cache: Path, damage: str) -> None:
+    built: list[int] = []
+    OpenVINOSession(network(built=built)).run(BATCHES[:1])
+    folder = next(own_cache.iterdir())
+    file = folder / "model.bin"
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-1])
+    elif damage == "flip":
+        file.write_bytes(bytes(255 - byte for byte in file.read_bytes()))
+    elif damage == "remove":
+        file.unlink()
+    elif damage == "sums":
+        (folder / exports.SUMS).write_text("[")
+    else:
+        (folder / exports.SUMS).write_text("{}")
+    assert_allclose(OpenVINOSession(network(built=built)).run(BATCHES[:1])[0], expected(BATCHES[0]))
+    assert len(built) == 2
+    assert [one.name for one in own_cache.iterdir()] == [folder.name]
+    OpenVINOSession(network(built=built)).run(BATCHES[:1])
+    assert len(built) == 2
+
+
+def test_writers_at_once_leave_one_whole_export(own_cache: Path) -> None:
+    barrier = threading.Barrier(4)
+
+    def make(folder: Path) -> None:
+        barrier.wait()
+        (folder / "content").write_bytes(b"the same" * 1000)
+
+    found: list[Path | None] = []
+    threads = [threading.Thread(target=lambda: found.append(exports.kept("key", make))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [own_cache / "key"] * 4
+    assert [one.name for one in own_cache.iterdir()] == ["key"]
+    assert exports.kept("key", make) == own_cache / "key"
+
+
+def test_a_failed_export_leaves_nothing(own_cache: Path) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half").write_bytes(b"half")
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        exports.kept("key", fail)
+    assert list(own_cache.iterdir()) == []
+
+
+def test_without_a_cache_the_network_runs_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert_array_equal(OpenVINOSession(network()).run(BATCHES[:1])[0], expected(BATCHES[0]))
+
+
+def test_no_more_threads_than_cores(own_cache: Path) -> None:
+    session = OpenVINOSession(network())
+    session.run(BATCHES)
+    compiled = session._compiled[device.cores()]
+    assert compiled.get_property("INFERENCE_NUM_THREADS") <= device.cores()
+    assert compiled.get_property("NUM_STREAMS") <= device.cores()
+
+
+def test_importing_openvino_reports_to_nobody(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from retrieval.runtimes.openvino_module import module\n"
+        "assert module().Core().available_devices\n"
+        "print(sorted(name for name in sys.modules if 'telemetry' in name))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+    assert list(tmp_path.iterdir()) == []
