@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +14,14 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from retrieval.alignment.layers import Layer
 from retrieval.alignment.projector import Block, Mixture, Projector
 from retrieval.encoders.base import ClassHead
 from retrieval.errors import AlignmentError, DamagedIndexError, IndexFormatError
 from retrieval.types import Integers, Matrix, Modality
 
-FORMAT = 1
+LINEAR, FORMAT = 1, 2
+"""The format of files without layers, which older versions read too, and the newest one."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,14 @@ class TrainingData:
         prior: where an encoder has a classifier.
         seed: of the folds of cross-validation; the same seed gives the same alignment.
         shared: modalities that one model reads, whose features are of one space already; in no order.
+        teacher: features of the same items by another model, whose modalities are of one space; a row an item.
     """
 
     tables: Mapping[Modality, FeatureTable]
     prior: ClassPrior | None = None
     seed: int = 0
     shared: frozenset[Modality] = frozenset()
+    teacher: Mapping[Modality, FeatureTable] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class Alignment:
     def fingerprint(self) -> str:
         """32 hex digits that differ wherever two alignments project differently."""
         arrays, layout = _flatten(self.projectors)
-        digest = hashlib.sha256(json.dumps([FORMAT, self.method, layout]).encode())
+        digest = hashlib.sha256(json.dumps([self._format, self.method, layout]).encode())
         for name in sorted(arrays):
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(arrays[name]).tobytes())
@@ -123,9 +127,19 @@ class Alignment:
     def save(self, path: Path) -> None:
         """Write the maps to a safetensors file, everything else into its JSON header."""
         arrays, layout = _flatten(self.projectors)
-        header = {"format": FORMAT, "method": self.method, "projectors": layout, "report": dict(self.report)}
+        header = {
+            "format": self._format,
+            "method": self.method,
+            "projectors": layout,
+            "report": dict(self.report),
+        }
         tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         save_file(tensors, path, metadata={"alignment": json.dumps(header)})
+
+    @property
+    def _format(self) -> int:
+        blocks = (block for projector in self.projectors.values() for block in projector.blocks)
+        return FORMAT if any(block.layers for block in blocks) else LINEAR
 
     @classmethod
     def load(cls, path: Path) -> Alignment:
@@ -162,13 +176,20 @@ def _flatten(projectors: Mapping[Modality, Projector]) -> tuple[dict[str, Matrix
             "blocks": len(projector.blocks),
             "top": mixture.top if mixture else None,
         }
+        if any(block.layers for block in projector.blocks):
+            layout[str(modality)]["layers"] = [
+                [layer.activation for layer in block.layers] for block in projector.blocks
+            ]
         arrays[f"{modality}.scales"] = projector.scales
         if mixture:
             arrays[f"{modality}.keys"], arrays[f"{modality}.bias"] = mixture.keys, mixture.bias
         for number, block in enumerate(projector.blocks):
-            for name, array in vars(block).items():
-                if array is not None:
-                    arrays[f"{modality}.{number}.{name}"] = array
+            own = {"offset": block.offset, "linear": block.linear, "mixed": block.mixed}
+            for depth, layer in enumerate(block.layers):
+                own |= {f"{depth}.weights": layer.weights, f"{depth}.bias": layer.bias}
+            arrays |= {
+                f"{modality}.{number}.{name}": array for name, array in own.items() if array is not None
+            }
     return arrays, layout
 
 
@@ -178,13 +199,17 @@ def _restore(arrays: Mapping[str, Matrix], layout: Mapping[str, Any]) -> dict[Mo
         mixture = None
         if entry["top"] is not None:
             mixture = Mixture(arrays[f"{name}.keys"], arrays[f"{name}.bias"], entry["top"])
+        activations = entry.get("layers", [[]] * entry["blocks"])
         blocks = tuple(
-            Block(
-                arrays[f"{name}.{number}.offset"],
-                arrays.get(f"{name}.{number}.linear"),
-                arrays.get(f"{name}.{number}.mixed"),
-            )
-            for number in range(entry["blocks"])
+            _restored(arrays, f"{name}.{number}", activations[number]) for number in range(entry["blocks"])
         )
         projectors[Modality(name)] = Projector(entry["dimension"], blocks, arrays[f"{name}.scales"], mixture)
     return projectors
+
+
+def _restored(arrays: Mapping[str, Matrix], name: str, activations: Sequence[str]) -> Block:
+    layers = tuple(
+        Layer(arrays[f"{name}.{depth}.weights"], arrays[f"{name}.{depth}.bias"], activation)
+        for depth, activation in enumerate(activations)
+    )
+    return Block(arrays[f"{name}.offset"], arrays.get(f"{name}.linear"), arrays.get(f"{name}.mixed"), layers)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from retrieval.alignment.base import ClassPrior
+from retrieval.alignment.layers import Layer, through
 from retrieval.alignment.projector import Block, Mixture, unit
 from retrieval.errors import AlignmentError
 from retrieval.types import Matrix, Modality
@@ -34,30 +35,38 @@ AXES = 384
 
 @dataclass(frozen=True)
 class Lift:
-    """What a view looks like to a linear method: phi(x) = [unit(x), shares(x) @ values].
+    """What a view looks like to a linear method: phi(x) = [f(unit(x)), shares(x) @ values].
 
     Attributes:
         dimension: d, columns of the features.
         mixture: None where the view is its unit features alone.
         values: (C, k) float32.
+        layers: f, one after the other; none for the unit features themselves.
     """
 
     dimension: int
     mixture: Mixture | None = None
     values: Matrix | None = None
+    layers: tuple[Layer, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """h, columns of f(unit(x))."""
+        return len(self.layers[-1].bias) if self.layers else self.dimension
 
     def apply(self, features: Matrix) -> Matrix:
-        """(n, d + k) float32 of (n, d) feature rows."""
+        """(n, h + k) float32 of (n, d) feature rows."""
         raw = np.asarray(features, np.float32)
+        rows = through(self.layers, unit(raw))
         if self.mixture is None or self.values is None:
-            return unit(raw)
-        return np.concatenate([unit(raw), self.mixture.shares(raw) @ self.values], axis=1)
+            return rows
+        return np.concatenate([rows, self.mixture.shares(raw) @ self.values], axis=1)
 
     def block(self, weights: Matrix, offset: Matrix) -> Block:
-        """The block that computes unit(phi(x) @ weights - offset), weights (d + k, m), offset (m,)."""
-        linear, rest = weights[: self.dimension], weights[self.dimension :]
+        """The block that computes unit(phi(x) @ weights - offset), weights (h + k, m), offset (m,)."""
+        linear, rest = weights[: self.width], weights[self.width :]
         mixed = None if self.values is None else self.values @ rest
-        return Block(offset, linear, mixed)
+        return Block(offset, linear, mixed, self.layers)
 
 
 @dataclass(frozen=True)

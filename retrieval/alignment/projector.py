@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from retrieval.alignment.layers import Layer, through
 from retrieval.errors import AlignmentError
 from retrieval.types import Matrix
 
@@ -56,23 +57,26 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Block:
-    """One unit vector a row: unit(unit(x) @ linear + shares(x) @ mixed - offset).
+    """One unit vector a row: unit(f(unit(x)) @ linear + shares(x) @ mixed - offset), f being the layers in turn.
 
     Attributes:
         offset: (k,) float32.
-        linear: (d, k) float32; None where the features enter through their shares alone.
+        linear: (d, k) float32, d the columns that the last layer gives, those of the features where there is none;
+            None where the features enter through their shares alone.
         mixed: (C, k) float32; None where the shares play no part.
+        layers: what comes before ``linear``; mostly nothing.
     """
 
     offset: Matrix
     linear: Matrix | None = None
     mixed: Matrix | None = None
+    layers: tuple[Layer, ...] = ()
 
     def apply(self, rows: Matrix, shares: Matrix | None) -> Matrix:
         """(n, k) unit rows of (n, d) unit feature rows and their (n, C) shares."""
         out = np.repeat(-self.offset[None], len(rows), axis=0)
         if self.linear is not None:
-            out += rows @ self.linear
+            out += through(self.layers, rows) @ self.linear
         if self.mixed is not None and shares is not None:
             out += shares @ self.mixed
         return unit(out)
