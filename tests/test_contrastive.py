@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from numpy.testing import assert_allclose
 
-from retrieval.alignment.head import Head, info_nce
+from retrieval.alignment.contrastive import info_nce
+from retrieval.alignment.head import Head, Start
 from retrieval.alignment.training import Schedule, train
 from retrieval.types import Integers
 
@@ -41,7 +42,7 @@ def test_the_same_caption_of_two_pictures_is_no_wrong_partner() -> None:
 def test_a_head_begins_where_it_is_told_and_folds_to_a_linear_map() -> None:
     random = np.random.default_rng(0)
     center, basis, weights = (random.normal(size=s).astype(np.float32) for s in [(6,), (6, 4), (4, 3)])
-    head = Head([(center, basis, weights)] * 2, seed=0).eval()
+    head = Head([Start(center, basis, weights)] * 2, seed=0).eval()
     linear, offset = head.folded(0)
     inputs = random.normal(size=(5, 6)).astype(np.float32)
     assert_allclose(inputs @ linear - offset, (inputs - center) @ basis @ weights, atol=1e-5)

@@ -1,54 +1,55 @@
-"""A linear map for each of several views, as a correction of where it starts, and the contrastive loss."""
+"""A linear map for each of several views, as a correction of where it starts, and what its training aims at."""
 
 from __future__ import annotations
 
-import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from retrieval.types import Matrix
-
-FIRST = 1 / 0.07
-"""The inverse temperature that training begins with, and the largest that it may reach: CLIP's."""
-SHARPEST = 100.0
+from retrieval.alignment.linked import Link
+from retrieval.types import Integers, Matrix
 
 DROPPED = 0.1
 """Share of the inputs that a step does without."""
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where training begins for one view: z = (x - center) @ basis @ weights.
+
+    Attributes:
+        center: (d,) float32.
+        basis: (d, k) float32, principal axes divided by their deviations (ridge included).
+        weights: (k, m) float32, those of the canonical variates.
+    """
+
+    center: Matrix
+    basis: Matrix
+    weights: Matrix
+
+
 class Head(nn.Module):
-    """z = unit(((x - center) @ basis) @ (weights + change)), a view each, and one temperature.
+    """z = unit(((x - center) @ basis) @ (weights + change)), a view each.
 
     The changes are what is learned: zero at first, and drawn to zero by the decay of weights.
     """
 
-    def __init__(self, starts: Sequence[tuple[Matrix, Matrix, Matrix]], seed: int) -> None:
-        """Begin with (center, basis, weights) of each view: (d,), (d, k) and (k, m) float32.
-
-        ``seed`` is that of what a step does without.
-        """
+    def __init__(self, starts: Sequence[Start], seed: int) -> None:
+        """Begin at the starts, one a view. ``seed`` is that of what a step does without."""
         super().__init__()
-        self._starts = [tuple(map(torch.from_numpy, start)) for start in starts]
+        self._starts = [
+            tuple(map(torch.from_numpy, (start.center, start.basis, start.weights))) for start in starts
+        ]
         self._changes = nn.ParameterList(torch.zeros_like(weights) for _, _, weights in self._starts)
-        self._logarithm = nn.Parameter(torch.tensor(math.log(FIRST)))
         self._random = torch.Generator().manual_seed(seed)
 
-    def sharpness(self) -> torch.Tensor:
-        """The inverse temperature."""
-        return self._logarithm.exp().clamp(max=SHARPEST)
-
-    def loss(self, views: tuple[int, int], rows: Sequence[Matrix]) -> torch.Tensor:
-        """The contrastive loss of the (n, d_v) rows of two views, row i of each being partners."""
-        first, second = (
-            self._unit(view, torch.from_numpy(each)) for view, each in zip(views, rows, strict=True)
-        )
-        return info_nce(first, second, self.sharpness())
-
-    def _unit(self, view: int, rows: torch.Tensor) -> torch.Tensor:
+    def forward(self, view: int, rows: Matrix) -> torch.Tensor:
+        """(n, m) unit rows of the (n, d) rows of a view."""
         center, basis, weights = self._starts[view]
-        inputs = (rows - center) @ basis
+        inputs = (torch.from_numpy(rows) - center) @ basis
         if self.training:
             kept = torch.rand(inputs.shape, generator=self._random) >= DROPPED
             inputs = inputs * kept / (1 - DROPPED)
@@ -61,21 +62,38 @@ class Head(nn.Module):
         return linear.numpy(), (center @ linear).numpy()
 
 
-def info_nce(first: torch.Tensor, second: torch.Tensor, sharpness: torch.Tensor) -> torch.Tensor:
-    """The symmetric contrastive loss of unit rows (n, m), row i of each being partners.
+@dataclass(frozen=True)
+class Batch:
+    """Pairs of one link, as the head has them.
 
-    Rows that are the same in one view, such as a caption that two pictures have, are no wrong partners.
-
-    Args:
-        first: of one view.
-        second: of the other.
-        sharpness: the inverse temperature.
+    Attributes:
+        views: which are linked.
+        items: (n,) int64, the item of each pair.
+        first: (n, m) unit rows of the first view.
+        second: (n, m) unit rows of the second, row i being the partner of row i.
     """
-    scores = sharpness * first @ second.T
+
+    views: Link
+    items: Integers
+    first: torch.Tensor
+    second: torch.Tensor
+
+
+class Objective(nn.Module, ABC):
+    """What a head is trained for, with the parameters that takes, such as a temperature."""
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """The loss of a batch, a scalar; in evaluation mode that which tells when to stop."""
+
+    def report(self) -> dict[str, object]:
+        """What to say of it after training, JSON-able."""
+        return {}
+
+
+def same(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """(n, n) where rows i and j, i not j, are the same in one view: no wrong partners, as two pictures of a caption."""
     with torch.no_grad():
-        same = (first @ first.T > 1 - 1e-6) | (second @ second.T > 1 - 1e-6)
-        same.fill_diagonal_(False)
-    scores = scores.masked_fill(same, -torch.inf)
-    right = torch.arange(len(scores))
-    both = [nn.functional.cross_entropy(each, right) for each in (scores, scores.T)]
-    return torch.stack(both).mean()
+        equal = (first @ first.T > 1 - 1e-6) | (second @ second.T > 1 - 1e-6)
+        equal.fill_diagonal_(False)
+    return equal

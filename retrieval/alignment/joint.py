@@ -138,18 +138,38 @@ class _Trials:
         return self._done[confirmed, step]
 
     def _tried(self, step: int, power: float, confirmed: NDArray[np.float64] | None) -> Choice:
-        pools: dict[Link, list[Matrix]] = {link: [] for link in self.pairs.whole.links}
-        for maps, ready, fold in zip(self._fits[step], self._fixed, self.pairs.folds, strict=True):
+        fitted = []
+        for maps in self._fits[step]:
             shares = (maps.correlations if confirmed is None else confirmed) ** power
-            fitted = _projectors(canonical_blocks(maps, shares, self.lifts, self.pairs.axes), self.lifts)
-            for link, rows in fold.views.items():
-                if len(rows[0]) > 1:  # one pair alone cannot be mistaken for another
-                    own = _similarities([fitted[view] for view in link], rows)
-                    pools[link].append(np.stack([*ready[link], *own]))
-        evidence = {link: weigh(pool) for link, pool in pools.items() if pool}
-        sizes = [sum(len(pool[0]) for pool in pools[link]) for link in evidence]
-        loss = float(np.average([each.loss for each in evidence.values()], weights=sizes))
+            fitted.append(canonical_blocks(maps, shares, self.lifts, self.pairs.axes))
+        evidence, loss = judge(self.pairs, self.lifts, fitted, self._fixed)
         return Choice(RIDGES[step], power, confirmed, evidence, loss)
+
+
+def judge(
+    pairs: Study,
+    lifts: Sequence[Lift],
+    fitted: Sequence[Sequence[Block]],
+    beside: Sequence[Mapping[Link, list[Matrix]]] | None = None,
+) -> tuple[dict[Link, Evidence], float]:
+    """How well blocks find the partners of the folds that they were not fitted on: by link, and the mean loss.
+
+    Args:
+        pairs: with folds.
+        lifts: of the views.
+        fitted: a fold each, one block a view.
+        beside: similarities of further blocks, a fold each and by link.
+    """
+    pools: dict[Link, list[Matrix]] = {link: [] for link in pairs.whole.links}
+    for number, (blocks, fold) in enumerate(zip(fitted, pairs.folds, strict=True)):
+        projectors = _projectors(blocks, lifts)
+        for link, rows in fold.views.items():
+            if len(rows[0]) > 1:  # one pair alone cannot be mistaken for another
+                own = _similarities([projectors[view] for view in link], rows)
+                pools[link].append(np.stack([*(beside[number][link] if beside else ()), *own]))
+    evidence = {link: weigh(pool) for link, pool in pools.items() if pool}
+    sizes = [sum(len(pool[0]) for pool in pools[link]) for link in evidence]
+    return evidence, float(np.average([each.loss for each in evidence.values()], weights=sizes))
 
 
 def _held_out(fits: Sequence[CanonicalMaps], pairs: Study) -> NDArray[np.float64]:

@@ -10,7 +10,9 @@ import numpy as np
 
 from retrieval.types import Matrix
 
-ACTIVATIONS: Mapping[str, Callable[..., Matrix]] = MappingProxyType({"cos": np.cos, "tanh": np.tanh})
+ACTIVATIONS: Mapping[str, Callable[..., Matrix]] = MappingProxyType(
+    {"cos": np.cos, "tanh": np.tanh, "identity": np.positive}
+)
 """What a saved layer may name."""
 
 

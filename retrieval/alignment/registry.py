@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from types import MappingProxyType
 
 from retrieval.alignment.base import Alignment, TrainingData
 from retrieval.alignment.identity import fit_identity
-from retrieval.alignment.methods import fit_auto, fit_cca, fit_conse, fit_contrastive
+from retrieval.alignment.methods import fit_auto, fit_cca, fit_conse
 from retrieval.errors import OptionError
 
 
@@ -25,6 +27,12 @@ class Method:
     description: str
 
 
+def _by_module(name: str, data: TrainingData) -> Alignment:
+    """The ``fit`` of a module that is imported only now, for it may need PyTorch."""
+    fitted: Alignment = import_module(f"retrieval.alignment.{name}").fit(data)
+    return fitted
+
+
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
         "auto": Method(
@@ -32,10 +40,20 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         ),
         "conse": Method(fit_conse, "the image classifier's classes and their names alone; needs no captions"),
         "identity": Method(fit_identity, "none: the features of all modalities are of one space already"),
-        "contrastive": Method(
-            fit_contrastive, "a linear head trained by contrast on what the items have in common, alone"
-        ),
         "cca": Method(fit_cca, "regularised canonical correlations of what the items have in common, alone"),
+        **{
+            name: Method(partial(_by_module, name), description)
+            for name, description in {
+                "kcca": "canonical correlations of random features, which stand for a Gaussian kernel",
+                "dcca": "canonical correlations of small networks, trained for them",
+                "ridge": "ridge regression onto the features of one modality: a plain baseline",
+                "procrustes": "the rotation closest to the features of one modality: the plainest baseline",
+                "contrastive": "a linear head trained by contrast on what the items have in common, alone",
+                "sigmoid": "the same, trained to tell pairs from strangers, each two by themselves",
+                "adversarial": "the contrastive head, which also learns to hide what modality it was",
+                "distill": "the contrastive head, also taught whom a teacher finds alike: captions, or another model",
+            }.items()
+        },
     }
 )
 

@@ -106,26 +106,37 @@ class Study:
 
 
 def study(
-    pairs: Mapping[Link, PairedViews], count: int, seed: int, *, like: tuple[Study, Link] | None = None
+    pairs: Mapping[Link, PairedViews],
+    count: int,
+    seed: int,
+    *,
+    like: tuple[Study, Link] | None = None,
+    most_axes: int | None = None,
+    apart: Integers | None = None,
 ) -> Study:
     """Read every pair once, in ``count`` folds (1: none); a fold is fitted on the whole without it.
 
     An item is in one fold with all its pairs, whatever their modalities. ``like`` another study, of more
     links, one of which is the only one of these: with the same folds, and the same pairs to validate on.
+    ``most_axes`` a view, instead of ``AXES``. With items ``apart`` these are the only fold, for what was fitted
+    without them.
     """
     known = like[0].items if like else np.unique(np.concatenate([views.items for views in pairs.values()]))
-    fold_of = folds(known, count, seed)
+    fold_of = folds(known, count, seed) if apart is None else np.isin(known, apart).astype(np.int64)
+    count = count if apart is None else 2
     of_pairs = {link: fold_of[np.searchsorted(known, views.items)] for link, views in pairs.items()}
     members = [{link: np.flatnonzero(own == fold) for link, own in of_pairs.items()} for fold in range(count)]
     parts = [Linked({link: pairs[link].covariances(rows) for link, rows in each.items()}) for each in members]
     whole = reduce(Linked.merge, parts)
-    axes = tuple(whole.principal_axes(view, AXES[whole.views]) for view in range(whole.views))
+    axes = tuple(whole.principal_axes(view, most_axes or AXES[whole.views]) for view in range(whole.views))
     turned = whole.rotate(axes)
     if count == 1:
         return Study(known, axes, turned, ())
     random, most = np.random.default_rng(seed), int(POOL / len(pairs) ** 0.5)
     kept = []
     for number, (each, part) in enumerate(zip(members, (part.rotate(axes) for part in parts), strict=True)):
+        if apart is not None and number == 0:  # what was fitted on tells nothing
+            continue
         if like:
             views = {(0, 1): like[0].folds[number].views[like[1]]}
         else:

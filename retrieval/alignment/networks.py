@@ -1,0 +1,159 @@
+"""A small network a view, trained so that the views' outputs correlate; it ends as plain layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import nn
+
+from retrieval.alignment.batches import LinkedItems
+from retrieval.alignment.cca import solve
+from retrieval.alignment.covariances import Covariances
+from retrieval.alignment.layers import Layer
+from retrieval.alignment.linked import Linked
+from retrieval.alignment.training import Course, Schedule, train
+from retrieval.types import Integers, Matrix
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What networks look like, and how they are trained.
+
+    Attributes:
+        hidden: units of each hidden layer; without any, the networks are linear.
+        outputs: columns that are made to correlate.
+        ridge: of the correlations while training, in mean variances of an output.
+        noise: deviation of what is added to the inputs while training, in those of the inputs.
+        schedule: of the training.
+    """
+
+    hidden: tuple[int, ...] = (256,)
+    outputs: int = 10
+    ridge: float = 1e-2
+    noise: float = 0.3
+    schedule: Schedule = Schedule(rate=2e-3, decay=0.1, batch=2048, epochs=150, patience=25)
+
+
+Input = tuple[Matrix, Matrix]
+"""(d,) center and (d, k) basis of a view: networks read (x - center) @ basis, whose columns have variance 1."""
+
+
+class Networks(nn.Module):
+    """tanh layers and a linear one, a view each."""
+
+    def __init__(self, inputs: Sequence[Input], plan: Plan, seed: int) -> None:
+        """Begin anywhere, the same for the same seed."""
+        super().__init__()
+        self._inputs = [tuple(map(torch.from_numpy, each)) for each in inputs]
+        self._noise, self._random = plan.noise, torch.Generator().manual_seed(seed)
+        self._views = nn.ModuleList()
+        for _, basis in inputs:
+            widths = (basis.shape[1], *plan.hidden, plan.outputs)
+            layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
+            for layer in layers:
+                nn.init.normal_(layer.weight, std=layer.in_features**-0.5, generator=self._random)
+                nn.init.zeros_(layer.bias)
+            self._views.append(layers)
+
+    def forward(self, view: int, rows: Matrix) -> torch.Tensor:
+        """(n, outputs) float32 of (n, d) rows of a view."""
+        center, basis = self._inputs[view]
+        out = (torch.from_numpy(rows) - center) @ basis
+        if self.training and self._noise:
+            out = out + self._noise * torch.randn(out.shape, generator=self._random)
+        *hidden, last = self._views[view]
+        for layer in hidden:
+            out = torch.tanh(layer(out))
+        return last(out)
+
+    def layers(self, view: int) -> tuple[Layer, ...]:
+        """A view's network, its inputs' center and basis taken in, without PyTorch."""
+        center, basis = (each.double().numpy() for each in self._inputs[view])
+        made = []
+        for depth, layer in enumerate(self._views[view], 1):
+            weights, bias = (each.detach().double().numpy() for each in (layer.weight.T, layer.bias))
+            if depth == 1:
+                weights = basis @ weights
+                bias = bias - center @ weights
+            activation = "tanh" if depth < len(self._views[view]) else "identity"
+            made.append(
+                Layer(np.ascontiguousarray(weights, np.float32), bias.astype(np.float32), activation)
+            )
+        return tuple(made)
+
+
+def total_correlation(first: torch.Tensor, second: torch.Tensor, ridge: float) -> torch.Tensor:
+    """The sum of the canonical correlations of two views, differentiably.
+
+    It is the sum of the singular values of L1^-1 C12 L2^-T, L being the Cholesky factors of the views' covariances
+    with a ridge: all in float64, and without the eigenvectors, whose gradient has differences of eigenvalues in
+    its denominators, that the inverse roots of Andrew et al. (2013) take. That of a sum of singular values has none.
+
+    Args:
+        first: (n, m) rows of one view.
+        second: (n, m) rows of the other, row i of each being the same item.
+        ridge: relative to the mean variance of a view's columns.
+    """
+    views = [each.double() - each.double().mean(dim=0) for each in (first, second)]
+    factors = []
+    for view in views:
+        own = view.T @ view / len(view)
+        least = ridge * own.diagonal().mean() + 1e-12
+        factors.append(torch.linalg.cholesky(own + least * torch.eye(len(own), dtype=own.dtype)))
+    half = torch.linalg.solve_triangular(factors[0], views[0].T @ views[1] / len(views[0]), upper=False)
+    white = torch.linalg.solve_triangular(factors[1], half.T, upper=False)
+    return torch.linalg.svdvals(white).sum()
+
+
+def trained(
+    inputs: Sequence[Input],
+    links: Sequence[LinkedItems],
+    rest: Integers,
+    apart: Integers,
+    plan: Plan,
+    seed: int,
+) -> tuple[Networks, Course]:
+    """Networks whose outputs correlate on ``rest``, as they were when they did so best on ``apart``.
+
+    The loss is minus the mean over links of the total correlation in a batch. What validates are the correlations on
+    ``apart`` of the canonical variates of ``rest``: a batch's own, of few items, would flatter.
+
+    Args:
+        inputs: of the views.
+        links: the pairs.
+        rest: items to learn from.
+        apart: items that tell when to stop.
+        plan: of the networks and the training.
+        seed: of everything random.
+    """
+    networks, random = Networks(inputs, plan, seed), np.random.default_rng(seed)
+
+    def loss(some: Integers) -> torch.Tensor:
+        losses = []
+        for own in links:
+            _, rows = own.drawn(some, random)
+            if len(rows[0]) > 1:
+                sides = (networks(view, each) for view, each in zip(own.views, rows, strict=True))
+                losses.append(-total_correlation(*sides, ridge=plan.ridge))
+        return torch.stack(losses).mean()
+
+    def validation() -> torch.Tensor:
+        fitted, elsewhere = (_linked(networks, links, items) for items in (rest, apart))
+        seen = solve(fitted, max(plan.ridge, 1e-6)).correlations_on(elsewhere)
+        return -torch.tensor(float(seen.sum()))
+
+    return networks, train(networks, loss, rest, validation, plan.schedule, seed)
+
+
+def _linked(networks: Networks, links: Sequence[LinkedItems], items: Integers) -> Linked:
+    """Covariances of the outputs."""
+    found = {}
+    for own in links:
+        _, rows = own.drawn(items, None)
+        sides = (networks(view, each).numpy() for view, each in zip(own.views, rows, strict=True))
+        found[own.views] = Covariances.of(*sides)
+    return Linked(found)
