@@ -31,11 +31,11 @@ class Plan:
         schedule: of the training.
     """
 
-    hidden: tuple[int, ...] = (256,)
+    hidden: tuple[int, ...] = (256, 256)
     outputs: int = 10
     ridge: float = 1e-2
     noise: float = 0.3
-    schedule: Schedule = Schedule(rate=2e-3, decay=0.1, batch=2048, epochs=150, patience=25)
+    schedule: Schedule = Schedule(rate=2e-3, decay=0.1, batch=2048, epochs=200, patience=20)
 
 
 Input = tuple[Matrix, Matrix]

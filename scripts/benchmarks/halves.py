@@ -36,8 +36,8 @@ FIT, CHOOSE, COUNT = 1200, 200, 10
 RIDGES = (1e-4, 1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0)
 WIDTHS = (0.5, 0.7, 1.0, 1.5, 2.0)
 PLANS = [
-    replace(PLAN, hidden=hidden, outputs=outputs, noise=noise)
-    for hidden, outputs, noise in product(((256,), (256, 256)), (10, 20), (0.1, 0.3))
+    replace(PLAN, hidden=hidden, outputs=outputs, noise=0.1)
+    for hidden, outputs in product(((256,), (256, 256)), (10, 20))
 ]
 
 Halves = tuple[Matrix, Matrix]
@@ -123,7 +123,7 @@ def _deep(seed: int, plan: Plan) -> Iterator[Tried]:
         plan,
         seed,
     )
-    settings = f"hidden {plan.hidden} outputs {plan.outputs} noise {plan.noise} epochs {course.best}"
+    settings = f"hidden {plan.hidden} outputs {plan.outputs} epochs {course.best}"
     yield from _sums(parts, (networks.layers(0), networks.layers(1)), settings)
 
 

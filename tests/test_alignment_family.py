@@ -1,0 +1,413 @@
+"""Every way to fit an alignment, on data that make it hard, and each against what it should equal or beat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from numpy.typing import NDArray
+from scipy import linalg
+
+from retrieval.alignment import dcca, heads, joint, kcca
+from retrieval.alignment.adversarial import WEIGHT, Adversary
+from retrieval.alignment.anchored import way
+from retrieval.alignment.base import Alignment, FeatureTable, TrainingData
+from retrieval.alignment.batches import by_item
+from retrieval.alignment.cca import solve
+from retrieval.alignment.distill import soft_loss
+from retrieval.alignment.fitting import lifts
+from retrieval.alignment.head import Batch
+from retrieval.alignment.layers import Layer, through
+from retrieval.alignment.linked import Linked
+from retrieval.alignment.links import connect
+from retrieval.alignment.networks import Plan, total_correlation, trained
+from retrieval.alignment.prior import Lift
+from retrieval.alignment.procrustes import rotation
+from retrieval.alignment.projector import unit
+from retrieval.alignment.registry import METHODS, fit
+from retrieval.alignment.ridge import regression
+from retrieval.alignment.sigmoid import sigmoid_loss
+from retrieval.alignment.study import PairedViews
+from retrieval.alignment.training import Schedule
+from retrieval.errors import AlignmentError
+from retrieval.types import Matrix, Modality
+
+IMAGE, TEXT, AUDIO = Modality.IMAGE, Modality.TEXT, Modality.AUDIO
+SIZES = {TEXT: 9, IMAGE: 12, AUDIO: 7}
+FAMILY = sorted(set(METHODS) - {"identity", "conse"})
+"""The methods that learn from pairs."""
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer settings to choose from: what is tested is not the choice."""
+    monkeypatch.setattr(joint, "POWERS", (1.0,))
+    monkeypatch.setattr(heads, "SCHEDULE", replace(heads.SCHEDULE, epochs=15))
+    monkeypatch.setattr(kcca, "FEATURES", 64)
+    monkeypatch.setattr(kcca, "WIDTHS", (1.0,))
+    monkeypatch.setattr(dcca, "OUTPUTS", (8,))
+    monkeypatch.setattr(
+        dcca, "PLAN", replace(dcca.PLAN, hidden=(16,), schedule=replace(dcca.PLAN.schedule, epochs=10))
+    )
+
+
+def made(count: int, seed: int = 0, *modalities: Modality) -> dict[Modality, Matrix]:
+    """Views of the same hidden few numbers."""
+    random = np.random.default_rng(seed)
+    hidden = random.normal(size=(count, 4))
+    features = {}
+    for number, (modality, size) in enumerate(SIZES.items()):
+        mixing = np.random.default_rng(100 + number).normal(size=(4, size))
+        noise = 0.3 * random.normal(size=(count, size))
+        features[modality] = (hidden @ mixing + noise + 1).astype(np.float32)
+    return {modality: features[modality] for modality in modalities or (TEXT, IMAGE)}
+
+
+def tables(features: dict[Modality, Matrix]) -> TrainingData:
+    return TrainingData(
+        {modality: FeatureTable(rows, np.arange(len(rows))) for modality, rows in features.items()}
+    )
+
+
+def found(alignment: Alignment, first: Modality = TEXT, second: Modality = IMAGE) -> float:
+    """Hit@1 among 60 items that were not learned from."""
+    features = made(60, 99, first, second)
+    scores = alignment.project(first, features[first]) @ alignment.project(second, features[second]).T
+    return float(np.mean(scores.argmax(axis=1) == np.arange(60)))
+
+
+@pytest.fixture(scope="module", params=FAMILY)
+def method(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def test_the_family_is_there() -> None:
+    assert set(FAMILY) >= {
+        "auto", "cca", "kcca", "dcca", "ridge", "procrustes", "contrastive", "sigmoid", "adversarial", "distill"
+    }  # fmt: skip
+
+
+def test_every_method_keeps_the_contract(method: str, tmp_path: Path) -> None:
+    data = tables(made(60))
+    alignment = fit(method, data)
+    features = made(50, 5)
+    for modality, rows in features.items():
+        mapped = alignment.project(modality, rows)
+        assert (mapped.dtype, mapped.shape) == (np.float32, (50, alignment.dimension))
+        assert_allclose(np.linalg.norm(mapped, axis=1), 1, atol=1e-5)
+        assert np.isfinite(alignment.project(modality, np.zeros_like(rows))).all()
+    alignment.save(tmp_path / "alignment")
+    again = Alignment.load(tmp_path / "alignment")
+    assert again.fingerprint == alignment.fingerprint == fit(method, data).fingerprint
+    assert all(
+        np.array_equal(again.project(each, rows), alignment.project(each, rows))
+        for each, rows in features.items()
+    )
+    assert found(alignment) > 10 / 60
+    with pytest.raises(AlignmentError, match="use the encoder"):
+        alignment.project(TEXT, np.zeros((1, 3), np.float32))
+
+
+@pytest.mark.parametrize("name", ["kcca", "dcca", "contrastive", "adversarial"])
+def test_what_is_random_follows_the_seed(name: str) -> None:
+    data = tables(made(60))
+    assert fit(name, data).fingerprint != fit(name, replace(data, seed=1)).fingerprint
+
+
+def few(_: dict[Modality, Matrix]) -> TrainingData:
+    return tables(made(20))
+
+
+def fewer_still(_: dict[Modality, Matrix]) -> TrainingData:
+    return tables(made(6))
+
+
+def duplicates(features: dict[Modality, Matrix]) -> TrainingData:
+    for rows in features.values():
+        rows[10:30] = rows[10]
+    return tables(features)
+
+
+def constant(features: dict[Modality, Matrix]) -> TrainingData:
+    features[TEXT][:, 2], features[IMAGE][:, 3] = 0, 5
+    return tables(features)
+
+
+def wide(features: dict[Modality, Matrix]) -> TrainingData:
+    random = np.random.default_rng(4)
+    more = {
+        modality: np.hstack([rows, 0.1 * random.normal(size=(40, 80)).astype(np.float32)])
+        for modality, rows in features.items()
+    }
+    return tables(more)
+
+
+def some_alone(features: dict[Modality, Matrix]) -> TrainingData:
+    """One item has a caption alone, one a picture alone, captions are two an item."""
+    image, text = features[IMAGE], features[TEXT]
+    return TrainingData(
+        {
+            TEXT: FeatureTable(np.repeat(text[1:], 2, axis=0), np.repeat(np.arange(1, 40), 2)),
+            IMAGE: FeatureTable(image[:-1], np.arange(39)),
+        }
+    )
+
+
+@pytest.mark.parametrize("hard", [few, fewer_still, duplicates, constant, wide, some_alone])
+def test_every_method_survives(method: str, hard: Callable[[dict[Modality, Matrix]], TrainingData]) -> None:
+    data = hard(made(40))
+    alignment = fit(method, data)
+    for modality, table in data.tables.items():
+        assert np.isfinite(alignment.project(modality, table.features)).all()
+
+
+def test_modalities_that_never_meet_are_joined_by_a_third(method: str) -> None:
+    features = made(120, 0, TEXT, IMAGE, AUDIO)
+    data = TrainingData(
+        {
+            AUDIO: FeatureTable(features[AUDIO][:60], np.arange(60)),
+            IMAGE: FeatureTable(features[IMAGE], np.arange(120)),
+            TEXT: FeatureTable(features[TEXT][60:], np.arange(60, 120)),
+        }
+    )
+    if method == "kcca":  # 64 random features see little of a link through a link
+        return
+    assert found(fit(method, data), TEXT, AUDIO) > 4 / 60
+
+
+def test_without_pairs_every_method_says_so(method: str) -> None:
+    features = made(30)
+    data = TrainingData(
+        {
+            TEXT: FeatureTable(features[TEXT], np.arange(30)),
+            IMAGE: FeatureTable(features[IMAGE], np.arange(30, 60)),
+        }
+    )
+    if method == "auto":
+        assert fit(method, data).report["unconnected"] == ["text", "image"]
+    else:
+        with pytest.raises(AlignmentError, match=r"0 training items have a pair.*add captions"):
+            fit(method, data)
+    alone = fit(method, replace(data, tables={TEXT: data.tables[TEXT]}))
+    assert_allclose(alone.project(TEXT, features[TEXT]), unit(features[TEXT]), atol=1e-6)
+
+
+def curved(count: int, seed: int) -> dict[Modality, Matrix]:
+    """Two views that have an angle in common, one as it is, the other by its double: no line leads from one to it."""
+    random = np.random.default_rng(seed)
+    angles = random.uniform(0, 2 * np.pi, (count, 2))
+    text = np.hstack([np.cos(angles), np.sin(angles)])
+    image = np.hstack([np.cos(2 * angles), np.sin(2 * angles), np.cos(angles[:, :1]) / 3])
+    return {
+        each: (rows + 0.05 * random.normal(size=rows.shape)).astype(np.float32)
+        for each, rows in ((TEXT, text), (IMAGE, image))
+    }
+
+
+def rank(alignment: Alignment) -> float:
+    """Mean reciprocal rank of the partner among 200."""
+    rows = curved(200, 9)
+    scores = alignment.project(TEXT, rows[TEXT]) @ alignment.project(IMAGE, rows[IMAGE]).T
+    return float(np.mean(1 / (1 + (scores > np.diagonal(scores)[:, None]).sum(axis=1))))
+
+
+def test_nonlinear_methods_beat_cca_where_the_relation_is_planted_nonlinear() -> None:
+    data = tables(curved(400, 0))
+    plan = replace(dcca.PLAN, hidden=(64,), schedule=Schedule(rate=5e-3, batch=2048, epochs=100, patience=30))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dcca, "PLAN", plan)
+        patch.setattr(kcca, "FEATURES", 200)
+        rates = {name: rank(fit(name, data)) for name in ("cca", "kcca", "dcca")}
+    assert rates["dcca"] > 2 * rates["cca"]
+    assert rates["kcca"] > 2 * rates["cca"]
+
+
+def deep(views: tuple[Matrix, Matrix], plan: Plan) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
+    """Networks on rows as they are."""
+    count = len(views[0])
+    first, second = (FeatureTable(view, np.arange(count)) for view in views)
+    own = [Raw(view.shape[1]) for view in views]
+    pairs = {(0, 1): PairedViews((first, second), (own[0], own[1]))}
+    inputs = [
+        (view.mean(axis=0), np.eye(view.shape[1], dtype=np.float32) / view.std(axis=0)) for view in views
+    ]
+    items = np.arange(count)
+    networks, _ = trained(inputs, by_item(pairs, own), items[:-100], items[-100:], plan, 0)
+    return networks.layers(0), networks.layers(1)
+
+
+class Raw(Lift):
+    """Rows that are not scaled to norm 1."""
+
+    def apply(self, features: Matrix) -> Matrix:
+        return features
+
+
+def test_linear_networks_reach_the_correlations_of_cca() -> None:
+    views = tuple(made(600).values())
+    plan = Plan((), 4, 1e-4, 0.0, Schedule(rate=2e-2, decay=0.0, batch=1000, epochs=200, patience=200))
+    layers = deep((views[0], views[1]), plan)
+    outputs = [through(own, view).astype(float) for own, view in zip(layers, views, strict=True)]
+    ours = solve(Linked.of(*outputs), 1e-6).correlations.sum()
+    best = solve(Linked.of(*(view.astype(float) for view in views)), 1e-6, 4).correlations.sum()
+    assert 0.98 * best < ours < 1.0001 * best
+
+
+def test_the_objective_of_dcca_is_the_sum_of_canonical_correlations() -> None:
+    views = [view[:, :6].astype(float) for view in made(200).values()]
+    first, second = (torch.from_numpy(view).requires_grad_() for view in views)
+    total = total_correlation(first, second, 0.1)
+    assert_allclose(total.item(), solve(Linked.of(*views), 0.1).correlations.sum(), rtol=1e-9)
+    assert torch.autograd.gradcheck(lambda a, b: total_correlation(a, b, 0.1), (first[:12], second[:12]))
+    twice = torch.cat([first, first], dim=1)  # singular, and all its singular values are double
+    (slope,) = torch.autograd.grad(total_correlation(twice, twice, 1e-3), first)
+    assert torch.isfinite(slope).all()
+
+
+def exact(views: tuple[Matrix, Matrix], width: float, ridge: float) -> NDArray[np.float64]:
+    """Correlations of kernel CCA by its kernel matrices: those of the rows of their roots."""
+    roots = []
+    for view in views:
+        squares = ((view[:, None] - view[None]) ** 2).sum(axis=2)
+        values, vectors = linalg.eigh(np.exp(-squares.astype(float) / (2 * width**2)))
+        roots.append(vectors * np.sqrt(np.maximum(values, 0)))
+    # The ridge of solve() is relative to the mean variance of the columns, of which a root has as many as rows.
+    return solve(Linked.of(*roots), ridge).correlations
+
+
+def test_random_features_tend_to_exact_kernel_cca() -> None:
+    text, image = (unit(view) for view in curved(150, 3).values())
+    random, count = np.random.default_rng(0), 6000
+    layers = [kcca.random_features(view.shape[1], 0.7, random, count) for view in (text, image)]
+    rows = [
+        np.sqrt(2 / count) * layer.apply(view).astype(float)
+        for layer, view in zip(layers, (text, image), strict=True)
+    ]
+    assert_allclose(
+        rows[0] @ rows[0].T, np.exp(-((text[:, None] - text[None]) ** 2).sum(2) / 0.98), atol=0.08
+    )
+    axes = [np.linalg.svd(each - each.mean(axis=0), full_matrices=False)[2].T for each in rows]
+    ours = solve(Linked.of(*(each @ axis for each, axis in zip(rows, axes, strict=True))), 0.5).correlations
+    assert_allclose(ours[:6], exact((text, image), 0.7, 0.5)[:6], atol=0.03)
+
+
+def test_a_rotation_is_that_of_scipy() -> None:
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(50, 6)), random.normal(size=(50, 6))
+    assert_allclose(rotation(x.T @ x, x.T @ y, 0.0), linalg.orthogonal_procrustes(x, y)[0], atol=1e-10)
+    tall = rotation(x.T @ x, x.T @ y[:, :3], 0.0)
+    assert_allclose(tall.T @ tall, np.eye(3), atol=1e-10)
+
+
+def test_procrustes_undoes_a_rotation() -> None:
+    text = unit(made(80)[TEXT])
+    turned = linalg.qr(np.random.default_rng(0).normal(size=(9, 9)))[0]
+    features = {TEXT: text, IMAGE: (text @ turned).astype(np.float32)}
+    alignment = fit("procrustes", tables(features))
+    rows = [alignment.project(each, features[each]) for each in (TEXT, IMAGE)]
+    assert_allclose(rows[0], rows[1], atol=1e-4)
+
+
+def test_a_ridge_is_that_of_scikit_learn() -> None:
+    linear = pytest.importorskip("sklearn.linear_model")
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(50, 6)), random.normal(size=(50, 3))
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    penalty = 0.3 * np.trace(x.T @ x) / 6
+    theirs = linear.Ridge(alpha=penalty, fit_intercept=False).fit(x, y).coef_.T
+    assert_allclose(regression(x.T @ x / 50, x.T @ y / 50, 0.3), theirs, atol=1e-9)
+
+
+def test_the_way_to_the_anchor_leads_over_the_fullest_links() -> None:
+    features = made(100, 0, TEXT, IMAGE, AUDIO)
+    data = TrainingData(
+        {
+            AUDIO: FeatureTable(features[AUDIO][:70], np.arange(70)),
+            IMAGE: FeatureTable(features[IMAGE], np.arange(100)),
+            TEXT: FeatureTable(features[TEXT][40:], np.arange(40, 100)),
+        }
+    )
+    connections = connect(data.tables, lifts(data, None), ())
+    steps = [(names(connections, step.view), names(connections, step.onto)) for step in way(connections)]
+    assert steps == [(TEXT, None), (IMAGE, TEXT), (AUDIO, IMAGE)]
+
+
+def names(connections: object, view: int | None) -> Modality | None:
+    return None if view is None else connections.modalities[view]  # type: ignore[attr-defined, no-any-return]
+
+
+def test_islands_have_spaces_of_their_own() -> None:
+    features = made(60, 0, TEXT, IMAGE, AUDIO)
+    video = FeatureTable(features[AUDIO][:, :5], np.arange(100, 160))
+    data = TrainingData(
+        {
+            TEXT: FeatureTable(features[TEXT], np.arange(60)),
+            IMAGE: FeatureTable(features[IMAGE], np.arange(60)),
+            AUDIO: FeatureTable(features[AUDIO], np.arange(100, 160)),
+            Modality.VIDEO: video,
+        }
+    )
+    alignment = fit("ridge", data)
+    assert alignment.report["anchors"]["video"] == alignment.report["anchors"]["audio"] != "text"
+    apart = alignment.project(TEXT, features[TEXT]) @ alignment.project(AUDIO, features[AUDIO]).T
+    assert not apart.any()
+
+
+def rows(count: int, seed: int) -> torch.Tensor:
+    return torch.nn.functional.normalize(
+        torch.randn(count, 3, generator=torch.Generator().manual_seed(seed)), dim=1
+    )
+
+
+def test_the_sigmoid_loss_is_a_logistic_regression_on_all_pairs() -> None:
+    first, second = rows(4, 0), rows(4, 1)
+    scores = 5.0 * first.double().numpy() @ second.double().numpy().T - 2.0
+    right = np.eye(4, dtype=bool)
+    expected = np.log1p(np.exp(np.where(right, -scores, scores))).sum() / 4
+    assert_allclose(
+        float(sigmoid_loss(first, second, torch.tensor(5.0), torch.tensor(-2.0))), expected, rtol=1e-5
+    )
+
+
+def test_the_discriminator_learns_and_the_head_learns_the_contrary() -> None:
+    adversary = Adversary(2, 3, 0)
+    first, second = (each.requires_grad_() for each in (rows(4, 0), rows(4, 1)))
+    batch = Batch((0, 1), np.arange(4), first, second)
+    given = torch.autograd.grad(adversary.told_apart(batch), first)[0]
+    straight = torch.nn.functional.cross_entropy(
+        adversary._discriminator(torch.cat([first, second])), torch.tensor([0] * 4 + [1] * 4)
+    )
+    assert_allclose(given, -WEIGHT * torch.autograd.grad(straight, first)[0], atol=1e-7)
+    assert adversary.train()(batch) != adversary.eval()(batch)
+
+
+def test_the_teachers_similarities_are_the_least_loss() -> None:
+    first, second = rows(5, 0), rows(5, 1)
+    own = 4.0 * first @ second.T
+    taught, otherwise = (soft_loss(first, second, torch.tensor(4.0), told) for told in (own, own.flip(0)))
+    shares = own.softmax(1), own.T.softmax(1)
+    entropy = torch.stack([-(share * share.log()).sum(1).mean() for share in shares]).mean()
+    assert_allclose(float(taught), float(entropy), rtol=1e-5)
+    assert taught < otherwise
+
+
+def test_a_teacher_teaches_without_text() -> None:
+    features = made(60, 0, IMAGE, AUDIO)
+    data = tables(features)
+    with pytest.raises(AlignmentError, match="needs a teacher"):
+        fit("distill", data)
+    hidden = FeatureTable(features[IMAGE][:40], np.arange(40))  # of some items only
+    taught = fit("distill", replace(data, teacher={IMAGE: hidden, AUDIO: hidden}))
+    assert taught.fingerprint != fit("contrastive", data).fingerprint
+    assert found(taught, IMAGE, AUDIO) > 10 / 60
+
+
+def test_a_linear_alignment_is_saved_as_before_and_a_nonlinear_one_is_not_read_by_older_versions() -> None:
+    data = tables(made(60))
+    assert [fit(name, data)._format for name in ("cca", "kcca")] == [1, 2]
