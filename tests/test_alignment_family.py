@@ -210,9 +210,20 @@ def curved(count: int, seed: int) -> dict[Modality, Matrix]:
     }
 
 
-def rank(alignment: Alignment) -> float:
-    """Mean reciprocal rank of the partner among 200."""
-    rows = curved(200, 9)
+def bent(count: int, seed: int) -> dict[Modality, Matrix]:
+    """Two views of the same numbers, one with their squares and one of their exponentials: far from Gaussian."""
+    random = np.random.default_rng(seed)
+    hidden = random.normal(size=(count, 6))
+    turned = hidden @ np.random.default_rng(7).normal(size=(6, 6))
+    views = {TEXT: np.hstack([hidden, hidden**2]), IMAGE: np.exp(turned / 1.5)}
+    return {
+        each: (rows + 0.05 * rows.std(axis=0) * random.normal(size=rows.shape)).astype(np.float32)
+        for each, rows in views.items()
+    }
+
+
+def rank(alignment: Alignment, rows: dict[Modality, Matrix]) -> float:
+    """Mean reciprocal rank of the partner."""
     scores = alignment.project(TEXT, rows[TEXT]) @ alignment.project(IMAGE, rows[IMAGE]).T
     return float(np.mean(1 / (1 + (scores > np.diagonal(scores)[:, None]).sum(axis=1))))
 
@@ -223,9 +234,17 @@ def test_nonlinear_methods_beat_cca_where_the_relation_is_planted_nonlinear() ->
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dcca, "PLAN", plan)
         patch.setattr(kcca, "FEATURES", 200)
-        rates = {name: rank(fit(name, data)) for name in ("cca", "kcca", "dcca")}
+        rates = {name: rank(fit(name, data), curved(200, 9)) for name in ("cca", "kcca", "dcca")}
     assert rates["dcca"] > 2 * rates["cca"]
     assert rates["kcca"] > 2 * rates["cca"]
+
+
+def test_a_contrastive_head_beats_cca_where_the_relation_is_bent() -> None:
+    data = tables(bent(500, 0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(heads, "SCHEDULE", Schedule(rate=5e-3, decay=0.01, epochs=150, patience=10))
+        rates = {name: rank(fit(name, data), bent(500, 9)) for name in ("cca", "contrastive")}
+    assert rates["contrastive"] > 1.05 * rates["cca"]
 
 
 def deep(views: tuple[Matrix, Matrix], plan: Plan) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:

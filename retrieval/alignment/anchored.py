@@ -128,9 +128,7 @@ def _blocks(
     return blocks
 
 
-def _judged(
-    pairs: Study, own: Sequence[Lift], steps: Sequence[Step], solve: Solve, setting: float
-) -> float:
+def _judged(pairs: Study, own: Sequence[Lift], steps: Sequence[Step], solve: Solve, setting: float) -> float:
     """The loss in the folds left out."""
     fitted = []
     for fold in pairs.folds:

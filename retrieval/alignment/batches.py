@@ -52,7 +52,9 @@ class LinkedItems:
         at = np.flatnonzero(np.isin(self.items, items))
         which = 0 if random is None else (random.random(len(at)) * self.count[at]).astype(np.int64)
         pairs = self.order[self.first[at] + which]
-        first, second = (lift.apply(self.source.features(view, pairs)) for view, lift in enumerate(self.lifts))
+        first, second = (
+            lift.apply(self.source.features(view, pairs)) for view, lift in enumerate(self.lifts)
+        )
         return self.items[at], (first, second)
 
 

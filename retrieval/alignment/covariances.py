@@ -55,7 +55,11 @@ class Covariances:
         # The mean was rounded to the block's precision before it was subtracted: take the rest out too.
         rest = joint.mean(axis=0, dtype=np.float64)
         scatter = (joint.T @ joint).astype(np.float64)
-        return cls(dimensions, counts[0], mean, scatter - counts[0] * np.outer(rest, rest))
+        # In place from here on: these matrices are larger than caches, and every pass over one is time.
+        shift = np.outer(rest, rest)
+        shift *= counts[0]
+        scatter -= shift
+        return cls(dimensions, counts[0], mean, scatter)
 
     def merge(self, other: Covariances) -> Covariances:
         """Of the rows of both."""
@@ -80,7 +84,7 @@ class Covariances:
         scatter = np.outer(apart, apart)
         scatter *= self.count * share
         scatter += self.scatter
-        scatter += sign * other.scatter
+        (np.add if sign > 0 else np.subtract)(scatter, other.scatter, out=scatter)
         return Covariances(self.dimensions, count, self.mean + share * apart, scatter)
 
     def center(self, view: int) -> NDArray[np.float64]:

@@ -56,7 +56,9 @@ def fit(data: TrainingData) -> Alignment:
 
     def aim(connections: Connections, _columns: int) -> Distilled:
         names = connections.modalities
-        return Distilled({link: _of_link(lessons, names[link[0]], names[link[1]]) for link in connections.pairs})
+        return Distilled(
+            {link: _of_link(lessons, names[link[0]], names[link[1]]) for link in connections.pairs}
+        )
 
     return fit_heads("distill", data, aim)
 

@@ -80,9 +80,7 @@ class Networks(nn.Module):
                 weights = basis @ weights
                 bias = bias - center @ weights
             activation = "tanh" if depth < len(self._views[view]) else "identity"
-            made.append(
-                Layer(np.ascontiguousarray(weights, np.float32), bias.astype(np.float32), activation)
-            )
+            made.append(Layer(np.ascontiguousarray(weights, np.float32), bias.astype(np.float32), activation))
         return tuple(made)
 
 

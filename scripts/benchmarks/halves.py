@@ -34,7 +34,7 @@ from retrieval.types import Matrix
 
 FIT, CHOOSE, COUNT = 1200, 200, 10
 RIDGES = (1e-4, 1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0)
-WIDTHS = (0.5, 0.7, 1.0, 1.5, 2.0)
+WIDTHS = (0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0)
 PLANS = [
     replace(PLAN, hidden=hidden, outputs=outputs, noise=0.1)
     for hidden, outputs in product(((256,), (256, 256)), (10, 20))
@@ -61,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, own in sums.items():
         ratios = [each / base for each, base in zip(own, sums["cca"], strict=True)]
         spread = stdev(own) if len(own) > 1 else 0.0
-        print(f"{name:5}  {mean(own):.3f} +- {spread:.3f}  ratio to cca {mean(ratios):.3f}, least {min(ratios):.3f}")
+        print(
+            f"{name:5}  {mean(own):.3f} +- {spread:.3f}  ratio to cca {mean(ratios):.3f}, least {min(ratios):.3f}"
+        )
 
 
 def _parts(seed: int) -> list[Halves]:
