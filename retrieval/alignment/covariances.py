@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from retrieval.errors import AlignmentError
 
+BLOCK_ROWS = 8192
+"""Rows multiplied at a time: fewer, and adding up matrices of (D, D) float64 costs as much as the products."""
+
 
 @dataclass(frozen=True)
 class Covariances:

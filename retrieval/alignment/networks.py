@@ -18,6 +18,8 @@ from retrieval.alignment.linked import Linked
 from retrieval.alignment.training import Course, Schedule, train
 from retrieval.types import Integers, Matrix
 
+SCHEDULE = Schedule(rate=2e-3, decay=0.1, batch=2048, epochs=200, patience=20)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -35,7 +37,7 @@ class Plan:
     outputs: int = 10
     ridge: float = 1e-2
     noise: float = 0.3
-    schedule: Schedule = Schedule(rate=2e-3, decay=0.1, batch=2048, epochs=200, patience=20)
+    schedule: Schedule = SCHEDULE
 
 
 Input = tuple[Matrix, Matrix]
@@ -50,14 +52,15 @@ class Networks(nn.Module):
         super().__init__()
         self._inputs = [tuple(map(torch.from_numpy, each)) for each in inputs]
         self._noise, self._random = plan.noise, torch.Generator().manual_seed(seed)
-        self._views = nn.ModuleList()
+        self._views: list[list[nn.Linear]] = []
         for _, basis in inputs:
             widths = (basis.shape[1], *plan.hidden, plan.outputs)
-            layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
+            layers = [nn.Linear(*pair) for pair in pairwise(widths)]
             for layer in layers:
                 nn.init.normal_(layer.weight, std=layer.in_features**-0.5, generator=self._random)
                 nn.init.zeros_(layer.bias)
             self._views.append(layers)
+        self._learned = nn.ModuleList(layer for layers in self._views for layer in layers)
 
     def forward(self, view: int, rows: Matrix) -> torch.Tensor:
         """(n, outputs) float32 of (n, d) rows of a view."""
@@ -68,7 +71,8 @@ class Networks(nn.Module):
         *hidden, last = self._views[view]
         for layer in hidden:
             out = torch.tanh(layer(out))
-        return last(out)
+        outputs: torch.Tensor = last(out)
+        return outputs
 
     def layers(self, view: int) -> tuple[Layer, ...]:
         """A view's network, its inputs' center and basis taken in, without PyTorch."""
@@ -104,7 +108,8 @@ def total_correlation(first: torch.Tensor, second: torch.Tensor, ridge: float) -
         factors.append(torch.linalg.cholesky(own + least * torch.eye(len(own), dtype=own.dtype)))
     half = torch.linalg.solve_triangular(factors[0], views[0].T @ views[1] / len(views[0]), upper=False)
     white = torch.linalg.solve_triangular(factors[1], half.T, upper=False)
-    return torch.linalg.svdvals(white).sum()
+    total: torch.Tensor = torch.linalg.svdvals(white).sum()
+    return total
 
 
 def trained(
@@ -135,8 +140,8 @@ def trained(
         for own in links:
             _, rows = own.drawn(some, random)
             if len(rows[0]) > 1:
-                sides = (networks(view, each) for view, each in zip(own.views, rows, strict=True))
-                losses.append(-total_correlation(*sides, ridge=plan.ridge))
+                first, second = (networks(view, each) for view, each in zip(own.views, rows, strict=True))
+                losses.append(-total_correlation(first, second, plan.ridge))
         return torch.stack(losses).mean()
 
     def validation() -> torch.Tensor:

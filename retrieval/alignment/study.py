@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.alignment.base import FeatureTable
-from retrieval.alignment.covariances import Covariances
+from retrieval.alignment.covariances import BLOCK_ROWS, Covariances
 from retrieval.alignment.linked import Link, Linked
 from retrieval.alignment.pairs import folds, join
 from retrieval.alignment.prior import Lift
@@ -64,7 +64,7 @@ class PairedViews:
     def covariances(self, pairs: Integers) -> Covariances:
         """Of the lifted views of the pairs numbered, streamed."""
         total = Covariances.of(*(self._lifted(view, pairs[:0]) for view in (0, 1)))
-        for chunk in blocks(len(pairs)):
+        for chunk in blocks(len(pairs), BLOCK_ROWS):
             total = total.merge(Covariances.of(*(self._lifted(view, pairs[chunk]) for view in (0, 1))))
         return total
 
