@@ -19,13 +19,14 @@ from retrieval.alignment.anchored import way
 from retrieval.alignment.base import Alignment, FeatureTable, TrainingData
 from retrieval.alignment.batches import by_item
 from retrieval.alignment.cca import solve
+from retrieval.alignment.correlation import total_correlation
 from retrieval.alignment.distill import soft_loss
 from retrieval.alignment.fitting import lifts
 from retrieval.alignment.head import Batch
 from retrieval.alignment.layers import Layer, through
 from retrieval.alignment.linked import Linked
 from retrieval.alignment.links import connect
-from retrieval.alignment.networks import Plan, total_correlation, trained
+from retrieval.alignment.networks import Plan, trained
 from retrieval.alignment.prior import Lift
 from retrieval.alignment.procrustes import rotation
 from retrieval.alignment.projector import unit
