@@ -36,6 +36,18 @@ _RECORDS = (
 _RECORDS_SQL = str(_RECORDS.compile(dialect=sqlite.dialect()))
 
 
+_OWN = Asset.__table__.alias()
+
+_FILES = expression.Files(
+    {
+        "path": _OWN.c.path,
+        "modality": _OWN.c.modality,
+        "modified": func.strftime("%Y-%m-%d %H:%M:%S", _OWN.c.mtime_ns // 10**9, "unixepoch"),
+    },
+    lambda condition: select(_OWN.c.id).where(_OWN.c.item_id == Item.__table__.c.id, condition).exists(),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """What the catalog knows of one asset."""
@@ -283,8 +295,14 @@ class Catalog:
             return np.fromiter(session.scalars(statement), dtype=np.int64)
 
     def condition(self, where: str) -> ColumnElement[bool]:
-        """The expression ``where`` as an SQL condition on ``Item``."""
-        return expression.condition(expression.parse(where), Item.__table__.c.metadata, self.columns())
+        """The expression ``where`` as an SQL condition on ``Item``.
+
+        Besides the metadata it may name ``path`` (under its source), ``modality`` and ``modified`` (UTC, as in
+        2024-05-31 17:04:59): satisfied by an item of which some asset is so.
+        """
+        return expression.condition(
+            expression.parse(where), Item.__table__.c.metadata, self.columns(), _FILES
+        )
 
     def labels(self, column: str) -> dict[int, MetadataValue]:
         """The value of metadata column ``column`` by item number, where an item has one.
