@@ -48,6 +48,7 @@ def mend(
     rows: Iterable[int],
     *,
     device: str,
+    runtime: str,
     batch_size: int,
     workers: int,
     progress: Progress,
@@ -82,7 +83,7 @@ def mend(
     }
     if found:
         # By the name it was asked for by: an encoder's own does not say where a file of weights is.
-        encoder = registry.load(manifest.settings["encoders"][modality], modality, device)
+        encoder = registry.load(manifest.settings["encoders"][modality], modality, device, runtime)
         check_same(spec, encoder.spec)
         store.note(encoder.numerics)
         with progress(f"encoding {modality}", len(found)) as advance:

@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from retrieval.options import AsJson, Device, Index, OnDevice, one_line, print_json
+from retrieval.options import AsJson, ByRuntime, Device, Index, OnDevice, Runtime, one_line, print_json
 from retrieval.verify_cli import DAMAGED, help_for
 
 
 def repair(
     index: Index,
     device: OnDevice = Device.AUTO,
+    runtime: ByRuntime = Runtime.AUTO,
     batch_size: Annotated[int, typer.Option(min=1, help="Media encoded at once.")] = 32,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads that read and decode.")] = None,
     as_json: AsJson = False,
@@ -24,7 +25,7 @@ def repair(
     from indexer.progress import bars
     from indexer.repairing import repair as run
 
-    done = run(index, device=device, batch_size=batch_size, workers=workers, progress=bars)
+    done = run(index, device=device, runtime=runtime, batch_size=batch_size, workers=workers, progress=bars)
     if as_json:
         print_json(done.as_dict())
     else:

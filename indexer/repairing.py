@@ -18,6 +18,7 @@ from retrieval import device as devices
 from retrieval.damage import Damage, Remedy, Verdict
 from retrieval.features import FeatureStore
 from retrieval.manifest import Layout, Manifest
+from retrieval.runtimes import registry as runtimes
 from retrieval.types import Modality
 from retrieval.verification import verify
 
@@ -57,6 +58,7 @@ def repair(
     out: str | os.PathLike[str],
     *,
     device: str = "auto",
+    runtime: str = "auto",
     batch_size: int = 32,
     workers: int | None = None,
     progress: Progress = silent,
@@ -70,6 +72,7 @@ def repair(
     Args:
         out: an index folder.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        runtime: what computes the encoders' networks: ``"auto"``, ``"torch"`` or ``"openvino"``.
         batch_size: media encoded at once.
         workers: threads that read and decode; as many as there are cores, up to 8, when None.
         progress: is told how each stage gets on.
@@ -81,6 +84,7 @@ def repair(
         EncoderMismatchError: the encoders at hand are not those whose features are stored.
     """
     devices.check(device)
+    runtimes.check(runtime)
     layout = Layout(Path(out))
     if not layout.manifest.is_file() and not layout.numbered():
         Manifest.read(layout.root)
@@ -95,6 +99,7 @@ def repair(
                 Modality(damage.modalities[0]),
                 damage.rows,
                 device=device,
+                runtime=runtime,
                 batch_size=batch_size,
                 workers=workers or min(os.cpu_count() or 1, 8),
                 progress=progress,

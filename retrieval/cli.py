@@ -16,6 +16,7 @@ from retrieval.options import (
     ByRuntime,
     Device,
     Index,
+    Moved,
     OnDevice,
     Runtime,
     by_modality,
@@ -37,13 +38,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-Moved = Annotated[
-    str | None,
-    typer.Option(
-        metavar="SPEC", help="The index's own encoder, where its weights are no longer where they were."
-    ),
-]
 
 WEIGHTED = re.compile(r"(.*)\^([-+]?(?:\d+\.?\d*|\.\d+))", re.DOTALL)
 

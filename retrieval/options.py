@@ -32,6 +32,12 @@ class Runtime(StrEnum):
 
 
 ByRuntime = Annotated[Runtime, typer.Option("--runtime", help="What computes the encoders' networks.")]
+Moved = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SPEC", help="The index's own encoder, where its weights are no longer where they were."
+    ),
+]
 OnDevice = Annotated[Device, typer.Option("--device", help="Where to compute.")]
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from retrieval.options import Device, Index, OnDevice
+from retrieval.options import ByRuntime, Device, Index, Moved, OnDevice, Runtime, by_modality
 
 
 def serve(
@@ -32,7 +32,12 @@ def serve(
         list[str] | None, typer.Option(metavar="ORIGIN", help="Whose pages may use the API too.")
     ] = None,
     max_upload: Annotated[int, typer.Option(metavar="MB", min=1, help="What a request may hold.")] = 100,
+    text_encoder: Moved = None,
+    image_encoder: Moved = None,
+    audio_encoder: Moved = None,
+    video_encoder: Moved = None,
     device: OnDevice = Device.AUTO,
+    runtime: ByRuntime = Runtime.AUTO,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Serve a page to search from, and an API for programs, until interrupted."""
@@ -50,6 +55,8 @@ def serve(
         ready=ready,
         token=token,
         device=device,
+        runtime=runtime,
+        encoders=by_modality(text_encoder, image_encoder, audio_encoder, video_encoder),
         roots=root or (),
         origins=cors or (),
         most=max_upload * 2**20,

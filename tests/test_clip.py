@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
@@ -21,8 +22,9 @@ from retrieval.encoders.clip_model import ClipModel
 from retrieval.encoders.clip_views import ClipViews
 from retrieval.errors import EncoderMismatchError, MediaError, OptionError, WeightsError
 from retrieval.features import FeatureStore
+from retrieval.server.app import make as serving
 from retrieval.types import Matrix, Modality
-from tests import toy
+from tests import served, toy
 from tests.clips import CONFIG, make, small_clip
 from tests.encoders_fixture import encoder
 from tests.pictures import noise, saved
@@ -247,6 +249,19 @@ def test_an_index_finds_its_weights_again(moved_index: tuple[Path, str], tmp_pat
     another = make(other, "another", width=48)
     with pytest.raises(EncoderMismatchError, match="differ in name, weights, preprocessing"):
         retrieval.open(index, encoders={"text": another}).search(text="a dog", to="image")
+
+
+def test_a_server_is_told_where_the_weights_are(moved_index: tuple[Path, str]) -> None:
+    index, name = moved_index
+    with pytest.raises(WeightsError, match="say where with --text-encoder"):
+        serving(index)
+    app = serving(index, encoders={"text": name, "image": name}, runtime="torch")
+    with TestClient(app, base_url=served.HOST) as client:
+        response = client.post(
+            "/api/search", json={"terms": [{"kind": "text", "value": "red"}], "to": "image"}
+        )
+    assert response.status_code == 200, response.text
+    assert response.json()["hits"]
 
 
 def test_the_catalog_says_which_text_was_read_in_windows(moved_index: tuple[Path, str]) -> None:

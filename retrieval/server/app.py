@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
+from retrieval.engine import SearchEngine
 from retrieval.manifest import Layout
 from retrieval.server import api, files, page, problems
 from retrieval.server.cache import Cache
@@ -25,6 +27,7 @@ from retrieval.server.models import EncodeIn, SearchIn
 from retrieval.server.security import Guard, check_reach, is_loopback
 from retrieval.server.service import Service
 from retrieval.server.workers import Workers
+from retrieval.types import Modality
 
 MAX_BYTES = 100 * 2**20
 """Bytes that a request may have."""
@@ -49,6 +52,8 @@ def make(
     host: str = "127.0.0.1",
     token: str | None = None,
     device: str = "auto",
+    runtime: str = "auto",
+    encoders: Mapping[Modality | str, str] | None = None,
     roots: Sequence[Path] = (),
     origins: Sequence[str] = (),
     most: int = MAX_BYTES,
@@ -60,7 +65,9 @@ def make(
         folder: what ``xmodal index --out`` was given.
         host: the address it will listen on, by which it knows who may reach it.
         token: what whoever asks must know.
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        device: as ``retrieval.open`` takes it.
+        runtime: as there.
+        encoders: as there.
         roots: where the sources' files are now, one for each source; where they were when empty.
         origins: whose pages may use the API from a browser; none but its own when empty.
         most: bytes that a request may have.
@@ -72,7 +79,8 @@ def make(
     """
     check_reach(host, token)
     root, metrics, workers = Path(folder), Metrics(), Workers()
-    library = Library(root, device=device, roots=roots, workers=workers, metrics=metrics)
+    opening = partial(SearchEngine, root, device=device, runtime=runtime, encoders=encoders)
+    library = Library(root, opening, roots=roots, workers=workers, metrics=metrics)
     cache = Cache(Layout(root).cache)
 
     @asynccontextmanager

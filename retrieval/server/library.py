@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
 
+from retrieval.engine import SearchEngine
 from retrieval.errors import XmodalError
 from retrieval.manifest import Layout
 from retrieval.server.metrics import Metrics
@@ -23,13 +24,19 @@ class Library:
     """Always one open generation: requests under way end on the one they began on."""
 
     def __init__(
-        self, folder: Path, *, device: str, roots: Sequence[Path], workers: Workers, metrics: Metrics
+        self,
+        folder: Path,
+        opening: Callable[[], SearchEngine],
+        *,
+        roots: Sequence[Path],
+        workers: Workers,
+        metrics: Metrics,
     ) -> None:
         """Open the published generation of the index in ``folder``.
 
         Args:
             folder: the index.
-            device: where to compute.
+            opening: opens its published generation.
             roots: where the sources' files are now; where they were when empty.
             workers: the threads to use.
             metrics: told of the generation, and of what is done in batches.
@@ -37,7 +44,7 @@ class Library:
         Raises:
             XmodalError: it cannot be opened.
         """
-        self._folder, self._device, self._roots = folder, device, roots
+        self._folder, self._opening, self._roots = folder, opening, roots
         self._workers, self._metrics = workers, metrics
         self._seen = self._mark()
         self._current = self._open()
@@ -81,9 +88,7 @@ class Library:
         old.retire()
 
     def _open(self) -> Opened:
-        opened = Opened(
-            self._folder, device=self._device, roots=self._roots, workers=self._workers, metrics=self._metrics
-        )
+        opened = Opened(self._opening(), roots=self._roots, workers=self._workers, metrics=self._metrics)
         self._metrics.generation.set(opened.generation)
         return opened
 

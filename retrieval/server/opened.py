@@ -38,14 +38,14 @@ class Opened:
     """Everything is read at once, so that no request waits for it."""
 
     def __init__(
-        self, folder: Path, *, device: str, roots: Sequence[Path], workers: Workers, metrics: Metrics
+        self, engine: SearchEngine, *, roots: Sequence[Path], workers: Workers, metrics: Metrics
     ) -> None:
-        """Open the published generation of the index in ``folder``.
+        """Read all that ``engine`` reads when it is first needed.
 
         Raises:
-            XmodalError: it cannot be opened.
+            XmodalError: something of it cannot be opened.
         """
-        self.engine = SearchEngine(folder, device=device)
+        self.engine = engine
         self.info = describing.index(self.engine)
         self.sources = Sources(self.engine.manifest.sources, roots)
         for modality in self.engine.modalities:
