@@ -22,6 +22,7 @@ from retrieval.alignment.links import Connections
 from retrieval.alignment.methods import canonical_parts
 from retrieval.alignment.networks import Input, Plan, trained
 from retrieval.alignment.study import PairedViews, Study, study
+from retrieval.errors import AlignmentError
 
 APART = 0.2
 """Share of the items that choose; the networks learn from the others."""
@@ -39,7 +40,7 @@ def fit(data: TrainingData) -> Alignment:
     """Networks trained to correlate on the pairs alone, and canonical correlations of their outputs.
 
     Raises:
-        AlignmentError: as ``from_pairs``.
+        AlignmentError: as ``from_pairs``; or the pairs show nothing.
     """
     return from_pairs("dcca", data, lambda connections: _deep(connections, data))
 
@@ -67,7 +68,12 @@ def _deep(connections: Connections, data: TrainingData) -> tuple[list[Part], Rep
         tried.append((choose(summary, own, {}), summary, own, plan, course))
     choice, summary, own, plan, course = min(tried, key=lambda each: each[0].loss)
     maps = solve(summary.whole, choice.ridge, DIMENSION)
-    shares = maps.correlations if choice.confirmed is None else choice.confirmed
+    shares = maps.correlations if choice.confirmed is None else choice.confirmed[choice.confirmed > 0]
+    if not len(shares):
+        raise AlignmentError(
+            f"{connections.count} pairs show no correlation that those kept apart confirm: "
+            "give pairs that differ in content, or use 'auto'"
+        )
     blocks = canonical_blocks(maps, shares**choice.power, own, summary.axes)
     return [Part("dcca", dict(zip(names, blocks, strict=True)))], {
         "outputs": plan.outputs,

@@ -16,6 +16,7 @@ from retrieval.alignment.correlation import total_correlation
 from retrieval.alignment.covariances import Covariances
 from retrieval.alignment.layers import Layer
 from retrieval.alignment.linked import Linked
+from retrieval.alignment.projector import blocks
 from retrieval.alignment.training import Course, Schedule, train
 from retrieval.types import Integers, Matrix
 
@@ -122,18 +123,21 @@ def trained(
         return torch.stack(losses).mean()
 
     def validation() -> torch.Tensor:
-        fitted, elsewhere = (_linked(networks, links, items) for items in (rest, apart))
+        fitted, elsewhere = (_linked(networks, links, items, plan.outputs) for items in (rest, apart))
         seen = solve(fitted, max(plan.ridge, 1e-6)).correlations_on(elsewhere)
         return -torch.tensor(float(seen.sum()))
 
     return networks, train(networks, loss, rest, validation, plan.schedule, seed)
 
 
-def _linked(networks: Networks, links: Sequence[LinkedItems], items: Integers) -> Linked:
-    """Covariances of the outputs."""
+def _linked(networks: Networks, links: Sequence[LinkedItems], items: Integers, outputs: int) -> Linked:
+    """Covariances of the outputs, streamed."""
     found = {}
     for own in links:
-        _, rows = own.drawn(items, None)
-        sides = (networks(view, each).numpy() for view, each in zip(own.views, rows, strict=True))
-        found[own.views] = Covariances.of(*sides)
+        total = Covariances.empty(outputs, outputs)
+        for chunk in blocks(len(items)):
+            _, rows = own.drawn(items[chunk], None)
+            sides = (networks(view, each).numpy() for view, each in zip(own.views, rows, strict=True))
+            total = total.merge(Covariances.of(*sides))
+        found[own.views] = total
     return Linked(found)

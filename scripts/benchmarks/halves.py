@@ -34,7 +34,7 @@ from retrieval.types import Matrix
 
 FIT, CHOOSE, COUNT = 1200, 200, 10
 RIDGES = (1e-4, 1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0)
-WIDTHS = (0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0)
+WIDTHS = (0.5, 0.7, 1.0, 1.5, 2.0)
 PLANS = [
     replace(PLAN, hidden=hidden, outputs=outputs, noise=0.1)
     for hidden, outputs in product(((256,), (256, 256)), (10, 20))
