@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from retrieval.errors import AlignmentError
 
 BLOCK_ROWS = 8192
-"""Rows multiplied at a time: fewer, and adding up matrices of (D, D) float64 costs as much as the products."""
+"""Rows multiplied at a time: each block costs passes over (D, D) matrices besides its product."""
 
 
 @dataclass(frozen=True)
