@@ -2,9 +2,9 @@
 
 Usage: python scripts/benchmarks/mixed.py [INDEX] [-k 10] [--queries 400] [--seed 0]
 
-Assets of the index ask for everything else that it has (--to any). Each modality's share of the first k is set beside
-its share of the index, for relevant and irrelevant assets alike, and the quality of the list beside that: among how
-many of the lists is another asset of the query's own item.
+Assets of the index, those held out where there are any, ask for everything else that it has (--to any). Each
+modality's share of the first k is set beside its share of the index, for relevant and irrelevant assets alike, and
+the quality of the list beside that: among how many of the lists is another asset of the query's own item.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ def _queries(
         axis=1,
     )
     several = np.unique(items)[np.unique(items, return_counts=True)[1] > 1]
-    rows = np.flatnonzero(table.whole & np.isin(table.items, several))
+    chosen = table.whole & np.isin(table.items, several)
+    if table.held_out[chosen].any():
+        chosen &= table.held_out
+    rows = np.flatnonzero(chosen)
     rows = np.sort(np.random.default_rng(seed).choice(rows, min(count, len(rows)), replace=False))
     numbers = table.assets[rows].tolist()
     records = engine.catalog.records(numbers)
