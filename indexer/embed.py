@@ -102,9 +102,7 @@ def encode(
         media.clear()
         return count
 
-    # Texts and vectors are no files, and what prepares them stays with its network.
-    alone = trusted or all(part.file is None for part in wanted.values())
-    with decoding(encoder.prepare, LIMITS[encoder.spec.modality], trusted=alone) as decode:
+    with decoding(encoder.prepare, LIMITS[encoder.spec.modality], trusted=trusted) as decode:
 
         def prepare(work: tuple[str, Part]) -> Any:
             part = work[1]

@@ -33,7 +33,21 @@ _RECORDS = (
 )
 """One statement for any number of assets, each found by its primary key."""
 
+_MODALITIES = {str(modality): modality for modality in Modality}
+
 _RECORDS_SQL = str(_RECORDS.compile(dialect=sqlite.dialect()))
+
+
+_OWN = Asset.__table__.alias()
+
+_FILES = expression.Files(
+    {
+        "path": _OWN.c.path,
+        "modality": _OWN.c.modality,
+        "modified": func.strftime("%Y-%m-%d %H:%M:%S", _OWN.c.mtime_ns // 10**9, "unixepoch"),
+    },
+    lambda condition: select(_OWN.c.id).where(_OWN.c.item_id == Item.__table__.c.id, condition).exists(),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,11 +215,15 @@ class Catalog:
         try:
             with closing(self.engine.raw_connection()) as connection:
                 rows = connection.cursor().execute(_RECORDS_SQL, (json.dumps(list(wanted)),)).fetchall()
+            # One text of all is parsed in a third of the time that each by itself takes.
+            details = json.loads(f"[{','.join(row[-1] for row in rows)}]")
             found = {
-                number: Record(number, item, Modality(modality), path, words, start, end, json.loads(details))
-                for number, item, modality, path, words, start, end, details in rows
+                number: Record(number, item, _MODALITIES[modality], path, words, start, end, own)
+                for (number, item, modality, path, words, start, end, _), own in zip(
+                    rows, details, strict=True
+                )
             }
-        except (sqlite3.DatabaseError, ValueError) as error:
+        except (sqlite3.DatabaseError, ValueError, KeyError, TypeError) as error:
             raise self._unreadable(error) from error
         if len(found) < len(wanted):
             raise self._unreadable(
@@ -283,8 +301,14 @@ class Catalog:
             return np.fromiter(session.scalars(statement), dtype=np.int64)
 
     def condition(self, where: str) -> ColumnElement[bool]:
-        """The expression ``where`` as an SQL condition on ``Item``."""
-        return expression.condition(expression.parse(where), Item.__table__.c.metadata, self.columns())
+        """The expression ``where`` as an SQL condition on ``Item``.
+
+        Besides the metadata it may name ``path`` (under its source), ``modality`` and ``modified`` (UTC, as in
+        2024-05-31 17:04:59): satisfied by an item of which some asset is so.
+        """
+        return expression.condition(
+            expression.parse(where), Item.__table__.c.metadata, self.columns(), _FILES
+        )
 
     def labels(self, column: str) -> dict[int, MetadataValue]:
         """The value of metadata column ``column`` by item number, where an item has one.

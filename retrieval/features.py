@@ -42,6 +42,8 @@ NOTHING = bytes(32)
 BLOCK_BYTES = 1 << 24
 """Bytes of rows that are checked at once."""
 
+_NUMERICS = ".numerics"
+
 Records = NDArray[np.void]
 
 
@@ -60,9 +62,7 @@ class FeatureStore:
 
     def __init__(self, folder: Path, dimension: int) -> None:
         self._rows, self._contents = folder / "rows.f32", folder / "contents.bin"
-        self._numerics = folder / "numerics.txt"
         self._former = folder / "records.bin"
-        self.files = self._rows, self._contents, self._numerics
         self._row_bytes = dimension * VALUE.itemsize
         self.dimension = dimension
         self._length: int | None = None
@@ -74,6 +74,11 @@ class FeatureStore:
             last = np.flatnonzero(sound & (records["following"] == 0))
             self._length = int(last[-1]) + 1 if len(last) else 0
         return self._length
+
+    @property
+    def files(self) -> list[Path]:
+        """All there are of it, the rows first."""
+        return [self._rows, self._contents, *self._rows.parent.glob(f"*{_NUMERICS}")]
 
     def append(self, contents: Sequence[str], spans: Sequence[Sequence[Span]], rows: Matrix) -> None:
         """Add the features of some contents.
@@ -140,16 +145,13 @@ class FeatureStore:
     @property
     def numerics(self) -> list[str]:
         """What rows were computed by, as ``Encoder.numerics`` says it."""
-        if not self._numerics.exists():
-            return []
-        return self._numerics.read_text(encoding="utf-8", errors="replace").splitlines()
+        return sorted(file.stem for file in self._rows.parent.glob(f"*{_NUMERICS}"))
 
     def note(self, numerics: str) -> None:
         """Say what rows are going to be computed by."""
-        if numerics not in self.numerics:
-            self._numerics.parent.mkdir(parents=True, exist_ok=True)
-            with self._numerics.open("a", encoding="utf-8") as file:
-                file.write(f"{numerics}\n")
+        # An empty file of that name: there is nothing in it that could be damaged.
+        self._rows.parent.mkdir(parents=True, exist_ok=True)
+        self._rows.with_name(numerics + _NUMERICS).touch()
 
     def read(self, rows: Integers) -> Matrix:
         """(n, dimension) float32: the rows with these numbers, in this order.

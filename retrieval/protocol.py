@@ -15,6 +15,7 @@ from retrieval.engine import SearchEngine
 from retrieval.manifest import Layout
 from retrieval.trial import ITEM, QRELS, Rules, Trial
 from retrieval.types import Integers, Modality
+from retrieval.vectors import faiss_module
 
 
 def stamp(
@@ -55,6 +56,7 @@ def stamp(
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("numpy", "sqlalchemy")},
+            "faiss": faiss_module.load().__version__,
         },
     }
 
@@ -95,8 +97,17 @@ def _relevance_rule(rules: Rules) -> str:
 
 
 def _vectors(engine: SearchEngine, trials: Sequence[Trial]) -> dict[str, str]:
+    """A digest of all files of each modality's index; as the manifest has them, which is checked at their use."""
     files = Layout(engine.folder).generation(engine.manifest.generation)
     asked: dict[Modality, None] = dict.fromkeys(
         modality for trial in trials for modality in (trial.task.query, trial.task.target)
     )
-    return {str(modality): sha256_of(files.vectors(modality))[:32] for modality in asked}
+    known = engine.manifest.files
+
+    def digest(modality: Modality) -> str:
+        own = [name for name in known if name.startswith(f"{modality}.")]
+        if not own:  # an index of before there were checksums
+            return sha256_of(files.vectors(modality))[:32]
+        return _digest(f"{name} {known[name].sha256}" for name in own)
+
+    return {str(modality): digest(modality) for modality in asked}

@@ -30,8 +30,8 @@ def copy(index: Path, to: Path) -> Path:
 
 
 def files(index: Path) -> list[str]:
-    """Every file of ``index`` but the lock, which is empty."""
-    paths = (path for path in index.rglob("*") if path.is_file() and path.name != "lock")
+    """Every file of ``index`` that holds something."""
+    paths = (path for path in index.rglob("*") if path.is_file() and path.stat().st_size)
     return sorted(path.relative_to(index).as_posix() for path in paths)
 
 

@@ -15,6 +15,7 @@ from retrieval.expression import (
     And,
     Boolean,
     Comparison,
+    Glob,
     In,
     IsNull,
     Like,
@@ -85,6 +86,9 @@ ROWS = [
         ("speaker like '___'", [5]),
         ("speaker not like '%o%'", [3, 4, 5]),
         ("year like '20%'", [1, 2]),
+        ("speaker glob 't*'", [0]),
+        ("speaker glob '[A-Z]*'", [1, 2]),
+        ("speaker NOT GLOB '?'", [0, 1, 2, 5]),
         ("year is null", [3, 5, 6]),
         ("year Is Not Null", [0, 1, 2, 4]),
         ("not year = 1999", [1, 2, 4]),
@@ -175,6 +179,7 @@ def leaves(draw):
         | st.builds(In, st.just(name), st.lists(value, min_size=1, max_size=3).map(tuple))
         | st.just(IsNull(name))
         | st.builds(Like, st.just("t"), st.text("ab%_'é", max_size=4))
+        | st.builds(Glob, st.just("t"), st.text("ab?*'é", max_size=4))
     )
 
 
@@ -214,6 +219,10 @@ def truth(tree, row):  # noqa: PLR0911
             signs = {"%": ".*", "_": "."}
             wanted = "".join(signs.get(sign, re.escape(lowered(sign))) for sign in pattern)
             return re.fullmatch(wanted, lowered(stored), re.DOTALL) is not None
+        case Glob(_, pattern):
+            signs = {"*": ".*", "?": "."}
+            wanted = "".join(signs.get(sign, re.escape(sign)) for sign in pattern)
+            return re.fullmatch(wanted, stored, re.DOTALL) is not None
 
 
 def lowered(text):
@@ -250,7 +259,7 @@ def test_columns_are_those_read():
         ("and year = 1", "character 1: expected .*, not 'and'"),
         ("year = null", "character 8: expected .*, not 'null'"),
         ("year in ()", "character 10: expected .*, not '\\)'"),
-        ("year not 1", "character 10: expected in or like, not '1'"),
+        ("year not 1", "character 10: expected glob, in or like, not '1'"),
         ("year = 1; drop table items", "character 9: expected .*, not ';'"),
     ],
 )

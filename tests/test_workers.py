@@ -235,8 +235,8 @@ def test_texts_are_prepared_where_the_network_is(tmp_path):
                 return whole(medium)
 
         text.prepare = prepare
-        with pytest.raises(WorkerError, match="cannot be sent"):
-            Workers(prepare, Limit(60))
+        with Workers(prepare, Limit(60)) as workers, pytest.raises(WorkerError, match="cannot be sent"):
+            workers.decode(Medium(tmp_path, 0, 0))
         summary = indexer.build([toy.folder(tmp_path / "data")], out=tmp_path / "index", preset="toy")
     assert summary.failed == 0
     assert summary.assets["text"] == len(toy.COLOURS)

@@ -1,12 +1,13 @@
 """The language of ``--where`` and ``--holdout``: text to a tree, a tree to a condition of an SQL query."""
 
 from retrieval.expression.parser import parse
-from retrieval.expression.sql import check_column, condition, stored
+from retrieval.expression.sql import Files, check_column, condition, stored
 from retrieval.expression.tree import (
     And,
     Boolean,
     Comparison,
     Expression,
+    Glob,
     In,
     IsNull,
     Like,
@@ -23,6 +24,8 @@ __all__ = [
     "Boolean",
     "Comparison",
     "Expression",
+    "Files",
+    "Glob",
     "In",
     "IsNull",
     "Like",

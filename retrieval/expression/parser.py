@@ -14,6 +14,7 @@ from retrieval.expression.tree import (
     Boolean,
     Comparison,
     Expression,
+    Glob,
     In,
     IsNull,
     Like,
@@ -43,6 +44,8 @@ _GRAMMAR = r"""
     | column NOT IN values -> not_in
     | column LIKE TEXT -> like
     | column NOT LIKE TEXT -> not_like
+    | column GLOB TEXT -> glob
+    | column NOT GLOB TEXT -> not_glob
     | column IS NULL -> is_null
     | column IS NOT NULL -> not_null
     | "(" either ")"
@@ -58,12 +61,13 @@ COMPARE: "<=" | ">=" | "!=" | "=" | "<" | ">"
 TEXT: /'([^']|'')*'/
 QUOTED: /"([^"]|"")*"/
 NUMBER: /-?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?(?![\w.])/i
-NAME: /(?!(and|or|not|in|like|is|null|true|false)\b)[^\W\d]\w*/i
+NAME: /(?!(and|or|not|in|like|glob|is|null|true|false)\b)[^\W\d]\w*/i
 AND: /and\b/i
 OR: /or\b/i
 NOT: /not\b/i
 IN: /in\b/i
 LIKE: /like\b/i
+GLOB: /glob\b/i
 IS: /is\b/i
 NULL: /null\b/i
 TRUE: /true\b/i
@@ -87,10 +91,11 @@ _SAID_BY_OTHERS = frozenset({"QUOTED", "TRUE", "FALSE"})
 def parse(text: str) -> Expression:
     """The expression that ``text`` writes.
 
-    Conditions are ``column = value`` (also ``!= < <= > >=``), ``column in (...)``, ``like``, ``is null``,
-    ``not in``, ``not like`` and ``is not null``; they are joined by ``and``, ``or``, ``not`` and brackets,
-    ``not`` binding tightest and ``or`` least. Texts stand in single quotes, where ``''`` is a quote; columns
-    with spaces, signs or a keyword for a name in double quotes, where ``""`` is one. Keywords ignore case.
+    Conditions are ``column = value`` (also ``!= < <= > >=``), ``column in (...)``, ``like``, ``glob``,
+    ``is null``, ``not in``, ``not like``, ``not glob`` and ``is not null``; they are joined by ``and``, ``or``,
+    ``not`` and brackets, ``not`` binding tightest and ``or`` least. Texts stand in single quotes, where ``''``
+    is a quote; columns with spaces, signs or a keyword for a name in double quotes, where ``""`` is one.
+    Keywords ignore case.
 
     Raises:
         ExpressionError: the text does not follow the grammar, or is too long, too deep or of too many parts.
@@ -151,6 +156,9 @@ class _Build(Transformer[Any, Any]):
     def like(self, parts: list[Any]) -> Expression:
         return Like(parts[0], _inside(parts[-1]))
 
+    def glob(self, parts: list[Any]) -> Expression:
+        return Glob(parts[0], _inside(parts[-1]))
+
     def is_null(self, parts: list[Any]) -> Expression:
         return IsNull(parts[0])
 
@@ -159,6 +167,9 @@ class _Build(Transformer[Any, Any]):
 
     def not_like(self, parts: list[Any]) -> Expression:
         return Not(self.like(parts))
+
+    def not_glob(self, parts: list[Any]) -> Expression:
+        return Not(self.glob(parts))
 
     def not_null(self, parts: list[Any]) -> Expression:
         return Not(self.is_null(parts))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
 from operator import eq, ge, gt, le, lt, ne
@@ -15,10 +16,11 @@ from retrieval.errors import ExpressionError
 from retrieval.expression.tree import (
     And,
     Boolean,
-    Comparison,
     Expression,
+    Glob,
     In,
     IsNull,
+    Leaf,
     Like,
     Not,
     Text,
@@ -32,32 +34,53 @@ _HOLDS = {"text": "texts", "integer": "whole numbers", "real": "numbers", "boole
 _NAMES_SHOWN = 20
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Columns that an item has several values of, one of each of its files.
+
+    Attributes:
+        columns: of texts, by name.
+        some: whether any of an item's files satisfies a condition on these.
+    """
+
+    columns: Mapping[str, ColumnElement[Any]]
+    some: Callable[[ColumnElement[bool]], ColumnElement[bool]]
+
+
 def condition(
-    expression: Expression, metadata: ColumnElement[Any], columns: Mapping[str, str]
+    expression: Expression,
+    metadata: ColumnElement[Any],
+    columns: Mapping[str, str],
+    files: Files | None = None,
 ) -> ColumnElement[bool]:
     """The expression as a condition on a column of JSON objects in SQLite.
 
     Null as in SQL: a key that is missing or null makes every comparison, ``in`` and ``like`` on it unknown,
     also ``!=`` and what ``not`` makes of them, and rows whose condition is unknown are not selected;
     ``is null`` alone finds them. Texts compare by code point; ``like`` ignores the case of ASCII letters, as
-    SQLite does. Values adapt to the column where that loses nothing: ``'7'`` on a column of numbers is 7,
-    and 7 on a column of texts is ``'7'``.
+    SQLite does, ``glob`` does not. Values adapt to the column where that loses nothing: ``'7'`` on a column of
+    numbers is 7, and 7 on a column of texts is ``'7'``.
 
     Args:
         expression: what :func:`~retrieval.expression.parse` returned.
         metadata: the SQL column, of JSON text.
         columns: every known key of the objects, and its kind: ``text`` (also mixed), ``integer``, ``real``
             or ``boolean``.
+        files: further columns, of an item's files; hidden by keys of the same name.
 
     Raises:
         ExpressionError: a column that is not among ``columns``, or a value of another kind than its column's.
     """
     if isinstance(expression, Not):
-        return not_(condition(expression.operand, metadata, columns))
-    if isinstance(expression, Comparison | In | Like | IsNull):
-        return _leaf(expression, metadata, columns)
+        return not_(condition(expression.operand, metadata, columns, files))
+    if isinstance(expression, Leaf):
+        if files and expression.column in files.columns and expression.column not in columns:
+            return files.some(_leaf(expression, files.columns[expression.column], "text"))
+        check_column(expression.column, columns)
+        held_as, kind = stored(metadata, expression.column), columns[expression.column]
+        return _leaf(expression, held_as, kind)
     join = and_ if isinstance(expression, And) else or_
-    return join(*(condition(operand, metadata, columns) for operand in expression.operands))
+    return join(*(condition(operand, metadata, columns, files) for operand in expression.operands))
 
 
 def check_column(name: str, columns: Mapping[str, str]) -> None:
@@ -70,19 +93,16 @@ def check_column(name: str, columns: Mapping[str, str]) -> None:
         raise ExpressionError(_unknown(name, columns))
 
 
-def _leaf(
-    leaf: Comparison | In | Like | IsNull, metadata: ColumnElement[Any], columns: Mapping[str, str]
-) -> ColumnElement[bool]:
+def _leaf(leaf: Leaf, held_as: ColumnElement[Any], kind: str) -> ColumnElement[bool]:
     name = leaf.column
-    check_column(name, columns)
-    kind = columns[name]
-    held_as = stored(metadata, name)
     if isinstance(leaf, IsNull):
         return held_as.is_(None)
-    if isinstance(leaf, Like):
+    if isinstance(leaf, Like | Glob):
         if kind == "boolean":
-            raise ExpressionError(f"column {name!r} holds true or false: like needs texts or numbers")
-        return cast(held_as, String).like(leaf.pattern)
+            word = type(leaf).__name__.lower()
+            raise ExpressionError(f"column {name!r} holds true or false: {word} needs texts or numbers")
+        texts = cast(held_as, String)
+        return texts.like(leaf.pattern) if isinstance(leaf, Like) else texts.bool_op("GLOB")(leaf.pattern)
     held = cast(held_as, String) if kind == "text" else held_as
     if isinstance(leaf, In):
         return held.in_([_adapted(value, name, kind) for value in leaf.values])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-KEYWORDS = frozenset({"and", "or", "not", "in", "like", "is", "null", "true", "false"})
+KEYWORDS = frozenset({"and", "or", "not", "in", "like", "glob", "is", "null", "true", "false"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,17 @@ class Like:
 
 
 @dataclass(frozen=True, slots=True)
+class Glob:
+    """``column glob 'pattern'``: ``*`` stands for any characters, ``?`` for one, ``[a-z]`` for one of these."""
+
+    column: str
+    pattern: str
+
+    def __str__(self) -> str:
+        return f"{_name(self.column)} glob {Text(self.pattern)}"
+
+
+@dataclass(frozen=True, slots=True)
 class IsNull:
     """``column is null``: the item has no such column, or nothing in it."""
 
@@ -117,7 +128,10 @@ class Or:
         return " or ".join(map(_bracketed, self.operands))
 
 
-Expression: TypeAlias = Comparison | In | Like | IsNull | Not | And | Or
+Leaf: TypeAlias = Comparison | In | Like | Glob | IsNull
+"""What reads one column."""
+
+Expression: TypeAlias = Leaf | Not | And | Or
 
 
 def walk(expression: Expression) -> Iterator[tuple[Expression, int]]:
@@ -134,7 +148,7 @@ def walk(expression: Expression) -> Iterator[tuple[Expression, int]]:
 
 def columns(expression: Expression) -> set[str]:
     """The names of the columns that the expression reads."""
-    return {node.column for node, _ in walk(expression) if isinstance(node, Comparison | In | Like | IsNull)}
+    return {node.column for node, _ in walk(expression) if isinstance(node, Leaf)}
 
 
 def _name(column: str) -> str:

@@ -1,7 +1,7 @@
 /** The results, which arrow keys move over. */
 
 import { signal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { MAX_RESULTS } from "../address";
 import { columnsOf, moved } from "../moving";
 import { toggle } from "../player";
@@ -13,6 +13,9 @@ import { Card } from "./Card";
 import { scaleOf } from "./Why";
 
 const current = signal(0);
+
+/** What is drawn at once, so that something is seen soon; the others follow when these are on the screen. */
+const FIRST = 8;
 
 export const GRID = "results";
 
@@ -28,7 +31,9 @@ export function focusResult(at: number): void {
 export function Grid() {
   const list = useRef<HTMLOListElement>(null);
   const shown = answer.value;
+  const [whole, setWhole] = useState<typeof shown>(null);
   useEffect(() => {
+    setWhole(shown);
     if (following.now && shown) focusResult(0);
     else current.value = 0;
     if (shown) following.now = false;
@@ -36,6 +41,8 @@ export function Grid() {
   if (!shown) return null;
   const { hits } = shown.given;
   const scale = scaleOf(hits);
+  // When more of the same are shown, none of those that are there may go.
+  const drawn = whole === shown || shown.of.k > PAGE_SIZE ? hits : hits.slice(0, FIRST);
   const full = hits.length >= shown.of.k && shown.of.k < MAX_RESULTS;
   return (
     <>
@@ -47,7 +54,7 @@ export function Grid() {
         aria-busy={phase.value.name === "loading"}
         onKeyDown={(event) => onKey(event, list.current!, hits)}
       >
-        {hits.map((hit, at) => (
+        {drawn.map((hit, at) => (
           <Card
             key={`${hit.asset} ${hit.start}`}
             hit={hit}
