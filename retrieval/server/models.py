@@ -189,6 +189,7 @@ class EvaluateIn(_Closed):
     by: list[str] = Field([], max_length=8)
     exact: bool = False
     compare: bool = False
+    hubness: Literal["none", "centre", "csls", "qbnorm"] = "none"
     resamples: int = Field(1000, ge=0, le=10_000)
     seed: int = Field(0, ge=0, lt=2**32)
 
