@@ -158,11 +158,15 @@ class Trials:
                 f"{pool!r}{narrowed}: choose others, or index with --holdout"
             )
         selves = _positions(asking, asked) if task.query is task.target else None
+        relevance: Relevance
+        missing: dict[str, Values] = {}
         if self.rules.qrels is not None:
             relevance, missing = self._judgements(queries, asking, targets, asked, selves)
-            return Trial(self.engine, task, queries, asking, targets, asked, relevance, missing)
-        same = SameLabel(self._labels(queries)[asking], self._labels(targets)[asked], selves)
-        return Trial(self.engine, task, queries, asking, targets, asked, same)
+        else:
+            relevance = SameLabel(self._labels(queries)[asking], self._labels(targets)[asked], selves)
+        return Trial(
+            self.engine, task, queries, asking, targets, asked, relevance, missing, self.rules.hubness
+        )
 
     def _labels(self, assets: Assets) -> Integers:
         """(n,) int64: assets with the same label are relevant to each other, -1 is to none."""

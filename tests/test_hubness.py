@@ -66,6 +66,9 @@ def test_evaluating_with_a_correction(tmp_path):
         for name in (hubness.NONE, *hubness.CORRECTIONS):
             result = retrieval.evaluate(engine, ["text-to-image"], hubness=name)
             assert result.protocol["hubness"] == name
+            plain = retrieval.evaluate(engine, ["text-to-image"]).outcomes["text-to-image"].trial.vectors()[0]
+            asking = result.outcomes["text-to-image"].trial.vectors()[0]
+            assert (asking.shape == plain.shape and np.array_equal(asking, plain)) == (name == hubness.NONE)
             assert result.tasks["text-to-image"]["hit@1"] >= 0.8
         with pytest.raises(OptionError, match="unknown hubness 'hub': expected one of none, centre"):
             retrieval.evaluate(engine, ["text-to-image"], hubness="hub")
