@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from indexer import background
 from indexer.publish import Draft
 from indexer.settings import Settings
 from retrieval import arrays
@@ -52,6 +53,7 @@ def write(
         OptionError: an index does not fit the vectors or the memory.
     """
     sample = _sample(settings, alignment, tables, stores)
+    backgrounds = background.measure(settings, alignment, tables, stores)
     whole = sum(len(table.assets) for table in tables.values())
     entries = {}
     for modality, table in tables.items():
@@ -64,7 +66,7 @@ def write(
             needs = Needs(settings.recall, part, settings.favour, settings.seed, device)
             entry = _built(draft, settings.index, modality, vectors, sample, needs)
         arrays.write(draft.files.assets(modality), np.stack([table.assets, table.media], axis=1))
-        entries[modality] = entry
+        entries[modality] = {**entry, "background": backgrounds[modality]}
     return entries
 
 
@@ -113,16 +115,12 @@ def _sample(
     tables: Mapping[Modality, AssetTable],
     stores: Mapping[Modality, FeatureStore],
 ) -> dict[Modality, Matrix]:
-    """Queries of every modality that may ask: its assets, or without any, whatever else was encoded of it.
-
-    Such as the class names by which pictures without captions are found.
-    """
+    """Queries of every modality that may ask."""
     sample = {}
     for modality, table in tables.items():
-        rows = table.features if len(table.assets) else np.arange(len(stores[modality]))
+        rows, _ = background.asking(settings, table, stores[modality])
         if len(rows) and modality in alignment.projectors:
-            chosen = rows[samples.draw(len(rows), settings.seed)]
-            sample[modality] = alignment.project(modality, stores[modality].read(chosen))
+            sample[modality] = alignment.project(modality, stores[modality].read(rows))
     return sample
 
 

@@ -64,7 +64,10 @@ class Draft:
     @property
     def is_stale(self) -> bool:
         """Whether the published generation is to be written anew even if its content would be the same."""
-        return self.before is None or self.before.format < FORMAT or not self.is_sound
+        if self.before is None or self.before.format < FORMAT or not self.is_sound:
+            return True
+        # Those of a version that did not yet measure it.
+        return any("background" not in entry for entry in self.before.indexes.values())
 
     def publish(
         self,

@@ -59,6 +59,12 @@ def search(
     where: Annotated[
         str | None, typer.Option(metavar="EXPR", help="Only items whose metadata satisfy this.")
     ] = None,
+    min_percentile: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P", help="Only hits above P of a hundred scores of unrelated things, such as 99.9."
+        ),
+    ] = None,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page that shows what was found.")
     ] = None,
@@ -86,7 +92,10 @@ def search(
     engine = open_index(index, device=device, runtime=runtime, encoders=encoders)
     asked = {kind: [weighted(value) for value in values] for kind, values in terms.items() if values}
     explain = _plan if explain_plan else silent
-    hits = engine.search_batch([Query(**asked)], to=to, k=k, where=where, explain=explain)[0]
+    found = engine.search_batch(
+        [Query(**asked)], to=to, k=k, where=where, min_percentile=min_percentile, explain=explain
+    )
+    hits = found[0]
     if html is not None:
         from retrieval.report import results
 

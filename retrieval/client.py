@@ -12,6 +12,7 @@ import httpx2
 import numpy as np
 
 from retrieval import errors
+from retrieval.calibration import check_percentile
 from retrieval.errors import OptionError, ServerError, XmodalError
 from retrieval.searcher import Searcher
 from retrieval.sending import encoded
@@ -80,7 +81,13 @@ class Client(Searcher):
         return self._ask("POST", "/api/evaluate", content=json.dumps(options), headers=_JSON)
 
     def search_batch(
-        self, queries: Sequence[Query], *, to: str | None = None, k: int = 10, where: str | None = None
+        self,
+        queries: Sequence[Query],
+        *,
+        to: str | None = None,
+        k: int = 10,
+        where: str | None = None,
+        min_percentile: float | None = None,
     ) -> list[list[Hit]]:
         """The answers to many queries; see ``search``.
 
@@ -91,10 +98,16 @@ class Client(Searcher):
         """
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise OptionError(f"k must be a whole number of at least 1, not {k!r}")
+        least = check_percentile(min_percentile)
         asked = [query.terms() for query in queries]
 
         def one(terms: list[Term]) -> list[Hit]:
-            wanted = {"to": None if to is None else str(to), "k": int(k), "where": where}
+            wanted = {
+                "to": None if to is None else str(to),
+                "k": int(k),
+                "where": where,
+                "min_percentile": least,
+            }
             return [_hit(values) for values in self._send("/api/search", terms, wanted)["hits"]]
 
         if len(asked) < 2:

@@ -15,14 +15,16 @@ import numpy as np
 from retrieval import arrays
 from retrieval import device as devices
 from retrieval.alignment.base import Alignment
+from retrieval.answers import at_least, joined, merged
+from retrieval.calibration import Backgrounds, Values, check_percentile
 from retrieval.catalog import AssetTable, Catalog
 from retrieval.errors import DamagedIndexError, EncoderMismatchError, OptionError, OutdatedReaderError
 from retrieval.manifest import Layout, Manifest
 from retrieval.runtimes import registry as runtimes
 from retrieval.searcher import Searcher
-from retrieval.shelf import NOBODY, Found, Shelf
+from retrieval.shelf import Found, Shelf
 from retrieval.space import Space
-from retrieval.terms import combine, given, unit
+from retrieval.terms import Composed, combine, given, unit
 from retrieval.types import Hit, Integers, Matrix, Modality, Query, Term
 from retrieval.vectors import opening
 from retrieval.vectors.base import Explain, Subset, silent
@@ -228,31 +230,32 @@ class SearchEngine(Searcher):
         to: str | None = None,
         k: int = 10,
         where: str | None = None,
+        min_percentile: float | None = None,
         explain: Explain = silent,
     ) -> list[list[Hit]]:
         """The answers to many queries in one call; see ``search``."""
-        k = _whole(k)
+        k, least = _whole(k), check_percentile(min_percentile)
         if not queries:
             return []
         terms = [query.terms() for query in queries]
         targets = self.targets(to, {term.kind for group in terms for term in group})
+        if not targets:
+            return [[] for _ in queries]
         # What is never wanted among the hits: the items that a query itself names.
         named = [
             [int(a) for term in group if term.kind == "id" for a in self._assets_of(term)] for group in terms
         ]
         asked = k + max(map(len, named))
-        answers: list[list[tuple[float, int]]] = [[] for _ in queries]
+        found, backgrounds = [], []
         for target in targets:
-            found = self._search(self._vectors(terms, target), target, asked, where, explain)
-            for answer, scores, assets in zip(
-                answers, found.scores.tolist(), found.assets.tolist(), strict=True
-            ):
-                answer += [pair for pair in zip(scores, assets, strict=True) if pair[1] != NOBODY]
+            composed = self._composed(terms, target)
+            found.append(self._search(composed.vectors, target, asked, where, explain))
+            backgrounds.append(self._background(terms, composed.shares, target))
         kept = [
-            [(score, asset) for score, asset in answer if asset not in own] if own else answer
-            for answer, own in zip(answers, map(set, named), strict=True)
+            at_least([answer for answer in answers if answer.asset not in own] if own else answers, least)
+            for answers, own in zip(merged(found, backgrounds), map(set, named), strict=True)
         ]
-        return self._hits(kept, k)
+        return joined(self.catalog, kept, k)
 
     def media(self, hits: Sequence[Hit]) -> list[Medium]:
         """What the hits are, to be looked at; see ``Searcher.media``."""
@@ -324,8 +327,29 @@ class SearchEngine(Searcher):
             )
         return others
 
-    def _vectors(self, terms: Sequence[Sequence[Term]], target: Modality) -> Matrix:
+    def _composed(self, terms: Sequence[Sequence[Term]], target: Modality) -> Composed:
         return combine(terms, lambda kind, own: self.term_vectors(kind, own, target), self.space.dimension)
+
+    def _background(
+        self, terms: Sequence[Sequence[Term]], shares: Sequence[Sequence[float]], target: Modality
+    ) -> Values:
+        """(q, 13) float64: how the scores of queries are distributed where nothing is meant."""
+        backgrounds = Backgrounds(self.manifest.indexes[target].get("background", {}))
+        return backgrounds.of(
+            [
+                [(self._made_of(term, target), share) for term, share in zip(group, own, strict=True)]
+                for group, own in zip(terms, shares, strict=True)
+            ]
+        )
+
+    def _made_of(self, term: Term, target: Modality) -> Modality | None:
+        """The modality of a term's vector where ``target`` is looked for, as far as it has one."""
+        if term.kind == "vector":
+            return term.of
+        if term.kind != "id":
+            return Modality(term.kind)
+        chosen = self._chosen(term.value, target)
+        return next(iter(chosen)) if len(chosen) == 1 else None
 
     def term_vectors(self, kind: str, terms: Sequence[Term], target: Modality) -> Matrix:
         """(n, d) float32: the vectors of terms of one kind, where ``target`` is looked for."""
@@ -338,40 +362,19 @@ class SearchEngine(Searcher):
     def _assets_of(self, term: Term) -> list[int]:
         return [asset for assets in self.catalog.item_assets(term.value).values() for asset in assets]
 
+    def _chosen(self, key: str, target: Modality) -> Mapping[Modality, list[int]]:
+        """The item's assets of the modality that is looked for, or where it has none, all."""
+        held = self.catalog.item_assets(key)
+        return {target: held[target]} if target in held else held
+
     def _item_vector(self, key: str, target: Modality) -> Matrix:
         """The item's vector in the modality that is looked for, or where it has none, in those it has."""
-        held = self.catalog.item_assets(key)
-        chosen = [target] if target in held else list(held)
         vectors = []
-        for modality in chosen:
+        for modality, assets in self._chosen(key, target).items():
             shelf = self.shelf(modality)
-            vectors.append(shelf.index.vectors(shelf.rows_of(held[modality])))
+            vectors.append(shelf.index.vectors(shelf.rows_of(assets)))
         mean: Matrix = np.concatenate(vectors).mean(axis=0)
         return mean
-
-    def _hits(self, answers: Sequence[Sequence[tuple[float, int]]], k: int) -> list[list[Hit]]:
-        records = self.catalog.records(asset for answer in answers for _, asset in answer)
-        lists = []
-        for answer in answers:
-            ordered = sorted(answer, key=lambda pair: (-pair[0], records[pair[1]].item))[:k]
-            lists.append(
-                [
-                    Hit(
-                        rank=rank,
-                        score=score,
-                        id=records[asset].item,
-                        modality=records[asset].modality,
-                        path=records[asset].path,
-                        text=records[asset].text,
-                        start=records[asset].start,
-                        end=records[asset].end,
-                        metadata=records[asset].metadata,
-                        asset=asset,
-                    )
-                    for rank, (score, asset) in enumerate(ordered, start=1)
-                ]
-            )
-        return lists
 
 
 def _whole(k: Any) -> int:

@@ -49,6 +49,12 @@ def evaluate(
         bool,
         typer.Option("--compare", help="Exact and served search side by side, with and without --where."),
     ] = False,
+    hubness: Annotated[
+        str,
+        typer.Option(
+            metavar="none|centre|csls|qbnorm", help="Correct scores against hubs; exact search alone."
+        ),
+    ] = "none",
     against: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Another index: a paired test on the same queries.")
     ] = None,
@@ -85,7 +91,7 @@ def evaluate(
     common: dict[str, Any] = {
         "tasks": task, "ks": _cutoffs(ks), "relevance": relevance, "split": split, "pool": pool,
         "where": where, "captions": captions, "qrels": qrels, "measures": [bar for bar, _ in bars],
-        "exact": exact, "resampling": resampling,
+        "exact": exact, "hubness": hubness, "resampling": resampling,
     }  # fmt: skip
     engine = open_index(index, device="cpu")
     result = measure(engine, run=run, by=by or (), compare=compare, **common)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from retrieval.assets import first_names
 from retrieval.bootstrap import Resampling
 from retrieval.engine import SearchEngine
 from retrieval.errors import OptionError
+from retrieval.hubness import NONE
 from retrieval.metrics import Measure, RelevantRanks, Values, standard_measures
 from retrieval.protocol import stamp
 from retrieval.task import Task
@@ -74,6 +75,7 @@ def evaluate(
     measures: Sequence[Measure] = (),
     exact: bool = False,
     compare: bool = False,
+    hubness: str = NONE,
     resampling: Resampling | None = None,
 ) -> Evaluation:
     """Ask the index with its own assets and measure what comes back.
@@ -97,6 +99,8 @@ def evaluate(
         measures: further ones, besides those that ``standard_measures(ks)`` gives.
         exact: compare everything, also where the index served is approximate.
         compare: also exact and served search side by side.
+        hubness: correct scores against hubs or the modality gap: ``"centre"``, ``"csls"`` or ``"qbnorm"``, by what
+            is not held out; exact search alone, for the index that is served does not do that.
         resampling: of the intervals; 1,000 resamples from seed 0 when None.
 
     Raises:
@@ -104,7 +108,12 @@ def evaluate(
         ExpressionError: ``relevance`` or one of ``by`` is no column, or ``where`` does not parse.
         SourceError: the judgements or the run cannot be read.
     """
-    rules = Rules(split, pool, relevance, qrels, captions, where)
+    rules = Rules(split, pool, relevance, qrels, captions, where, hubness)
+    if hubness != NONE and (compare or run is not None):
+        raise OptionError(
+            f"scores corrected by {hubness!r} are those of exact search: leave out compare or run"
+        )
+    exact |= hubness != NONE
     wanted = tuple(dict.fromkeys((*standard_measures(ks), *measures)))
     resampling = resampling or Resampling()
     chosen = _tasks(engine, tasks)
@@ -188,7 +197,7 @@ def _compared(
     filters = {"": None} if rules.where is None else {"": None, f" where {rules.where}": rules.where}
     trials: dict[str, dict[str, Trial]] = {str(task): {} for task in tasks}
     for suffix, where in filters.items():
-        same = Rules(rules.split, rules.pool, rules.relevance, rules.qrels, rules.captions, where)
+        same = replace(rules, where=where)
         for trial in Trials(engine, same).of(tasks)[0]:
             trials[str(trial.task)][suffix] = trial
     return {name: served.side_by_side(each, measures) for name, each in trials.items()}

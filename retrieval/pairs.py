@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 class Pair(Protocol):
     """A search from one modality to another."""
 
-    def __call__(self, query: Any, k: int = 10, *, where: str | None = None) -> Hits:
+    def __call__(
+        self, query: Any, k: int = 10, *, where: str | None = None, min_percentile: float | None = None
+    ) -> Hits:
         """The ``k`` assets nearest to ``query``; see ``SearchEngine.search``."""
         ...
 
@@ -37,8 +39,13 @@ class pair:  # noqa: N801 - used as a function
         if asked is None:
             return self
 
-        def search(query: Any, k: int = 10, *, where: str | None = None) -> Hits:
-            found = asked.search_batch([Query(**{self._query: query})], to=self._target, k=k, where=where)
+        def search(
+            query: Any, k: int = 10, *, where: str | None = None, min_percentile: float | None = None
+        ) -> Hits:
+            one = Query(**{self._query: query})
+            found = asked.search_batch(
+                [one], to=self._target, k=k, where=where, min_percentile=min_percentile
+            )
             return Hits(found[0], asked)
 
         search.__doc__ = self.__doc__

@@ -32,6 +32,7 @@ def stamp(
         "qrels": None if rules.qrels is None else sha256_of(rules.qrels)[:32],
         "captions": rules.captions or "all",
         "exact": exact,
+        "hubness": rules.hubness,
         "ties": "id",
         "segments": "whole media ask and are searched",
         "holdout": manifest.settings["holdout"],

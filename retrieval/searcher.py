@@ -19,7 +19,13 @@ class Searcher(ABC):
 
     @abstractmethod
     def search_batch(
-        self, queries: Sequence[Query], *, to: str | None = None, k: int = 10, where: str | None = None
+        self,
+        queries: Sequence[Query],
+        *,
+        to: str | None = None,
+        k: int = 10,
+        where: str | None = None,
+        min_percentile: float | None = None,
     ) -> list[list[Hit]]:
         """The answers to many queries in one call; see ``search``."""
 
@@ -39,6 +45,7 @@ class Searcher(ABC):
         to: str | None = None,
         k: int = 10,
         where: str | None = None,
+        min_percentile: float | None = None,
     ) -> Hits:
         """The ``k`` assets nearest to a query of one or more terms, as in ``Query``.
 
@@ -52,6 +59,8 @@ class Searcher(ABC):
             to: the modality to find, or ``"any"``; may be left out when the index has one other modality.
             k: at most this many hits.
             where: a filter on metadata, for instance ``"year > 2000 and place = 'Oslo'"``.
+            min_percentile: only hits whose score is above that many of a hundred scores between things that have
+                nothing to do with each other; 99.9, for instance, so that there may be none.
 
         Returns:
             Hits, best first; ties by item id. A list, which notebooks show as pictures, captions and players.
@@ -63,7 +72,8 @@ class Searcher(ABC):
             UnknownItemError: there is no item ``id``.
         """
         query = Query(text=text, image=image, audio=audio, video=video, id=id, vector=vector)
-        return Hits(self.search_batch([query], to=to, k=k, where=where)[0], self)
+        found = self.search_batch([query], to=to, k=k, where=where, min_percentile=min_percentile)
+        return Hits(found[0], self)
 
     text_to_text = pair(Modality.TEXT, Modality.TEXT)
     text_to_image = pair(Modality.TEXT, Modality.IMAGE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,24 @@ CANCELLED = 1e-4
 """Share of its terms' weights that a query must be longer than; what is shorter is rounding alone."""
 
 
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """Queries as vectors.
+
+    Attributes:
+        vectors: (q, d) float32, unit norm.
+        shares: of each query's terms, the factor by which the term's unit vector is in the query's; that of a lone
+            term is 1, or -1 where it is not wanted.
+    """
+
+    vectors: Matrix
+    shares: list[list[float]]
+
+
 def combine(
     terms: Sequence[Sequence[Term]], vectors: Callable[[str, list[Term]], Matrix], dimension: int
-) -> Matrix:
-    """(q, d) float32, unit norm: the weighted sum of each query's terms.
+) -> Composed:
+    """The weighted sum of each query's terms, at unit norm.
 
     Args:
         terms: of each of q queries.
@@ -27,16 +42,26 @@ def combine(
     Raises:
         OptionError: terms that cancel each other, and what ``vectors`` raises.
     """
-    if all(len(group) == 1 and group[0].kind == "vector" for group in terms):
+    lone = [[1.0 if group[0].weight > 0 else -1.0] for group in terms if len(group) == 1]
+    if len(lone) == len(terms) and all(group[0].kind == "vector" for group in terms):
         weights = np.array([[group[0].weight] for group in terms], np.float32)
-        return unit(vectors("vector", [group[0] for group in terms]) * weights, np.abs(weights))
+        found = vectors("vector", [group[0] for group in terms])
+        return Composed(unit(found * weights, np.abs(weights)), lone)
     total = np.zeros((len(terms), dimension), np.float32)
+    lengths = [[0.0] * len(group) for group in terms]
     for kind in dict.fromkeys(term.kind for group in terms for term in group):
-        places = [(at, term) for at, group in enumerate(terms) for term in group if term.kind == kind]
-        found = vectors(kind, [term for _, term in places])
-        weights = np.array([term.weight for _, term in places], np.float32)
-        np.add.at(total, [at for at, _ in places], found * weights[:, None])
-    return unit(total, np.array([[sum(abs(term.weight) for term in group)] for group in terms]))
+        places = [
+            (at, nth) for at, group in enumerate(terms) for nth, term in enumerate(group) if term.kind == kind
+        ]
+        own = [terms[at][nth] for at, nth in places]
+        weighted = vectors(kind, own) * np.array([[term.weight] for term in own], np.float32)
+        np.add.at(total, [at for at, _ in places], weighted)
+        for (at, nth), length in zip(places, np.linalg.norm(weighted, axis=1).tolist(), strict=True):
+            lengths[at][nth] = length if terms[at][nth].weight > 0 else -length
+    made = unit(total, np.array([[sum(abs(term.weight) for term in group)] for group in terms]))
+    norms = np.linalg.norm(total, axis=1).tolist()
+    shares = [[length / norm for length in own] for own, norm in zip(lengths, norms, strict=True)]
+    return Composed(made, [[float(np.sign(own[0]))] if len(own) == 1 else own for own in shares])
 
 
 def unit(total: Matrix, weights: np.ndarray[Any, np.dtype[np.floating]]) -> Matrix:

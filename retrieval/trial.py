@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from retrieval import trec
+from retrieval import hubness, trec
 from retrieval.assets import Assets
 from retrieval.engine import SearchEngine
 from retrieval.errors import OptionError
@@ -32,6 +32,7 @@ class Rules:
         qrels: a TREC file of judgements, which are then what is relevant.
         captions: of each item the first so many are taken; all when None.
         where: an expression that narrows the pool.
+        hubness: how scores are corrected, of ``retrieval.hubness.CORRECTIONS``; or ``"none"``.
     """
 
     split: str | None = None
@@ -40,8 +41,10 @@ class Rules:
     qrels: Path | None = None
     captions: int | None = None
     where: str | None = None
+    hubness: str = hubness.NONE
 
     def __post_init__(self) -> None:
+        hubness.check(self.hubness)
         for option, name in (("split", self.split), ("pool", self.pool)):
             if name is not None and name not in SPLITS:
                 raise OptionError(f"unknown {option} {name!r}: expected one of {', '.join(SPLITS)}")
@@ -61,6 +64,7 @@ class Trial:
         pool: all assets of the target's modality, and ``asked``, (n,) int64, the rows of those searched.
         relevance: of shape (q, n).
         missing: judged queries that the index does not hold, with the gains of their relevant assets.
+        hubness: how scores are corrected.
     """
 
     engine: SearchEngine
@@ -71,6 +75,7 @@ class Trial:
     asked: Integers
     relevance: Relevance
     missing: Mapping[str, Values] = field(default_factory=dict)
+    hubness: str = hubness.NONE
 
     @property
     def query_names(self) -> list[str]:
@@ -84,11 +89,26 @@ class Trial:
         return [self.pool.names[row] for row in self.asked.tolist()]
 
     def vectors(self) -> tuple[Matrix, Matrix]:
-        """(q, d) and (n, d) float32."""
-        return (
-            self.engine.shelf(self.task.query).index.vectors(self.asking),
-            self.engine.shelf(self.task.target).index.vectors(self.asked),
+        """(q, d) and (n, d) float32 whose inner products are the scores, corrected if that is asked for."""
+        queries = self._vectors(self.task.query, self.asking)
+        gallery = self._vectors(self.task.target, self.asked)
+        if self.hubness == hubness.NONE:
+            return queries, gallery
+        bank = hubness.Bank(
+            self._vectors(self.task.query, _banked(self.queries)),
+            self._vectors(self.task.target, _banked(self.pool)),
         )
+        return hubness.CORRECTIONS[self.hubness](queries, gallery, bank)
+
+    def _vectors(self, modality: Modality, rows: Integers) -> Matrix:
+        return self.engine.shelf(modality).index.vectors(rows)
+
+
+def _banked(assets: Assets) -> Integers:
+    """Rows that corrections may be learned from: those not held out, or all where none or everything is."""
+    table = assets.table
+    kept = table.whole & ~table.held_out
+    return np.flatnonzero(kept if kept.any() else table.whole).astype(np.int64)
 
 
 class Trials:
@@ -120,9 +140,7 @@ class Trials:
         kept_back = any(assets.table.held_out.any() for assets in self._assets.values())
         split = self.rules.split or (HOLDOUT if kept_back else ALL)
         pool = self.rules.pool or split
-        rules = Rules(
-            split, pool, self.rules.relevance, self.rules.qrels, self.rules.captions, self.rules.where
-        )
+        rules = replace(self.rules, split=split, pool=pool)
         return [self._trial(task, split, pool) for task in tasks], rules
 
     def _trial(self, task: Task, split: str, pool: str) -> Trial:
@@ -140,11 +158,15 @@ class Trials:
                 f"{pool!r}{narrowed}: choose others, or index with --holdout"
             )
         selves = _positions(asking, asked) if task.query is task.target else None
+        relevance: Relevance
+        missing: dict[str, Values] = {}
         if self.rules.qrels is not None:
             relevance, missing = self._judgements(queries, asking, targets, asked, selves)
-            return Trial(self.engine, task, queries, asking, targets, asked, relevance, missing)
-        same = SameLabel(self._labels(queries)[asking], self._labels(targets)[asked], selves)
-        return Trial(self.engine, task, queries, asking, targets, asked, same)
+        else:
+            relevance = SameLabel(self._labels(queries)[asking], self._labels(targets)[asked], selves)
+        return Trial(
+            self.engine, task, queries, asking, targets, asked, relevance, missing, self.rules.hubness
+        )
 
     def _labels(self, assets: Assets) -> Integers:
         """(n,) int64: assets with the same label are relevant to each other, -1 is to none."""

@@ -53,7 +53,8 @@ class Hit:
 
     Attributes:
         rank: 1 for the best.
-        score: inner product with the query in the aligned space, in [-1, 1] for a query of one term.
+        score: inner product with the query in the aligned space, in [-1, 1]; among hits of several modalities
+            made comparable, as ``retrieval.answers.merged`` does.
         id: the item's id.
         modality: of the asset that was found.
         path: the asset's file relative to its source; None for captions of a manifest.
@@ -62,6 +63,8 @@ class Hit:
         end: where it ends, in seconds.
         metadata: the item's columns.
         asset: the asset's number in this index, by which a server serves its file.
+        percentile: how many of a hundred scores between things that have nothing to do with each other, of the same
+            two modalities, are below; None where the index does not know.
     """
 
     rank: int
@@ -74,6 +77,7 @@ class Hit:
     end: float | None = None
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
     asset: int | None = None
+    percentile: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The hit as plain values, as ``xmodal search --json`` prints it."""
@@ -89,18 +93,20 @@ class Term:
         kind: a modality, ``"id"`` (an item of the index) or ``"vector"`` (in the aligned space already).
         value: text; a path, bytes, picture or array; an item's id; or a (d,) float32 vector.
         weight: how much it counts.
+        of: the modality that a vector was made of, where that is known.
     """
 
     kind: str
     value: Any
     weight: float = 1.0
+    of: Modality | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     """What to look for: one or more terms, summed with their weights.
 
-    Every attribute takes one value, one ``(value, weight)`` tuple, or a list of either.
+    Every attribute takes one value, one ``(value, weight)`` tuple, a ``Term`` of its kind, or a list of these.
     """
 
     text: Any = None
@@ -130,6 +136,8 @@ def _parts(value: Any) -> Iterable[Any]:
 
 
 def _term(kind: str, part: Any) -> Term:
+    if isinstance(part, Term):
+        return part
     if not isinstance(part, tuple):
         return Term(kind, part)
     if len(part) != 2 or not isinstance(part[1], Real) or not math.isfinite(part[1]):

@@ -52,6 +52,7 @@ def test_hits_are_ranked_and_say_where_they_come_from(engine):
         "end": None,
         "metadata": {"letters": 3},
         "asset": hits[0].asset,
+        "percentile": hits[0].percentile,
     }
     assert engine.image_to_text(Image.new("RGB", (3, 3), "red"), k=1)[0].text in {
         "Something red.",
@@ -147,7 +148,8 @@ def vector_of(engine, key, modality):
 
 def test_vectors_can_be_given(engine):
     vector = engine.encode(text="green")[0]
-    assert engine.search(vector=vector, to="image") == engine.text_to_image("green")
+    by_vector, by_words = engine.search(vector=vector, to="image"), engine.text_to_image("green")
+    assert [(hit.id, hit.score) for hit in by_vector] == [(hit.id, hit.score) for hit in by_words]
     with pytest.raises(OptionError, match="must hold"):
         engine.search(vector=vector[:-1], to="image")
     with pytest.raises(OptionError, match="finite"):

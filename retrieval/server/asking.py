@@ -33,10 +33,10 @@ async def search(
     to = wanted.to or targets[0].value
     terms = list(await asyncio.gather(*(_term(opened, term, files) for term in wanted.terms)))
     query = Query(
-        vector=[(term.value, term.weight) for term in terms if term.kind == "vector"],
-        id=[(term.value, term.weight) for term in terms if term.kind == "id"],
+        vector=[term for term in terms if term.kind == "vector"],
+        id=[term for term in terms if term.kind == "id"],
     )
-    hits = await opened.search(Ask(query, to, wanted.k, wanted.where or None))
+    hits = await opened.search(Ask(query, to, wanted.k, wanted.where or None, wanted.min_percentile))
     if len(terms) == 1:
         shares = [[hit.score] for hit in hits]
     else:
@@ -66,7 +66,7 @@ async def _term(opened: Opened, term: Words | Like | Point | File, files: Mappin
     """The term with its medium as a vector; ids and vectors as they are."""
     if isinstance(term, Like | Point):
         return Term(term.kind, term.value, term.weight)
-    return Term("vector", await _vector(opened, term, files), term.weight)
+    return Term("vector", await _vector(opened, term, files), term.weight, Modality(term.kind))
 
 
 async def _vector(opened: Opened, term: Words | File, files: Mapping[str, UploadFile]) -> Matrix:

@@ -70,6 +70,13 @@ class SearchIn(_Closed):
     where: str | None = Field(
         None, max_length=10_000, description="A filter: \"year > 2000 and place = 'Oslo'\"."
     )
+    min_percentile: float | None = Field(
+        None,
+        ge=0,
+        le=100,
+        allow_inf_nan=False,
+        description="Only hits of at least this percentile, such as 99.9.",
+    )
 
 
 class HitOut(BaseModel):
@@ -85,6 +92,9 @@ class HitOut(BaseModel):
     end: float | None
     metadata: Metadata
     asset: int
+    percentile: float | None = Field(
+        description="How many of a hundred scores of unrelated things are below; null where that is not known."
+    )
     media: str | None = Field(description="Where the file is served; null for captions.")
     thumbnail: str | None
     contributions: list[float] = Field(description="What each term adds to the score, in the terms' order.")
@@ -179,6 +189,7 @@ class EvaluateIn(_Closed):
     by: list[str] = Field([], max_length=8)
     exact: bool = False
     compare: bool = False
+    hubness: Literal["none", "centre", "csls", "qbnorm"] = "none"
     resamples: int = Field(1000, ge=0, le=10_000)
     seed: int = Field(0, ge=0, lt=2**32)
 

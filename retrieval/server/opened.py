@@ -27,11 +27,12 @@ class Ask:
     to: str
     k: int
     where: str | None
+    min_percentile: float | None = None
 
     @property
-    def alike(self) -> tuple[str, int, str]:
+    def alike(self) -> tuple[str, int, str, float]:
         """What queries must share to be searched in one call."""
-        return self.to, self.k, self.where or ""
+        return self.to, self.k, self.where or "", -1 if self.min_percentile is None else self.min_percentile
 
 
 class Opened:
@@ -100,10 +101,14 @@ class Opened:
         first = asks[0]
         try:
             queries = [ask.query for ask in asks]
-            return [*self.engine.search_batch(queries, to=first.to, k=first.k, where=first.where)]
+            found = self.engine.search_batch(
+                queries, to=first.to, k=first.k, where=first.where, min_percentile=first.min_percentile
+            )
         except XmodalError as error:
             if len(asks) == 1:
                 return [error]
+        else:
+            return [*found]
         # Only those that are wrong fail, not all that came with them.
         return [self._search_alike([ask])[0] for ask in asks]
 

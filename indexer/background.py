@@ -1,0 +1,70 @@
+"""The background of every pair of modalities: how scores are distributed where nothing is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from indexer.settings import Settings
+from retrieval import calibration
+from retrieval.alignment.base import Alignment
+from retrieval.catalog import AssetTable
+from retrieval.features import FeatureStore
+from retrieval.types import Integers, Matrix, Modality
+from retrieval.vectors import sample as samples
+
+NOBODY = -1
+"""Whose a row is that no item has, such as a class name: everybody else's is another's."""
+
+Background = dict[str, list[float]]
+"""By the query's modality, the scores at ``calibration.LOG_ODDS``."""
+
+
+def asking(settings: Settings, table: AssetTable, store: FeatureStore) -> tuple[Integers, Integers]:
+    """(q,) feature rows of a sample of what may ask, and (q,) whose they are.
+
+    Its assets, or without any, whatever else was encoded of the modality: such as the class names by which
+    pictures without captions are found.
+    """
+    if len(table.assets):
+        rows, items = table.features[table.whole], table.items[table.whole]
+    else:
+        rows = np.arange(len(store))
+        items = np.full(len(rows), NOBODY, np.int64)
+    chosen = samples.draw(len(rows), settings.seed)
+    return rows[chosen], items[chosen]
+
+
+def measure(
+    settings: Settings,
+    alignment: Alignment,
+    tables: Mapping[Modality, AssetTable],
+    stores: Mapping[Modality, FeatureStore],
+) -> dict[Modality, Background]:
+    """By the modality that is looked for, its backgrounds; nothing of pairs too few to tell.
+
+    Scores are those of a sample of queries and a sample of media, each medium by its best segment as in a search.
+    """
+    queries: dict[Modality, tuple[Matrix, Integers]] = {}
+    for modality, table in tables.items():
+        rows, items = asking(settings, table, stores[modality])
+        if len(rows) and modality in alignment.projectors:
+            queries[modality] = alignment.project(modality, stores[modality].read(rows)), items
+    found = {}
+    for modality, table in tables.items():
+        if not len(table.assets) or modality not in alignment.projectors:
+            continue
+        media = np.unique(table.media)
+        # Another seed than the queries', or the same media would be on both sides.
+        media = media[samples.draw(len(media), settings.seed + 1)]
+        chosen = np.flatnonzero(np.isin(table.media, media))
+        chosen = chosen[np.argsort(table.media[chosen], kind="stable")]
+        asked = alignment.project(modality, stores[modality].read(table.features[chosen]))
+        own: Background = {}
+        for source, (vectors, items) in queries.items():
+            scores = calibration.pair_scores(vectors, items, asked, table.media[chosen], table.items[chosen])
+            if (kept := calibration.quantiles(scores)) is not None:
+                own[str(source)] = [round(float(score), 6) for score in kept]
+        found[modality] = own
+    return found

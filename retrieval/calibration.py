@@ -1,0 +1,153 @@
+"""How rare a score is between things that have nothing to do with each other: what makes scores comparable.
+
+A cosine of 0.3 is much between words and pictures and little between two captions. Of every pair of modalities the
+index therefore keeps the scores of pairs of different items, its background, as a few quantiles. A score's log-odds
+against it mean the same whatever was asked for, and so does its percentile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.errors import OptionError
+from retrieval.types import Integers, Matrix, Modality
+
+Values = NDArray[np.float64]
+
+Source = tuple[Modality | None, float]
+"""What a term of a query is made of, where that is known, and its share of the query's unit vector."""
+
+LOG_ODDS = np.linspace(-9.0, 9.0, 13)
+"""Where a background is kept: log(p / (1 - p)) of the share p of pairs below, from 0.0001 to 0.9999."""
+
+STEP = 1.5
+
+LEAST = 20
+"""Pairs below which nothing is said of a background."""
+
+BEYOND = 2
+"""Pairs that have to lie beyond a quantile for it to be taken from them; further out, it is extrapolated."""
+
+LEAST_SLOPE = 1e-4
+"""Score for a step of log-odds, at the least: where all scores are the same, it is not rounding that ranks."""
+
+
+def quantiles(scores: Values) -> Values | None:
+    """(13,) float64, ascending: a background's scores at ``LOG_ODDS``; None of too few scores.
+
+    Beyond what was seen the log-odds go on in a straight line: an exponential tail.
+
+    Args:
+        scores: (n,) of pairs of different items, finite.
+    """
+    shares = 1 / (1 + np.exp(-LOG_ODDS))
+    seen = len(scores) * np.minimum(shares, 1 - shares) >= BEYOND
+    if len(scores) < LEAST or seen.sum() < 2:
+        return None
+    known = np.quantile(scores, shares[seen])
+    known += LEAST_SLOPE * np.arange(len(known))
+    return _along(known, (LOG_ODDS - LOG_ODDS[seen][0]) / STEP)
+
+
+def pair_scores(queries: Matrix, items: Integers, rows: Matrix, media: Integers, owners: Integers) -> Values:
+    """(n,) float64: the scores of every query with every medium of another item, each medium's best row.
+
+    Args:
+        queries: (q, d) of unit norm.
+        items: (q,) whose they are.
+        rows: (r, d) of unit norm, those of a medium behind each other.
+        media: (r,) which medium each is of.
+        owners: (r,) whose it is.
+    """
+    starts = np.flatnonzero(np.r_[True, media[1:] != media[:-1]]) if len(media) else np.empty(0, np.int64)
+    best = (
+        np.maximum.reduceat(queries @ rows.T, starts, axis=1) if len(starts) else np.empty((len(queries), 0))
+    )
+    strangers = items[:, None] != owners[starts][None]
+    return np.asarray(best[strangers], np.float64)
+
+
+def log_odds(scores: NDArray[np.floating], background: Values) -> Values:
+    """(q, k) float64: the log-odds that a score of the background is below; strictly rising with the score.
+
+    Args:
+        scores: (q, k); NaN stays NaN.
+        background: (q, 13) of each query, as ``Backgrounds.of`` gives it.
+    """
+    values = np.asarray(scores, np.float64)
+    step = (values[:, :, None] > background[:, None, 1:-1]).sum(axis=2)
+    low, high = (np.take_along_axis(background, step + more, axis=1) for more in (0, 1))
+    odds: Values = LOG_ODDS[step] + STEP * (values - low) / (high - low)
+    return odds
+
+
+def scores_at(odds: Values, background: Values) -> Values:
+    """The inverse: (q, k) float64 scores of (q, k) log-odds."""
+    return _along(background, (odds - LOG_ODDS[0]) / STEP)
+
+
+def percentiles(odds: Values) -> Values:
+    """The share of the background below, in percent, of log-odds."""
+    with np.errstate(over="ignore"):  # 1 / inf is the right 0
+        shares: Values = 100 / (1 + np.exp(-odds))
+    return shares
+
+
+def check_percentile(least: Any) -> float | None:
+    """``least`` itself.
+
+    Raises:
+        OptionError: it is no number from 0 to 100.
+    """
+    if least is None:
+        return None
+    is_number = isinstance(least, int | float | np.number) and not isinstance(least, bool)
+    if not is_number or not 0 <= least <= 100:
+        raise OptionError(f"min_percentile must be a number from 0 to 100, not {least!r}")
+    return float(least)
+
+
+def _along(background: Values, places: Values) -> Values:
+    """Values of (..., m) rising numbers at real-valued places, beyond the ends by the outermost two."""
+    missing = np.isnan(places)
+    step = np.where(missing, 0, places).astype(np.int64).clip(0, background.shape[-1] - 2)
+    low, high = (np.take_along_axis(background, step + more, axis=-1) for more in (0, 1))
+    along: Values = low + (places - step) * (high - low)
+    return along
+
+
+class Backgrounds:
+    """The backgrounds of one modality that is looked for, by what it is asked by."""
+
+    def __init__(self, kept: Mapping[str, Sequence[float]]) -> None:
+        """Take what the manifest keeps: by the query's modality, 13 scores; nothing where it keeps none."""
+        self._known = {Modality(name): np.array(values) for name, values in kept.items()}
+        self._pooled = np.mean(list(self._known.values()), axis=0) if kept else np.full(len(LOG_ODDS), np.nan)
+
+    def of(self, queries: Sequence[Sequence[Source]]) -> Values:
+        """(q, 13) float64, each ascending: the background of each query's scores; NaN where none is known.
+
+        That of one term is its modality's; of a term of no known modality, the mean of all. A composed query's score
+        is the sum of its terms', so that the medians add up, and the deviations from them as those of independent
+        numbers do; what is not wanted counts from the other end.
+
+        Args:
+            queries: the terms of each.
+        """
+        return np.array([self._one(tuple(terms)) for terms in queries]).reshape(len(queries), len(LOG_ODDS))
+
+    def _one(self, terms: Sequence[Source]) -> Values:
+        if len(terms) == 1 and terms[0][1] == 1:
+            return self._term(terms[0][0])
+        middle = len(LOG_ODDS) // 2
+        own = [share * self._term(modality)[:: 1 if share >= 0 else -1] for modality, share in terms]
+        medians = sum(each[middle] for each in own)
+        squares = sum((each - each[middle]) ** 2 for each in own)
+        return np.asarray(medians + np.sign(LOG_ODDS) * np.sqrt(squares))
+
+    def _term(self, modality: Modality | None) -> Values:
+        return self._pooled if modality is None else self._known.get(modality, self._pooled)

@@ -1,0 +1,1 @@
+"""One vector for a whole item from those of what it has."""

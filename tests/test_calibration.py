@@ -1,0 +1,186 @@
+"""Scores that mean the same whatever was asked for."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import expit, ndtr
+
+import indexer
+import retrieval
+from retrieval import Query, answers, calibration
+from retrieval.calibration import LOG_ODDS, Backgrounds, log_odds, percentiles, quantiles, scores_at
+from retrieval.errors import OptionError
+from retrieval.manifest import Manifest
+from retrieval.shelf import Found
+from retrieval.types import Modality, Term
+from tests import toy
+
+
+def drawn(count=200_000, mean=0.2, deviation=0.1, seed=0):
+    return np.random.default_rng(seed).normal(mean, deviation, count)
+
+
+def test_percentiles_of_a_normal_background_are_those_of_the_normal_distribution():
+    kept = quantiles(drawn())
+    scores = np.linspace(-0.1, 0.5, 25)[None]
+    found = percentiles(log_odds(scores, kept[None]))
+    np.testing.assert_allclose(found[0], 100 * ndtr((scores[0] - 0.2) / 0.1), atol=1.2)
+    assert found[0][-1] > 99.8
+
+
+@pytest.mark.parametrize("count", [20, 100, 5_000])
+def test_of_few_pairs_the_tail_goes_on_in_a_straight_line(count):
+    kept = quantiles(drawn(count))
+    assert kept.shape == (13,)
+    assert (np.diff(kept) > 0).all()
+    assert kept[-1] < 0.2 + 0.1 * 25
+
+
+def test_too_few_pairs_say_nothing():
+    assert quantiles(np.zeros(19)) is None
+    assert np.isnan(Backgrounds({}).of([[(Modality.TEXT, 1.0)]])).all()
+
+
+def test_where_all_scores_are_the_same_rounding_is_not_rare():
+    kept = quantiles(np.full(1000, 0.5))
+    assert (np.diff(kept) > 0).all()
+    assert percentiles(log_odds(np.array([[0.5 + 1e-7]]), kept[None]))[0, 0] < 75
+
+
+@given(st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=30), st.integers(0, 5))
+def test_calibrating_never_changes_an_order(scores, seed):
+    background = np.sort(quantiles(drawn(500, seed=seed)))[None]
+    values = np.sort(np.array([scores]))
+    odds = log_odds(values, background)
+    assert (np.diff(odds) >= 0).all()
+    assert (np.diff(odds)[np.diff(values) > 1e-9] > 0).all()
+    np.testing.assert_allclose(scores_at(odds, background), values, atol=1e-9)
+
+
+def test_a_lone_terms_background_is_its_modalitys_and_an_unwanted_ones_the_other_way_round():
+    kept = quantiles(drawn())
+    backgrounds = Backgrounds({"text": kept.tolist(), "image": (kept + 1).tolist()})
+    text, image, away, pooled = backgrounds.of(
+        [[(Modality.TEXT, 1.0)], [(Modality.IMAGE, 1.0)], [(Modality.TEXT, -1.0)], [(None, 1.0)]]
+    )
+    np.testing.assert_array_equal(text, kept)
+    np.testing.assert_array_equal(image, kept + 1)
+    np.testing.assert_allclose(away, -kept[::-1])
+    np.testing.assert_allclose(pooled, kept + 0.5)
+
+
+def test_a_composed_querys_background_is_that_of_the_sum_of_its_terms_scores():
+    first, second = drawn(), drawn(mean=-0.1, deviation=0.05, seed=1)
+    backgrounds = Backgrounds({"text": quantiles(first).tolist(), "image": quantiles(second).tolist()})
+    [composed] = backgrounds.of([[(Modality.TEXT, 0.8), (Modality.IMAGE, -0.6)]])
+    np.testing.assert_allclose(composed[1:-1], quantiles(0.8 * first - 0.6 * second)[1:-1], atol=0.012)
+
+
+def test_pairs_of_one_item_are_left_out_and_a_medium_counts_by_its_best_segment():
+    queries, rows = np.eye(2, dtype=np.float32), np.array([[1, 0], [0.5, 0], [0, 1]], np.float32)
+    media, owners = np.array([7, 7, 8]), np.array([1, 1, 2])
+    assert sorted(calibration.pair_scores(queries, np.array([1, 3]), rows, media, owners)) == [0, 0, 1]
+    nothing = np.empty(0, np.int64)
+    assert not len(calibration.pair_scores(queries, np.array([1, 3]), rows[:0], nothing, nothing))
+
+
+def found_in(seed, mean, deviation, count):
+    scores = np.sort(drawn(count, mean, deviation, seed))[None, ::-1]
+    return Found(scores.astype(np.float32), np.arange(count)[None] + 1000 * seed)
+
+
+def test_no_modality_is_favoured_for_being_what_it_is():
+    sizes = {1: (0.1, 0.02, 900), 2: (0.5, 0.2, 100)}
+    found = [found_in(seed, *of) for seed, of in sizes.items()]
+    backgrounds = [quantiles(drawn(mean=mean, deviation=by, seed=9))[None] for mean, by, _ in sizes.values()]
+    [calibrated] = answers.merged(found, backgrounds)
+    [raw] = answers.merged(found, [np.full((1, 13), np.nan)] * 2)
+
+    def first(own, count=100):
+        chosen = sorted(own, key=lambda answer: -answer.score)[:count]
+        return sum(answer.asset < 2000 for answer in chosen) / count
+
+    assert first(raw) < 0.1  # the smaller one alone, for its scores are higher
+    assert first(calibrated) == pytest.approx(0.9, abs=0.06)
+    assert all(answer.percentile is None for answer in raw)
+    for assets in (range(1000, 1900), range(2000, 2100)):
+        own = [answer for answer in calibrated if answer.asset in assets]
+        assert own == sorted(own, key=lambda answer: -answer.score)
+
+
+def test_one_modality_alone_keeps_its_scores():
+    found = found_in(1, 0.1, 0.02, 50)
+    [own] = answers.merged([found], [quantiles(drawn())[None]])
+    assert [answer.score for answer in own] == found.scores[0].tolist()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("calibrated")
+    with toy.encoders():
+        indexer.build([toy.folder(root / "source")], out=root / "index", preset="toy")
+        yield root / "index"
+
+
+@pytest.fixture(scope="module")
+def engine(folder):
+    return retrieval.open(folder)
+
+
+def test_percentiles_are_the_odds_of_the_background_that_the_index_keeps(engine):
+    hits = engine.text_to_image("red", k=10)
+    kept = np.array(engine.manifest.indexes[Modality.IMAGE]["background"]["text"])
+    for hit in hits:
+        share = 100 * expit(np.interp(hit.score, kept, LOG_ODDS))
+        if kept[0] < hit.score < kept[-1]:
+            assert hit.percentile == pytest.approx(share)
+    assert [hit.percentile for hit in hits] == sorted((hit.percentile for hit in hits), reverse=True)
+
+
+def test_nothing_here_matches_can_be_said(engine):
+    everything = engine.text_to_image("red", k=10)
+    least = everything[2].percentile
+    assert engine.text_to_image("red", k=10, min_percentile=least) == everything[:3]
+    assert engine.text_to_image("red", min_percentile=0) == everything
+    assert engine.search(text=[("red", -1)], to="image", min_percentile=99.9999) == []
+    for wrong in (-1, 101, float("nan"), "many", True):
+        with pytest.raises(OptionError, match="from 0 to 100"):
+            engine.text_to_image("red", min_percentile=wrong)
+
+
+def test_items_and_composed_queries_have_percentiles_too(engine):
+    queries = [
+        Query(id="red"),
+        Query(text=["red", ("blue", -0.5)]),
+        Query(vector=[Term("vector", engine.encode(text="red")[0], of=Modality.TEXT)]),
+    ]
+    found = engine.search_batch(queries, to="any", k=20)
+    assert all(0 <= hit.percentile <= 100 for hits in found for hit in hits)
+    expected = engine.search(text="red", to="any", k=20)
+    assert [(hit.id, hit.percentile) for hit in found[2]] == [(hit.id, hit.percentile) for hit in expected]
+
+
+def test_an_index_of_before_is_read_and_says_that_it_does_not_know(folder, tmp_path, monkeypatch):
+    engine = retrieval.open(folder)
+    for entry in engine.manifest.indexes.values():
+        monkeypatch.delitem(entry, "background")
+    assert {hit.percentile for hit in engine.search(text="red", to="any", k=20)} == {None}
+    with pytest.raises(OptionError, match="xmodal index"):
+        engine.text_to_image("red", min_percentile=50)
+
+
+def test_indexing_again_measures_what_a_former_version_did_not(tmp_path):
+    with toy.encoders():
+        source, out = toy.folder(tmp_path / "source"), tmp_path / "index"
+        indexer.build([source], out=out, preset="toy")
+        manifest = Manifest.read(out)
+        for entry in manifest.indexes.values():
+            del entry["background"]
+        manifest.write(out / "manifest.json")
+        assert indexer.build([source], out=out).generation == 2
+        assert indexer.build([source], out=out).generation == 2
+    for entry in json.loads((out / "manifest.json").read_text())["indexes"].values():
+        assert {len(scores) for scores in entry["background"].values()} == {13}

@@ -1,0 +1,128 @@
+"""One vector an item: contracts of every fusion, and identities."""
+
+import numpy as np
+import pytest
+
+from retrieval.alignment.projector import unit
+from retrieval.errors import AlignmentError, OptionError
+from retrieval.fusion import late, registry
+from retrieval.fusion.base import Parts
+from retrieval.fusion.weighted import Weighted
+from retrieval.types import Modality
+
+THREE = (Modality.TEXT, Modality.IMAGE, Modality.AUDIO)
+
+
+def items(count=60, dimension=8, noise=(0.1, 0.4, 3.0), seed=0):
+    """Items whose parts are the same thing, ever more noisily; a third lacks one modality, some all but one."""
+    random = np.random.default_rng(seed)
+    meant = random.normal(size=(count, 1, dimension))
+    rows = meant + np.array(noise)[None, :, None] * random.normal(size=(count, 3, dimension))
+    vectors = unit(rows.reshape(-1, dimension).astype(np.float32)).reshape(rows.shape)
+    present = np.ones((count, 3), np.bool_)
+    present[::3, 2] = False
+    present[:4] = np.eye(3, dtype=np.bool_)[[0, 1, 2, 0]]
+    return Parts(np.where(present[:, :, None], vectors, np.float32(0)), present, THREE)
+
+
+def test_the_registry_is_not_empty():
+    assert set(registry.METHODS) == {"weighted", "concat", "graph", "attention", "gated", "tensor"}
+    with pytest.raises(OptionError, match="unknown fusion 'soup'"):
+        registry.fit("soup", items())
+
+
+@pytest.mark.parametrize("method", registry.METHODS)
+def test_every_fusion_gives_unit_vectors_and_needs_no_other_items(method):
+    parts = items()
+    fusion = registry.fit(method, parts)
+    fused = fusion(parts)
+    assert (fused.dtype, len(fused)) == (np.float32, len(parts))
+    np.testing.assert_allclose(np.linalg.norm(fused, axis=1), 1, atol=1e-5)
+    some = np.array([0, 5, 7])
+    np.testing.assert_allclose(fusion(parts.taken(some)), fused[some], atol=1e-5)
+    np.testing.assert_array_equal(registry.fit(method, parts)(parts), fused)
+
+
+@pytest.mark.parametrize("method", registry.METHODS)
+def test_what_an_item_lacks_plays_no_part(method):
+    parts = items()
+    fusion = registry.fit(method, parts)
+    own = parts.only(np.array([[True, False, False]]) | (parts.present.sum(axis=1) == 1)[:, None])
+    assert (own.present.sum(axis=1) == 1).all()
+    assert np.isfinite(fusion(own)).all()
+
+
+@pytest.mark.parametrize("method", registry.METHODS)
+@pytest.mark.parametrize("count", [1, 2, 20])
+def test_few_or_equal_items_are_survived(method, count):
+    few = items(max(count, 5)).taken(np.arange(count))
+    same = items(30).taken(np.full(25, 7))
+    for parts in (few, same):
+        assert np.isfinite(registry.fit(method, parts)(parts)).all()
+
+
+@pytest.mark.parametrize("method", registry.METHODS)
+def test_a_part_finds_the_rest_of_its_item_about_as_well_as_by_the_mean(method):
+    train, test = items(200, 16), items(100, 16, seed=1)
+    test = test.taken(test.present.all(axis=1))
+    own = np.array([[True, False, False]])
+
+    def right(fusion):
+        return (fusion(test.only(own)) @ fusion(test.only(~own)).T).argmax(axis=1) == np.arange(len(test))
+
+    mean = right(Weighted(np.full(3, 1 / 3))).mean()
+    assert right(registry.fit(method, train)).mean() >= mean - 0.1
+
+
+def test_weights_are_chosen_by_what_finds_the_rest():
+    weights = registry.fit("weighted", items(200, 16)).weights
+    assert weights.argmin() == 2  # the noisy one
+    assert weights.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_one_weight_alone_is_that_modality(at):
+    parts = items()
+    parts = parts.taken(parts.present.all(axis=1))
+    np.testing.assert_allclose(Weighted(np.eye(3)[at])(parts), parts.vectors[:, at], atol=1e-6)
+
+
+def test_weights_are_renormalised_over_what_is_there():
+    parts = items()
+    alone = np.flatnonzero(parts.present.sum(axis=1) == 1)
+    fused = Weighted(np.array([0.6, 0.4, 0.0]))(parts)
+    np.testing.assert_allclose(fused[alone], parts.vectors[alone].sum(axis=1), atol=1e-6)
+    for wrong in ([0.5, 0.6, 0], [1.5, -0.5, 0]):
+        with pytest.raises(OptionError, match="sum to 1"):
+            Weighted(np.array(wrong))
+
+
+def test_parts_are_joined_by_item():
+    text = (np.eye(3, dtype=np.float32)[[0, 1, 2]], np.array([4, 4, 9]))
+    image = (np.eye(3, dtype=np.float32)[[2]], np.array([7]))
+    parts, whose = Parts.of({Modality.TEXT: text, Modality.IMAGE: image}, THREE)
+    assert whose.tolist() == [4, 7, 9]
+    assert parts.present.tolist() == [[True, False, False], [False, True, False], [True, False, False]]
+    np.testing.assert_allclose(parts.vectors[0, 0], [2**-0.5, 2**-0.5, 0], atol=1e-6)
+    with pytest.raises(AlignmentError, match="nothing to fuse"):
+        Parts(np.zeros((1, 3, 2), np.float32), np.zeros((1, 3), np.bool_), THREE)
+
+
+def test_reciprocal_ranks_are_the_formula():
+    first, second = np.array([[0.9, 0.1, 0.5]]), np.array([[0.2, np.nan, 0.3]])
+    expected = [1 / 61 + 1 / 62, 1 / 63, 1 / 62 + 1 / 61]
+    np.testing.assert_allclose(late.reciprocal_ranks([first, second])[0], expected)
+    tied = late.reciprocal_ranks([np.zeros((1, 3))])[0]
+    np.testing.assert_allclose(tied, [1 / 61, 1 / 62, 1 / 63])
+
+
+def test_standardised_sums_do_not_know_a_scale():
+    random = np.random.default_rng(0)
+    first, second = random.normal(size=(2, 4, 30))
+    fused = late.standardised([first, second])
+    np.testing.assert_allclose(late.standardised([7 * first + 3, second]), fused, atol=1e-9)
+    np.testing.assert_allclose(late.standardised([first, np.ones_like(first)]), late.standardised([first]))
+    np.testing.assert_allclose(fused.mean(axis=1), 0, atol=1e-9)
+    for wrong in ([], [first, second[:2]]):
+        with pytest.raises(OptionError, match="one shape"):
+            late.standardised(wrong)
