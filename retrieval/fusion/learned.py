@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from retrieval.alignment.head import info_nce
+from retrieval.alignment.contrastive import info_nce
 from retrieval.alignment.projector import unit
 from retrieval.alignment.training import Schedule, train
 from retrieval.fusion.base import Parts
