@@ -115,6 +115,7 @@ function Thumbnail({ hit }: { hit: Hit }) {
       srcset={`${hit.thumbnail}?size=512 2x`}
       alt=""
       loading={hit.rank > 12 ? "lazy" : "eager"}
+      decoding="async"
       onLoad={({ currentTarget: { naturalWidth: width, naturalHeight: height } }) => {
         const ratio = width / height;
         if (hit.modality !== "audio" && ratio > 0.8 && ratio < 1.8 && width >= 160) setFit("fill");

@@ -15,7 +15,7 @@ import { scaleOf } from "./Why";
 const current = signal(0);
 
 /** What is drawn at once, so that something is seen soon; the others follow when these are on the screen. */
-const FIRST = 8;
+const FIRST = 4;
 
 export const GRID = "results";
 
