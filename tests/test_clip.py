@@ -257,7 +257,9 @@ def test_a_server_is_told_where_the_weights_are(moved_index: tuple[Path, str]) -
         serving(index)
     app = serving(index, encoders={"text": name, "image": name}, runtime="torch")
     with TestClient(app, base_url=served.HOST) as client:
-        response = client.post("/api/search", json={"terms": [{"kind": "text", "value": "red"}], "to": "image"})
+        response = client.post(
+            "/api/search", json={"terms": [{"kind": "text", "value": "red"}], "to": "image"}
+        )
     assert response.status_code == 200, response.text
     assert response.json()["hits"]
 

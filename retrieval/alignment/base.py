@@ -14,12 +14,13 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from retrieval.alignment.hubness import Bank
 from retrieval.alignment.projector import Block, Mixture, Projector
 from retrieval.encoders.base import ClassHead
 from retrieval.errors import AlignmentError, DamagedIndexError, IndexFormatError
 from retrieval.types import Integers, Matrix, Modality
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,8 @@ def _flatten(projectors: Mapping[Modality, Projector]) -> tuple[dict[str, Matrix
             "dimension": projector.dimension,
             "blocks": len(projector.blocks),
             "top": mixture.top if mixture else None,
+            "banks": [[bank.weight, bank.level, bank.column] for bank in projector.banks],
+            "bank_columns": projector.bank_columns,
         }
         arrays[f"{modality}.scales"] = projector.scales
         if mixture:
@@ -169,6 +172,8 @@ def _flatten(projectors: Mapping[Modality, Projector]) -> tuple[dict[str, Matrix
             for name, array in vars(block).items():
                 if array is not None:
                     arrays[f"{modality}.{number}.{name}"] = array
+        for number, bank in enumerate(projector.banks):
+            arrays[f"{modality}.bank{number}"] = bank.rows
     return arrays, layout
 
 
@@ -186,5 +191,11 @@ def _restore(arrays: Mapping[str, Matrix], layout: Mapping[str, Any]) -> dict[Mo
             )
             for number in range(entry["blocks"])
         )
-        projectors[Modality(name)] = Projector(entry["dimension"], blocks, arrays[f"{name}.scales"], mixture)
+        banks = tuple(  # format 1 had none
+            Bank(arrays[f"{name}.bank{number}"], *placed)
+            for number, placed in enumerate(entry.get("banks", ()))
+        )
+        projectors[Modality(name)] = Projector(
+            entry["dimension"], blocks, arrays[f"{name}.scales"], mixture, banks, entry.get("bank_columns", 0)
+        )
     return projectors

@@ -67,6 +67,15 @@ class Fitted:
         return shares
 
     @property
+    def hubness(self) -> dict[tuple[Modality, Modality], float]:
+        """By two modalities, what their nearness to everything is worth."""
+        found: dict[tuple[Modality, Modality], float] = {}
+        for connections, choice in ((self.connections, self.joint), *([self.core] if self.core else [])):
+            for (first, second), weight in choice.hubness.items() if choice else ():
+                found[connections.modalities[first], connections.modalities[second]] = weight
+        return found
+
+    @property
     def _core_link(self) -> Link | None:
         return None if self.core is None else self.connections.link(self.core[0].modalities)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -12,6 +12,7 @@ from scipy.optimize import isotonic_regression
 
 from retrieval.alignment.cca import CanonicalMaps, solve
 from retrieval.alignment.evidence import Evidence, weigh
+from retrieval.alignment.hubness import worth
 from retrieval.alignment.linked import Link
 from retrieval.alignment.prior import Lift
 from retrieval.alignment.projector import Block, Projector
@@ -37,6 +38,7 @@ class Choice:
             those of the fit weight them.
         evidence: of these settings on the folds, by link; its last weight is the canonical block's.
         loss: mean over the links' items.
+        hubness: by link, the weight of nearness to everything; see ``hubness``.
     """
 
     ridge: float
@@ -44,6 +46,7 @@ class Choice:
     confirmed: NDArray[np.float64] | None
     evidence: Mapping[Link, Evidence]
     loss: float
+    hubness: Mapping[Link, float] = field(default_factory=dict)
 
 
 def canonical_blocks(
@@ -98,7 +101,7 @@ def choose(pairs: Study, lifts: Sequence[Lift], known: Mapping[int, Projector]) 
     usual, confirmed = climb(False), climb(True)
     gains = [own.losses - confirmed.evidence[link].losses for link, own in usual.evidence.items()]
     gain = np.concatenate(gains)
-    return confirmed if gain.mean() > gain.std() / len(gain) ** 0.5 else usual
+    return trials.with_hubness(confirmed if gain.mean() > gain.std() / len(gain) ** 0.5 else usual)
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,23 @@ class _Trials:
         return self._done[confirmed, step]
 
     def _tried(self, step: int, power: float, confirmed: NDArray[np.float64] | None) -> Choice:
+        pools = self._pools(step, power, confirmed)
+        evidence = {link: weigh(pool) for link, pool in pools.items()}
+        sizes = [sum(len(pool[0]) for pool in pools[link]) for link in evidence]
+        loss = float(np.average([each.loss for each in evidence.values()], weights=sizes))
+        return Choice(RIDGES[step], power, confirmed, evidence, loss)
+
+    def with_hubness(self, choice: Choice) -> Choice:
+        """The same, and what nearness is worth with it."""
+        pools = self._pools(RIDGES.index(choice.ridge), choice.power, choice.confirmed)
+        return replace(
+            choice, hubness={link: worth(pools[link], own) for link, own in choice.evidence.items()}
+        )
+
+    def _pools(
+        self, step: int, power: float, confirmed: NDArray[np.float64] | None
+    ) -> dict[Link, list[Matrix]]:
+        """By link, of each fold the (B, q, q) cosines."""
         pools: dict[Link, list[Matrix]] = {link: [] for link in self.pairs.whole.links}
         for maps, ready, fold in zip(self._fits[step], self._fixed, self.pairs.folds, strict=True):
             shares = (maps.correlations if confirmed is None else confirmed) ** power
@@ -146,10 +166,7 @@ class _Trials:
                 if len(rows[0]) > 1:  # one pair alone cannot be mistaken for another
                     own = _similarities([fitted[view] for view in link], rows)
                     pools[link].append(np.stack([*ready[link], *own]))
-        evidence = {link: weigh(pool) for link, pool in pools.items() if pool}
-        sizes = [sum(len(pool[0]) for pool in pools[link]) for link in evidence]
-        loss = float(np.average([each.loss for each in evidence.values()], weights=sizes))
-        return Choice(RIDGES[step], power, confirmed, evidence, loss)
+        return {link: pool for link, pool in pools.items() if pool}
 
 
 def _held_out(fits: Sequence[CanonicalMaps], pairs: Study) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from retrieval.alignment.assembly import Part, assemble
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.alignment.canonical import canonical
 from retrieval.alignment.contrastive import contrastive_blocks
+from retrieval.alignment.hubness import relieved
 from retrieval.alignment.links import Connections, connect
 from retrieval.alignment.prior import Lift, PriorSpace, prior_space
 from retrieval.alignment.projector import Projector, blocks, unchanged, unit
@@ -54,7 +56,7 @@ def fit_cca(data: TrainingData) -> Alignment:
             "alignment 'cca' needs at least 2 different items with two modalities outside the held-out share "
             f"({'; '.join(connections.refused) or 'there are no items'}): add captions, or use 'auto'"
         )
-    parts, report = _canonical(data, connections, None)
+    parts, report, _ = _canonical(data, connections, None)
     return _alignment("cca", data, None, parts, report)
 
 
@@ -95,16 +97,18 @@ def fit_auto(data: TrainingData) -> Alignment:
     if not connections.pairs:
         return _alignment("auto", data, space, prior, _report(connections))
     try:
-        parts, report = _canonical(data, connections, space)
+        parts, report, hubness = _canonical(data, connections, space)
     except AlignmentError as error:
         return _alignment("auto", data, space, prior, {**_report(connections), "reason": str(error)})
-    return _alignment("auto", data, space, parts, report)
+    named = {"-".join(two): weight for two, weight in hubness.items()}
+    fitted = _alignment("auto", data, space, parts, {**report, "hubness": named})
+    return replace(fitted, projectors=relieved(fitted.projectors, connections, hubness, data.seed))
 
 
 def _canonical(
     data: TrainingData, connections: Connections, space: PriorSpace | None
-) -> tuple[list[Part], dict[str, Any]]:
-    """The prior's parts, where there is a prior, and those of what is linked."""
+) -> tuple[list[Part], dict[str, Any], dict[tuple[Modality, Modality], float]]:
+    """The prior's parts, where there is a prior, and those of what is linked; a report; what hubness is worth."""
     prior = _prior_parts(space) if space else []
     known = {modality: _projector(space, modality) for modality in space.blocks} if space else {}
     fitted, report = canonical(connections, _lifts(data, space), known, data.seed)
@@ -113,7 +117,7 @@ def _canonical(
     report["weights"] = dict(zip(names, (weights / weights.sum()).tolist(), strict=True))
     block_of = [*(part.blocks for part in prior), *fitted.blocks.values()]
     parts = [Part(*part) for part in zip(names, block_of, weights.tolist(), strict=True)]
-    return parts, _report(connections) | report
+    return parts, _report(connections) | report, fitted.hubness
 
 
 def _report(connections: Connections) -> dict[str, Any]:
