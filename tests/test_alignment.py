@@ -9,8 +9,11 @@ import pytest
 
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.alignment.evidence import weigh
+from retrieval.alignment.hubness import nearness, relieved, worth
+from retrieval.alignment.links import connect
 from retrieval.alignment.pairs import folds, join
-from retrieval.alignment.projector import unit
+from retrieval.alignment.prior import Lift
+from retrieval.alignment.projector import Projector, unchanged, unit
 from retrieval.alignment.registry import METHODS, fit
 from retrieval.encoders.base import ClassHead
 from retrieval.errors import AlignmentError, DamagedIndexError, OptionError
@@ -232,3 +235,36 @@ def test_weights_leave_out_what_says_nothing() -> None:
     assert evidence.weights[0] > 10 * evidence.weights[1]
     assert 0 < evidence.loss < np.log(40)
     assert 0 < evidence.mrr <= 1
+
+
+def test_nearness_to_everything_is_taken_off_and_within_a_modality_hardly_matters() -> None:
+    random = np.random.default_rng(5)
+    plain = {
+        modality: Projector(8, (unchanged(8),), np.ones(1, np.float32))
+        for modality in (Modality.TEXT, Modality.IMAGE)
+    }
+    tables = {
+        modality: FeatureTable(random.normal(size=(40, 8)).astype(np.float32), np.arange(40))
+        for modality in plain
+    }
+    connections = connect(tables, {modality: Lift(8) for modality in plain}, ())
+    eased = relieved(plain, connections, {connections.modalities: 0.5}, seed=0)
+    x, y = (unit(random.normal(size=(30, 8)).astype(np.float32)) for _ in range(2))
+    first, second = connections.modalities
+    bank = {modality: unit(table.features) for modality, table in tables.items()}
+    csls = x @ y.T - 0.5 * (nearness(x @ bank[second].T)[:, None] + nearness(y @ bank[first].T)[None])
+    scores = eased[first].project(x) @ eased[second].project(y).T
+    assert np.corrcoef(csls.ravel(), scores.ravel())[0, 1] > 0.99
+    assert (
+        np.corrcoef((x @ x.T).ravel(), (eased[first].project(x) @ eased[first].project(x).T).ravel())[0, 1]
+        > 0.99
+    )
+    assert not eased[first].project(np.zeros((1, 8), np.float32)).any()
+
+
+def test_hubs_are_corrected_for_where_there_are_any() -> None:
+    random = np.random.default_rng(3)
+    plain = [0.2 * random.normal(size=(1, 40, 40)) + 0.3 * np.eye(40) for _ in range(5)]
+    hubs = [pool + 0.3 * random.normal(size=(1, 1, 40)) for pool in plain]
+    assert worth(hubs, weigh(hubs)) > 0
+    assert worth(plain, weigh(plain)) == 0

@@ -30,8 +30,8 @@ NEAREST = 10
 BANK = 500
 """Rows of a bank, at most."""
 
-MOST = 0.5
-"""Largest weight: the paper's."""
+WEIGHT = 0.5
+"""Of nearness: the paper's. The likeliest weight on the folds is smaller, and ranks fewer partners among the first."""
 
 CONSTANT = 0.35
 """Column that the nearness of the other modality meets. Larger, and it takes up the vectors' norm and with it the
@@ -67,14 +67,26 @@ def nearness(similarities: Matrix) -> Matrix:
     """(n,) mean of the ``NEAREST`` largest of each row of (n, m) similarities, of all if there are fewer."""
     kept = min(NEAREST, similarities.shape[1])
     largest: Matrix = np.partition(similarities, -kept, axis=1)[:, -kept:]
-    return largest.mean(axis=1)
+    means: Matrix = largest.mean(axis=1)
+    return means
+
+
+def _without_asker(strangers: Matrix) -> Matrix:
+    """(q, q) nearness of row i to all columns but j (and i, which is -inf), for every i and j."""
+    largest = -np.sort(-strangers, axis=1)[:, : NEAREST + 1]
+    total = largest[:, :NEAREST].sum(axis=1, keepdims=True)
+    counted = (strangers >= largest[:, NEAREST - 1, None]) & np.isfinite(strangers)
+    instead = np.where(counted, largest[:, NEAREST, None] - np.where(counted, strangers, 0), 0)
+    means: Matrix = (total + instead) / NEAREST
+    return means
 
 
 def worth(pools: Sequence[Matrix], evidence: Evidence) -> float:
-    """The weight with which nearness makes held-out partners likeliest; 0 unless that is clear.
+    """``WEIGHT`` where some weight of nearness clearly makes held-out partners likelier, else 0.
 
-    It is clear where the gain is more than a standard error over the folds. A partner itself does not count as near:
-    what is asked for later has none in the bank.
+    It is clear where the gain is more than a standard error over the folds. Neither side of a similarity has itself or
+    its partner in the bank, as later: else a wrong candidate would be held to be near because of the very similarity
+    that is judged, the right one not, and pure noise would speak for a correction.
 
     Args:
         pools: as ``weigh`` has them.
@@ -88,13 +100,13 @@ def worth(pools: Sequence[Matrix], evidence: Evidence) -> float:
         similarities = np.tensordot(evidence.weights / total, pool, axes=1)
         strangers = similarities.copy()
         np.fill_diagonal(strangers, -np.inf)
-        near = nearness(strangers)[:, None] + nearness(strangers.T)[None]
+        near = _without_asker(strangers) + _without_asker(strangers.T).T
         corrected.append(np.stack([similarities, -near]))
     found = weigh(corrected)
     gains = evidence.losses - found.losses
-    if not found.weights[0] or gains.mean() <= gains.std() / len(gains) ** 0.5:
+    if not found.weights[1] or gains.mean() <= gains.std() / len(gains) ** 0.5:
         return 0.0
-    return float(min(found.weights[1] / found.weights[0], MOST))
+    return WEIGHT
 
 
 def relieved(
