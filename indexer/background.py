@@ -21,7 +21,7 @@ Background = dict[str, list[float]]
 """By the query's modality, the scores at ``calibration.LOG_ODDS``."""
 
 
-def asking(settings: Settings, table: AssetTable, store: FeatureStore) -> tuple[Integers, Integers]:
+def _asking(settings: Settings, table: AssetTable, store: FeatureStore) -> tuple[Integers, Integers]:
     """(q,) feature rows of a sample of what may ask, and (q,) whose they are.
 
     Its assets, or without any, whatever else was encoded of the modality: such as the class names by which
@@ -36,21 +36,33 @@ def asking(settings: Settings, table: AssetTable, store: FeatureStore) -> tuple[
     return rows[chosen], items[chosen]
 
 
+def queries(
+    settings: Settings,
+    alignment: Alignment,
+    tables: Mapping[Modality, AssetTable],
+    stores: Mapping[Modality, FeatureStore],
+) -> dict[Modality, tuple[Matrix, Integers]]:
+    """A sample of every modality that may ask: (q, d) float32 in the aligned space, and (q,) whose they are."""
+    drawn = {}
+    for modality, table in tables.items():
+        rows, items = _asking(settings, table, stores[modality])
+        if len(rows) and modality in alignment.projectors:
+            drawn[modality] = alignment.project(modality, stores[modality].read(rows)), items
+    return drawn
+
+
 def measure(
     settings: Settings,
     alignment: Alignment,
     tables: Mapping[Modality, AssetTable],
     stores: Mapping[Modality, FeatureStore],
+    asking: Mapping[Modality, tuple[Matrix, Integers]],
 ) -> dict[Modality, Background]:
     """By the modality that is looked for, its backgrounds; nothing of pairs too few to tell.
 
-    Scores are those of a sample of queries and a sample of media, each medium by its best segment as in a search.
+    Scores are those of ``asking``, what ``queries`` gave, with a sample of media, each medium by its best segment
+    as in a search.
     """
-    queries: dict[Modality, tuple[Matrix, Integers]] = {}
-    for modality, table in tables.items():
-        rows, items = asking(settings, table, stores[modality])
-        if len(rows) and modality in alignment.projectors:
-            queries[modality] = alignment.project(modality, stores[modality].read(rows)), items
     found = {}
     for modality, table in tables.items():
         if not len(table.assets) or modality not in alignment.projectors:
@@ -62,7 +74,7 @@ def measure(
         chosen = chosen[np.argsort(table.media[chosen], kind="stable")]
         asked = alignment.project(modality, stores[modality].read(table.features[chosen]))
         own: Background = {}
-        for source, (vectors, items) in queries.items():
+        for source, (vectors, items) in asking.items():
             scores = calibration.pair_scores(vectors, items, asked, table.media[chosen], table.items[chosen])
             if (kept := calibration.quantiles(scores)) is not None:
                 own[str(source)] = [round(float(score), 6) for score in kept]

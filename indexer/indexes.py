@@ -52,8 +52,9 @@ def write(
     Raises:
         OptionError: an index does not fit the vectors or the memory.
     """
-    sample = _sample(settings, alignment, tables, stores)
-    backgrounds = background.measure(settings, alignment, tables, stores)
+    asking = background.queries(settings, alignment, tables, stores)
+    sample = {modality: vectors for modality, (vectors, _) in asking.items()}
+    backgrounds = background.measure(settings, alignment, tables, stores, asking)
     whole = sum(len(table.assets) for table in tables.values())
     entries = {}
     for modality, table in tables.items():
@@ -107,21 +108,6 @@ def _carried_on(
     updated.link(files_before.vectors(modality), draft.files.vectors(modality))
     carried.save_beside(draft.files.vectors(modality))
     return updated.described(carried, entry)
-
-
-def _sample(
-    settings: Settings,
-    alignment: Alignment,
-    tables: Mapping[Modality, AssetTable],
-    stores: Mapping[Modality, FeatureStore],
-) -> dict[Modality, Matrix]:
-    """Queries of every modality that may ask."""
-    sample = {}
-    for modality, table in tables.items():
-        rows, _ = background.asking(settings, table, stores[modality])
-        if len(rows) and modality in alignment.projectors:
-            sample[modality] = alignment.project(modality, stores[modality].read(rows))
-    return sample
 
 
 def _project(alignment: Alignment, modality: Modality, store: FeatureStore, rows: Integers) -> Matrix:

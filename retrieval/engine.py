@@ -151,8 +151,8 @@ class SearchEngine(Searcher):
             )
         self._check_present()
         path, whose = self._generation.vectors(modality), self._generation.assets(modality)
-        for name in self.manifest.files:
-            if name.startswith(f"{modality}.") and name != whose.name:  # that is compared where it is read
+        for name in self.manifest.files_of(modality):
+            if name != whose.name:  # that is compared where it is read
                 self._check(name)
         index = opening.load(entry, path, device=self._device)
         assets: Integers = arrays.read(whose, self.manifest.files.get(whose.name))

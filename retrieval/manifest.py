@@ -164,6 +164,10 @@ class Manifest:
     numerics: Mapping[Modality, Sequence[str]] = field(default_factory=dict)
     format: int = FORMAT
 
+    def files_of(self, modality: Modality) -> dict[str, Checksum]:
+        """The files of a modality's index, with what they hold; none in an index of before there were checksums."""
+        return {name: checksum for name, checksum in self.files.items() if name.startswith(f"{modality}.")}
+
     def as_dict(self) -> dict[str, Any]:
         """The manifest as plain JSON values; each encoder with its fingerprint."""
         values = asdict(self)

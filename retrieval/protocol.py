@@ -103,12 +103,11 @@ def _vectors(engine: SearchEngine, trials: Sequence[Trial]) -> dict[str, str]:
     asked: dict[Modality, None] = dict.fromkeys(
         modality for trial in trials for modality in (trial.task.query, trial.task.target)
     )
-    known = engine.manifest.files
 
     def digest(modality: Modality) -> str:
-        own = [name for name in known if name.startswith(f"{modality}.")]
+        own = engine.manifest.files_of(modality)
         if not own:  # an index of before there were checksums
             return sha256_of(files.vectors(modality))[:32]
-        return _digest(f"{name} {known[name].sha256}" for name in own)
+        return _digest(f"{name} {own[name].sha256}" for name in own)
 
     return {str(modality): digest(modality) for modality in asked}

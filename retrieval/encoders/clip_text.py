@@ -14,7 +14,7 @@ from retrieval.encoders.clip_model import ClipModel
 from retrieval.encoders.clip_tokens import Tokens, is_causal
 from retrieval.encoders.lengths import by_length, padded, sorted_rows
 from retrieval.encoders.networked import Networked
-from retrieval.errors import MediaError
+from retrieval.encoders.wording import text_of, wordless
 from retrieval.runtimes.base import Network
 from retrieval.types import Matrix, Modality
 
@@ -66,12 +66,9 @@ class ClipText(Networked):
         Raises:
             MediaError: ``medium`` is no ``str``, or has no words.
         """
-        if not isinstance(medium, str):
-            raise MediaError(f"expected text as a str, not {type(medium).__name__}")
-        # File names can carry lone surrogates, which tokenisers refuse.
-        text = medium.encode("utf-8", "replace").decode("utf-8")
+        text = text_of(medium)
         if not text.strip():
-            raise MediaError(f"expected text with at least one word, not {medium[:20]!r}")
+            raise wordless(medium)
         return self._tokens.windows(text)
 
     def encode(self, prepared: Sequence[list[list[int]]]) -> Matrix:

@@ -19,7 +19,7 @@ from retrieval.alignment.projector import unit
 from retrieval.encoders.base import EncoderSpec, Span, sha256_of, windowed
 from retrieval.encoders.lengths import by_length, padded, sorted_rows
 from retrieval.encoders.networked import Networked
-from retrieval.errors import MediaError
+from retrieval.encoders.wording import text_of, wordless
 from retrieval.runtimes.base import Network
 from retrieval.types import Matrix, Modality
 
@@ -76,13 +76,9 @@ class MiniLM(Networked):
         Raises:
             MediaError: ``medium`` is no ``str``, or has no words.
         """
-        if not isinstance(medium, str):
-            raise MediaError(f"expected text as a str, not {type(medium).__name__}")
-        # File names can carry lone surrogates, which the tokeniser refuses.
-        text = medium.encode("utf-8", "replace").decode("utf-8")
-        pieces = self._tokenizer.encode(text, add_special_tokens=False).ids
+        pieces = self._tokenizer.encode(text_of(medium), add_special_tokens=False).ids
         if not pieces:
-            raise MediaError(f"expected text with at least one word, not {medium[:20]!r}")
+            raise wordless(medium)
         step = WINDOW - 2
         return [[_CLS, *pieces[at : at + step], _SEP] for at in range(0, len(pieces), step)]
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from retrieval.alignment.contrastive import info_nce
+from retrieval.alignment.contrastive import FIRST, info_nce
 from retrieval.alignment.projector import unit
 from retrieval.alignment.training import Schedule, train
 from retrieval.fusion.base import Parts
@@ -19,7 +19,7 @@ KEPT_APART = 0.2
 """Share of the items that tell when to stop."""
 LEAST = 20
 """Items with several parts below which nothing is learned: the module stays the mean that it begins as."""
-SHARPNESS = torch.tensor(1 / 0.07)
+SHARPNESS = torch.tensor(FIRST)
 RANK = 16
 
 
