@@ -74,7 +74,7 @@ def unit(total: Matrix, weights: np.ndarray[Any, np.dtype[np.floating]]) -> Matr
     Raises:
         OptionError: nothing is left of one but rounding.
     """
-    norms = np.linalg.norm(total, axis=1, keepdims=True)
+    norms = np.sqrt(np.vecdot(total, total))[:, None]
     if not (norms > CANCELLED * weights).all():
         raise OptionError("the terms of a query cancel each other: change their weights")
     scaled: Matrix = total / norms
@@ -88,9 +88,9 @@ def given(values: Sequence[Any], dimension: int) -> Matrix:
         OptionError: one has another shape, or holds what is no finite number.
     """
     vectors = [np.asarray(value, dtype=np.float32) for value in values]
-    for vector in vectors:
-        if vector.shape != (dimension,) or not np.isfinite(vector).all():
-            raise OptionError(
-                f"a query vector must hold {dimension} finite numbers, not shape {vector.shape}"
-            )
-    return np.stack(vectors)
+    shapes = {vector.shape for vector in vectors}
+    rows = np.array(vectors) if shapes == {(dimension,)} else None
+    if rows is None or not np.isfinite(rows).all():
+        wrong = (shapes - {(dimension,)} or shapes).pop()
+        raise OptionError(f"a query vector must hold {dimension} finite numbers, not shape {wrong}")
+    return rows

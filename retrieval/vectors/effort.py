@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from retrieval.vectors import faiss_module
 from retrieval.vectors.base import Subset, selector
 
 K = 10
 """Hits that an effort is meant for and measured with."""
+
+
+KEPT = 64
+"""Parameters that an index remembers, of different numbers of hits and efforts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,26 @@ class Effort:
             probes=round(self.probes * min(8.0, subset.share**-0.5)),
             beam=round(self.beam * min(16.0, 1 / subset.share)),
         )
+
+
+class Parameters:
+    """FAISS's parameters for searches of an ``IndexRefine``: made once, for searches only read them."""
+
+    def __init__(self, index: Any) -> None:
+        """Make them for what ``index`` of FAISS proposes; None for an index that takes none."""
+        self._index = index
+        self._whole: dict[tuple[Effort, int], Any] = {}
+        self._among: WeakKeyDictionary[Subset, dict[tuple[Effort, int], Any]] = WeakKeyDictionary()
+
+    def of(self, effort: Effort, k: int, subset: Subset | None) -> Any:
+        """Those for ``k`` hits among a subset."""
+        kept = self._whole if subset is None else self._among.setdefault(subset, {})
+        found = kept.get((effort, k))
+        if found is None:
+            if len(kept) == KEPT:
+                kept.clear()
+            found = kept[effort, k] = refining(self._index, effort, k, subset)
+        return found
 
 
 def refining(index: Any, effort: Effort, k: int, subset: Subset | None) -> Any:

@@ -12,7 +12,7 @@ from retrieval.errors import OptionError
 from retrieval.types import Integers, Matrix
 from retrieval.vectors import faiss_module, files, gpu
 from retrieval.vectors.base import Explain, Rows, Subset, empty, in_order, silent
-from retrieval.vectors.effort import Effort, lists, refining
+from retrieval.vectors.effort import Effort, Parameters, lists
 from retrieval.vectors.stored import ADDED_AT_ONCE, Stored
 
 SCAN_SHARE = 0.05
@@ -63,6 +63,8 @@ class RefinedIndex:
         self._refined = {
             name: faiss.IndexRefine(index, stored.index) for name, index in self._proposing.items()
         }
+        takes_none = device == "cuda" and not gpu.takes(base)
+        self._parameters = {"cpu": Parameters(base), "cuda": Parameters(None if takes_none else base)}
 
     @classmethod
     def build(
@@ -145,12 +147,13 @@ class RefinedIndex:
             what = f"all {count:,} vectors" if subset is None else str(subset)
             explain(f"{what}: few enough to compare just those, exactly")
             return self.stored.best(queries, k, subset)
-        explain(self._told(subset, spent, k))
+        if explain is not silent:
+            explain(self._told(subset, spent, k))
 
         def search(asked: int) -> tuple[Matrix, Integers]:
             scores, found = self._propose(queries, asked, subset, spent)
-            lacking = np.flatnonzero((found < 0).any(axis=1))
-            if len(lacking):
+            if found.min() < 0:
+                lacking = np.flatnonzero((found < 0).any(axis=1))
                 explain(
                     f"{len(lacking)} queries found fewer than {asked}: every vector that counts is compared"
                 )
@@ -178,10 +181,11 @@ class RefinedIndex:
         """(q, asked) scores and rows, in any order; row -1 where fewer were found."""
         device = "cuda" if subset is None and "cuda" in self._refined else "cpu"  # GPUs know no subsets
         # Parameters travel with the call: the index is shared by threads and must not change.
-        proposing = self.base if device == "cpu" or gpu.takes(self.base) else None
-        parameters = refining(proposing, effort, asked, subset)
-        scores, found = self._refined[device].search(queries, asked, params=parameters)
-        return scores, found
+        parameters = self._parameters[device].of(effort, asked, subset)
+        found: tuple[Matrix, Integers] = faiss_module.searched(
+            self._refined[device], queries, asked, parameters
+        )
+        return found
 
     def vectors(self, rows: Integers | None = None) -> Matrix:
         """See ``VectorIndex.vectors``; at half precision."""

@@ -23,6 +23,9 @@ WIDEST = 2**15
 PIECE = 128
 """Scores of which the largest is looked at first."""
 
+GATHERED = 1024
+"""Vectors taken out at once to be compared by themselves: what stays in the cache."""
+
 SCORED_AT_ONCE = 2**22
 """Numbers gathered at once to score pairs."""
 
@@ -78,6 +81,22 @@ def _best(queries: Matrix, vectors: Vectors, k: int, rows: Integers | None) -> t
         kept.add(scores, block, start)
     scores, places = kept.ranked()
     return scores, places if rows is None else rows[places]
+
+
+def few(queries: Matrix, vectors: Vectors, k: int, rows: Integers) -> tuple[Matrix, Integers]:
+    """As ``best``, for few queries and few ``rows``: each pair by itself, in the thread that asks."""
+    k = min(k, len(rows))
+    scores = np.empty((len(queries), len(rows)), np.float32)
+    for at in range(0, len(rows), GATHERED):
+        part = slice(at, at + GATHERED)
+        np.vecdot(vectors[rows[part]], queries[:, None], out=scores[:, part])
+    found = empty(queries, k)
+    for own, own_scores, own_rows in zip(scores, *found, strict=True):
+        least = np.partition(own, len(own) - k)[len(own) - k]
+        places = np.flatnonzero(own >= least)
+        places = places[np.argsort(-own[places], kind="stable")[:k]]
+        own_scores[:], own_rows[:] = own[places], rows[places]
+    return found
 
 
 def score(queries: Matrix, vectors: Vectors, rows: Integers) -> Matrix:
