@@ -16,8 +16,9 @@ from indexer.cli import run
 from retrieval import Modality, Query
 from retrieval.errors import DamagedIndexError, ExpressionError, OptionError
 from retrieval.manifest import Layout
-from retrieval.vectors import choice, files, opening, updated
+from retrieval.vectors import choice, files, opening, tuning, updated
 from retrieval.vectors import sample as samples
+from retrieval.vectors.exact import ExactIndex
 from retrieval.vectors.tuning import Truth, measure
 
 COUNT, DIMENSION = 2400, 32
@@ -275,6 +276,26 @@ def test_auto_takes_the_fastest_of_those_that_find_enough(large, choosing, favou
     enough = [each for each in entry["considered"] if min(each["recall"].values()) >= 0.9]
     assert entry["kind"] == index.kind == min(enough, key=lambda each: each[time])["kind"]
     assert entry["considered"][0]["recall"] == {"text": 1.0, "image": 1.0}
+
+
+@pytest.mark.parametrize("spec", ["ivf-fastscan", "HNSW16"])
+def test_an_index_is_tuned_for_filters_too(large, choosing, spec, tmp_path, monkeypatch):
+    # On few vectors comparing them all would be the faster.
+    monkeypatch.setattr(tuning, "_mean", lambda *about: 1.0 if about[2] is None else 0.0)
+    images, sample = large
+    index, entry = choice.build(spec, images, sample, choice.Needs(recall=0.9))
+    shares = [share for share, _ in entry["filtered"]]
+    assert shares == [2.0**-power for power in range(1, len(shares) + 1)]
+    assert len(shares) > 1
+    index.save(tmp_path / "index.faiss")
+    again = opening.load(entry, tmp_path / "index.faiss")
+    assert again.effort == index.effort
+    rows = np.flatnonzero(np.random.default_rng(5).random(len(images)) < 0.6)
+    found = again.search(sample["text"], 10, rows)[1]
+    assert overlap(found, ExactIndex(images).search(sample["text"], 10, rows)[1]) >= 0.88
+    told = []
+    again.search(sample["text"], 10, rows[: int(shares[-1] * len(images)) - 1], explain=told.append)
+    assert "just those, exactly" in told[0]
 
 
 def test_auto_keeps_to_the_memory(large, choosing):

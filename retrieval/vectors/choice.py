@@ -119,6 +119,8 @@ def build(spec: str, vectors: Matrix, sample: Sample, needs: Needs) -> tuple[Vec
         _candidate(name, vectors, truth, needs) for name in _candidates(len(vectors), vectors.shape[1], needs)
     ]
     chosen = _chosen(tried, needs)
+    if isinstance(chosen.index, RefinedIndex):
+        chosen.index.effort = tuning.filtered(chosen.index, truth.half(0), needs.recall, vectors, needs.seed)
     considered = [{"kind": each.index.kind, **each.measured.as_dict()} for each in tried]
     return chosen.index, {
         **described(chosen.index),
@@ -132,7 +134,7 @@ def described(index: VectorIndex) -> dict[str, Any]:
     """What the manifest must say for the index to be opened."""
     entry: dict[str, Any] = {"kind": index.kind, "vectors": len(index)}
     if isinstance(index, RefinedIndex):
-        entry |= {"factory": index.factory, "effort": index.effort.as_dict()}
+        entry |= {"factory": index.factory, **index.effort.as_entry()}
     return entry
 
 
@@ -152,6 +154,7 @@ def _measured_alone(
         return index, described(index)
     truth = Truth.of(sample, vectors)
     index.effort = tuning.tuned(index, truth.half(0), needs.recall)
+    index.effort = tuning.filtered(index, truth.half(0), needs.recall, vectors, needs.seed)
     measured = tuning.measure(index, truth.half(1)).as_dict()
     return index, {**described(index), "target": needs.recall, "measured": measured}
 

@@ -16,8 +16,7 @@ from retrieval.vectors.effort import Effort, Parameters, lists
 from retrieval.vectors.stored import ADDED_AT_ONCE, Stored
 
 SCAN_SHARE = 0.05
-"""Share of the rows up to which comparing just those is no slower than an index: a vector that counts costs some
-35 ns, one that does not 1, and FastScan goes by each in 4 to 8 and then ranks its candidates."""
+"""Share of the rows up to which those are compared exactly where the index was not tuned for fewer."""
 
 SCAN_ANYWAY = 1_000
 """Rows that are compared at once anyway."""
@@ -116,7 +115,7 @@ class RefinedIndex:
         return int(writer.data.size())
 
     @cached_property
-    def _selects(self) -> bool:
+    def selects(self) -> bool:
         """Whether FAISS's index can be asked for some rows only."""
         try:
             probe = np.zeros((1, self.dimension), np.float32)
@@ -143,7 +142,7 @@ class RefinedIndex:
             explain(f"nothing to compare with {len(queries)} queries" if count else "no vector matches")
             return empty(queries, k)
         spent = effort or self.effort
-        if self._by_scan(count, spent.candidates(k), subset):
+        if self._by_scan(count, spent, k, subset):
             what = f"all {count:,} vectors" if subset is None else str(subset)
             explain(f"{what}: few enough to compare just those, exactly")
             return self.stored.best(queries, k, subset)
@@ -162,10 +161,13 @@ class RefinedIndex:
 
         return in_order(search, k, count)
 
-    def _by_scan(self, count: int, candidates: int, subset: Subset | None) -> bool:
-        if subset is not None and not self._selects:
+    def _by_scan(self, count: int, effort: Effort, k: int, subset: Subset | None) -> bool:
+        if count <= max(SCAN_ANYWAY, 2 * effort.candidates(k)):
             return True
-        return count <= max(SCAN_ANYWAY, SCAN_SHARE * len(self), 2 * candidates)
+        if subset is None:
+            return False
+        least = effort.filtered[-1][0] if effort.filtered else SCAN_SHARE
+        return subset.share < least or not self.selects
 
     def _told(self, subset: Subset | None, effort: Effort, k: int) -> str:
         spent = effort.among(subset)

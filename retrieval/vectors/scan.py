@@ -20,14 +20,14 @@ SCORES_AT_ONCE = 2**21
 WIDEST = 2**15
 """Vectors in a block, at the most."""
 
-PIECE = 128
-"""Scores of which the largest is looked at first."""
+PIECE = 64
+"""Scores of which the largest tells, before anything else is known, what is worth keeping."""
 
 GATHERED = 1024
 """Vectors taken out at once to be compared by themselves: what stays in the cache."""
 
-SCORED_AT_ONCE = 2**22
-"""Numbers gathered at once to score pairs."""
+SCORED_AT_ONCE = 2**19
+"""Numbers gathered at once to score pairs: what stays in the cache until they are multiplied."""
 
 ROUNDING = 4e-6
 """By which a product in float32 may be off, as a share of the vectors' lengths."""
@@ -78,7 +78,7 @@ def _best(queries: Matrix, vectors: Vectors, k: int, rows: Integers | None) -> t
         block = vectors[start : start + width] if rows is None else vectors[rows[start : start + width]]
         scores = products[: len(queries) * len(block)].reshape(len(queries), len(block))
         np.matmul(queries, block.T, out=scores)
-        kept.add(scores, block, start)
+        kept.add(scores, start)
     scores, places = kept.ranked()
     return scores, places if rows is None else rows[places]
 
@@ -114,7 +114,7 @@ def _score(queries: Matrix, vectors: Vectors, owners: Integers, rows: Integers) 
     step = max(1, SCORED_AT_ONCE // queries.shape[1])
     for at in range(0, len(rows), step):
         block = slice(at, at + step)
-        np.einsum("md,md->m", vectors[rows[block]], queries[owners[block]], out=scores[block])
+        np.vecdot(vectors[rows[block]], queries[owners[block]], out=scores[block])
     return scores
 
 
@@ -130,32 +130,40 @@ class _Kept:
         self.places = np.empty(0, np.int64)
         self.scores = np.empty(0, np.float32)
         self.waiting: list[tuple[Integers, Integers, Matrix]] = []
+        self.held = 0
         self.least: Matrix | None = None
+        length = np.linalg.norm(vectors[:PIECE] if rows is None else vectors[rows[:PIECE]], axis=1).max()
+        self.margin = (ROUNDING * length * np.linalg.norm(queries, axis=1)).astype(np.float32)
 
-    def add(self, scores: Matrix, block: Matrix, start: int) -> None:
-        """Keep what is good enough of the scores of all queries with a block of vectors."""
+    def add(self, scores: Matrix, start: int) -> None:
+        """Keep what is good enough of the scores of all queries with a block of vectors, C-contiguous."""
         if self.least is None:
-            length = np.linalg.norm(block[:PIECE], axis=1).max()
-            self.margin = (ROUNDING * length * np.linalg.norm(self.queries, axis=1)).astype(np.float32)
-            at = max(0, scores.shape[1] - self.k)
-            self.least = np.partition(scores, at, axis=1)[:, at] - self.margin
-        # Most pieces hold nothing, and a maximum is found faster than a place.
-        width = scores.shape[1]
-        piece = PIECE if width % PIECE == 0 else width
-        pieces = scores.reshape(-1, piece)
-        some = np.flatnonzero(pieces.max(axis=1) >= np.repeat(self.least, width // piece))
-        chosen = pieces[some]
-        good = np.flatnonzero(chosen >= self.least[some * piece // width, None])
-        among, columns = np.divmod(good, piece)
-        owners, columns = np.divmod(some[among] * piece + columns, width)
-        self.waiting.append((owners, columns + start, chosen.ravel()[good]))
-        if sum(len(each[0]) for each in self.waiting) > 2 * self.k * len(self.queries):
+            self.least = self._first(scores) - self.margin
+        good = np.flatnonzero(scores >= self.least[:, None])
+        owners, columns = np.divmod(good, scores.shape[1])
+        self.waiting.append((owners, columns + start, scores.ravel()[good]))
+        self.held += len(good)
+        if self.held > 2 * self.k * len(self.queries):
             self._prune()
+
+    def _first(self, scores: Matrix) -> Matrix:
+        """(q,) what each query's k-th best score is at the least, or the lowest where there are fewer.
+
+        The k-th largest of the pieces' maxima is no larger than the k-th largest score, and sooner found.
+        """
+        pieces = scores.shape[1] // PIECE
+        if pieces >= 2 * self.k:
+            scores = scores[:, : pieces * PIECE].reshape(-1, pieces, PIECE).max(axis=2)
+        at = max(0, scores.shape[1] - self.k)
+        kth: Matrix = np.partition(scores, at, axis=1)[:, at]
+        return kth
 
     def _prune(self) -> None:
         """Drop what is no longer among the best, save for what rounding might put there."""
         self._gather()
-        kth = self._kth(np.lexsort((-self.scores, self.owners)))
+        # One key for both is sorted in a third of the time that sorting by one within the other takes.
+        apart = 3 * float(np.abs(self.scores).max(initial=0)) + 1
+        kth = self._kth(np.argsort(apart * self.owners - self.scores))
         self.least = kth - self.margin
         self._keep(np.flatnonzero(self.scores >= self.least[self.owners]))
         if len(self.owners) > 1.5 * self.k * len(
@@ -195,6 +203,7 @@ class _Kept:
         self.waiting.clear()
 
     def _keep(self, chosen: Integers) -> None:
+        self.held = len(chosen)
         self.owners, self.places, self.scores = (
             self.owners[chosen],
             self.places[chosen],
