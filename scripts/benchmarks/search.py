@@ -66,16 +66,17 @@ def drawn(count: int, dimension: int, spread: float) -> tuple[Matrix, Matrix]:
     centres = random.standard_normal((max(10, count // 200), dimension), dtype=np.float32)
     shift = random.standard_normal(dimension, dtype=np.float32)
 
-    def near(size: int) -> Matrix:
+    def near(size: int, shift: Matrix) -> Matrix:
+        rows = np.empty((size, dimension), np.float32)
         own = random.integers(len(centres), size=size)
-        return centres[own] + spread * random.standard_normal((size, dimension), dtype=np.float32)
+        for at in range(0, size, 2**16):
+            part = slice(at, at + 2**16)
+            rows[part] = centres[own[part]] + shift
+            rows[part] += spread * random.standard_normal(rows[part].shape, dtype=np.float32)
+            rows[part] /= np.linalg.norm(rows[part], axis=1, keepdims=True)
+        return rows
 
-    return _unit(near(count)), _unit(near(4 * BATCH) + 0.7 * shift)
-
-
-def _unit(rows: Matrix) -> Matrix:
-    unit: Matrix = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return unit
+    return near(count, 0 * shift), near(4 * BATCH, 0.7 * shift)
 
 
 def made(folder: Path, options: argparse.Namespace) -> None:
