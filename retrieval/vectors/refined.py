@@ -166,8 +166,9 @@ class RefinedIndex:
             return True
         if subset is None:
             return False
-        least = effort.filtered[-1][0] if effort.filtered else SCAN_SHARE
-        return subset.share < least or not self.selects
+        if effort.filtered:
+            return subset.share < effort.filtered[-1][0]
+        return subset.share <= SCAN_SHARE or not self.selects
 
     def _told(self, subset: Subset | None, effort: Effort, k: int) -> str:
         spent = effort.among(subset)
