@@ -124,6 +124,8 @@ def _along(background: Values, places: Values) -> Values:
 
 def _between(background: Values, step: Integers) -> tuple[Values, Values]:
     """The numbers of (..., m) rows at (..., n) places of the same rows, and those behind them."""
+    if len(background) == 1:  # a lone query: a third of its time
+        return background[0, step], background[0, step + 1]
     width = background.shape[-1]
     rows = np.arange(0, background.size, width).reshape(*background.shape[:-1], 1)
     flat, at = background.ravel(), rows + step  # a third of the time of np.take_along_axis

@@ -44,8 +44,10 @@ def combine(
     """
     lone = [[1.0 if group[0].weight > 0 else -1.0] for group in terms if len(group) == 1]
     if len(lone) == len(terms) and all(group[0].kind == "vector" for group in terms):
-        weights = np.array([[group[0].weight] for group in terms], np.float32)
         found = vectors("vector", [group[0] for group in terms])
+        if all(group[0].weight == 1 for group in terms):
+            return Composed(unit(found, 1.0), lone)
+        weights = np.array([[group[0].weight] for group in terms], np.float32)
         return Composed(unit(found * weights, np.abs(weights)), lone)
     total = np.zeros((len(terms), dimension), np.float32)
     lengths = [[0.0] * len(group) for group in terms]
@@ -64,12 +66,12 @@ def combine(
     return Composed(made, [[float(np.sign(own[0]))] if len(own) == 1 else own for own in shares])
 
 
-def unit(total: Matrix, weights: np.ndarray[Any, np.dtype[np.floating]]) -> Matrix:
+def unit(total: Matrix, weights: float | np.ndarray[Any, np.dtype[np.floating]]) -> Matrix:
     """``total`` (q, d) at unit norm.
 
     Args:
         total: sums of terms.
-        weights: (q, 1) how much there was to sum.
+        weights: (q, 1) how much there was to sum, or one number for all.
 
     Raises:
         OptionError: nothing is left of one but rounding.

@@ -271,10 +271,14 @@ def choosing(monkeypatch):
 @pytest.mark.parametrize("favour", choice.FAVOURS)
 def test_auto_takes_the_fastest_of_those_that_find_enough(large, choosing, favour):
     index, entry = choice.build("auto", *large, choice.Needs(recall=0.9, favour=favour))
-    assert [each["kind"] for each in entry["considered"]] == ["flat", "fastscan", "ivf-fastscan"]
+    kinds = [(each["kind"], each.get("factory")) for each in entry["considered"]]
+    assert kinds == [("flat", None), ("fastscan", "IVF1,PQ16x4fs"), ("ivf-fastscan", "IVF78,PQ16x4fs"),
+                     ("factory", "IVF19,PQ16x4fs")]  # fmt: skip
     time = {"single": "ms", "batch": "batch_ms"}[favour]
     enough = [each for each in entry["considered"] if min(each["recall"].values()) >= 0.9]
-    assert entry["kind"] == index.kind == min(enough, key=lambda each: each[time])["kind"]
+    best = min(enough, key=lambda each: each[time])
+    assert (entry["kind"], entry.get("factory")) == (best["kind"], best.get("factory"))
+    assert entry["kind"] == index.kind
     assert entry["considered"][0]["recall"] == {"text": 1.0, "image": 1.0}
 
 
@@ -301,7 +305,7 @@ def test_an_index_is_tuned_for_filters_too(large, choosing, spec, tmp_path, monk
 def test_auto_keeps_to_the_memory(large, choosing):
     images, sample = large
     index, entry = choice.build("auto", images, sample, choice.Needs(memory=200_000))
-    assert {each["kind"] for each in entry["considered"]} == {"fastscan", "ivf-fastscan"}
+    assert {each["kind"] for each in entry["considered"]} == {"fastscan", "ivf-fastscan", "factory"}
     assert index.bytes <= 200_000
     coarse, entry = choice.build("auto", images, sample, choice.Needs(memory=80_000))
     assert (coarse.factory, coarse.bytes <= 80_000) == ("IVF1,PQ8x4fs", True)

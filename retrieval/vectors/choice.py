@@ -121,7 +121,7 @@ def build(spec: str, vectors: Matrix, sample: Sample, needs: Needs) -> tuple[Vec
     chosen = _chosen(tried, needs)
     if isinstance(chosen.index, RefinedIndex):
         chosen.index.effort = tuning.filtered(chosen.index, truth.half(0), needs.recall, vectors, needs.seed)
-    considered = [{"kind": each.index.kind, **each.measured.as_dict()} for each in tried]
+    considered = [{**_named(each.index), **each.measured.as_dict()} for each in tried]
     return chosen.index, {
         **described(chosen.index),
         "target": needs.recall,
@@ -132,10 +132,15 @@ def build(spec: str, vectors: Matrix, sample: Sample, needs: Needs) -> tuple[Vec
 
 def described(index: VectorIndex) -> dict[str, Any]:
     """What the manifest must say for the index to be opened."""
-    entry: dict[str, Any] = {"kind": index.kind, "vectors": len(index)}
+    entry: dict[str, Any] = {**_named(index), "vectors": len(index)}
     if isinstance(index, RefinedIndex):
-        entry |= {"factory": index.factory, **index.effort.as_entry()}
+        entry |= index.effort.as_entry()
     return entry
+
+
+def _named(index: VectorIndex) -> dict[str, Any]:
+    factory = {"factory": index.factory} if isinstance(index, RefinedIndex) else {}
+    return {"kind": index.kind, **factory}
 
 
 def _is_small(vectors: Matrix, needs: Needs) -> bool:
@@ -167,7 +172,8 @@ def _candidates(count: int, dimension: int, needs: Needs) -> list[str]:
     if registry.coded_bytes(coded, count, dimension) <= limit:
         names.append(registry.FASTSCAN)
         if count >= INVERTED_FROM:
-            names.append(registry.INVERTED_FASTSCAN)
+            # More lists mean less to scan, fewer that their centres stay in the cache: it depends on the vectors.
+            names += [registry.INVERTED_FASTSCAN, registry.inverted(count // 4, dimension)]
     if not names:
         coarser = f"IVF1,PQ{dimension // 4 if dimension % 4 == 0 else 1}x4fs"
         if registry.coded_bytes(coarser, count, dimension) > limit:
