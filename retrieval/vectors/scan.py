@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retrieval.types import Integers, Matrix
 from retrieval.vectors.base import empty
 
 QUERIES_AT_ONCE = 1024
-SCORES_AT_ONCE = 2**21
-"""8 MiB: what stays in the cache between the product and the look at it."""
+SCORES_AT_ONCE = 2**19
+"""2 MiB: what stays in the cache between the product and the look at it."""
 
 WIDEST = 2**15
 """Vectors in a block, at the most."""
@@ -73,7 +74,7 @@ def _best(queries: Matrix, vectors: Vectors, k: int, rows: Integers | None) -> t
     count = len(vectors) if rows is None else len(rows)
     width = -(-max(min(SCORES_AT_ONCE // len(queries), WIDEST), 4 * k) // PIECE) * PIECE
     products = np.empty(len(queries) * min(width, count), np.float32)
-    kept = _Kept(queries, vectors, k, rows)
+    kept = _Kept(queries, vectors, k, rows, len(products))
     for start in range(0, count, width):
         block = vectors[start : start + width] if rows is None else vectors[rows[start : start + width]]
         scores = products[: len(queries) * len(block)].reshape(len(queries), len(block))
@@ -121,7 +122,11 @@ def _score(queries: Matrix, vectors: Vectors, owners: Integers, rows: Integers) 
 class _Kept:
     """The pairs that may be among the best, in no order, and the least score worth keeping."""
 
-    def __init__(self, queries: Matrix, vectors: Vectors, k: int, rows: Integers | None) -> None:
+    def __init__(self, queries: Matrix, vectors: Vectors, k: int, rows: Integers | None, most: int) -> None:
+        """Keep none yet; of at most ``most`` scores at once."""
+        self.enough = np.empty(
+            most, np.bool_
+        )  # one for all blocks: new memory costs as much as the comparison
         self.queries = queries
         self.vectors = vectors
         self.k = k
@@ -139,7 +144,9 @@ class _Kept:
         """Keep what is good enough of the scores of all queries with a block of vectors, C-contiguous."""
         if self.least is None:
             self.least = self._first(scores) - self.margin
-        good = np.flatnonzero(scores >= self.least[:, None])
+        enough = self.enough[: scores.size]
+        np.greater_equal(scores, self.least[:, None], out=enough.reshape(scores.shape))
+        good = _places(enough)
         owners, columns = np.divmod(good, scores.shape[1])
         self.waiting.append((owners, columns + start, scores.ravel()[good]))
         self.held += len(good)
@@ -209,3 +216,13 @@ class _Kept:
             self.places[chosen],
             self.scores[chosen],
         )
+
+
+def _places(marked: NDArray[np.bool_]) -> Integers:
+    """Where few of many are true, ascending."""
+    if len(marked) % 8:
+        return np.flatnonzero(marked)
+    some = np.flatnonzero(marked.view(np.uint64) != 0)
+    among, places = np.divmod(np.flatnonzero(marked.reshape(-1, 8)[some]), 8)
+    found: Integers = 8 * some[among] + places
+    return found
