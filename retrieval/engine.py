@@ -343,11 +343,7 @@ class SearchEngine(Searcher):
 
     @cached_property
     def _backgrounds(self) -> dict[Modality, Backgrounds]:
-        """What the manifest keeps, by the modality that is looked for."""
-        return {
-            target: Backgrounds(entry.get("background", {}))
-            for target, entry in self.manifest.indexes.items()
-        }
+        return {to: Backgrounds(entry.get("background", {})) for to, entry in self.manifest.indexes.items()}
 
     def _made_of(self, term: Term, target: Modality) -> Modality | None:
         """The modality of a term's vector where ``target`` is looked for, as far as it has one."""
