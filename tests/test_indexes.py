@@ -16,7 +16,7 @@ from indexer.cli import run
 from retrieval import Modality, Query
 from retrieval.errors import DamagedIndexError, ExpressionError, OptionError
 from retrieval.manifest import Layout
-from retrieval.vectors import choice, files, opening, tuning, updated
+from retrieval.vectors import choice, describing, files, opening, tuning, updated
 from retrieval.vectors import sample as samples
 from retrieval.vectors.exact import ExactIndex
 from retrieval.vectors.tuning import Truth, measure
@@ -294,6 +294,7 @@ def test_an_index_is_tuned_for_filters_too(large, choosing, spec, tmp_path, monk
     index.save(tmp_path / "index.faiss")
     again = opening.load(entry, tmp_path / "index.faiss")
     assert again.effort == index.effort
+    assert f"tuned for filters that leave {100 * shares[-1]:.3g}%" in describing.told(entry)
     rows = np.flatnonzero(np.random.default_rng(5).random(len(images)) < 0.6)
     found = again.search(sample["text"], 10, rows)[1]
     assert overlap(found, ExactIndex(images).search(sample["text"], 10, rows)[1]) >= 0.88
