@@ -99,7 +99,9 @@ def refining(index: Any, effort: Effort, k: int, subset: Subset | None) -> Any:
     effort = effort.among(subset)
     inner = _parameters(index, effort, None if subset is None else selector(subset))
     options = {} if inner is None else {"base_index_params": inner}
-    return faiss.IndexRefineSearchParameters(k_factor=effort.candidates(k) / k, **options)
+    # The last of the hits is there to see whether it ties, and needs no candidates of its own. FAISS rounds down.
+    candidates = max(k, effort.candidates(max(1, k - 1)))
+    return faiss.IndexRefineSearchParameters(k_factor=(candidates + 0.5) / k, **options)
 
 
 def _parameters(index: Any, effort: Effort, selector: Any) -> Any:
