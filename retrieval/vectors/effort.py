@@ -14,6 +14,9 @@ K = 10
 """Hits that an effort is meant for and measured with."""
 
 
+LEAST_BEAM = 16
+"""Lists that a walk through the graph of their centres keeps, at the least."""
+
 KEPT = 64
 """Parameters that an index remembers, of different numbers of hits and efforts."""
 
@@ -111,7 +114,10 @@ def _parameters(index: Any, effort: Effort, selector: Any) -> Any:
         inner = _parameters(faiss.downcast_index(index.index), effort, selector)
         return inner and faiss.SearchParametersPreTransform(index_params=inner)
     if lists(index):
-        return faiss.SearchParametersIVF(nprobe=min(effort.probes, lists(index)), **options)
+        probes = min(effort.probes, lists(index))
+        if is_graph(faiss.downcast_index(index.quantizer)):  # the lists themselves are found by a walk
+            options["quantizer_params"] = faiss.SearchParametersHNSW(efSearch=max(LEAST_BEAM, 2 * probes))
+        return faiss.SearchParametersIVF(nprobe=probes, **options)
     if isinstance(index, faiss.IndexHNSW):
         return faiss.SearchParametersHNSW(efSearch=effort.beam, **options)
     return faiss.SearchParameters(**options) if options else None
