@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from retrieval.types import Integers, Matrix
 
-AT_ONCE = 2**24
-"""Bytes of rows that are held at once, wherever all of a matrix is gone through."""
+AT_ONCE = 2**22
+"""Bytes of rows that are held at once, wherever all of a matrix is gone through: with what is computed of them they
+stay in the processor's cache."""
 
 
 class MatrixLike(Protocol):
@@ -80,6 +83,44 @@ class Stacked:
             out[own] = matrix[numbers[own] - start]
             start += len(matrix)
         return out
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """A matrix in a file.
+
+    Attributes:
+        path: of its numbers alone, row by row.
+        shape: (n, d).
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> Matrix:
+        # A map of its own, which ends with the reading: the pages of one that stays would count as held.
+        mapped = (
+            np.memmap(self.path, np.float32, "r", shape=self.shape) if len(self) else np.empty(self.shape)
+        )
+        found: Matrix = np.array(mapped[rows], np.float32)
+        return found
+
+
+@contextmanager
+def filed(path: Path, parts: Iterable[Matrix], columns: int) -> Iterator[Filed]:
+    """The rows of all ``parts``, (m, columns) each, in a file that is there as long as they are needed."""
+    count = 0
+    try:
+        with path.open("wb") as file:
+            for part in parts:
+                file.write(np.ascontiguousarray(part, np.float32).data)
+                count += len(part)
+        yield Filed(path, (count, columns))
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def blocks(matrix: MatrixLike) -> Iterator[slice]:

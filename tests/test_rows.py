@@ -28,6 +28,16 @@ def test_rows_are_those_of_the_matrix_in_memory(name, asked):
     assert lazy[asked].dtype == np.float32
 
 
+@pytest.mark.parametrize("count", [0, 20])
+def test_a_file_of_rows_is_there_as_long_as_it_is_needed(tmp_path, count):
+    parts = (WHOLE[at : at + 6] for at in range(0, count, 6))
+    with rows.filed(tmp_path / "rows", parts, 3) as kept:
+        assert (kept.shape, len(kept)) == ((count, 3), count)
+        for asked in (slice(None), slice(3, 5), np.arange(count)[::-3]):
+            np.testing.assert_array_equal(kept[asked], WHOLE[:count][asked])
+    assert not (tmp_path / "rows").exists()
+
+
 def test_blocks_cover_every_row_once_and_hold_few(monkeypatch):
     monkeypatch.setattr(rows, "AT_ONCE", 7 * 12 + 5)
     found = [WHOLE[block] for block in rows.blocks(WHOLE)]
