@@ -80,8 +80,8 @@ def test_runtimes_agree(name: str) -> None:
     assert first.spec == second.spec
     prepared = [first.prepare(one) for one in media(first.spec.modality)]
     least = cosines(first.encode(prepared), second.encode(prepared)).min()
-    # In bf16 features of noise, which no network was trained on, move more than those of photos.
-    assert least > (1 - 1e-5 if second.numerics == "openvino fp32" else 0.99)
+    # In bf16 features of noise and of a single pixel, which no network was trained on, move more than those of photos.
+    assert least > (1 - 1e-5 if second.numerics == FP32 else 0.95)
 
 
 def test_bf16_moves_vectors_by_little() -> None:
@@ -96,7 +96,7 @@ def test_bf16_moves_vectors_by_little() -> None:
     assert cosines(exact, minilm_half.encode(prepared)).min() > 0.999
 
 
-@pytest.mark.parametrize(("name", "least"), [("minilm", 0.999), ("efficientnet-lite0", 0.995)])
+@pytest.mark.parametrize(("name", "least"), [("minilm", 0.9999), ("efficientnet-lite0", 0.997)])
 def test_rows_in_bf16_are_near_those_in_fp32(name: str, least: float, data_folder: Path) -> None:
     """What an index built here differs by from a query elsewhere, on photos and what they show."""
     fast, full = encoder(name), encoder(name, FP32)
