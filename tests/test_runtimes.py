@@ -16,6 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from retrieval import device
 from retrieval.alignment.projector import unit
+from retrieval.encoders.minilm import MiniLM
 from retrieval.errors import DependencyError, OptionError
 from retrieval.runtimes import exports, registry
 from retrieval.runtimes.base import Network
@@ -135,6 +136,16 @@ def test_auto_is_openvino_on_a_processor_and_torch_on_a_gpu(monkeypatch: pytest.
     assert registry.resolve("auto", "cpu") == "torch"
     with pytest.raises(DependencyError, match="pip install openvino"):
         registry.resolve("openvino", "cpu")
+
+
+def test_a_network_that_was_let_go_of_is_read_again() -> None:
+    minilm = MiniLM("cpu", "torch")
+    prepared = [minilm.prepare("a red apple")]
+    before, session = minilm.encode(prepared), minilm._session
+    minilm.release()
+    minilm.release()
+    assert_array_equal(minilm.encode(prepared), before)
+    assert minilm._session is not session
 
 
 def test_a_shape_that_comes_often_is_compiled() -> None:

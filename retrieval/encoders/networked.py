@@ -42,6 +42,10 @@ class Networked(ABC):
     def _session(self) -> Session:
         return session(self._network(), device=self._device, runtime=self._runtime)
 
+    def release(self) -> None:
+        """Let go of the network; it is read again when it is needed."""
+        self.__dict__.pop("_session", None)
+
     @property
     def numerics(self) -> str:
         """See ``Encoder.numerics``."""

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from _common import compare, facts, scaling
+from _memory import watched
 from PIL import Image
 
 from indexer import embed
@@ -35,7 +37,8 @@ from retrieval.encoders import registry
 from retrieval.encoders.base import Encoder
 from retrieval.errors import MediaError
 from retrieval.features import FeatureStore
-from retrieval.types import Modality
+from retrieval.runtimes.openvino_cpu import OpenVINOSession
+from retrieval.types import Matrix, Modality
 
 SIZES = ((500, 375), (375, 500), (640, 480), (500, 334), (1024, 768))
 WORDS = (
@@ -287,8 +290,15 @@ def clip(files: Sequence[Path], texts: Sequence[str], rounds: int, workers: int)
         )
 
 
+def cosines(first: Matrix, second: Matrix) -> Matrix:
+    """(n,) of each row of the one with that of the other."""
+    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    found: Matrix = (first * second).sum(axis=1) / norms
+    return found
+
+
 def same(files: Sequence[Path], texts: Sequence[str]) -> None:
-    """Print by how much rows differ when batches, order and workers do."""
+    """Print by how much rows differ when batches, order and workers do, and when the precision does."""
     for name, media, modality in (
         ("efficientnet-lite0", list(files), Modality.IMAGE),
         ("minilm", list(texts), Modality.TEXT),
@@ -303,11 +313,14 @@ def same(files: Sequence[Path], texts: Sequence[str]) -> None:
             for at in range(0, len(media), size):
                 some = mixed[at : at + size]
                 rows[some] = encoder.encode([prepared[number] for number in some])
-            norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(whole, axis=1)
-            least = min(least, float(((rows * whole).sum(axis=1) / norms).min()))
+            least = min(least, float(cosines(rows, whole).min()))
         print(
             f"{name}, {encoder.numerics}: batches of 1, 7 and 32 in other orders, least cosine 1 - {1 - least:.1e}"
         )
+        full: Any = copy(encoder)
+        full.__dict__["_session"] = OpenVINOSession(full._network(), "fp32")
+        moved = cosines(whole, full.encode(prepared))
+        print(f"  beside {full.numerics}: mean cosine {moved.mean():.5f}, least {moved.min():.5f}")
 
 
 def memory(source: Path | None, counts: Sequence[int], *, captioned: bool) -> None:
@@ -326,7 +339,7 @@ def memory(source: Path | None, counts: Sequence[int], *, captioned: bool) -> No
                     file.with_suffix(".txt").write_text(words, encoding="utf-8")
             program = "import indexer, sys\nindexer.build([sys.argv[1]], out=sys.argv[2])"
             job = subprocess.Popen([sys.executable, "-c", program, str(made), str(Path(folder) / "index")])
-            own, workers = _watched(job)
+            own, workers = watched(job)
         if count != 10:
             peaks.append(own["VmHWM"] + workers)
             print(
@@ -334,49 +347,6 @@ def memory(source: Path | None, counts: Sequence[int], *, captioned: bool) -> No
                 f"mapped {own['RssFile']:.0f}), of its largest worker {workers:.0f}"
             )
     print(f"ratio {peaks[-1] / peaks[0]:.3f}")
-
-
-def _watched(job: subprocess.Popen[bytes]) -> tuple[dict[str, float], float]:
-    """The most MiB seen of each kind of a job's memory while it runs, and the peak of its largest worker."""
-    own, workers = dict.fromkeys(("VmHWM", "RssAnon", "RssFile"), 0.0), 0.0
-    while job.poll() is None:
-        own = {name: max(most, now) for (name, most), now in zip(own.items(), _held(job.pid), strict=True)}
-        workers = max([workers, *(_held(process)[0] for process in _descendants(job.pid))])
-        time.sleep(0.02)
-    if job.returncode:
-        raise subprocess.CalledProcessError(job.returncode, "the job")
-    return own, workers
-
-
-def _held(process: int) -> tuple[float, float, float]:
-    """Peak, anonymous and mapped resident MiB of a process; zeros of one that has ended."""
-    try:
-        lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return 0.0, 0.0, 0.0
-    kept = dict(line.split(":", 1) for line in lines)
-    peak, anonymous, mapped = (
-        int(kept.get(name, "0 kB").split()[0]) / 1024 for name in ("VmHWM", "RssAnon", "RssFile")
-    )
-    return peak, anonymous, mapped
-
-
-def _descendants(process: int) -> list[int]:
-    """The programs that a process has started, and those that these have; not what is yet to become another one."""
-    started: dict[int, list[int]] = {}
-    programs = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
-            programs[int(folder.name)] = (folder / "cmdline").read_bytes()
-        except OSError:
-            continue
-        started.setdefault(parent, []).append(int(folder.name))
-    found = list(started.get(process, []))
-    for child in found:
-        found += started.get(child, [])
-    # A copy of the job that has yet to start its own program still counts the job's memory as its own.
-    return [child for child in found if programs[child] != programs.get(process)]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
