@@ -21,6 +21,7 @@ from retrieval.catalog import AssetTable
 from retrieval.encoders.base import Encoder
 from retrieval.errors import DamagedIndexError
 from retrieval.features import FeatureStore, first_rows
+from retrieval.rows import Chosen
 from retrieval.types import Matrix, Modality
 
 
@@ -100,7 +101,9 @@ def _training_data(
     for modality, table in tables.items():
         kept = ~table.held_out & table.whole
         if kept.any():
-            training[modality] = FeatureTable(stores[modality].read(table.features[kept]), table.items[kept])
+            training[modality] = FeatureTable(
+                Chosen(stores[modality], table.features[kept]), table.items[kept]
+            )
     specs = (encoder.spec for encoder in encoders.values())
     models = ((spec.modality, spec.name, spec.weights, spec.dimension) for spec in specs)
     return TrainingData(training, _class_prior(encoders, stores), settings.seed, sharing(models))

@@ -268,8 +268,10 @@ def choosing(monkeypatch):
 
 
 @pytest.mark.parametrize("favour", choice.FAVOURS)
-def test_auto_takes_the_fastest_of_those_that_find_enough(large, choosing, favour):
-    index, entry = choice.build("auto", *large, choice.Needs(recall=0.9, favour=favour))
+def test_auto_takes_the_fastest_of_those_that_find_enough(large, choosing, favour, tmp_path):
+    path = tmp_path / "image.faiss"
+    entry = choice.build("auto", *large, choice.Needs(recall=0.9, favour=favour), path)
+    index = opening.load(entry, path)
     assert [each["kind"] for each in entry["considered"]] == ["flat", "fastscan", "ivf-fastscan"]
     time = {"single": "ms", "batch": "batch_ms"}[favour]
     enough = [each for each in entry["considered"] if min(each["recall"].values()) >= 0.9]
@@ -277,22 +279,23 @@ def test_auto_takes_the_fastest_of_those_that_find_enough(large, choosing, favou
     assert entry["considered"][0]["recall"] == {"text": 1.0, "image": 1.0}
 
 
-def test_auto_keeps_to_the_memory(large, choosing):
+def test_auto_keeps_to_the_memory(large, choosing, tmp_path):
     images, sample = large
-    index, entry = choice.build("auto", images, sample, choice.Needs(memory=200_000))
+    path = tmp_path / "image.faiss"
+    entry = choice.build("auto", images, sample, choice.Needs(memory=200_000), path)
     assert {each["kind"] for each in entry["considered"]} == {"fastscan", "ivf-fastscan"}
-    assert index.bytes <= 200_000
-    coarse, entry = choice.build("auto", images, sample, choice.Needs(memory=80_000))
+    assert opening.load(entry, path).bytes <= 200_000
+    coarse = opening.load(choice.build("auto", images, sample, choice.Needs(memory=80_000), path), path)
     assert (coarse.factory, coarse.bytes <= 80_000) == ("IVF1,PQ8x4fs", True)
     with pytest.raises(OptionError, match=r"--memory must be 60,128 at least"):
-        choice.build("auto", images, sample, choice.Needs(memory=1000))
+        choice.build("auto", images, sample, choice.Needs(memory=1000), path)
     with pytest.raises(OptionError, match=r"more than the 1,000 of --memory"):
-        choice.build("fastscan", images, sample, choice.Needs(memory=1000))
+        choice.build("fastscan", images, sample, choice.Needs(memory=1000), path)
 
 
-def test_little_is_compared_without_a_choice(large):
-    index, entry = choice.build("auto", *large, choice.Needs())
-    assert entry == {"kind": "flat", "vectors": len(index)}
+def test_little_is_compared_without_a_choice(large, tmp_path):
+    entry = choice.build("auto", *large, choice.Needs(), tmp_path / "image.faiss")
+    assert entry == {"kind": "flat", "vectors": len(large[0])}
 
 
 @pytest.mark.parametrize(

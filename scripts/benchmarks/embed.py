@@ -310,32 +310,73 @@ def same(files: Sequence[Path], texts: Sequence[str]) -> None:
         )
 
 
-def memory(source: Path | None, counts: Sequence[int]) -> None:
-    """Print the peak of resident memory of jobs over so many pictures, each in a process of its own.
+def memory(source: Path | None, counts: Sequence[int], *, captioned: bool) -> None:
+    """Print the peaks of resident memory of jobs over so many pictures, each in a process of its own.
 
-    It is that of the job and that of its largest worker.
+    Resident is what is held anonymously and what is mapped of files, of which the system takes back what it needs.
+    A job of few pictures comes first, so that networks are exported. What a picture's caption says is made up.
     """
     peaks = []
-    for count in counts:
+    for count in (10, *counts):
         with tempfile.TemporaryDirectory() as folder:
             made = Path(folder) / "pictures"
             made.mkdir()
-            photos(source, made, count)
-            program = (
-                "import indexer, resource, sys\n"
-                "indexer.build([sys.argv[1]], out=sys.argv[2])\n"
-                "whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)\n"
-                "print(sum(resource.getrusage(who).ru_maxrss for who in whose) / 1024)\n"
+            for file, words in zip(photos(source, made, count), captions(count), strict=True):
+                if captioned:
+                    file.with_suffix(".txt").write_text(words, encoding="utf-8")
+            program = "import indexer, sys\nindexer.build([sys.argv[1]], out=sys.argv[2])"
+            job = subprocess.Popen([sys.executable, "-c", program, str(made), str(Path(folder) / "index")])
+            own, workers = _watched(job)
+        if count != 10:
+            peaks.append(own["VmHWM"] + workers)
+            print(
+                f"{count:,} pictures: peak of the job {own['VmHWM']:.0f} MiB (the most anonymous {own['RssAnon']:.0f}, "
+                f"mapped {own['RssFile']:.0f}), of its largest worker {workers:.0f}"
             )
-            done = subprocess.run(
-                [sys.executable, "-c", program, str(made), str(Path(folder) / "index")],
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            peaks.append(float(done.stdout))
-            print(f"{count:,} pictures: peak {peaks[-1]:.0f} MiB")
-    print(f"ratio {peaks[-1] / peaks[0]:.2f}")
+    print(f"ratio {peaks[-1] / peaks[0]:.3f}")
+
+
+def _watched(job: subprocess.Popen[bytes]) -> tuple[dict[str, float], float]:
+    """The most MiB seen of each kind of a job's memory while it runs, and the peak of its largest worker."""
+    own, workers = dict.fromkeys(("VmHWM", "RssAnon", "RssFile"), 0.0), 0.0
+    while job.poll() is None:
+        own = {name: max(most, now) for (name, most), now in zip(own.items(), _held(job.pid), strict=True)}
+        workers = max([workers, *(_held(process)[0] for process in _descendants(job.pid))])
+        time.sleep(0.02)
+    if job.returncode:
+        raise subprocess.CalledProcessError(job.returncode, "the job")
+    return own, workers
+
+
+def _held(process: int) -> tuple[float, float, float]:
+    """Peak, anonymous and mapped resident MiB of a process; zeros of one that has ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0.0, 0.0, 0.0
+    kept = dict(line.split(":", 1) for line in lines)
+    peak, anonymous, mapped = (
+        int(kept.get(name, "0 kB").split()[0]) / 1024 for name in ("VmHWM", "RssAnon", "RssFile")
+    )
+    return peak, anonymous, mapped
+
+
+def _descendants(process: int) -> list[int]:
+    """The programs that a process has started, and those that these have; not what is yet to become another one."""
+    started: dict[int, list[int]] = {}
+    programs = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+            programs[int(folder.name)] = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        started.setdefault(parent, []).append(int(folder.name))
+    found = list(started.get(process, []))
+    for child in found:
+        found += started.get(child, [])
+    # A copy of the job that has yet to start its own program still counts the job's memory as its own.
+    return [child for child in found if programs[child] != programs.get(process)]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -350,6 +391,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=device.cores())
     parser.add_argument("--memory", type=int, nargs=2, default=(1000, 20_000))
+    parser.add_argument("--captioned", action="store_true", help="memory: a caption with every picture")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     options = parser.parse_args(argv)
     print(facts("torch", "openvino", "open-clip-torch", "sentence-transformers", "pillow"))
@@ -364,7 +406,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "query": lambda: query(texts, rounds),
             "clip": lambda: clip(files[: options.clips], texts[: 5 * options.clips], rounds, workers),
             "same": lambda: same(files[:100], texts[:200]),
-            "memory": lambda: memory(options.photos, options.memory),
+            "memory": lambda: memory(options.photos, options.memory, captioned=options.captioned),
         }
         for name in options.only:
             started = time.monotonic()
