@@ -298,8 +298,8 @@ class SearchEngine(Searcher):
     ) -> Found:
         shelf = self.shelf(target)
         rows = None if where is None else self._filters(where, target)
-        scores, assets = shelf.search(vectors, k, rows, lambda told: explain(f"{target}: {told}"))
-        return Found(scores, assets)
+        told = explain if explain is silent else lambda what: explain(f"{target}: {what}")
+        return Found(*shelf.search(vectors, k, rows, told))
 
     def _matching(self, where: str, target: Modality) -> Subset:
         shelf = self.shelf(target)
@@ -334,13 +334,16 @@ class SearchEngine(Searcher):
         self, terms: Sequence[Sequence[Term]], shares: Sequence[Sequence[float]], target: Modality
     ) -> Values:
         """(q, 13) float64: how the scores of queries are distributed where nothing is meant."""
-        backgrounds = Backgrounds(self.manifest.indexes[target].get("background", {}))
-        return backgrounds.of(
+        return self._backgrounds[target].of(
             [
                 [(self._made_of(term, target), share) for term, share in zip(group, own, strict=True)]
                 for group, own in zip(terms, shares, strict=True)
             ]
         )
+
+    @cached_property
+    def _backgrounds(self) -> dict[Modality, Backgrounds]:
+        return {to: Backgrounds(entry.get("background", {})) for to, entry in self.manifest.indexes.items()}
 
     def _made_of(self, term: Term, target: Modality) -> Modality | None:
         """The modality of a term's vector where ``target`` is looked for, as far as it has one."""

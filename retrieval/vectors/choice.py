@@ -11,7 +11,7 @@ from typing import Any
 from retrieval.errors import OptionError
 from retrieval.naming import known
 from retrieval.rows import MatrixLike
-from retrieval.vectors import files, registry, tuning
+from retrieval.vectors import files, opening, registry, tuning
 from retrieval.vectors.base import VectorIndex
 from retrieval.vectors.flat import FlatIndex
 from retrieval.vectors.refined import RefinedIndex
@@ -128,9 +128,9 @@ def build(spec: str, vectors: MatrixLike, sample: Sample, needs: Needs, path: Pa
         else:
             files.remove(own)
     chosen = _best(tried, needs)
-    considered = [{"kind": each.entry["kind"], **each.measured.as_dict()} for each in tried]
+    considered = [{**_named(each.entry), **each.measured.as_dict()} for each in tried]
     return {
-        **chosen.entry,
+        **_for_filters(chosen.entry, vectors, truth, needs, path),
         "target": needs.recall,
         "measured": chosen.measured.as_dict(),
         "considered": considered,
@@ -141,8 +141,22 @@ def described(index: VectorIndex) -> dict[str, Any]:
     """What the manifest must say for the index to be opened."""
     entry: dict[str, Any] = {"kind": index.kind, "vectors": len(index)}
     if isinstance(index, RefinedIndex):
-        entry |= {"factory": index.factory, "effort": index.effort.as_dict()}
+        entry |= {"factory": index.factory, **index.effort.as_entry()}
     return entry
+
+
+def _named(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: entry[name] for name in ("kind", "factory") if name in entry}
+
+
+def _for_filters(
+    entry: Mapping[str, Any], vectors: MatrixLike, truth: Truth, needs: Needs, path: Path
+) -> dict[str, Any]:
+    """The entry of the chosen index, with what it takes when a filter leaves some of the rows."""
+    index = opening.load(entry, path)
+    if isinstance(index, RefinedIndex):
+        index.effort = tuning.filtered(index, truth.half(0), needs.recall, vectors, needs.seed)
+    return described(index)
 
 
 def _is_small(vectors: MatrixLike, needs: Needs) -> bool:
@@ -160,6 +174,7 @@ def _measured_alone(index: RefinedIndex, vectors: MatrixLike, sample: Sample, ne
         return described(index)
     truth = Truth.of(sample, vectors)
     index.effort = tuning.tuned(index, truth.half(0), needs.recall)
+    index.effort = tuning.filtered(index, truth.half(0), needs.recall, vectors, needs.seed)
     measured = tuning.measure(index, truth.half(1)).as_dict()
     return {**described(index), "target": needs.recall, "measured": measured}
 
@@ -172,7 +187,8 @@ def _candidates(count: int, dimension: int, needs: Needs) -> list[str]:
     if registry.coded_bytes(coded, count, dimension) <= limit:
         names.append(registry.FASTSCAN)
         if count >= INVERTED_FROM:
-            names.append(registry.INVERTED_FASTSCAN)
+            # More lists mean less to scan, fewer that their centres stay in the cache: it depends on the vectors.
+            names += [registry.INVERTED_FASTSCAN, registry.inverted(count // 4, dimension)]
     if not names:
         coarser = f"IVF1,PQ{dimension // 4 if dimension % 4 == 0 else 1}x4fs"
         if registry.coded_bytes(coarser, count, dimension) > limit:

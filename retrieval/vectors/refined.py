@@ -14,12 +14,11 @@ from retrieval.rows import MatrixLike
 from retrieval.types import Integers, Matrix
 from retrieval.vectors import faiss_module, files, gpu
 from retrieval.vectors.base import Explain, Rows, Subset, empty, in_order, silent
-from retrieval.vectors.effort import Effort, lists, refining
+from retrieval.vectors.effort import Effort, Parameters, lists
 from retrieval.vectors.stored import ADDED_AT_ONCE, Stored
 
 SCAN_SHARE = 0.05
-"""Share of the rows up to which comparing just those is no slower than an index: a vector that counts costs some
-35 ns, one that does not 1, and FastScan goes by each in 4 to 8 and then ranks its candidates."""
+"""Share of the rows up to which those are compared exactly where the index was not tuned for fewer."""
 
 SCAN_ANYWAY = 1_000
 """Rows that are compared at once anyway."""
@@ -71,6 +70,8 @@ class RefinedIndex:
         self._refined = {
             name: faiss.IndexRefine(index, stored.index) for name, index in self._proposing.items()
         }
+        takes_none = device == "cuda" and not gpu.takes(base)
+        self._parameters = {"cpu": Parameters(base), "cuda": Parameters(None if takes_none else base)}
 
     @classmethod
     def build(
@@ -133,7 +134,7 @@ class RefinedIndex:
         return int(writer.data.size())
 
     @cached_property
-    def _selects(self) -> bool:
+    def selects(self) -> bool:
         """Whether FAISS's index can be asked for some rows only."""
         try:
             probe = np.zeros((1, self.dimension), np.float32)
@@ -160,16 +161,17 @@ class RefinedIndex:
             explain(f"nothing to compare with {len(queries)} queries" if count else "no vector matches")
             return empty(queries, k)
         spent = effort or self.effort
-        if self._by_scan(count, spent.candidates(k), subset):
+        if self._by_scan(count, spent, k, subset):
             what = f"all {count:,} vectors" if subset is None else str(subset)
             explain(f"{what}: few enough to compare just those, exactly")
             return self.stored.best(queries, k, subset)
-        explain(self._told(subset, spent, k))
+        if explain is not silent:
+            explain(self._told(subset, spent, k))
 
         def search(asked: int) -> tuple[Matrix, Integers]:
             scores, found = self._propose(queries, asked, subset, spent)
-            lacking = np.flatnonzero((found < 0).any(axis=1))
-            if len(lacking):
+            if found.min() < 0:
+                lacking = np.flatnonzero((found < 0).any(axis=1))
                 explain(
                     f"{len(lacking)} queries found fewer than {asked}: every vector that counts is compared"
                 )
@@ -178,10 +180,14 @@ class RefinedIndex:
 
         return in_order(search, k, count)
 
-    def _by_scan(self, count: int, candidates: int, subset: Subset | None) -> bool:
-        if subset is not None and not self._selects:
+    def _by_scan(self, count: int, effort: Effort, k: int, subset: Subset | None) -> bool:
+        if count <= max(SCAN_ANYWAY, 2 * effort.candidates(k)):
             return True
-        return count <= max(SCAN_ANYWAY, SCAN_SHARE * len(self), 2 * candidates)
+        if subset is None:
+            return False
+        if effort.filtered:
+            return subset.share < effort.filtered[-1][0]
+        return subset.share <= SCAN_SHARE or not self.selects
 
     def _told(self, subset: Subset | None, effort: Effort, k: int) -> str:
         spent = effort.among(subset)
@@ -197,10 +203,11 @@ class RefinedIndex:
         """(q, asked) scores and rows, in any order; row -1 where fewer were found."""
         device = "cuda" if subset is None and "cuda" in self._refined else "cpu"  # GPUs know no subsets
         # Parameters travel with the call: the index is shared by threads and must not change.
-        proposing = self.base if device == "cpu" or gpu.takes(self.base) else None
-        parameters = refining(proposing, effort, asked, subset)
-        scores, found = self._refined[device].search(queries, asked, params=parameters)
-        return scores, found
+        parameters = self._parameters[device].of(effort, asked, subset)
+        found: tuple[Matrix, Integers] = faiss_module.searched(
+            self._refined[device], queries, asked, parameters
+        )
+        return found
 
     def vectors(self, rows: Integers | None = None) -> Matrix:
         """See ``VectorIndex.vectors``; at half precision."""

@@ -57,12 +57,17 @@ def factory_of(spec: str, count: int, dimension: int) -> str:
     Le Scouarnec 2015). It stands under an inverted file also where that has just one list, because FAISS
     can then be asked for some of the rows.
     """
-    parts = f"PQ{dimension // 2 if dimension % 2 == 0 else dimension}x4fs"
     if spec == FASTSCAN:
-        return f"IVF1,{parts}"
+        return inverted(1, dimension)
     if spec == INVERTED_FASTSCAN:
-        return f"IVF{lists_for(count)},{parts}"
+        return inverted(count, dimension)
     return spec
+
+
+def inverted(count: int, dimension: int) -> str:
+    """FAISS's name for FastScan under as many lists as ``count`` vectors take."""
+    parts = f"PQ{dimension // 2 if dimension % 2 == 0 else dimension}x4fs"
+    return f"IVF{lists_for(count)},{parts}"
 
 
 def coded_bytes(factory: str, count: int, dimension: int) -> int:

@@ -19,6 +19,14 @@ ADDED_AT_ONCE = 65_536
 FEW = 16
 """Queries up to which FAISS goes through the vectors faster than a matrix product: it need not make them float32."""
 
+SPARSE = 1 / 64
+"""Share of the vectors up to which those that count are taken out and compared. FAISS passes over a vector that does
+not count in 1.7 ns and compares one that does in 70; taken out, one takes 160."""
+
+
+_KEPT = np.uint32(0x8FFFE000).view(np.int32)
+_SCALE = np.float32(2.0 ** (127 - 15))
+
 
 class Stored:
     """(n, d) float16 numbers that are given as float32, a slice or an array of rows at a time.
@@ -52,17 +60,24 @@ class Stored:
 
     def __getitem__(self, rows: Any) -> Matrix:
         # Copied as bytes first: in the file the numbers stand at odd addresses.
-        halves = np.array(self._codes[rows]).view(np.float16)
-        return halves.astype(np.float32)
+        codes = self._codes[rows].copy() if isinstance(rows, slice) else self._codes.take(rows, axis=0)
+        return decoded(codes.view(np.float16))
 
     def best(self, queries: Matrix, k: int, subset: Subset | None) -> tuple[Matrix, Integers]:
         """The ``k`` best rows of each query, exactly, as ``scan.best`` finds them."""
         count = len(self) if subset is None else len(subset)
         if len(queries) > FEW or not (count and len(queries)):
             return scan.best(queries, self, k, None if subset is None else subset.rows)
+        if subset is not None and subset.share <= SPARSE:
+            return scan.few(queries, self, k, subset.rows)
         options = {} if subset is None else {"sel": selector(subset)}
         parameters = faiss_module.load().SearchParameters(**options)
-        return in_order(lambda asked: self.index.search(queries, asked, params=parameters), k, count)
+
+        def search(asked: int) -> tuple[Matrix, Integers]:
+            found: tuple[Matrix, Integers] = faiss_module.searched(self.index, queries, asked, parameters)
+            return found
+
+        return in_order(search, k, count)
 
     def save(self, path: Path) -> None:
         """Write FAISS's own format."""
@@ -76,3 +91,18 @@ class Stored:
             DamagedIndexError: FAISS cannot read the file.
         """
         return cls(files.read(path))
+
+
+def decoded(halves: NDArray[np.float16]) -> Matrix:
+    """``halves``, finite and contiguous, as float32.
+
+    What ``astype`` does a number at a time is done here to many at once: sign, exponent and fraction are moved to
+    where float32 has them, and the exponents, which float16 counts from 15 and float32 from 127, are made up for by a
+    product. Denormals come out right as well.
+    """
+    bits = halves.view(np.int16).astype(np.int32)
+    bits <<= 13
+    bits &= _KEPT  # the sign was extended over the bits below it
+    numbers = bits.view(np.float32)
+    numbers *= _SCALE
+    return numbers
