@@ -19,7 +19,16 @@ from retrieval.vectors.refined import RefinedIndex
 from retrieval.vectors.stored import decoded
 
 EXACT = sorted(registry.EXACT)
-APPROXIMATE = ["fastscan", "ivf-fastscan", "HNSW16", "IVF8,Flat", "PQ8x4fs", "OPQ8,IVF4,PQ8x4", "SQ8"]
+APPROXIMATE = [
+    "fastscan",
+    "ivf-fastscan",
+    "IVF16_HNSW8,PQ8x4fs",
+    "HNSW16",
+    "IVF8,Flat",
+    "PQ8x4fs",
+    "OPQ8,IVF4,PQ8x4",
+    "SQ8",
+]
 SPECS = EXACT + APPROXIMATE
 COUNT = 2500
 HARD = Effort(depth=500, probes=64, beam=512)

@@ -14,6 +14,9 @@ K = 10
 """Hits that an effort is meant for and measured with."""
 
 
+LEAST_BEAM = 16
+"""Lists that a walk through the graph of their centres keeps, at the least."""
+
 KEPT = 64
 """Parameters that an index remembers, of different numbers of hits and efforts."""
 
@@ -99,7 +102,9 @@ def refining(index: Any, effort: Effort, k: int, subset: Subset | None) -> Any:
     effort = effort.among(subset)
     inner = _parameters(index, effort, None if subset is None else selector(subset))
     options = {} if inner is None else {"base_index_params": inner}
-    return faiss.IndexRefineSearchParameters(k_factor=effort.candidates(k) / k, **options)
+    # The last of the hits is there to see whether it ties, and needs no candidates of its own. FAISS rounds down.
+    candidates = max(k, effort.candidates(max(1, k - 1)))
+    return faiss.IndexRefineSearchParameters(k_factor=(candidates + 0.5) / k, **options)
 
 
 def _parameters(index: Any, effort: Effort, selector: Any) -> Any:
@@ -109,7 +114,10 @@ def _parameters(index: Any, effort: Effort, selector: Any) -> Any:
         inner = _parameters(faiss.downcast_index(index.index), effort, selector)
         return inner and faiss.SearchParametersPreTransform(index_params=inner)
     if lists(index):
-        return faiss.SearchParametersIVF(nprobe=min(effort.probes, lists(index)), **options)
+        probes = min(effort.probes, lists(index))
+        if is_graph(faiss.downcast_index(index.quantizer)):  # the lists themselves are found by a walk
+            options["quantizer_params"] = faiss.SearchParametersHNSW(efSearch=max(LEAST_BEAM, 2 * probes))
+        return faiss.SearchParametersIVF(nprobe=probes, **options)
     if isinstance(index, faiss.IndexHNSW):
         return faiss.SearchParametersHNSW(efSearch=effort.beam, **options)
     return faiss.SearchParameters(**options) if options else None

@@ -124,9 +124,8 @@ class _Kept:
 
     def __init__(self, queries: Matrix, vectors: Vectors, k: int, rows: Integers | None, most: int) -> None:
         """Keep none yet; of at most ``most`` scores at once."""
-        self.enough = np.empty(
-            most, np.bool_
-        )  # one for all blocks: new memory costs as much as the comparison
+        # One for all blocks: memory that is new costs as much as the comparison.
+        self.enough = np.empty(most, np.bool_)
         self.queries = queries
         self.vectors = vectors
         self.k = k
@@ -173,9 +172,8 @@ class _Kept:
         kth = self._kth(np.argsort(apart * self.owners - self.scores))
         self.least = kth - self.margin
         self._keep(np.flatnonzero(self.scores >= self.least[self.owners]))
-        if len(self.owners) > 1.5 * self.k * len(
-            self.queries
-        ):  # many equal vectors: the first of them will do
+        # Where many vectors are equal, the first of them will do.
+        if len(self.owners) > 1.5 * self.k * len(self.queries):
             self._exactly()
 
     def ranked(self) -> tuple[Matrix, Integers]:

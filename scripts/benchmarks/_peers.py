@@ -25,7 +25,7 @@ ROWS_AT_ONCE = 5_000
 LIMITS = (None, 500, 50, 1)
 """What the column must be below, in thousandths of the rows; None for no filter."""
 
-WARMED, ASKED = 5.0, 20.0
+WARMED, ASKED = 3.0, 10.0
 """Seconds after which a store that is slow is asked no more, to warm up and to be timed."""
 
 

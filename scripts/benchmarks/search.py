@@ -87,6 +87,7 @@ def made(folder: Path, options: argparse.Namespace) -> None:
     share = np.random.default_rng(1).permutation(options.count) * 1000 // options.count
     np.save(folder / "vectors.npy", vectors)
     np.save(folder / "queries.npy", queries)
+    vectors = np.load(folder / "vectors.npy", mmap_mode="r")  # or they would lie in memory twice
     indexed(folder / "small", vectors[:1000], queries, share[:1000], options)
     indexed(folder / "index", vectors, queries, share, options)
     np.save(folder / "share.npy", share)
