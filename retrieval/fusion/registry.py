@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
 
-from retrieval.errors import OptionError
 from retrieval.fusion.base import Fusion, Parts
+from retrieval.naming import known
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,4 @@ def fit(method: str, parts: Parts, seed: int = 0) -> Fusion:
     Raises:
         OptionError: no method has that name.
     """
-    if method not in METHODS:
-        raise OptionError(f"unknown fusion {method!r}: expected one of {', '.join(METHODS)}")
-    return METHODS[method].fit(parts, seed)
+    return METHODS[known("fusion", method, METHODS)].fit(parts, seed)

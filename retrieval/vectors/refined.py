@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from retrieval import rows as rows_of
 from retrieval.errors import OptionError
+from retrieval.rows import MatrixLike
 from retrieval.types import Integers, Matrix
 from retrieval.vectors import faiss_module, files, gpu
 from retrieval.vectors.base import Explain, Rows, Subset, empty, in_order, silent
@@ -21,8 +23,14 @@ SCAN_SHARE = 0.05
 SCAN_ANYWAY = 1_000
 """Rows that are compared at once anyway."""
 
+FACTORY = "factory"
+"""The kind of those that are named by a factory string."""
+
 TRAINING = 65_536
 """Vectors that an index is trained on, at the least 64 a list of an inverted file."""
+
+TRAINING_CODES = 4096
+"""The same where nothing but the lists and codes of 4 bits are learned: FAISS takes 256 for each of a code's values."""
 
 
 class RefinedIndex:
@@ -67,9 +75,16 @@ class RefinedIndex:
 
     @classmethod
     def build(
-        cls, kind: str, factory: str, vectors: Matrix, *, seed: int = 0, device: str = "cpu"
+        cls,
+        kind: str,
+        factory: str,
+        vectors: MatrixLike,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        path: Path | None = None,
     ) -> RefinedIndex:
-        """An index of ``vectors`` (n, dimension) float32.
+        """An index of ``vectors`` (n, dimension) float32, which are gone through in blocks on a processor.
 
         Args:
             kind: the name it is registered under.
@@ -77,18 +92,19 @@ class RefinedIndex:
             vectors: what is indexed; it is trained on a sample of them.
             seed: of the sample.
             device: ``"cuda"`` trains and adds on a GPU.
+            path: where it is written, the vectors block by block; in memory alone when None.
 
         Raises:
             OptionError: FAISS refuses the string for vectors like these.
         """
-        vectors = np.ascontiguousarray(vectors, dtype=np.float32)
         faiss = faiss_module.load()
         try:
             if factory == gpu.CAGRA:
-                base = gpu.build_cagra(vectors)
+                base = gpu.build_cagra(vectors[:])
             else:
                 base = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-                size = min(len(vectors), max(TRAINING, 64 * lists(base)))
+                least = TRAINING if kind == FACTORY else TRAINING_CODES
+                size = min(len(vectors), max(least, 64 * lists(base)))
                 chosen = np.random.default_rng(seed).choice(len(vectors), size, replace=False)
                 base = _filled(base, vectors[np.sort(chosen)], vectors, device)
         except RuntimeError as error:
@@ -96,7 +112,10 @@ class RefinedIndex:
                 f"FAISS cannot make index {factory!r} of {len(vectors):,} vectors of {vectors.shape[1]} "
                 f"numbers: {faiss_module.reason(error)}"
             ) from error
-        return cls(kind, factory, base, Stored.build(vectors), Effort())
+        if path is None:
+            return cls(kind, factory, base, Stored.build(vectors), Effort())
+        files.write(base, path)
+        return cls(kind, factory, base, Stored.build(vectors, files.stored(path)), Effort())
 
     @property
     def dimension(self) -> int:
@@ -211,12 +230,14 @@ class RefinedIndex:
         return cls(kind, factory, files.read(path), Stored.load(files.stored(path)), effort, device=device)
 
 
-def _filled(base: Any, training: Matrix, vectors: Matrix, device: str) -> Any:
+def _filled(base: Any, training: Matrix, vectors: MatrixLike, device: str) -> Any:
     """``base`` trained and filled, on a GPU where there is one that takes it."""
     if device == "cuda" and gpu.available() and gpu.takes(base):
-        return gpu.build(base, training, vectors)
+        return gpu.build(base, training, vectors[:])
     base.train(training)
-    base.add(vectors)
+    # Graphs of this kind take all their vectors at once, or none.
+    for block in [slice(None)] if "NSG" in type(base).__name__ else rows_of.blocks(vectors):
+        base.add(np.ascontiguousarray(vectors[block], dtype=np.float32))
     return base
 
 

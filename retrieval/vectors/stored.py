@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval import rows
+from retrieval.rows import MatrixLike
 from retrieval.types import Integers, Matrix
 from retrieval.vectors import faiss_module, files, scan
 from retrieval.vectors.base import Subset, in_order, selector
@@ -40,14 +42,17 @@ class Stored:
         self._codes: NDArray[np.uint8] = codes.reshape(self.shape[0], 2 * self.shape[1])
 
     @classmethod
-    def build(cls, vectors: Matrix) -> Stored:
-        """What ``vectors`` (n, d) float32 are at half precision."""
+    def build(cls, vectors: MatrixLike, path: Path | None = None) -> Stored:
+        """``vectors`` (n, d) float32 at half precision: in memory, or as ``load`` opens them, written to ``path``."""
         faiss = faiss_module.load()
         half = faiss.ScalarQuantizer.QT_fp16
         index = faiss.IndexScalarQuantizer(int(vectors.shape[1]), half, faiss.METRIC_INNER_PRODUCT)
         index.train(vectors[:1])  # there is nothing to learn, but FAISS wants to be asked
-        for at in range(0, len(vectors), ADDED_AT_ONCE):
-            index.add(np.ascontiguousarray(vectors[at : at + ADDED_AT_ONCE]))
+        if path is not None:
+            files.write_filled(index, vectors, path)
+            return cls.load(path)
+        for block in rows.blocks(vectors):
+            index.add(np.ascontiguousarray(vectors[block]))
         return cls(index)
 
     def __len__(self) -> int:
