@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from indexer import indexes
+from indexer import indexes, items
 from indexer.embed import content_of_text
 from indexer.publish import Draft
 from indexer.settings import Settings
@@ -31,11 +31,11 @@ def fit(
     stores: Mapping[Modality, FeatureStore],
     *,
     device: str = "cpu",
-) -> tuple[dict[str, Any], dict[Modality, dict[str, Any]]]:
+) -> tuple[dict[str, Any], dict[Modality, dict[str, Any]], dict[str, Any]]:
     """Write the draft's alignment and vector indexes.
 
     Returns:
-        The manifest's entries for the alignment and for each modality's index.
+        The manifest's entries for the alignment, for each modality's index, and for that of items.
 
     Raises:
         AlignmentError: the method cannot be fitted on what there is.
@@ -46,6 +46,7 @@ def fit(
         alignment = alignments.fit(settings.align, _training_data(settings, encoders, stores, tables))
     alignment.save(draft.files.alignment)
     entries = indexes.write(draft, settings, alignment, tables, stores, device=device)
+    of_items = items.write(draft, settings, alignment, tables, stores) if settings.fuse else {}
     described = {
         "method": alignment.method,
         "fingerprint": alignment.fingerprint,
@@ -54,7 +55,7 @@ def fit(
         "evidence": evidence,
         "report": dict(alignment.report),
     }
-    return described, entries
+    return described, entries, of_items
 
 
 def _published_alignment(draft: Draft, evidence: str) -> Alignment | None:

@@ -231,6 +231,11 @@ class Catalog:
             )
         return found
 
+    def ordered_items(self) -> Integers:
+        """(n,) int64 the numbers of all items, in the order of their ids."""
+        with self.session() as session:
+            return np.fromiter(session.scalars(select(Item.id).order_by(Item.key)), dtype=np.int64)
+
     def table(self, modality: Modality) -> AssetTable:
         """All assets of ``modality`` in the order of their vectors."""
         statement = (

@@ -53,7 +53,8 @@ def search(
         list[str] | None, typer.Option("--id", metavar="ITEM", help="More like this item.")
     ] = None,
     to: Annotated[
-        str | None, typer.Option(help="What to find: text, image, audio, video or any.", show_default=False)
+        str | None,
+        typer.Option(help="What to find: text, image, audio, video, any or item.", show_default=False),
     ] = None,
     k: Annotated[int, typer.Option("-k", help="How many hits.")] = 10,
     where: Annotated[
@@ -144,6 +145,11 @@ def info(index: Index, as_json: AsJson = False) -> None:
         },
         "alignment": f"{values['alignment']['method']}, {_made(values['alignment'])}",
         **{f"{modality} index": told(entry) for modality, entry in values["indexes"].items()},
+        **(
+            {"item index": f"{told(values['items'])}, {values['items']['fusion']}"}
+            if "items" in values
+            else {}
+        ),
         "held out": str(values["settings"]["holdout"] or "nothing"),
         "sources": ", ".join(values["sources"]),
     }

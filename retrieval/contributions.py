@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from retrieval import meaning
 from retrieval.engine import SearchEngine
-from retrieval.types import Hit, Modality, Term
+from retrieval.types import Hit, Target, Term
 
 
 def contributions(engine: SearchEngine, terms: Sequence[Term], hits: Sequence[Hit]) -> list[list[float]]:
@@ -29,7 +30,7 @@ def contributions(engine: SearchEngine, terms: Sequence[Term], hits: Sequence[Hi
         return [[hit.score] for hit in hits]
     found: dict[int, list[float]] = {}
     for modality in dict.fromkeys(hit.modality for hit in hits):
-        some = [hit for hit in hits if hit.modality is modality and hit.asset is not None]
+        some = [hit for hit in hits if hit.modality == modality and hit.asset is not None]
         shares = _shares(engine, terms, [int(hit.asset or 0) for hit in some], modality)
         scores = np.array([hit.score for hit in some])
         shares += ((scores - shares.sum(axis=1)) / len(terms))[:, None]
@@ -38,10 +39,10 @@ def contributions(engine: SearchEngine, terms: Sequence[Term], hits: Sequence[Hi
 
 
 def _shares(
-    engine: SearchEngine, terms: Sequence[Term], assets: Sequence[int], modality: Modality
+    engine: SearchEngine, terms: Sequence[Term], assets: Sequence[int], modality: Target
 ) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """(assets, terms) float64."""
-    vectors = np.concatenate([engine.term_vectors(term.kind, [term], modality) for term in terms])
+    vectors = np.concatenate([meaning.vectors(engine, term.kind, [term], modality) for term in terms])
     weighted = vectors * np.array([term.weight for term in terms], np.float32)[:, None]
     shelf = engine.shelf(modality)
     rows = shelf.rows_of(assets)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from numbers import Real
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from retrieval.errors import OptionError
 
@@ -23,6 +23,12 @@ Integers: TypeAlias = "NDArray[np.int64]"
 """An int64 array of shape (rows,)."""
 
 MetadataValue: TypeAlias = str | int | float | bool | None
+
+
+ITEM: Literal["item"] = "item"
+"""What is found where whole items are looked for; no modality, for it is made of what an item has of each."""
+
+Target: TypeAlias = "Modality | Literal['item']"
 
 
 class Modality(StrEnum):
@@ -56,8 +62,9 @@ class Hit:
         score: inner product with the query in the aligned space, in [-1, 1]; among hits of several modalities
             made comparable, as ``retrieval.answers.merged`` does.
         id: the item's id.
-        modality: of the asset that was found.
-        path: the asset's file relative to its source; None for captions of a manifest.
+        modality: of the asset that was found; ``"item"`` where whole items were looked for.
+        path: the asset's file relative to its source, of an item that of its picture, video or sound, whichever it has
+            first; None for captions of a manifest.
         text: the caption, for text assets.
         start: where the matching segment starts, in seconds; None for a whole asset.
         end: where it ends, in seconds.
@@ -70,7 +77,7 @@ class Hit:
     rank: int
     score: float
     id: str
-    modality: Modality
+    modality: Target
     path: str | None = None
     text: str | None = None
     start: float | None = None
