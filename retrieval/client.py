@@ -180,6 +180,8 @@ _JSON = {"Content-Type": "application/json"}
 
 def _hit(values: Mapping[str, Any]) -> Hit:
     own = {name: values[name] for name in Hit.__slots__}
+    shares = own["contributions"]
+    own["contributions"] = tuple(shares) if len(shares) > 1 else None
     return Hit(
         **{**own, "modality": own["modality"] if own["modality"] == ITEM else Modality(own["modality"])}
     )

@@ -19,13 +19,14 @@ from retrieval.alignment.base import Alignment
 from retrieval.answers import at_least, joined, merged
 from retrieval.calibration import Backgrounds, Values, check_percentile
 from retrieval.catalog import AssetTable, Catalog
-from retrieval.errors import DamagedIndexError, EncoderMismatchError, OptionError, OutdatedReaderError
+from retrieval.contributions import explained
+from retrieval.errors import DamagedIndexError, OptionError, OutdatedReaderError
 from retrieval.fusion.saved import Fused
 from retrieval.manifest import Layout, Manifest
 from retrieval.runtimes import registry as runtimes
 from retrieval.searcher import Searcher
 from retrieval.shelf import Found, Shelf
-from retrieval.space import Space
+from retrieval.space import Space, renamed
 from retrieval.terms import Composed, combine, unit
 from retrieval.types import ITEM, Hit, Integers, Matrix, Modality, Query, Target, Term
 from retrieval.vectors import opening
@@ -74,7 +75,7 @@ class SearchEngine(Searcher):
         self.manifest = Manifest.read(self.folder)
         self._device = devices.check(device)
         self._runtime = runtimes.check(runtime)
-        self._names = self._named(encoders or {})
+        self._names = renamed(self.manifest.settings["encoders"], self.manifest.encoders, encoders or {})
         self._generation = Layout(self.folder).generation(self.manifest.generation)
         self._shelves: dict[Target, Shelf] = {}
         self._opening = threading.Lock()
@@ -116,22 +117,6 @@ class SearchEngine(Searcher):
             device=self._device,
             runtime=self._runtime,
         )
-
-    def _named(self, given: Mapping[str, str]) -> dict[Modality, str]:
-        """What to load each encoder by: as it was named for the index, unless it is named anew."""
-        names = {Modality(name): own for name, own in self.manifest.settings["encoders"].items()}
-        for name, wanted in given.items():
-            modality = Modality.parse(name)
-            built = self.manifest.encoders.get(modality)
-            # Whether it is the same model, and not only one of its kind, its fingerprint tells when it is loaded.
-            if built is None or wanted.partition(":")[0] != built.name.partition(":")[0]:
-                was = f"{built.name} ({built.fingerprint[:12]})" if built else "none"
-                raise EncoderMismatchError(
-                    f"the index was built with {name} encoder {was}, not {wanted}: "
-                    "open it with the former or index again with the latter"
-                )
-            names[modality] = wanted
-        return names
 
     def shelf(self, modality: Target) -> Shelf:
         """The vectors of ``modality``, or of ``"item"``.
@@ -259,19 +244,19 @@ class SearchEngine(Searcher):
             [int(a) for term in group if term.kind == "id" for a in self._assets_of(term)] for group in terms
         ]
         asked = k + max(map(len, named))
+        composed = {target: self.compose(terms, target) for target in targets}
         found, backgrounds = [], []
-        for target in targets:
-            composed = self._composed(terms, target)
-            found.append(self._search(composed.vectors, target, asked, where, explain))
-            backgrounds.append(self._background(terms, composed.shares, target))
+        for target, own in composed.items():
+            found.append(self._search(own.vectors, target, asked, where, explain))
+            backgrounds.append(self._background(terms, own.shares, target))
         kept = [
             at_least([answer for answer in answers if answer.asset not in own] if own else answers, least)
             for answers, own in zip(merged(found, backgrounds), map(set, named), strict=True)
         ]
         hits = joined(self.catalog, kept, k)
         if targets == [ITEM]:
-            return [[replace(hit, modality=ITEM) for hit in own] for own in hits]
-        return hits
+            hits = [[replace(hit, modality=ITEM) for hit in own] for own in hits]
+        return explained(self, composed, hits) if any(len(group) > 1 for group in terms) else hits
 
     def media(self, hits: Sequence[Hit]) -> list[Medium]:
         """What the hits are, to be looked at; see ``Searcher.media``."""
@@ -348,7 +333,12 @@ class SearchEngine(Searcher):
             )
         return others
 
-    def _composed(self, terms: Sequence[Sequence[Term]], target: Target) -> Composed:
+    def compose(self, terms: Sequence[Sequence[Term]], target: Target) -> Composed:
+        """Queries as vectors of the space in which what is looked for lies.
+
+        Raises:
+            OptionError: the terms of one cancel each other.
+        """
         dimension = self.shelf(ITEM).index.dimension if target == ITEM else self.space.dimension
         return combine(terms, lambda kind, own: meaning.vectors(self, kind, own, target), dimension)
 

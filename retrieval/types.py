@@ -72,6 +72,8 @@ class Hit:
         asset: the asset's number in this index, by which a server serves its file.
         percentile: how many of a hundred scores between things that have nothing to do with each other, of the same
             two modalities, are below; None where the index does not know.
+        contributions: what each term of a query of several adds to the score, in the order of ``Query.terms``; together
+            they are the score. None of a lone term, whose it all is.
     """
 
     rank: int
@@ -85,10 +87,12 @@ class Hit:
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
     asset: int | None = None
     percentile: float | None = None
+    contributions: tuple[float, ...] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The hit as plain values, as ``xmodal search --json`` prints it."""
         values = {name: getattr(self, name) for name in self.__slots__}
+        values["contributions"] = None if self.contributions is None else list(self.contributions)
         return {**values, "modality": str(self.modality), "metadata": dict(self.metadata)}
 
 
