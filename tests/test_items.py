@@ -1,19 +1,23 @@
 """Whole items: fused, indexed, searched, and made again when they are damaged."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
 
 import indexer
 import retrieval
+from indexer.cli import run
 from retrieval import Query
 from retrieval.errors import OptionError
 from retrieval.fusion import registry
+from retrieval.server.app import make
 from retrieval.types import ITEM, Modality, Term
 from retrieval.verification import verify
-from tests import toy
+from tests import served, toy
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +127,27 @@ def test_damage_is_found_and_mended(folder, tmp_path, name):
     assert indexer.repair(index).after.is_whole
     after = retrieval.open(index).search(text="red", to="item", k=3)
     assert [hit.id for hit in after] == [hit.id for hit in before]
+
+
+def test_the_commands_know_items_and_combined_rankings(folder, capsys):
+    index = str(folder / "index")
+    assert run(["search", index, "--text", "red", "--to", "item", "--json", "-k", "1"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["modality"] == "item"
+    terms = ["--text", "red^2", "--text", "blue"]
+    assert run(["search", index, *terms, "--to", "item", "--combine", "rrf", "--json", "-k", "1"]) == 0
+    [hit] = json.loads(capsys.readouterr().out)
+    assert sum(hit["contributions"]) == pytest.approx(hit["score"])
+    assert run(["info", index]) == 0
+    assert "weighted" in next(
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("item index")
+    )
+
+
+def test_a_server_finds_items(folder):
+    with TestClient(make(folder / "index"), base_url=served.HOST) as client:
+        query = {"terms": [{"kind": "text", "value": "red"}], "to": "item"}
+        response = client.post("/api/search", json=query)
+        assert response.status_code == 200, response.text
+        [first, *_] = response.json()["hits"]
+        assert (first["id"], first["modality"], first["contributions"]) == ("red", "item", [first["score"]])
+        assert client.get(first["thumbnail"]).status_code == 200
