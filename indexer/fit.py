@@ -19,8 +19,10 @@ from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, Traini
 from retrieval.alignment.shared import sharing
 from retrieval.catalog import AssetTable
 from retrieval.encoders.base import Encoder
+from retrieval.encoders.networked import Networked
 from retrieval.errors import DamagedIndexError
 from retrieval.features import FeatureStore, first_rows
+from retrieval.rows import Chosen
 from retrieval.types import Matrix, Modality
 
 
@@ -43,7 +45,9 @@ def fit(
     tables = {modality: draft.catalog.table(modality) for modality in encoders}
     evidence = _evidence(settings, encoders, tables)
     if not (alignment := _published_alignment(draft, evidence)):
-        alignment = alignments.fit(settings.align, _training_data(settings, encoders, stores, tables))
+        data = _training_data(settings, encoders, stores, tables)
+        _release(encoders)
+        alignment = alignments.fit(settings.align, data)
     alignment.save(draft.files.alignment)
     entries = indexes.write(draft, settings, alignment, tables, stores, device=device)
     of_items = items.write(draft, settings, alignment, tables, stores) if settings.fuse else {}
@@ -56,6 +60,13 @@ def fit(
         "report": dict(alignment.report),
     }
     return described, entries, of_items
+
+
+def _release(encoders: Mapping[Modality, Encoder]) -> None:
+    """Make room: nothing is encoded any more."""
+    for encoder in encoders.values():
+        if isinstance(encoder, Networked):
+            encoder.release()
 
 
 def _published_alignment(draft: Draft, evidence: str) -> Alignment | None:
@@ -101,7 +112,9 @@ def _training_data(
     for modality, table in tables.items():
         kept = ~table.held_out & table.whole
         if kept.any():
-            training[modality] = FeatureTable(stores[modality].read(table.features[kept]), table.items[kept])
+            training[modality] = FeatureTable(
+                Chosen(stores[modality], table.features[kept]), table.items[kept]
+            )
     specs = (encoder.spec for encoder in encoders.values())
     models = ((spec.modality, spec.name, spec.weights, spec.dimension) for spec in specs)
     return TrainingData(training, _class_prior(encoders, stores), settings.seed, sharing(models))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,18 +10,15 @@ import numpy as np
 from indexer import background
 from indexer.publish import Draft
 from indexer.settings import Settings
-from retrieval import arrays
+from retrieval import arrays, rows
 from retrieval.alignment.base import Alignment
 from retrieval.catalog import AssetTable
 from retrieval.features import FeatureStore
+from retrieval.rows import Chosen, MatrixLike
 from retrieval.types import Integers, Matrix, Modality
 from retrieval.vectors import choice, files, opening, updated
 from retrieval.vectors import sample as samples
 from retrieval.vectors.choice import Needs
-from retrieval.vectors.sample import Sample
-
-BLOCK = 65_536
-"""Feature rows that are projected at once."""
 
 DECIDING = ("index", "recall", "memory", "favour", "seed")
 """Settings without which an index would be another one."""
@@ -60,26 +57,20 @@ def write(
     for modality, table in tables.items():
         if not len(table.assets):
             continue
-        vectors = _project(alignment, modality, stores[modality], table.features)
-        entry = _carried_on(draft, settings, alignment, modality, table, vectors)
-        if entry is None:
-            part = settings.memory and settings.memory * len(vectors) // whole
-            needs = Needs(settings.recall, part, settings.favour, settings.seed, device)
-            entry = _built(draft, settings.index, modality, vectors, sample, needs)
+        path = draft.files.vectors(modality)
+        # Projected once, and then read in blocks from a file as often as they are needed.
+        projected = _projected(alignment, modality, Chosen(stores[modality], table.features))
+        with rows.filed(path.with_suffix(".projected"), projected, alignment.dimension) as vectors:
+            entry = _carried_on(draft, settings, alignment, modality, table, vectors)
+            if entry is None:
+                part = settings.memory and settings.memory * len(vectors) // whole
+                needs = Needs(settings.recall, part, settings.favour, settings.seed, device)
+                entry = choice.build(settings.index, vectors, sample, needs, path)
+                if "measured" in entry:
+                    samples.write(files.sample(path), sample)
         arrays.write(draft.files.assets(modality), np.stack([table.assets, table.media], axis=1))
         entries[modality] = {**entry, "background": backgrounds[modality]}
     return entries
-
-
-def _built(
-    draft: Draft, spec: str, modality: Modality, vectors: Matrix, sample: Sample, needs: Needs
-) -> dict[str, Any]:
-    index, entry = choice.build(spec, vectors, sample, needs)
-    path = draft.files.vectors(modality)
-    index.save(path)
-    if "measured" in entry:
-        samples.write(files.sample(path), sample)
-    return entry
 
 
 def _carried_on(
@@ -88,7 +79,7 @@ def _carried_on(
     alignment: Alignment,
     modality: Modality,
     table: AssetTable,
-    vectors: Matrix,
+    vectors: MatrixLike,
 ) -> dict[str, Any] | None:
     """The entry of the index before with what changed since; None where there is none that would do."""
     before, was = draft.before, draft.settings_before
@@ -110,9 +101,5 @@ def _carried_on(
     return updated.described(carried, entry)
 
 
-def _project(alignment: Alignment, modality: Modality, store: FeatureStore, rows: Integers) -> Matrix:
-    vectors = np.empty((len(rows), alignment.dimension), np.float32)
-    for start in range(0, len(rows), BLOCK):
-        block = slice(start, start + BLOCK)
-        vectors[block] = alignment.project(modality, store.read(rows[block]))
-    return vectors
+def _projected(alignment: Alignment, modality: Modality, features: MatrixLike) -> Iterator[Matrix]:
+    return (alignment.project(modality, features[block]) for block in rows.blocks(features))

@@ -135,9 +135,11 @@ def build(
                 removal.check(draft.catalog, corpus, reading, before, roots, settings.encoders)
             encoding = Encoding(loaded, stores, threads, batch_size, progress, journal.fail, trusted)
             done = encoding.run(parts, reading)
-        problems = corpus.problems + done.problems
+        encoded, problems = done.encoded, corpus.problems + done.problems
         written = catalog_writer.write(draft.catalog, _rows(corpus, done, held_out), problems, corpus.columns)
         changed = written.changed or roots != before
+        # All that is known of every file is in the catalog now, and makes room.
+        del corpus, parts, reading, done
         manifest = _finish(
             draft, settings, loaded, stores, roots, changed=changed, device=device, progress=progress
         )
@@ -146,8 +148,8 @@ def build(
     return Summary(
         items=manifest.counts["items"],
         assets=assets,
-        encoded=done.encoded,
-        reused=sum(assets.values()) - done.encoded,
+        encoded=encoded,
+        reused=sum(assets.values()) - encoded,
         removed=written.removed,
         failed=len(problems),
         failures=[{"path": problem.path, "reason": problem.reason} for problem in problems[:SHOWN_FAILURES]],

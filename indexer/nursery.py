@@ -18,9 +18,9 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from typing import Any
 
+from indexer import wire
 from indexer.medium import Medium, prepared
 from retrieval.errors import MediaError
 
@@ -67,7 +67,7 @@ def _bear(born: set[int], control: socket.socket, descriptor: int) -> int:
     if not process:
         control.close()
         try:
-            _work(Connection(descriptor))
+            _work(socket.socket(fileno=descriptor))
         finally:
             os._exit(1)
     os.close(descriptor)
@@ -88,7 +88,7 @@ def _end(born: set[int], process: int) -> int:
     return signal.SIGKILL  # it waits for a disk that is gone, and will die when that lets go of it
 
 
-def _work(connection: Connection[Any, Any]) -> None:
+def _work(connection: socket.socket) -> None:
     """The whole life of a worker: decode what comes until nothing comes any more."""
     # Libraries in C tell of damaged files on standard error; the reason is reported otherwise.
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -99,13 +99,13 @@ def _work(connection: Connection[Any, Any]) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     with suppress(EOFError, OSError):
         try:
-            prepare = pickle.loads(connection.recv_bytes())  # noqa: S301 - the job's own, over a socket
+            prepare = pickle.loads(wire.receive(connection))  # noqa: S301 - the job's own, over a socket
         except Exception as error:
-            connection.send(repr(error))
+            wire.send(connection, repr(error))
             return
-        connection.send(None)
+        wire.send(connection, None)
         while True:
-            connection.send(_outcome(prepare, *connection.recv()))
+            wire.send(connection, _outcome(prepare, *wire.receive(connection)))
 
 
 def _outcome(prepare: Callable[[Any], Any], medium: Medium, memory: int) -> Any:

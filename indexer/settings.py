@@ -9,6 +9,7 @@ from typing import Any
 from indexer import holdout as holdouts
 from indexer.corpus import Corpus
 from indexer.holdout import Holdout
+from retrieval import naming
 from retrieval.alignment import registry as alignments
 from retrieval.encoders import registry as known
 from retrieval.errors import OptionError
@@ -121,6 +122,4 @@ def _fusion(name: str) -> str | None:
 
 
 def _preset(name: str) -> Mapping[Modality, str]:
-    if name not in known.PRESETS:
-        raise OptionError(f"unknown preset {name!r}: expected one of {', '.join(known.PRESETS)}")
-    return known.PRESETS[name]
+    return known.PRESETS[naming.known("preset", name, known.PRESETS)]

@@ -17,10 +17,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from multiprocessing.connection import Connection
 from typing import Any
 
-from indexer import nurseries
+from indexer import nurseries, wire
 from indexer.medium import Medium, prepared
 from retrieval.errors import MediaError, WorkerError
 
@@ -172,8 +171,11 @@ class _Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             self._nursery, self._process = nurseries.bear(theirs)
-        self._connection: Connection[Any, Any] = Connection(ours.detach())
+        self._connection = ours
         self._is_ready = False
+
+    def __del__(self) -> None:
+        self._connection.close()  # only now: a thread may still wait for what a worker that was ended answers
 
     def start(self, prepare: bytes) -> None:
         """Have it load an encoder's pickled ``prepare``, unless it has.
@@ -185,9 +187,9 @@ class _Worker:
             return
         problem: str | None = f"it took longer than {STARTING:g} seconds"
         try:
-            self._connection.send_bytes(prepare)
-            if self._connection.poll(STARTING):
-                problem = self._connection.recv()
+            wire.send(self._connection, prepare)
+            if wire.waits(self._connection, STARTING):
+                problem = wire.receive(self._connection)
         except (EOFError, OSError):
             problem = self.end()
         if problem is not None:
@@ -204,10 +206,10 @@ class _Worker:
             MediaError: it takes too long.
             EOFError, OSError: it died.
         """
-        self._connection.send((medium, memory))
-        if not self._connection.poll(seconds):
+        wire.send(self._connection, (medium, memory))
+        if not wire.waits(self._connection, seconds):
             raise MediaError(f"cannot be decoded within {seconds:g} seconds")
-        return self._connection.recv()
+        return wire.receive(self._connection)
 
     def end(self) -> str:
         """Kill it, unless it is dead already, and say of what it died."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from retrieval.calibration import Values, log_odds, percentiles, scores_at
-from retrieval.catalog import Catalog
+from retrieval.catalog import Catalog, Record
 from retrieval.errors import OptionError
 from retrieval.shelf import NOBODY, Found
 from retrieval.types import Hit
@@ -59,25 +59,12 @@ def joined(catalog: Catalog, answers: Sequence[Sequence[Answer]], k: int) -> lis
     lists = []
     for own in answers:
         ordered = sorted(own, key=lambda answer: (-answer.score, records[answer.asset].item))[:k]
-        lists.append(
-            [
-                Hit(
-                    rank=rank,
-                    score=score,
-                    id=records[asset].item,
-                    modality=records[asset].modality,
-                    path=records[asset].path,
-                    text=records[asset].text,
-                    start=records[asset].start,
-                    end=records[asset].end,
-                    metadata=records[asset].metadata,
-                    asset=asset,
-                    percentile=percentile,
-                )
-                for rank, (score, percentile, asset) in enumerate(ordered, start=1)
-            ]
-        )
+        lists.append([_hit(rank, answer, records[answer.asset]) for rank, answer in enumerate(ordered, 1)])
     return lists
+
+
+def _hit(rank: int, answer: Answer, record: Record) -> Hit:
+    return Hit(rank, answer.score, *record[1:], answer.asset, answer.percentile)
 
 
 def at_least(answers: Sequence[Answer], least: float | None) -> list[Answer]:

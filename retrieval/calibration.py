@@ -32,6 +32,9 @@ LEAST = 20
 BEYOND = 2
 """Pairs that have to lie beyond a quantile for it to be taken from them; further out, it is extrapolated."""
 
+LARGEST = 700.0
+"""What float64 can still raise e to."""
+
 LEAST_SLOPE = 1e-4
 """Score for a step of log-odds, at the least: where all scores are the same, it is not rounding that ranks."""
 
@@ -80,7 +83,7 @@ def log_odds(scores: NDArray[np.floating], background: Values) -> Values:
     """
     values = np.asarray(scores, np.float64)
     step = (values[:, :, None] > background[:, None, 1:-1]).sum(axis=2)
-    low, high = (np.take_along_axis(background, step + more, axis=1) for more in (0, 1))
+    low, high = _between(background, step)
     odds: Values = LOG_ODDS[step] + STEP * (values - low) / (high - low)
     return odds
 
@@ -92,8 +95,7 @@ def scores_at(odds: Values, background: Values) -> Values:
 
 def percentiles(odds: Values) -> Values:
     """The share of the background below, in percent, of log-odds."""
-    with np.errstate(over="ignore"):  # 1 / inf is the right 0
-        shares: Values = 100 / (1 + np.exp(-odds))
+    shares: Values = 100 / (1 + np.exp(np.minimum(-odds, LARGEST)))
     return shares
 
 
@@ -115,9 +117,19 @@ def _along(background: Values, places: Values) -> Values:
     """Values of (..., m) rising numbers at real-valued places, beyond the ends by the outermost two."""
     missing = np.isnan(places)
     step = np.where(missing, 0, places).astype(np.int64).clip(0, background.shape[-1] - 2)
-    low, high = (np.take_along_axis(background, step + more, axis=-1) for more in (0, 1))
+    low, high = _between(background, step)
     along: Values = low + (places - step) * (high - low)
     return along
+
+
+def _between(background: Values, step: Integers) -> tuple[Values, Values]:
+    """The numbers of (..., m) rows at (..., n) places of the same rows, and those behind them."""
+    if len(background) == 1:  # a lone query: a third of its time
+        return background[0, step], background[0, step + 1]
+    width = background.shape[-1]
+    rows = np.arange(0, background.size, width).reshape(*background.shape[:-1], 1)
+    flat, at = background.ravel(), rows + step  # a third of the time of np.take_along_axis
+    return flat[at], flat[at + 1]
 
 
 class Backgrounds:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import URL, ColumnElement, Engine, bindparam, column, create_engine, event, func, select, text
+from sqlalchemy import URL, ColumnElement, Engine, bindparam, create_engine, event, func, select, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
@@ -26,12 +27,18 @@ from retrieval.types import Integers, MetadataValue, Modality
 BATCH = 500
 """Values bound into one statement; SQLite's own limit is 32,766."""
 
+_WANTED = func.json_each(bindparam("numbers")).table_valued("value")
+
 _RECORDS = (
     select(Asset.id, Item.key, Asset.modality, Asset.path, Asset.text, Asset.start, Asset.end, Item.details)
+    .select_from(_WANTED)
+    .join(Asset, Asset.id == _WANTED.c.value)
     .join(Item, Asset.item_id == Item.id)
-    .where(Asset.id.in_(select(column("value")).select_from(func.json_each(bindparam("numbers")))))
 )
 """One statement for any number of assets, each found by its primary key."""
+
+MAPPED = 2**31 - 2**16
+"""Bytes of a published catalog that are mapped into memory: as many as SQLite can."""
 
 _MODALITIES = {str(modality): modality for modality in Modality}
 
@@ -50,9 +57,8 @@ _FILES = expression.Files(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What the catalog knows of one asset."""
+class Record(NamedTuple):
+    """What the catalog knows of one asset; but for its number in the order of a ``Hit``."""
 
     id: int
     item: str
@@ -116,8 +122,9 @@ class Catalog:
             raise DamagedIndexError(f"the catalog {path} is missing: restore or rebuild the index")
         self.path = path
         self.writable = writable
+        self._idle: deque[sqlite3.Connection] = deque()
         self.engine: Engine = create_engine(_url(path, writable))
-        event.listen(self.engine, "connect", _configure)
+        event.listen(self.engine, "connect", _written if writable else _read)
         try:
             self._migrate(writable)
         except DatabaseError as error:
@@ -132,6 +139,8 @@ class Catalog:
 
     def close(self) -> None:
         """Release the file."""
+        while self._idle:
+            self._idle.pop().close()
         self.engine.dispose()
 
     @contextmanager
@@ -211,17 +220,13 @@ class Catalog:
             DamagedIndexError: there is none of one of the numbers.
         """
         wanted = {int(number) for number in assets}
-        # Past SQLAlchemy's results: its handling of ten rows takes longer than finding them.
         try:
-            with closing(self.engine.raw_connection()) as connection:
-                rows = connection.cursor().execute(_RECORDS_SQL, (json.dumps(list(wanted)),)).fetchall()
+            rows = self._rows(_RECORDS_SQL, str(sorted(wanted)))
             # One text of all is parsed in a third of the time that each by itself takes.
             details = json.loads(f"[{','.join(row[-1] for row in rows)}]")
             found = {
-                number: Record(number, item, _MODALITIES[modality], path, words, start, end, own)
-                for (number, item, modality, path, words, start, end, _), own in zip(
-                    rows, details, strict=True
-                )
+                row[0]: Record._make((*row[:2], _MODALITIES[row[2]], *row[3:-1], own))
+                for row, own in zip(rows, details, strict=True)
             }
         except (sqlite3.DatabaseError, ValueError, KeyError, TypeError) as error:
             raise self._unreadable(error) from error
@@ -235,6 +240,23 @@ class Catalog:
         """(n,) int64 the numbers of all items, in the order of their ids."""
         with self.session() as session:
             return np.fromiter(session.scalars(select(Item.id).order_by(Item.key)), dtype=np.int64)
+
+    def _rows(self, statement: str, *values: str) -> list[Any]:
+        """What a statement finds, past SQLAlchemy: its handling of ten rows takes longer than finding them."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._connect()
+        try:
+            return connection.execute(statement, values).fetchall()
+        finally:
+            self._idle.append(connection)
+
+    def _connect(self) -> sqlite3.Connection:
+        taken = self.engine.raw_connection()
+        connection = taken.driver_connection
+        taken.detach()  # or the pool's bound would be ours
+        return cast(sqlite3.Connection, connection)
 
     def table(self, modality: Modality) -> AssetTable:
         """All assets of ``modality`` in the order of their vectors."""
@@ -291,19 +313,20 @@ class Catalog:
             return found
 
     def matching(self, where: str, modality: Modality) -> Integers:
-        """(n,) int64 numbers of the assets of ``modality`` whose item satisfies the expression ``where``.
+        """(n,) int64 numbers, ascending, of the assets of ``modality`` whose item satisfies the expression ``where``.
 
         Raises:
             ExpressionError: the expression does not parse, or names a column there is not.
         """
+        # As one text, which is made and read in a third of the time that as many rows take.
         statement = (
-            select(Asset.id)
+            select(func.group_concat(Asset.id))
             .join(Item, Asset.item_id == Item.id)
             .where(Asset.modality == str(modality), self.condition(where))
-            .order_by(Asset.id)
         )
         with self.session() as session:
-            return np.fromiter(session.scalars(statement), dtype=np.int64)
+            numbers = session.scalar(statement)
+        return np.sort(np.fromstring(numbers, np.int64, sep=",")) if numbers else np.empty(0, np.int64)
 
     def condition(self, where: str) -> ColumnElement[bool]:
         """The expression ``where`` as an SQL condition on ``Item``.
@@ -342,5 +365,10 @@ def _url(path: Path, writable: bool) -> URL:
     )
 
 
-def _configure(connection: object, _: object) -> None:
-    connection.execute("PRAGMA foreign_keys = ON")  # type: ignore[attr-defined]
+def _written(connection: sqlite3.Connection, _: object) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _read(connection: sqlite3.Connection, _: object) -> None:
+    # Ten rows lie on some twenty pages: reading each by a call of the system is a third of the time.
+    connection.execute(f"PRAGMA mmap_size = {MAPPED}")

@@ -15,6 +15,7 @@ import numpy as np
 
 from retrieval.errors import OptionError
 from retrieval.fusion import late
+from retrieval.naming import known
 from retrieval.types import Hit, Query, Term
 
 if TYPE_CHECKING:
@@ -56,8 +57,7 @@ def combined(
     Raises:
         OptionError: ``way`` is unknown, or ``to`` is left out; and as ``Searcher.search``.
     """
-    if way not in WAYS:
-        raise OptionError(f"unknown way {way!r} to combine rankings: expected one of {', '.join(WAYS)}")
+    known("way to combine", way, WAYS)
     if to is None:
         raise OptionError("say what to find: terms that are searched one by one may ask for different things")
     terms = query.terms()

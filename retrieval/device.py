@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
+from pathlib import Path
 
-from retrieval.errors import DeviceError, OptionError
+from retrieval.errors import DeviceError
+from retrieval.naming import known
 
 DEVICES = ("auto", "cpu", "cuda")
 """What ``--device`` accepts."""
@@ -16,9 +20,7 @@ def check(device: str) -> str:
     Raises:
         OptionError: it is none of ``DEVICES``.
     """
-    if device not in DEVICES:
-        raise OptionError(f"unknown device {device!r}: expected one of {', '.join(DEVICES)}")
-    return device
+    return known("device", device, DEVICES)
 
 
 def resolve(device: str) -> str:
@@ -28,8 +30,8 @@ def resolve(device: str) -> str:
         OptionError: ``device`` is none of ``DEVICES``.
         DeviceError: CUDA was asked for and PyTorch finds none.
     """
-    if check(device) == "cpu":
-        return device
+    if check(device) == "cpu" or (device == "auto" and not _has_driver()):
+        return "cpu"
     import torch
 
     if torch.cuda.is_available():
@@ -37,6 +39,15 @@ def resolve(device: str) -> str:
     if device == "cuda":
         raise DeviceError("device 'cuda' was asked for, but PyTorch finds no CUDA GPU: use 'auto' or 'cpu'")
     return "cpu"
+
+
+def _has_driver() -> bool:
+    """Whether this machine can have a GPU that PyTorch knows, which takes seconds and memory to ask itself."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return Path("/dev/kfd").exists()  # that of AMD's driver
+    return True
 
 
 def cores() -> int:

@@ -297,8 +297,8 @@ class SearchEngine(Searcher):
     def _search(self, vectors: Matrix, target: Target, k: int, where: str | None, explain: Explain) -> Found:
         shelf = self.shelf(target)
         rows = None if where is None else self._filters(where, target)
-        scores, assets = shelf.search(vectors, k, rows, lambda told: explain(f"{target}: {told}"))
-        return Found(scores, assets)
+        told = explain if explain is silent else lambda what: explain(f"{target}: {what}")
+        return Found(*shelf.search(vectors, k, rows, told))
 
     def _matching(self, where: str, target: Target) -> Subset:
         shelf = self.shelf(target)
@@ -346,14 +346,17 @@ class SearchEngine(Searcher):
         self, terms: Sequence[Sequence[Term]], shares: Sequence[Sequence[float]], target: Target
     ) -> Values:
         """(q, 13) float64: how the scores of queries are distributed where nothing is meant."""
-        entry = self.manifest.entry(target) or {}
-        backgrounds = Backgrounds(entry.get("background", {}))
-        return backgrounds.of(
+        return self._backgrounds[target].of(
             [
                 [(self._made_of(term, target), share) for term, share in zip(group, own, strict=True)]
                 for group, own in zip(terms, shares, strict=True)
             ]
         )
+
+    @cached_property
+    def _backgrounds(self) -> dict[Target, Backgrounds]:
+        entries = {target: self.manifest.entry(target) or {} for target in self.manifest.targets}
+        return {target: Backgrounds(entry.get("background", {})) for target, entry in entries.items()}
 
     def _made_of(self, term: Term, target: Target) -> Target | None:
         """The modality of a term's vector where ``target`` is looked for, as far as it has one."""

@@ -67,6 +67,15 @@ class FeatureStore:
         self.dimension = dimension
         self._length: int | None = None
 
+    def __getitem__(self, rows: Integers) -> Matrix:
+        """See ``read``."""
+        return self.read(rows)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows up to the last whole one, and columns."""
+        return len(self), self.dimension
+
     def __len__(self) -> int:
         """Number of rows up to the last whole one."""
         if self._length is None:

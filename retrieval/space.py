@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from retrieval.alignment.base import Alignment
 from retrieval.encoders.base import Encoder, EncoderSpec
 from retrieval.encoders.registry import load
-from retrieval.errors import EncoderMismatchError, OptionError, WeightsError
+from retrieval.errors import EncoderMismatchError, MediaError, OptionError, WeightsError
 from retrieval.types import Matrix, Modality
 
 
@@ -83,6 +84,21 @@ class Space:
         rows = np.array([len(encoder.spans(each)) for each in prepared], dtype=np.int64)
         features = features[np.cumsum(rows) - rows]
         return self._alignment.project(modality, features)
+
+    def warm(self) -> None:
+        """Load all encoders, and encode a word and a picture: networks are read and compiled with what comes first.
+
+        Raises:
+            EncoderMismatchError, WeightsError: as ``encode``.
+        """
+        from PIL import Image
+
+        examples = {Modality.TEXT: "words", Modality.IMAGE: Image.new("RGB", (64, 64))}
+        for modality in self._specs:
+            self.encoder(modality)
+            if modality in examples:
+                with suppress(MediaError):  # of what takes given vectors alone
+                    self.encode(modality, [examples[modality]])
 
     def encoder(self, modality: Modality) -> Encoder:
         """The encoder of a modality, loaded.

@@ -46,8 +46,10 @@ def combine(
     """
     lone = [[1.0 if group[0].weight > 0 else -1.0] for group in terms if len(group) == 1]
     if len(lone) == len(terms) and all(group[0].kind == "vector" for group in terms):
-        weights = np.array([[group[0].weight] for group in terms], np.float32)
         found = vectors("vector", [group[0] for group in terms])
+        if all(group[0].weight == 1 for group in terms):
+            return Composed(unit(found, 1.0), lone, [None] * len(terms))
+        weights = np.array([[group[0].weight] for group in terms], np.float32)
         return Composed(unit(found * weights, np.abs(weights)), lone, [None] * len(terms))
     total = np.zeros((len(terms), dimension), np.float32)
     lengths = [[0.0] * len(group) for group in terms]
@@ -73,17 +75,17 @@ def combine(
     return Composed(made, [[float(np.sign(own[0]))] if len(own) == 1 else own for own in shares], parts)
 
 
-def unit(total: Matrix, weights: np.ndarray[Any, np.dtype[np.floating]]) -> Matrix:
+def unit(total: Matrix, weights: float | np.ndarray[Any, np.dtype[np.floating]]) -> Matrix:
     """``total`` (q, d) at unit norm.
 
     Args:
         total: sums of terms.
-        weights: (q, 1) how much there was to sum.
+        weights: (q, 1) how much there was to sum, or one number for all.
 
     Raises:
         OptionError: nothing is left of one but rounding.
     """
-    norms = np.linalg.norm(total, axis=1, keepdims=True)
+    norms = np.sqrt(np.vecdot(total, total))[:, None]
     if not (norms > CANCELLED * weights).all():
         raise OptionError("the terms of a query cancel each other: change their weights")
     scaled: Matrix = total / norms
@@ -97,9 +99,9 @@ def given(values: Sequence[Any], dimension: int) -> Matrix:
         OptionError: one has another shape, or holds what is no finite number.
     """
     vectors = [np.asarray(value, dtype=np.float32) for value in values]
-    for vector in vectors:
-        if vector.shape != (dimension,) or not np.isfinite(vector).all():
-            raise OptionError(
-                f"a query vector must hold {dimension} finite numbers, not shape {vector.shape}"
-            )
-    return np.stack(vectors)
+    shapes = {vector.shape for vector in vectors}
+    rows = np.array(vectors) if shapes == {(dimension,)} else None
+    if rows is None or not np.isfinite(rows).all():
+        wrong = (shapes - {(dimension,)} or shapes).pop()
+        raise OptionError(f"a query vector must hold {dimension} finite numbers, not shape {wrong}")
+    return rows

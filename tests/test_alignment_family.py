@@ -35,7 +35,10 @@ from retrieval.alignment.ridge import regression
 from retrieval.alignment.sigmoid import sigmoid_loss
 from retrieval.alignment.study import PairedViews
 from retrieval.alignment.training import Schedule
+from retrieval.encoders.base import WHOLE
 from retrieval.errors import AlignmentError
+from retrieval.features import FeatureStore
+from retrieval.rows import Chosen
 from retrieval.types import Matrix, Modality
 
 IMAGE, TEXT, AUDIO = Modality.IMAGE, Modality.TEXT, Modality.AUDIO
@@ -113,6 +116,16 @@ def test_every_method_keeps_the_contract(method: str, tmp_path: Path) -> None:
     assert found(alignment) > 10 / 60
     with pytest.raises(AlignmentError, match="use the encoder"):
         alignment.project(TEXT, np.zeros((1, 3), np.float32))
+
+
+def test_rows_that_are_read_when_needed_give_the_same(method: str, tmp_path: Path) -> None:
+    features, order = made(60), np.random.default_rng(1).permutation(60)
+    stored = {}
+    for modality, rows in features.items():
+        store = FeatureStore(tmp_path / modality, rows.shape[1])
+        store.append([f"{number:064x}" for number in order + 1], [WHOLE] * 60, rows[order])
+        stored[modality] = FeatureTable(Chosen(store, np.argsort(order)), np.arange(60))
+    assert fit(method, TrainingData(stored)).fingerprint == fit(method, tables(features)).fingerprint
 
 
 @pytest.mark.parametrize("name", ["kcca", "dcca", "contrastive", "adversarial"])

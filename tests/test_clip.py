@@ -26,7 +26,7 @@ from retrieval.server.app import make as serving
 from retrieval.types import Matrix, Modality
 from tests import served, toy
 from tests.clips import CONFIG, make, small_clip
-from tests.encoders_fixture import encoder
+from tests.encoders_fixture import FP32, encoder
 from tests.pictures import noise, saved
 
 TEXTS = ["a dog", "Two small boats on a river, at dusk", "snow!", "<end_of_text> after the end", "x" * 9]
@@ -61,13 +61,13 @@ def rows(one: Encoder, media: list[Any]) -> Matrix:
     return one.encode([one.prepare(medium) for medium in media])
 
 
-@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+@pytest.mark.parametrize("runtime", ["torch", FP32])
 def test_words_are_those_of_open_clip(runtime: str) -> None:
     text = encoder("clip-text", runtime)
     assert_allclose(rows(text, TEXTS), published_text(small_clip(), TEXTS), atol=1e-5)
 
 
-@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+@pytest.mark.parametrize("runtime", ["torch", FP32])
 def test_pictures_are_those_of_open_clip(runtime: str) -> None:
     import torch
 
@@ -138,7 +138,7 @@ def test_a_causal_text_is_cut_where_its_row_is_taken() -> None:
 
 
 def test_long_text_is_read_in_windows_to_its_end() -> None:
-    text = encoder("clip-text")
+    text = encoder("clip-text", FP32)
     first, rest = "a dog in the snow " * 3, "tax returns for the quarter"
     windows = text.prepare(first + rest)
     assert [len(window) for window in windows] == [16, len(windows[1])]
@@ -157,7 +157,7 @@ def test_weights_as_a_pickle_are_read_as_weights_alone(tmp_path: Path) -> None:
     import torch
 
     same = registry.load(make(tmp_path, "pickled", form="pt"), Modality.TEXT, "cpu", "torch")
-    assert_allclose(rows(same, TEXTS), rows(encoder("clip-text"), TEXTS), atol=1e-5)
+    assert_allclose(rows(same, TEXTS), rows(encoder("clip-text", "torch"), TEXTS), atol=1e-5)
     config, _ = parts(small_clip())
     torch.save({"state_dict": Path}, tmp_path / "code.pt")
     bad = registry.load(f"clip:{config}@{tmp_path / 'code.pt'}", Modality.TEXT, "cpu", "torch")

@@ -58,7 +58,7 @@ def test_named_items_are_left_out_of_every_ranking(engine):
 
 
 def test_what_cannot_be_combined_is_refused(engine):
-    with pytest.raises(OptionError, match="unknown way 'soup'"):
+    with pytest.raises(OptionError, match="unknown way to combine 'soup'"):
         engine.search(text="red", to="image", combine="soup")
     with pytest.raises(OptionError, match="say what to find"):
         combined(engine, Query(text=["red", "blue"]), way="rrf", to=None, k=3)

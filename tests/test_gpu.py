@@ -86,7 +86,7 @@ def test_what_the_cpu_wrote_is_searched_on_gpus(gpus, spec, count, tmp_path):
     index = registry.build(spec, vectors())
     index.save(tmp_path / "i.faiss")
     made = gpus(count)
-    effort = {"effort": Effort(depth=500, probes=8).as_dict()} if "factory" in described(index) else {}
+    effort = Effort(depth=500, probes=8).as_entry() if "factory" in described(index) else {}
     placed = opening.load(described(index) | effort, tmp_path / "i.faiss", device="cuda")
     assert made.calls == [f"{PLACED[spec]} to {count} GPUs, half True, sharded {count > 1}"]
     queries = vectors(20, seed=1)

@@ -16,8 +16,9 @@ from indexer.cli import run
 from retrieval import Modality, Query
 from retrieval.errors import DamagedIndexError, ExpressionError, OptionError
 from retrieval.manifest import Layout
-from retrieval.vectors import choice, files, opening, updated
+from retrieval.vectors import choice, describing, files, opening, tuning, updated
 from retrieval.vectors import sample as samples
+from retrieval.vectors.exact import ExactIndex
 from retrieval.vectors.tuning import Truth, measure
 
 COUNT, DIMENSION = 2400, 32
@@ -268,31 +269,58 @@ def choosing(monkeypatch):
 
 
 @pytest.mark.parametrize("favour", choice.FAVOURS)
-def test_auto_takes_the_fastest_of_those_that_find_enough(large, choosing, favour):
-    index, entry = choice.build("auto", *large, choice.Needs(recall=0.9, favour=favour))
-    assert [each["kind"] for each in entry["considered"]] == ["flat", "fastscan", "ivf-fastscan"]
+def test_auto_takes_the_fastest_of_those_that_find_enough(large, choosing, favour, tmp_path):
+    path = tmp_path / "image.faiss"
+    entry = choice.build("auto", *large, choice.Needs(recall=0.9, favour=favour), path)
+    index = opening.load(entry, path)
+    kinds = [(each["kind"], each.get("factory")) for each in entry["considered"]]
+    assert kinds == [("flat", None), ("fastscan", "IVF1,PQ16x4fs"), ("ivf-fastscan", "IVF78,PQ16x4fs"),
+                     ("factory", "IVF19,PQ16x4fs")]  # fmt: skip
     time = {"single": "ms", "batch": "batch_ms"}[favour]
     enough = [each for each in entry["considered"] if min(each["recall"].values()) >= 0.9]
-    assert entry["kind"] == index.kind == min(enough, key=lambda each: each[time])["kind"]
+    best = min(enough, key=lambda each: each[time])
+    assert (entry["kind"], entry.get("factory")) == (best["kind"], best.get("factory"))
+    assert entry["kind"] == index.kind
     assert entry["considered"][0]["recall"] == {"text": 1.0, "image": 1.0}
 
 
-def test_auto_keeps_to_the_memory(large, choosing):
+@pytest.mark.parametrize("spec", ["ivf-fastscan", "HNSW16"])
+def test_an_index_is_tuned_for_filters_too(large, choosing, spec, tmp_path, monkeypatch):
+    # On few vectors comparing them all would be the faster.
+    monkeypatch.setattr(tuning, "_mean", lambda *about: 1.0 if about[2] is None else 0.0)
     images, sample = large
-    index, entry = choice.build("auto", images, sample, choice.Needs(memory=200_000))
-    assert {each["kind"] for each in entry["considered"]} == {"fastscan", "ivf-fastscan"}
-    assert index.bytes <= 200_000
-    coarse, entry = choice.build("auto", images, sample, choice.Needs(memory=80_000))
+    path = tmp_path / "index.faiss"
+    entry = choice.build(spec, images, sample, choice.Needs(recall=0.9), path)
+    shares = [share for share, _ in entry["filtered"]]
+    assert shares == [2.0**-power for power in range(1, len(shares) + 1)]
+    assert len(shares) > 1
+    again = opening.load(entry, path)
+    assert f"tuned for filters that leave {100 * shares[-1]:.3g}%" in describing.told(entry)
+    rows = np.flatnonzero(np.random.default_rng(5).random(len(images)) < 0.6)
+    found = again.search(sample["text"], 10, rows)[1]
+    assert overlap(found, ExactIndex(images).search(sample["text"], 10, rows)[1]) >= 0.88
+    told = []
+    again.search(sample["text"], 10, rows[: int(shares[-1] * len(images)) - 1], explain=told.append)
+    assert "just those, exactly" in told[0]
+
+
+def test_auto_keeps_to_the_memory(large, choosing, tmp_path):
+    images, sample = large
+    path = tmp_path / "image.faiss"
+    entry = choice.build("auto", images, sample, choice.Needs(memory=200_000), path)
+    assert {each["kind"] for each in entry["considered"]} == {"fastscan", "ivf-fastscan", "factory"}
+    assert opening.load(entry, path).bytes <= 200_000
+    coarse = opening.load(choice.build("auto", images, sample, choice.Needs(memory=80_000), path), path)
     assert (coarse.factory, coarse.bytes <= 80_000) == ("IVF1,PQ8x4fs", True)
     with pytest.raises(OptionError, match=r"--memory must be 60,128 at least"):
-        choice.build("auto", images, sample, choice.Needs(memory=1000))
+        choice.build("auto", images, sample, choice.Needs(memory=1000), path)
     with pytest.raises(OptionError, match=r"more than the 1,000 of --memory"):
-        choice.build("fastscan", images, sample, choice.Needs(memory=1000))
+        choice.build("fastscan", images, sample, choice.Needs(memory=1000), path)
 
 
-def test_little_is_compared_without_a_choice(large):
-    index, entry = choice.build("auto", *large, choice.Needs())
-    assert entry == {"kind": "flat", "vectors": len(index)}
+def test_little_is_compared_without_a_choice(large, tmp_path):
+    entry = choice.build("auto", *large, choice.Needs(), tmp_path / "image.faiss")
+    assert entry == {"kind": "flat", "vectors": len(large[0])}
 
 
 @pytest.mark.parametrize(

@@ -178,9 +178,13 @@ def test_a_query_is_composed(page: Page, address: str) -> None:
     cards(page).first.locator(".open").click()
     why = page.get_by_role("table", name=re.compile("Why: score"))
     figures = [float(text.replace("−", "-")) for text in why.locator(".figure").all_inner_texts()]
-    score = float(why.locator("caption").inner_text().removeprefix("Why: score "))
+    told = re.fullmatch(
+        r"Why: score (−?[\d.]+), above ([\d.]+)% of unrelated things", why.locator("caption").inner_text()
+    )
+    assert told
     assert len(figures) == 2
-    assert sum(figures) == pytest.approx(score, abs=0.015)
+    assert sum(figures) == pytest.approx(float(told[1].replace("−", "-")), abs=0.015)
+    assert 50 < float(told[2]) <= 100
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Remove text yellow").click()
     assert results(page, 10)[0] == "red"

@@ -14,6 +14,7 @@ import indexer
 import retrieval
 from retrieval.encoders.frames import Filming
 from retrieval.server.app import make
+from retrieval.types import Modality
 from tests import served, toy
 
 
@@ -278,6 +279,16 @@ def test_a_full_queue_is_answered_with_503_and_when_to_come_again(served_folder)
         assert (response.status_code, response.json()["error"]["kind"]) == (503, "BusyError")
         assert int(response.headers["retry-after"]) > 0
         assert ask(api, words("red"), to="image", where="letters > 0")["hits"]
+
+
+def test_networks_have_run_before_the_first_request(tmp_path, encoders):
+    toy.folder(tmp_path / "source")
+    indexer.build([tmp_path / "source"], out=tmp_path / "index", preset="toy")
+    before = {modality: encoder.encoded for modality, encoder in encoders.items()}
+    with TestClient(make(tmp_path / "index"), base_url=served.HOST):
+        pass
+    ran = {modality for modality, encoder in encoders.items() if encoder.encoded > before[modality]}
+    assert ran == {Modality.TEXT, Modality.IMAGE}
 
 
 def test_a_new_generation_is_gone_over_to(tmp_path, monkeypatch):

@@ -8,16 +8,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrieval import rows as blockwise
 from retrieval.errors import DamagedIndexError, OptionError
-from retrieval.vectors import opening, registry, scan
+from retrieval.vectors import faiss_module, files, opening, registry, scan
 from retrieval.vectors.base import Subset
 from retrieval.vectors.choice import described
-from retrieval.vectors.effort import Effort
+from retrieval.vectors.effort import KEPT, Effort, Parameters
 from retrieval.vectors.exact import ExactIndex
 from retrieval.vectors.refined import RefinedIndex
+from retrieval.vectors.stored import decoded
 
 EXACT = sorted(registry.EXACT)
-APPROXIMATE = ["fastscan", "ivf-fastscan", "HNSW16", "IVF8,Flat", "PQ8x4fs", "OPQ8,IVF4,PQ8x4", "SQ8"]
+APPROXIMATE = [
+    "fastscan",
+    "ivf-fastscan",
+    "IVF16_HNSW8,PQ8x4fs",
+    "HNSW16",
+    "IVF8,Flat",
+    "PQ8x4fs",
+    "OPQ8,IVF4,PQ8x4",
+    "SQ8",
+]
 SPECS = EXACT + APPROXIMATE
 COUNT = 2500
 HARD = Effort(depth=500, probes=64, beam=512)
@@ -43,6 +54,36 @@ def halves(made):
 
 def recall(found, expected):
     return np.mean([np.isin(a, b).mean() for a, b in zip(found, expected, strict=True)])
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("count", [0, COUNT])
+def test_what_is_written_in_blocks_is_what_is_built_in_memory(spec, count, tmp_path, monkeypatch):
+    made = vectors(count)
+    registry.build(spec, made).save(tmp_path / "whole")
+    monkeypatch.setattr(blockwise, "AT_ONCE", 64 * 300)
+    most = COUNT if spec == "exact" else 300
+    index = registry.build(spec, Reading(made, most), path=tmp_path / "blocks")
+    assert len(index) == count
+    if spec != "HNSW16":  # which draws its levels anew with every block
+        names = (lambda path: path, files.stored)
+        for beside in names if (tmp_path / "whole.vectors.faiss").exists() else names[:1]:
+            assert beside(tmp_path / "blocks").read_bytes() == beside(tmp_path / "whole").read_bytes()
+
+
+class Reading:
+    """A matrix of which so many rows that follow each other are read at once, at the most."""
+
+    def __init__(self, matrix, most):
+        self.matrix, self.most, self.shape = matrix, most, matrix.shape
+
+    def __len__(self):
+        return len(self.matrix)
+
+    def __getitem__(self, some):
+        found = self.matrix[some]
+        assert isinstance(some, np.ndarray) or len(found) <= self.most  # an array is a sample to train on
+        return found
 
 
 def test_every_kind_is_tested():
@@ -111,6 +152,53 @@ def test_a_scan_in_blocks_finds_what_sorting_finds(count, queries, k):
     expected_scores, expected = ExactIndex(gallery).search(asking, k)
     np.testing.assert_array_equal(rows, expected)
     np.testing.assert_allclose(scores, expected_scores, atol=1e-6)
+
+
+@pytest.mark.parametrize("way", [1, -1])
+def test_a_scan_of_vectors_that_get_better_or_worse_finds_what_sorting_finds(way):
+    gallery = vectors(20_000)
+    asking = vectors(4, seed=1)
+    gallery = gallery[np.argsort(gallery @ asking[0])[::way]]
+    np.testing.assert_array_equal(
+        scan.best(asking, gallery, 10)[1], ExactIndex(gallery).search(asking, 10)[1]
+    )
+
+
+@pytest.mark.parametrize("k", [1, 7, 4000])
+def test_few_rows_are_compared_in_the_same_order(k):
+    gallery = np.repeat(vectors(1500), 2, axis=0)
+    rows = np.flatnonzero(np.random.default_rng(2).random(3000) < 0.9)
+    scores, found = scan.few(vectors(3, seed=1), gallery, k, rows)
+    expected_scores, expected = ExactIndex(gallery).search(vectors(3, seed=1), k, rows)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(scores, expected_scores, atol=1e-6)
+
+
+def test_every_number_of_half_precision_is_decoded():
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    halves = halves[np.isfinite(halves)]
+    np.testing.assert_array_equal(decoded(halves).view(np.uint32), halves.astype(np.float32).view(np.uint32))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_lone_query_leaves_faiss_its_threads(count):
+    faiss = faiss_module.load()
+    faiss.omp_set_num_threads(3)
+    index_of("fastscan").search(vectors(count), 5)
+    assert faiss.omp_get_max_threads() == 3
+
+
+def test_parameters_are_made_once_and_for_each_subset():
+    parameters = Parameters(index_of("IVF8,Flat").base)
+    some, others = (Subset(np.arange(at, 900 + at), COUNT) for at in (0, 5))
+    made = [
+        parameters.of(effort, 5, subset) for subset in (None, some, others) for effort in (HARD, Effort())
+    ]
+    assert len({id(each) for each in made}) == 6
+    assert parameters.of(HARD, 5, some) is made[2]
+    for k in range(1, KEPT + 2):
+        parameters.of(HARD, k, None)
+    assert parameters.of(HARD, 5, None).k_factor == made[0].k_factor
 
 
 @pytest.mark.parametrize("spec", SPECS)

@@ -19,6 +19,7 @@ from retrieval.alignment.layers import Layer
 from retrieval.alignment.projector import Block, Mixture, Projector
 from retrieval.encoders.base import ClassHead
 from retrieval.errors import AlignmentError, DamagedIndexError, IndexFormatError
+from retrieval.rows import MatrixLike
 from retrieval.types import Integers, Matrix, Modality
 
 LINEAR, LAYERED, FORMAT = 1, 2, 3
@@ -31,12 +32,12 @@ class FeatureTable:
     """One modality's training rows.
 
     Attributes:
-        features: (n, d) float32; may be a memmap.
+        features: (n, d) float32, in memory or read some rows at a time.
         items: (n,) int64, the number of the item each row belongs to; rows of any two tables with the same
             number are a pair, and an item may have several rows (captions).
     """
 
-    features: Matrix
+    features: MatrixLike
     items: Integers
 
 

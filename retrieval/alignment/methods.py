@@ -14,9 +14,10 @@ from retrieval.alignment.fitting import Report, assembled, found, from_pairs, li
 from retrieval.alignment.hubness import relieved
 from retrieval.alignment.links import Connections, connect
 from retrieval.alignment.prior import Lift, PriorSpace, prior_space
-from retrieval.alignment.projector import Projector, blocks, unit
+from retrieval.alignment.projector import Projector, unit
 from retrieval.alignment.shared import fit_shared
 from retrieval.errors import AlignmentError
+from retrieval.rows import blocks
 from retrieval.types import Matrix, Modality
 
 VISUAL = (Modality.IMAGE, Modality.VIDEO)
@@ -121,6 +122,6 @@ def _mean(table: FeatureTable | None) -> Matrix | None:
     if table is None or len(table.features) == 0:
         return None
     total = np.zeros(table.features.shape[1])
-    for chunk in blocks(len(table.features)):
+    for chunk in blocks(table.features):
         total += unit(np.asarray(table.features[chunk], np.float32)).sum(axis=0, dtype=np.float64)
     return (total / len(table.features)).astype(np.float32)

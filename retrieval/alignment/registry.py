@@ -11,7 +11,7 @@ from types import MappingProxyType
 from retrieval.alignment.base import Alignment, TrainingData
 from retrieval.alignment.identity import fit_identity
 from retrieval.alignment.methods import fit_auto, fit_cca, fit_conse
-from retrieval.errors import OptionError
+from retrieval.naming import known
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,7 @@ def check(method: str) -> str:
     Raises:
         OptionError: no method has that name.
     """
-    if method not in METHODS:
-        raise OptionError(f"unknown alignment {method!r}: expected one of {', '.join(METHODS)}")
-    return method
+    return known("alignment", method, METHODS)
 
 
 def fit(method: str, data: TrainingData) -> Alignment:

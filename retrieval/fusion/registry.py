@@ -10,8 +10,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from retrieval.errors import OptionError
 from retrieval.fusion.base import Fusion, Parts
+from retrieval.naming import known
 from retrieval.types import Modality
 
 
@@ -65,9 +65,7 @@ def check(method: str) -> str:
     Raises:
         OptionError: no method has that name.
     """
-    if method not in METHODS:
-        raise OptionError(f"unknown fusion {method!r}: expected one of {', '.join(METHODS)}")
-    return method
+    return known("fusion", method, METHODS)
 
 
 def fit(method: str, parts: Parts, seed: int = 0) -> Fusion:

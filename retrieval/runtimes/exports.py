@@ -1,4 +1,4 @@
-"""Exported networks, kept in the user's cache folder: each is a folder of files that are whole or not there.
+"""What was exported of networks, in the user's cache folder: each is a folder of files, whole or not there.
 
 An export is made once, in a folder of its own that then takes the final name in one rename. So readers and any
 number of writers need no lock: who comes second finds the name taken and drops its own. Sums are checked before

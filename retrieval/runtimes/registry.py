@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from retrieval.errors import DependencyError, OptionError
+from retrieval.naming import known
 from retrieval.runtimes.base import Network, Session
 
 RUNTIMES = ("auto", "torch", "openvino")
@@ -17,9 +18,7 @@ def check(runtime: str) -> str:
     Raises:
         OptionError: it is none of ``RUNTIMES``.
     """
-    if runtime not in RUNTIMES:
-        raise OptionError(f"unknown runtime {runtime!r}: expected one of {', '.join(RUNTIMES)}")
-    return runtime
+    return known("runtime", runtime, RUNTIMES)
 
 
 def resolve(runtime: str, device: str) -> str:

@@ -51,11 +51,7 @@ class Opened:
         self.sources = Sources(self.engine.manifest.sources, roots)
         for modality in self.engine.modalities:
             self.engine.shelf(modality)
-        # An encoder reads its network when it is first asked what computes it, or to encode.
-        self.numerics = {
-            modality: self.engine.space.encoder(modality).numerics
-            for modality in self.engine.manifest.encoders
-        }
+        self.engine.space.warm()
         self.lanes: Mapping[Modality, Lane] = {
             modality: Lane(self.engine.space, modality, workers, metrics)
             for modality in self.engine.manifest.encoders

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from retrieval.errors import OptionError
-from retrieval.types import Matrix
-from retrieval.vectors import registry, tuning
+from retrieval.naming import known
+from retrieval.rows import MatrixLike
+from retrieval.vectors import files, opening, registry, tuning
 from retrieval.vectors.base import VectorIndex
 from retrieval.vectors.flat import FlatIndex
 from retrieval.vectors.refined import RefinedIndex
@@ -57,9 +60,7 @@ def check_favour(favour: str) -> str:
     Raises:
         OptionError: it is none of ``FAVOURS``.
     """
-    if favour not in FAVOURS:
-        raise OptionError(f"unknown way of asking {favour!r}: expected one of {', '.join(FAVOURS)}")
-    return favour
+    return known("way of asking", favour, FAVOURS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Needs:
 
 @dataclass(frozen=True)
 class _Candidate:
-    index: VectorIndex
+    entry: Mapping[str, Any]
     measured: Measured
 
     def time(self, favour: str) -> float:
@@ -93,35 +94,43 @@ class _Candidate:
         return min(self.measured.recall.values())
 
 
-def build(spec: str, vectors: Matrix, sample: Sample, needs: Needs) -> tuple[VectorIndex, dict[str, Any]]:
-    """An index of ``vectors`` (n, d) float32, tuned and measured where it is approximate.
+def build(spec: str, vectors: MatrixLike, sample: Sample, needs: Needs, path: Path) -> dict[str, Any]:
+    """Write an index of ``vectors`` (n, d) float32, tuned and measured where it is approximate.
+
+    Vectors are gone through in blocks, and one candidate is there at a time.
 
     Args:
         spec: as ``registry.check`` accepts.
         vectors: what is indexed.
         sample: queries of all modalities that will ask.
         needs: what is asked of the index.
+        path: where it is written.
 
     Returns:
-        The index, and the manifest's entry: how to open it again, and what was measured.
+        The manifest's entry: how to open it, and what was measured.
 
     Raises:
         OptionError: the spec does not fit the vectors, or nothing fits into the memory.
     """
     asking = {name: queries for name, queries in sample.items() if len(queries) > 1}
     if spec != registry.AUTO or not asking or _is_small(vectors, needs):
-        index = registry.build(spec, vectors, seed=needs.seed, device=needs.device)
+        index = registry.build(spec, vectors, seed=needs.seed, device=needs.device, path=path)
         if not isinstance(index, RefinedIndex):
-            return index, described(index)
+            return described(index)
         return _measured_alone(index, vectors, asking, needs)
     truth = Truth.of(asking, vectors)
-    tried = [
-        _candidate(name, vectors, truth, needs) for name in _candidates(len(vectors), vectors.shape[1], needs)
-    ]
-    chosen = _chosen(tried, needs)
-    considered = [{"kind": each.index.kind, **each.measured.as_dict()} for each in tried]
-    return chosen.index, {
-        **described(chosen.index),
+    tried: list[_Candidate] = []
+    for name in _candidates(len(vectors), vectors.shape[1], needs):
+        own = path.with_name(f"candidate.{path.name}")
+        tried.append(_candidate(name, vectors, truth, needs, own))
+        if _best(tried, needs) is tried[-1]:
+            files.move(own, path)
+        else:
+            files.remove(own)
+    chosen = _best(tried, needs)
+    considered = [{**_named(each.entry), **each.measured.as_dict()} for each in tried]
+    return {
+        **_for_filters(chosen.entry, vectors, truth, needs, path),
         "target": needs.recall,
         "measured": chosen.measured.as_dict(),
         "considered": considered,
@@ -132,28 +141,42 @@ def described(index: VectorIndex) -> dict[str, Any]:
     """What the manifest must say for the index to be opened."""
     entry: dict[str, Any] = {"kind": index.kind, "vectors": len(index)}
     if isinstance(index, RefinedIndex):
-        entry |= {"factory": index.factory, "effort": index.effort.as_dict()}
+        entry |= {"factory": index.factory, **index.effort.as_entry()}
     return entry
 
 
-def _is_small(vectors: Matrix, needs: Needs) -> bool:
-    return vectors.size <= SMALL and (needs.memory is None or vectors.nbytes <= needs.memory)
+def _named(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: entry[name] for name in ("kind", "factory") if name in entry}
 
 
-def _measured_alone(
-    index: RefinedIndex, vectors: Matrix, sample: Sample, needs: Needs
-) -> tuple[VectorIndex, dict[str, Any]]:
+def _for_filters(
+    entry: Mapping[str, Any], vectors: MatrixLike, truth: Truth, needs: Needs, path: Path
+) -> dict[str, Any]:
+    """The entry of the chosen index, with what it takes when a filter leaves some of the rows."""
+    index = opening.load(entry, path)
+    if isinstance(index, RefinedIndex):
+        index.effort = tuning.filtered(index, truth.half(0), needs.recall, vectors, needs.seed)
+    return described(index)
+
+
+def _is_small(vectors: MatrixLike, needs: Needs) -> bool:
+    size = len(vectors) * vectors.shape[1]
+    return size <= SMALL and (needs.memory is None or 4 * size <= needs.memory)
+
+
+def _measured_alone(index: RefinedIndex, vectors: MatrixLike, sample: Sample, needs: Needs) -> dict[str, Any]:
     if needs.memory is not None and index.bytes > needs.memory:
         raise OptionError(
             f"index {index.factory} takes {index.bytes:,} bytes, more than the {needs.memory:,} of --memory: "
             "allow more, or choose --index auto"
         )
     if not sample:
-        return index, described(index)
+        return described(index)
     truth = Truth.of(sample, vectors)
     index.effort = tuning.tuned(index, truth.half(0), needs.recall)
+    index.effort = tuning.filtered(index, truth.half(0), needs.recall, vectors, needs.seed)
     measured = tuning.measure(index, truth.half(1)).as_dict()
-    return index, {**described(index), "target": needs.recall, "measured": measured}
+    return {**described(index), "target": needs.recall, "measured": measured}
 
 
 def _candidates(count: int, dimension: int, needs: Needs) -> list[str]:
@@ -164,7 +187,8 @@ def _candidates(count: int, dimension: int, needs: Needs) -> list[str]:
     if registry.coded_bytes(coded, count, dimension) <= limit:
         names.append(registry.FASTSCAN)
         if count >= INVERTED_FROM:
-            names.append(registry.INVERTED_FASTSCAN)
+            # More lists mean less to scan, fewer that their centres stay in the cache: it depends on the vectors.
+            names += [registry.INVERTED_FASTSCAN, registry.inverted(count // 4, dimension)]
     if not names:
         coarser = f"IVF1,PQ{dimension // 4 if dimension % 4 == 0 else 1}x4fs"
         if registry.coded_bytes(coarser, count, dimension) > limit:
@@ -177,14 +201,14 @@ def _candidates(count: int, dimension: int, needs: Needs) -> list[str]:
     return names
 
 
-def _candidate(spec: str, vectors: Matrix, truth: Truth, needs: Needs) -> _Candidate:
-    index = registry.build(spec, vectors, seed=needs.seed, device=needs.device)
+def _candidate(spec: str, vectors: MatrixLike, truth: Truth, needs: Needs, path: Path) -> _Candidate:
+    index = registry.build(spec, vectors, seed=needs.seed, device=needs.device, path=path)
     if isinstance(index, RefinedIndex):
         index.effort = tuning.tuned(index, truth.half(0), needs.recall)
-    return _Candidate(index, tuning.measure(index, truth.half(1)))
+    return _Candidate(described(index), tuning.measure(index, truth.half(1)))
 
 
-def _chosen(tried: list[_Candidate], needs: Needs) -> _Candidate:
+def _best(tried: list[_Candidate], needs: Needs) -> _Candidate:
     """The fastest of those that find enough; where none does, the one that finds most."""
     enough = [each for each in tried if each.found() >= needs.recall]
     if enough:

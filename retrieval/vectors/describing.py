@@ -18,6 +18,8 @@ def told(entry: Mapping[str, Any]) -> str:
             f"{measured['ms']:.3g} ms a query, {measured['batch_ms']:.3g} ms in a batch",
             f"{measured['bytes']:.4g} bytes a vector in memory",
         ]
+    if filtered := entry.get("filtered"):
+        parts.append(f"tuned for filters that leave {100 * filtered[-1][0]:.3g}% or more")
     if updated := entry.get("updated"):
         parts.append(
             f"of {updated['built']:,} built {updated['dead']:,} dead, {updated['added']:,} added since"

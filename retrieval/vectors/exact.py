@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from retrieval import arrays
+from retrieval.rows import MatrixLike
 from retrieval.types import Integers, Matrix
 from retrieval.vectors.base import Explain, Rows, Subset, silent
 
@@ -21,9 +22,12 @@ class ExactIndex:
         self._vectors = np.ascontiguousarray(vectors, dtype=np.float32)
 
     @classmethod
-    def build(cls, vectors: Matrix) -> ExactIndex:
-        """An index of ``vectors`` (n, dimension) float32."""
-        return cls(vectors)
+    def build(cls, vectors: MatrixLike, path: Path | None = None) -> ExactIndex:
+        """An index of ``vectors`` (n, dimension) float32, all of which it holds; also at ``path``, if given."""
+        index = cls(vectors[:])
+        if path is not None:
+            index.save(path)
+        return index
 
     @property
     def dimension(self) -> int:

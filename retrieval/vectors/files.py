@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from retrieval import rows
 from retrieval.errors import DamagedIndexError
+from retrieval.rows import MatrixLike
 from retrieval.vectors import faiss_module
 
 
@@ -46,3 +50,39 @@ def read(path: Path) -> Any:
 def write(index: Any, path: Path) -> None:
     """Write a FAISS index to ``path``."""
     faiss_module.load().write_index(index, str(path))
+
+
+def write_filled(empty: Any, vectors: MatrixLike, path: Path) -> None:
+    """Write to ``path`` what ``empty`` would be if it held ``vectors``, which are encoded and written in blocks.
+
+    Args:
+        empty: an index of FAISS, trained, that is nothing but its codes (``IndexFlatCodes``).
+        vectors: (n, d) float32.
+        path: of the file.
+    """
+    faiss = faiss_module.load()
+    one = faiss.clone_index(empty)
+    one.add(np.zeros((1, one.d), np.float32))
+    # Kind, dimension and count come first, the codes' length and the codes last.
+    head = faiss.serialize_index(one)[: -one.code_size]
+    length = int(head[-8:].view("<u8")[0])
+    head[8:16] = np.array([len(vectors)], "<u8").view(np.uint8)
+    head[-8:] = np.array([len(vectors) * length], "<u8").view(np.uint8)
+    with path.open("wb") as file:
+        file.write(head.data)
+        for block in rows.blocks(vectors):
+            file.write(one.sa_encode(vectors[block]).data)
+
+
+def move(before: Path, path: Path) -> None:
+    """Give an index, as it was built at ``before``, the name ``path``, in the place of one that was built there."""
+    remove(path)
+    for beside in (Path, stored):
+        if beside(before).exists():
+            beside(before).replace(beside(path))
+
+
+def remove(path: Path) -> None:
+    """Remove an index, as it was built at ``path``."""
+    for beside in (Path, stored):
+        beside(path).unlink(missing_ok=True)

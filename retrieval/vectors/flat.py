@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from retrieval import rows as rows_of
+from retrieval.rows import MatrixLike
 from retrieval.types import Integers, Matrix
 from retrieval.vectors import faiss_module, files, gpu, scan
 from retrieval.vectors.base import Explain, Rows, Subset, empty, in_order, silent
@@ -36,10 +38,14 @@ class FlatIndex:
         self._vectors: Matrix = numbers.reshape(shape) if index.ntotal else np.empty(shape, np.float32)
 
     @classmethod
-    def build(cls, vectors: Matrix) -> FlatIndex:
-        """An index of ``vectors`` (n, dimension) float32."""
+    def build(cls, vectors: MatrixLike, path: Path | None = None) -> FlatIndex:
+        """An index of ``vectors`` (n, dimension) float32: in memory, or as ``load`` opens it, written to ``path``."""
         index = faiss_module.load().IndexFlatIP(int(vectors.shape[1]))
-        index.add(np.ascontiguousarray(vectors, dtype=np.float32))
+        if path is not None:
+            files.write_filled(index, vectors, path)
+            return cls.load(path)
+        for block in rows_of.blocks(vectors):
+            index.add(np.ascontiguousarray(vectors[block], dtype=np.float32))
         return cls(index)
 
     @property

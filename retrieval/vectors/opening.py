@@ -29,6 +29,6 @@ def load(entry: Mapping[str, Any], path: Path, *, device: str = "cpu") -> Vector
         path,
         device=device,
         factory=entry.get("factory", ""),
-        effort=Effort.from_dict(entry.get("effort")),
+        effort=Effort.from_entry(entry),
     )
     return UpdatedIndex.load(index, path) if "updated" in entry else index

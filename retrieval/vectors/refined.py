@@ -8,22 +8,29 @@ from typing import Any
 
 import numpy as np
 
+from retrieval import rows as rows_of
 from retrieval.errors import OptionError
+from retrieval.rows import MatrixLike
 from retrieval.types import Integers, Matrix
 from retrieval.vectors import faiss_module, files, gpu
 from retrieval.vectors.base import Explain, Rows, Subset, empty, in_order, silent
-from retrieval.vectors.effort import Effort, lists, refining
+from retrieval.vectors.effort import Effort, Parameters, lists
 from retrieval.vectors.stored import ADDED_AT_ONCE, Stored
 
 SCAN_SHARE = 0.05
-"""Share of the rows up to which comparing just those is no slower than an index: a vector that counts costs some
-35 ns, one that does not 1, and FastScan goes by each in 4 to 8 and then ranks its candidates."""
+"""Share of the rows up to which those are compared exactly where the index was not tuned for fewer."""
 
 SCAN_ANYWAY = 1_000
 """Rows that are compared at once anyway."""
 
+FACTORY = "factory"
+"""The kind of those that are named by a factory string."""
+
 TRAINING = 65_536
 """Vectors that an index is trained on, at the least 64 a list of an inverted file."""
+
+TRAINING_CODES = 4096
+"""The same where nothing but the lists and codes of 4 bits are learned: FAISS takes 256 for each of a code's values."""
 
 
 class RefinedIndex:
@@ -63,12 +70,21 @@ class RefinedIndex:
         self._refined = {
             name: faiss.IndexRefine(index, stored.index) for name, index in self._proposing.items()
         }
+        takes_none = device == "cuda" and not gpu.takes(base)
+        self._parameters = {"cpu": Parameters(base), "cuda": Parameters(None if takes_none else base)}
 
     @classmethod
     def build(
-        cls, kind: str, factory: str, vectors: Matrix, *, seed: int = 0, device: str = "cpu"
+        cls,
+        kind: str,
+        factory: str,
+        vectors: MatrixLike,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        path: Path | None = None,
     ) -> RefinedIndex:
-        """An index of ``vectors`` (n, dimension) float32.
+        """An index of ``vectors`` (n, dimension) float32, which are gone through in blocks on a processor.
 
         Args:
             kind: the name it is registered under.
@@ -76,18 +92,19 @@ class RefinedIndex:
             vectors: what is indexed; it is trained on a sample of them.
             seed: of the sample.
             device: ``"cuda"`` trains and adds on a GPU.
+            path: where it is written, the vectors block by block; in memory alone when None.
 
         Raises:
             OptionError: FAISS refuses the string for vectors like these.
         """
-        vectors = np.ascontiguousarray(vectors, dtype=np.float32)
         faiss = faiss_module.load()
         try:
             if factory == gpu.CAGRA:
-                base = gpu.build_cagra(vectors)
+                base = gpu.build_cagra(vectors[:])
             else:
                 base = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-                size = min(len(vectors), max(TRAINING, 64 * lists(base)))
+                least = TRAINING if kind == FACTORY else TRAINING_CODES
+                size = min(len(vectors), max(least, 64 * lists(base)))
                 chosen = np.random.default_rng(seed).choice(len(vectors), size, replace=False)
                 base = _filled(base, vectors[np.sort(chosen)], vectors, device)
         except RuntimeError as error:
@@ -95,7 +112,10 @@ class RefinedIndex:
                 f"FAISS cannot make index {factory!r} of {len(vectors):,} vectors of {vectors.shape[1]} "
                 f"numbers: {faiss_module.reason(error)}"
             ) from error
-        return cls(kind, factory, base, Stored.build(vectors), Effort())
+        if path is None:
+            return cls(kind, factory, base, Stored.build(vectors), Effort())
+        files.write(base, path)
+        return cls(kind, factory, base, Stored.build(vectors, files.stored(path)), Effort())
 
     @property
     def dimension(self) -> int:
@@ -114,7 +134,7 @@ class RefinedIndex:
         return int(writer.data.size())
 
     @cached_property
-    def _selects(self) -> bool:
+    def selects(self) -> bool:
         """Whether FAISS's index can be asked for some rows only."""
         try:
             probe = np.zeros((1, self.dimension), np.float32)
@@ -141,16 +161,17 @@ class RefinedIndex:
             explain(f"nothing to compare with {len(queries)} queries" if count else "no vector matches")
             return empty(queries, k)
         spent = effort or self.effort
-        if self._by_scan(count, spent.candidates(k), subset):
+        if self._by_scan(count, spent, k, subset):
             what = f"all {count:,} vectors" if subset is None else str(subset)
             explain(f"{what}: few enough to compare just those, exactly")
             return self.stored.best(queries, k, subset)
-        explain(self._told(subset, spent, k))
+        if explain is not silent:
+            explain(self._told(subset, spent, k))
 
         def search(asked: int) -> tuple[Matrix, Integers]:
             scores, found = self._propose(queries, asked, subset, spent)
-            lacking = np.flatnonzero((found < 0).any(axis=1))
-            if len(lacking):
+            if found.min() < 0:
+                lacking = np.flatnonzero((found < 0).any(axis=1))
                 explain(
                     f"{len(lacking)} queries found fewer than {asked}: every vector that counts is compared"
                 )
@@ -159,10 +180,14 @@ class RefinedIndex:
 
         return in_order(search, k, count)
 
-    def _by_scan(self, count: int, candidates: int, subset: Subset | None) -> bool:
-        if subset is not None and not self._selects:
+    def _by_scan(self, count: int, effort: Effort, k: int, subset: Subset | None) -> bool:
+        if count <= max(SCAN_ANYWAY, 2 * effort.candidates(k)):
             return True
-        return count <= max(SCAN_ANYWAY, SCAN_SHARE * len(self), 2 * candidates)
+        if subset is None:
+            return False
+        if effort.filtered:
+            return subset.share < effort.filtered[-1][0]
+        return subset.share <= SCAN_SHARE or not self.selects
 
     def _told(self, subset: Subset | None, effort: Effort, k: int) -> str:
         spent = effort.among(subset)
@@ -178,10 +203,11 @@ class RefinedIndex:
         """(q, asked) scores and rows, in any order; row -1 where fewer were found."""
         device = "cuda" if subset is None and "cuda" in self._refined else "cpu"  # GPUs know no subsets
         # Parameters travel with the call: the index is shared by threads and must not change.
-        proposing = self.base if device == "cpu" or gpu.takes(self.base) else None
-        parameters = refining(proposing, effort, asked, subset)
-        scores, found = self._refined[device].search(queries, asked, params=parameters)
-        return scores, found
+        parameters = self._parameters[device].of(effort, asked, subset)
+        found: tuple[Matrix, Integers] = faiss_module.searched(
+            self._refined[device], queries, asked, parameters
+        )
+        return found
 
     def vectors(self, rows: Integers | None = None) -> Matrix:
         """See ``VectorIndex.vectors``; at half precision."""
@@ -204,12 +230,14 @@ class RefinedIndex:
         return cls(kind, factory, files.read(path), Stored.load(files.stored(path)), effort, device=device)
 
 
-def _filled(base: Any, training: Matrix, vectors: Matrix, device: str) -> Any:
+def _filled(base: Any, training: Matrix, vectors: MatrixLike, device: str) -> Any:
     """``base`` trained and filled, on a GPU where there is one that takes it."""
     if device == "cuda" and gpu.available() and gpu.takes(base):
-        return gpu.build(base, training, vectors)
+        return gpu.build(base, training, vectors[:])
     base.train(training)
-    base.add(vectors)
+    # Graphs of this kind take all their vectors at once, or none.
+    for block in [slice(None)] if "NSG" in type(base).__name__ else rows_of.blocks(vectors):
+        base.add(np.ascontiguousarray(vectors[block], dtype=np.float32))
     return base
 
 

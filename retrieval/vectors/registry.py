@@ -9,20 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from retrieval.errors import DamagedIndexError, OptionError
-from retrieval.types import Matrix
+from retrieval.rows import MatrixLike
 from retrieval.vectors import faiss_module, gpu
 from retrieval.vectors.base import VectorIndex
 from retrieval.vectors.effort import Effort
 from retrieval.vectors.exact import ExactIndex
 from retrieval.vectors.flat import FlatIndex
-from retrieval.vectors.refined import RefinedIndex
+from retrieval.vectors.refined import FACTORY, RefinedIndex
 
 AUTO = "auto"
 FASTSCAN = "fastscan"
 INVERTED_FASTSCAN = "ivf-fastscan"
-FACTORY = "factory"
-"""The kind of those that are named by a factory string."""
-
 EXACT: Mapping[str, Any] = {FlatIndex.kind: FlatIndex, ExactIndex.kind: ExactIndex}
 APPROXIMATE = (FASTSCAN, INVERTED_FASTSCAN, gpu.CAGRA)
 KINDS = (*EXACT, *APPROXIMATE, FACTORY)
@@ -60,12 +57,17 @@ def factory_of(spec: str, count: int, dimension: int) -> str:
     Le Scouarnec 2015). It stands under an inverted file also where that has just one list, because FAISS
     can then be asked for some of the rows.
     """
-    parts = f"PQ{dimension // 2 if dimension % 2 == 0 else dimension}x4fs"
     if spec == FASTSCAN:
-        return f"IVF1,{parts}"
+        return inverted(1, dimension)
     if spec == INVERTED_FASTSCAN:
-        return f"IVF{lists_for(count)},{parts}"
+        return inverted(count, dimension)
     return spec
+
+
+def inverted(count: int, dimension: int) -> str:
+    """FAISS's name for FastScan under as many lists as ``count`` vectors take."""
+    parts = f"PQ{dimension // 2 if dimension % 2 == 0 else dimension}x4fs"
+    return f"IVF{lists_for(count)},{parts}"
 
 
 def coded_bytes(factory: str, count: int, dimension: int) -> int:
@@ -80,20 +82,29 @@ def lists_for(count: int) -> int:
     return max(1, min(int(2 * math.sqrt(count)), count // 64))
 
 
-def build(spec: str, vectors: Matrix, *, seed: int = 0, device: str = "cpu") -> VectorIndex:
+def build(
+    spec: str, vectors: MatrixLike, *, seed: int = 0, device: str = "cpu", path: Path | None = None
+) -> VectorIndex:
     """An index of ``vectors`` (n, dimension) float32 as ``spec`` says; ``auto``, of unmeasured, is flat.
+
+    Args:
+        spec: as ``check`` accepts.
+        vectors: what is indexed.
+        seed: of what an approximate index is trained on.
+        device: ``"cuda"`` trains and adds on a GPU.
+        path: where it is written, the vectors block by block, and then read, memory-mapped; in memory alone when None.
 
     Raises:
         OptionError: the spec is unknown or does not fit the vectors.
     """
     check(spec)
     if spec == ExactIndex.kind:
-        return ExactIndex.build(vectors)
+        return ExactIndex.build(vectors, path)
     if spec in (AUTO, FlatIndex.kind) or len(vectors) < FEWEST:
-        return FlatIndex.build(vectors)
+        return FlatIndex.build(vectors, path)
     kind = spec if spec in APPROXIMATE else FACTORY
     factory = factory_of(spec, len(vectors), vectors.shape[1])
-    return RefinedIndex.build(kind, factory, vectors, seed=seed, device=device)
+    return RefinedIndex.build(kind, factory, vectors, seed=seed, device=device, path=path)
 
 
 def load(

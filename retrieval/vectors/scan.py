@@ -9,22 +9,26 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retrieval.types import Integers, Matrix
 from retrieval.vectors.base import empty
 
 QUERIES_AT_ONCE = 1024
-SCORES_AT_ONCE = 2**21
-"""8 MiB: what stays in the cache between the product and the look at it."""
+SCORES_AT_ONCE = 2**19
+"""2 MiB: what stays in the cache between the product and the look at it."""
 
 WIDEST = 2**15
 """Vectors in a block, at the most."""
 
-PIECE = 128
-"""Scores of which the largest is looked at first."""
+PIECE = 64
+"""Scores of which the largest tells, before anything else is known, what is worth keeping."""
 
-SCORED_AT_ONCE = 2**22
-"""Numbers gathered at once to score pairs."""
+GATHERED = 1024
+"""Vectors taken out at once to be compared by themselves: what stays in the cache."""
+
+SCORED_AT_ONCE = 2**19
+"""Numbers gathered at once to score pairs: what stays in the cache until they are multiplied."""
 
 ROUNDING = 4e-6
 """By which a product in float32 may be off, as a share of the vectors' lengths."""
@@ -70,14 +74,30 @@ def _best(queries: Matrix, vectors: Vectors, k: int, rows: Integers | None) -> t
     count = len(vectors) if rows is None else len(rows)
     width = -(-max(min(SCORES_AT_ONCE // len(queries), WIDEST), 4 * k) // PIECE) * PIECE
     products = np.empty(len(queries) * min(width, count), np.float32)
-    kept = _Kept(queries, vectors, k, rows)
+    kept = _Kept(queries, vectors, k, rows, len(products))
     for start in range(0, count, width):
         block = vectors[start : start + width] if rows is None else vectors[rows[start : start + width]]
         scores = products[: len(queries) * len(block)].reshape(len(queries), len(block))
         np.matmul(queries, block.T, out=scores)
-        kept.add(scores, block, start)
+        kept.add(scores, start)
     scores, places = kept.ranked()
     return scores, places if rows is None else rows[places]
+
+
+def few(queries: Matrix, vectors: Vectors, k: int, rows: Integers) -> tuple[Matrix, Integers]:
+    """As ``best``, for few queries and few ``rows``: each pair by itself, in the thread that asks."""
+    k = min(k, len(rows))
+    scores = np.empty((len(queries), len(rows)), np.float32)
+    for at in range(0, len(rows), GATHERED):
+        part = slice(at, at + GATHERED)
+        np.vecdot(vectors[rows[part]], queries[:, None], out=scores[:, part])
+    found = empty(queries, k)
+    for own, own_scores, own_rows in zip(scores, *found, strict=True):
+        least = np.partition(own, len(own) - k)[len(own) - k]
+        places = np.flatnonzero(own >= least)
+        places = places[np.argsort(-own[places], kind="stable")[:k]]
+        own_scores[:], own_rows[:] = own[places], rows[places]
+    return found
 
 
 def score(queries: Matrix, vectors: Vectors, rows: Integers) -> Matrix:
@@ -95,14 +115,17 @@ def _score(queries: Matrix, vectors: Vectors, owners: Integers, rows: Integers) 
     step = max(1, SCORED_AT_ONCE // queries.shape[1])
     for at in range(0, len(rows), step):
         block = slice(at, at + step)
-        np.einsum("md,md->m", vectors[rows[block]], queries[owners[block]], out=scores[block])
+        np.vecdot(vectors[rows[block]], queries[owners[block]], out=scores[block])
     return scores
 
 
 class _Kept:
     """The pairs that may be among the best, in no order, and the least score worth keeping."""
 
-    def __init__(self, queries: Matrix, vectors: Vectors, k: int, rows: Integers | None) -> None:
+    def __init__(self, queries: Matrix, vectors: Vectors, k: int, rows: Integers | None, most: int) -> None:
+        """Keep none yet; of at most ``most`` scores at once."""
+        # One for all blocks: memory that is new costs as much as the comparison.
+        self.enough = np.empty(most, np.bool_)
         self.queries = queries
         self.vectors = vectors
         self.k = k
@@ -111,37 +134,46 @@ class _Kept:
         self.places = np.empty(0, np.int64)
         self.scores = np.empty(0, np.float32)
         self.waiting: list[tuple[Integers, Integers, Matrix]] = []
+        self.held = 0
         self.least: Matrix | None = None
+        length = np.linalg.norm(vectors[:PIECE] if rows is None else vectors[rows[:PIECE]], axis=1).max()
+        self.margin = (ROUNDING * length * np.linalg.norm(queries, axis=1)).astype(np.float32)
 
-    def add(self, scores: Matrix, block: Matrix, start: int) -> None:
-        """Keep what is good enough of the scores of all queries with a block of vectors."""
+    def add(self, scores: Matrix, start: int) -> None:
+        """Keep what is good enough of the scores of all queries with a block of vectors, C-contiguous."""
         if self.least is None:
-            length = np.linalg.norm(block[:PIECE], axis=1).max()
-            self.margin = (ROUNDING * length * np.linalg.norm(self.queries, axis=1)).astype(np.float32)
-            at = max(0, scores.shape[1] - self.k)
-            self.least = np.partition(scores, at, axis=1)[:, at] - self.margin
-        # Most pieces hold nothing, and a maximum is found faster than a place.
-        width = scores.shape[1]
-        piece = PIECE if width % PIECE == 0 else width
-        pieces = scores.reshape(-1, piece)
-        some = np.flatnonzero(pieces.max(axis=1) >= np.repeat(self.least, width // piece))
-        chosen = pieces[some]
-        good = np.flatnonzero(chosen >= self.least[some * piece // width, None])
-        among, columns = np.divmod(good, piece)
-        owners, columns = np.divmod(some[among] * piece + columns, width)
-        self.waiting.append((owners, columns + start, chosen.ravel()[good]))
-        if sum(len(each[0]) for each in self.waiting) > 2 * self.k * len(self.queries):
+            self.least = self._first(scores) - self.margin
+        enough = self.enough[: scores.size]
+        np.greater_equal(scores, self.least[:, None], out=enough.reshape(scores.shape))
+        good = _places(enough)
+        owners, columns = np.divmod(good, scores.shape[1])
+        self.waiting.append((owners, columns + start, scores.ravel()[good]))
+        self.held += len(good)
+        if self.held > 2 * self.k * len(self.queries):
             self._prune()
+
+    def _first(self, scores: Matrix) -> Matrix:
+        """(q,) what each query's k-th best score is at the least, or the lowest where there are fewer.
+
+        The k-th largest of the pieces' maxima is no larger than the k-th largest score, and sooner found.
+        """
+        pieces = scores.shape[1] // PIECE
+        if pieces >= 2 * self.k:
+            scores = scores[:, : pieces * PIECE].reshape(-1, pieces, PIECE).max(axis=2)
+        at = max(0, scores.shape[1] - self.k)
+        kth: Matrix = np.partition(scores, at, axis=1)[:, at]
+        return kth
 
     def _prune(self) -> None:
         """Drop what is no longer among the best, save for what rounding might put there."""
         self._gather()
-        kth = self._kth(np.lexsort((-self.scores, self.owners)))
+        # One key for both is sorted in a third of the time that sorting by one within the other takes.
+        apart = 3 * float(np.abs(self.scores).max(initial=0)) + 1
+        kth = self._kth(np.argsort(apart * self.owners - self.scores))
         self.least = kth - self.margin
         self._keep(np.flatnonzero(self.scores >= self.least[self.owners]))
-        if len(self.owners) > 1.5 * self.k * len(
-            self.queries
-        ):  # many equal vectors: the first of them will do
+        # Where many vectors are equal, the first of them will do.
+        if len(self.owners) > 1.5 * self.k * len(self.queries):
             self._exactly()
 
     def ranked(self) -> tuple[Matrix, Integers]:
@@ -176,8 +208,19 @@ class _Kept:
         self.waiting.clear()
 
     def _keep(self, chosen: Integers) -> None:
+        self.held = len(chosen)
         self.owners, self.places, self.scores = (
             self.owners[chosen],
             self.places[chosen],
             self.scores[chosen],
         )
+
+
+def _places(marked: NDArray[np.bool_]) -> Integers:
+    """Where few of many are true, ascending."""
+    if len(marked) % 8:
+        return np.flatnonzero(marked)
+    some = np.flatnonzero(marked.view(np.uint64) != 0)
+    among, places = np.divmod(np.flatnonzero(marked.reshape(-1, 8)[some]), 8)
+    found: Integers = 8 * some[among] + places
+    return found

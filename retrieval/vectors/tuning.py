@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from retrieval.types import Integers, Matrix, Modality
 from retrieval.vectors import scan
-from retrieval.vectors.base import VectorIndex
+from retrieval.vectors.base import Subset, VectorIndex
 from retrieval.vectors.effort import Effort, K, is_graph, lists
 from retrieval.vectors.refined import RefinedIndex
 from retrieval.vectors.sample import Sample
@@ -23,6 +23,12 @@ SURE = 1.64
 
 DEPTHS = tuple(K * 2**power for power in range(1, 10))
 BEAMS = tuple(2**power for power in range(4, 12))
+
+ASKED_AT_ONCE = 16
+"""Queries whose recall is looked at in one search: of thousands of candidates each, FAISS holds megabytes a query."""
+
+SHARES = tuple(2.0**-power for power in range(1, 11))
+"""Shares of the rows that a filter leaves, for which an index is tuned."""
 
 TIMED = 64
 """Single queries that are timed."""
@@ -63,9 +69,10 @@ class Truth:
     rows: Mapping[Modality, Integers]
 
     @classmethod
-    def of(cls, sample: Sample, vectors: scan.Vectors) -> Truth:
-        """Compare the sample with all ``vectors`` (n, d)."""
-        return cls(sample, {name: scan.best(asking, vectors, K)[1] for name, asking in sample.items()})
+    def of(cls, sample: Sample, vectors: scan.Vectors, subset: Subset | None = None) -> Truth:
+        """Compare the sample with all ``vectors`` (n, d), or a subset of them."""
+        rows = None if subset is None else subset.rows
+        return cls(sample, {name: scan.best(asking, vectors, K, rows)[1] for name, asking in sample.items()})
 
     def half(self, which: int) -> Truth:
         """Every other query: one half to tune with (0), one to measure with (1)."""
@@ -78,7 +85,12 @@ class Truth:
             name: np.array(
                 [
                     np.isin(found, right).mean()
-                    for found, right in zip(search(asking), self.rows[name], strict=True)
+                    for at in range(0, len(asking), ASKED_AT_ONCE)
+                    for found, right in zip(
+                        search(asking[at : at + ASKED_AT_ONCE]),
+                        self.rows[name][at : at + ASKED_AT_ONCE],
+                        strict=True,
+                    )
                 ]
             )
             for name, asking in self.sample.items()
@@ -87,20 +99,83 @@ class Truth:
 
 def tuned(index: RefinedIndex, truth: Truth, target: float) -> Effort:
     """The least effort by which every modality's queries find the ``target`` share; the largest if none does."""
-
-    def reaches(effort: Effort) -> bool:
-        recalls = truth.recalls(lambda asking: index.search(asking, K, effort=effort)[1])
-        return all(each.mean() - SURE * each.std() / len(each) ** 0.5 >= target for each in recalls.values())
-
     enough = index.effort
     for enough in _ladder(index):
-        if reaches(enough):
+        if _reaches(index, enough, truth, target):
             break
     for depth in DEPTHS:
         less = replace(enough, depth=depth)
-        if depth < enough.depth and reaches(less):
+        if depth < enough.depth and _reaches(index, less, truth, target):
             return less
     return enough
+
+
+def filtered(index: RefinedIndex, truth: Truth, target: float, vectors: scan.Vectors, seed: int) -> Effort:
+    """The index's effort, with what it takes when a filter leaves some of the rows: as far as that is worth it.
+
+    Rows are left at random, by halves. The last share is the one where comparing those rows exactly takes longer.
+
+    Args:
+        index: tuned.
+        truth: whose queries ask.
+        target: the share of the exact answers that every modality's queries must find.
+        vectors: (n, d), those of the index.
+        seed: of the rows that are left.
+    """
+    own = replace(index.effort, filtered=())
+    found: list[tuple[float, Effort]] = []
+    order = np.random.default_rng(seed).permutation(len(index))
+    for share in SHARES if index.selects else ():
+        subset = Subset(np.sort(order[: int(share * len(index))]), len(index))
+        right = Truth.of(truth.sample, vectors, subset)
+        least = found[-1][1] if found else own
+        enough = next((e for e in _harder(index, least) if _reaches(index, e, right, target, subset)), None)
+        if enough is None or _mean(index, truth, enough, subset) > _mean(index, truth, None, subset):
+            break
+        found.append((share, enough))
+    return replace(own, filtered=tuple(found))
+
+
+def _reaches(
+    index: RefinedIndex, effort: Effort, truth: Truth, target: float, subset: Subset | None = None
+) -> bool:
+    spent = effort if subset is None else _whatever(effort)
+    recalls = truth.recalls(lambda asking: index.search(asking, K, subset, effort=spent)[1])
+    return all(each.mean() - SURE * each.std() / len(each) ** 0.5 >= target for each in recalls.values())
+
+
+def _whatever(effort: Effort) -> Effort:
+    """Just that, whatever the share of rows that count."""
+    return replace(effort, filtered=((0.0, effort),))
+
+
+def _mean(index: RefinedIndex, truth: Truth, effort: Effort | None, subset: Subset) -> float:
+    """Seconds that a query takes among these rows: with that effort, or compared exactly."""
+    asking = np.concatenate(list(truth.sample.values()))[:TIMED]
+    start = time.perf_counter()
+    for at in range(len(asking)):
+        if effort is None:
+            index.stored.best(asking[at : at + 1], K, subset)
+        else:
+            index.search(asking[at : at + 1], K, subset, effort=_whatever(effort))
+    return (time.perf_counter() - start) / len(asking)
+
+
+def _harder(index: RefinedIndex, effort: Effort) -> Iterator[Effort]:
+    """This effort, and those that look further."""
+    if is_graph(index.base):
+        yield from (replace(effort, beam=beam) for beam in _doubled(effort.beam, len(index)))
+    elif lists(index.base) > 1:
+        yield from (replace(effort, probes=probes) for probes in _doubled(effort.probes, lists(index.base)))
+    else:
+        yield effort
+
+
+def _doubled(number: int, most: int) -> Iterator[int]:
+    while number < most:
+        yield number
+        number *= 2
+    yield most
 
 
 def _ladder(index: RefinedIndex) -> Iterator[Effort]:

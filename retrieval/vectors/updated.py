@@ -18,6 +18,7 @@ import numpy as np
 
 from retrieval import arrays
 from retrieval.errors import DamagedIndexError
+from retrieval.rows import MatrixLike
 from retrieval.types import Integers, Matrix
 from retrieval.vectors import files, scan
 from retrieval.vectors.base import Explain, Rows, Subset, VectorIndex, silent
@@ -28,7 +29,7 @@ COMPACTED_ABOVE = 0.1
 SAME = 1e-3
 """Largest difference of two numbers up to which a vector is the one that is stored, at half precision."""
 
-COMPARED_AT_ONCE = 65_536
+COMPARED_AT_ONCE = 4096
 
 
 class UpdatedIndex:
@@ -125,7 +126,9 @@ class UpdatedIndex:
         return cls(base, added, order)
 
 
-def continued(before: VectorIndex, known: Integers, assets: Integers, vectors: Matrix) -> UpdatedIndex | None:
+def continued(
+    before: VectorIndex, known: Integers, assets: Integers, vectors: MatrixLike
+) -> UpdatedIndex | None:
     """The index of today's vectors, made of the one before where that is worth it.
 
     A vector is taken over when it is the same, whatever became of the asset's row.

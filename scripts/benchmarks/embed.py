@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from _common import compare, facts, scaling
+from _memory import watched
 from PIL import Image
 
 from indexer import embed
@@ -35,7 +37,8 @@ from retrieval.encoders import registry
 from retrieval.encoders.base import Encoder
 from retrieval.errors import MediaError
 from retrieval.features import FeatureStore
-from retrieval.types import Modality
+from retrieval.runtimes.openvino_cpu import OpenVINOSession
+from retrieval.types import Matrix, Modality
 
 SIZES = ((500, 375), (375, 500), (640, 480), (500, 334), (1024, 768))
 WORDS = (
@@ -287,8 +290,15 @@ def clip(files: Sequence[Path], texts: Sequence[str], rounds: int, workers: int)
         )
 
 
+def cosines(first: Matrix, second: Matrix) -> Matrix:
+    """(n,) of each row of the one with that of the other."""
+    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    found: Matrix = (first * second).sum(axis=1) / norms
+    return found
+
+
 def same(files: Sequence[Path], texts: Sequence[str]) -> None:
-    """Print by how much rows differ when batches, order and workers do."""
+    """Print by how much rows differ when batches, order and workers do, and when the precision does."""
     for name, media, modality in (
         ("efficientnet-lite0", list(files), Modality.IMAGE),
         ("minilm", list(texts), Modality.TEXT),
@@ -303,39 +313,40 @@ def same(files: Sequence[Path], texts: Sequence[str]) -> None:
             for at in range(0, len(media), size):
                 some = mixed[at : at + size]
                 rows[some] = encoder.encode([prepared[number] for number in some])
-            norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(whole, axis=1)
-            least = min(least, float(((rows * whole).sum(axis=1) / norms).min()))
+            least = min(least, float(cosines(rows, whole).min()))
         print(
             f"{name}, {encoder.numerics}: batches of 1, 7 and 32 in other orders, least cosine 1 - {1 - least:.1e}"
         )
+        full: Any = copy(encoder)
+        full.__dict__["_session"] = OpenVINOSession(full._network(), "fp32")
+        moved = cosines(whole, full.encode(prepared))
+        print(f"  beside {full.numerics}: mean cosine {moved.mean():.5f}, least {moved.min():.5f}")
 
 
-def memory(source: Path | None, counts: Sequence[int]) -> None:
-    """Print the peak of resident memory of jobs over so many pictures, each in a process of its own.
+def memory(source: Path | None, counts: Sequence[int], *, captioned: bool) -> None:
+    """Print the peaks of resident memory of jobs over so many pictures, each in a process of its own.
 
-    It is that of the job and that of its largest worker.
+    Resident is what is held anonymously and what is mapped of files, of which the system takes back what it needs.
+    A job of few pictures comes first, so that networks are exported. What a picture's caption says is made up.
     """
     peaks = []
-    for count in counts:
+    for count in (10, *counts):
         with tempfile.TemporaryDirectory() as folder:
             made = Path(folder) / "pictures"
             made.mkdir()
-            photos(source, made, count)
-            program = (
-                "import indexer, resource, sys\n"
-                "indexer.build([sys.argv[1]], out=sys.argv[2])\n"
-                "whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)\n"
-                "print(sum(resource.getrusage(who).ru_maxrss for who in whose) / 1024)\n"
+            for file, words in zip(photos(source, made, count), captions(count), strict=True):
+                if captioned:
+                    file.with_suffix(".txt").write_text(words, encoding="utf-8")
+            program = "import indexer, sys\nindexer.build([sys.argv[1]], out=sys.argv[2])"
+            job = subprocess.Popen([sys.executable, "-c", program, str(made), str(Path(folder) / "index")])
+            own, workers = watched(job)
+        if count != 10:
+            peaks.append(own["VmHWM"] + workers)
+            print(
+                f"{count:,} pictures: peak of the job {own['VmHWM']:.0f} MiB (the most anonymous {own['RssAnon']:.0f}, "
+                f"mapped {own['RssFile']:.0f}), of its largest worker {workers:.0f}"
             )
-            done = subprocess.run(
-                [sys.executable, "-c", program, str(made), str(Path(folder) / "index")],
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            peaks.append(float(done.stdout))
-            print(f"{count:,} pictures: peak {peaks[-1]:.0f} MiB")
-    print(f"ratio {peaks[-1] / peaks[0]:.2f}")
+    print(f"ratio {peaks[-1] / peaks[0]:.3f}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -350,6 +361,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=device.cores())
     parser.add_argument("--memory", type=int, nargs=2, default=(1000, 20_000))
+    parser.add_argument("--captioned", action="store_true", help="memory: a caption with every picture")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     options = parser.parse_args(argv)
     print(facts("torch", "openvino", "open-clip-torch", "sentence-transformers", "pillow"))
@@ -364,7 +376,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "query": lambda: query(texts, rounds),
             "clip": lambda: clip(files[: options.clips], texts[: 5 * options.clips], rounds, workers),
             "same": lambda: same(files[:100], texts[:200]),
-            "memory": lambda: memory(options.photos, options.memory),
+            "memory": lambda: memory(options.photos, options.memory, captioned=options.captioned),
         }
         for name in options.only:
             started = time.monotonic()

@@ -1,15 +1,20 @@
 """Search: one query, batches, filters, opening, and memory, beside raw FAISS and other vector stores.
 
 Usage: scripts/benchmark search [--count 100000] [--dimension 384] [--k 10] [--threads 2] [--peers usearch,lancedb]
+       scripts/benchmark search --count 1000000 --keep FOLDER --parts exact     # once more with another part
+
 
 Pictures lie in clusters; the queries are other vectors of the same clusters, all shifted one way, as texts lie
-beside pictures. The peers are measured where they are installed (they bring much, and not all go together):
+beside pictures. The peers are measured where they are installed, here or where --python says:
 pip install lancedb qdrant-client chromadb usearch pymilvus milvus-lite
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,7 +28,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from _common import compare, facts, scaling
-from _peers import PEERS, Matrix
+from _peers import LIMITS, OURS, PEERS, Column, Matrix
 from threadpoolctl import threadpool_limits
 
 import indexer
@@ -35,10 +40,9 @@ from retrieval.vectors.exact import ExactIndex
 from retrieval.vectors.faiss_module import load
 from retrieval.vectors.refined import RefinedIndex
 
-SHARES = {1000: None, 500: "share < 500", 50: "share < 50", 1: "share < 1"}
-"""Thousandths of the vectors that a filter leaves, and how it is written."""
-
 BATCH = 1000
+
+PARTS = ("exact", "overhead", "peers", "opening")
 
 MEMORY = """
 import sys, time
@@ -62,37 +66,50 @@ def drawn(count: int, dimension: int, spread: float) -> tuple[Matrix, Matrix]:
     centres = random.standard_normal((max(10, count // 200), dimension), dtype=np.float32)
     shift = random.standard_normal(dimension, dtype=np.float32)
 
-    def near(size: int) -> Matrix:
+    def near(size: int, shift: Matrix) -> Matrix:
+        rows = np.empty((size, dimension), np.float32)
         own = random.integers(len(centres), size=size)
-        return centres[own] + spread * random.standard_normal((size, dimension), dtype=np.float32)
+        for at in range(0, size, 2**16):
+            part = slice(at, at + 2**16)
+            rows[part] = centres[own[part]] + shift
+            rows[part] += spread * random.standard_normal(rows[part].shape, dtype=np.float32)
+            rows[part] /= np.linalg.norm(rows[part], axis=1, keepdims=True)
+        return rows
 
-    return _unit(near(count)), _unit(near(4 * BATCH) + 0.7 * shift)
+    return near(count, 0 * shift), near(4 * BATCH, 0.7 * shift)
 
 
-def _unit(rows: Matrix) -> Matrix:
-    unit: Matrix = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return unit
+def made(folder: Path, options: argparse.Namespace) -> None:
+    """The vectors, the queries, the column that is filtered on, and two indexes, where they are not there yet."""
+    if (folder / "share.npy").is_file():
+        return
+    vectors, queries = drawn(options.count, options.dimension, options.spread)
+    share = np.random.default_rng(1).permutation(options.count) * 1000 // options.count
+    np.save(folder / "vectors.npy", vectors)
+    np.save(folder / "queries.npy", queries)
+    vectors = np.load(folder / "vectors.npy", mmap_mode="r")  # or they would lie in memory twice
+    indexed(folder / "small", vectors[:1000], queries, share[:1000], options)
+    indexed(folder / "index", vectors, queries, share, options)
+    np.save(folder / "share.npy", share)
 
 
-def indexed(folder: Path, vectors: Matrix, queries: Matrix, options: argparse.Namespace) -> Path:
+def indexed(out: Path, vectors: Matrix, queries: Matrix, share: Column, options: argparse.Namespace) -> None:
     """The index of these vectors as pictures; 2,000 of the queries are captions, the rest ask later."""
-    source = folder / f"source-{len(vectors)}"
     count = len(vectors)
     captions = queries[np.arange(count) % (2 * BATCH)].astype(np.float16)
-    share = np.random.default_rng(1).permutation(count) * 1000 // count
-    for name, rows in (("img_emb", vectors), ("text_emb", captions)):
-        (source / name).mkdir(parents=True)
-        np.save(source / name / f"{name}_0.npy", rows)
-    (source / "metadata").mkdir()
-    columns = {"key": [f"{at:08}" for at in range(count)], "share": share}
-    columns["image_path"] = [f"{at:08}.jpg" for at in range(count)]
-    columns["caption"] = ["" if at >= 2 * BATCH else f"caption {at}" for at in range(count)]
-    pq.write_table(pa.table(columns), source / "metadata/metadata_0.parquet")
-    start = time.perf_counter()
-    out = folder / f"index-{count}"
-    indexer.build([f"embeddings:{source}"], out=out, index=options.index, recall=options.recall)
-    print(f"indexed {count:,} in {time.perf_counter() - start:.0f} s")
-    return out
+    with tempfile.TemporaryDirectory(dir=out.parent) as temporary:
+        source = Path(temporary)
+        for name, rows in (("img_emb", vectors), ("text_emb", captions)):
+            (source / name).mkdir()
+            np.save(source / name / f"{name}_0.npy", rows)
+        (source / "metadata").mkdir()
+        columns = {"key": [f"{at:08}" for at in range(count)], "share": share}
+        columns["image_path"] = [f"{at:08}.jpg" for at in range(count)]
+        columns["caption"] = ["" if at >= 2 * BATCH else f"caption {at}" for at in range(count)]
+        pq.write_table(pa.table(columns), source / "metadata/metadata_0.parquet")
+        start = time.perf_counter()
+        indexer.build([f"embeddings:{source}"], out=out, index=options.index, recall=options.recall)
+        print(f"indexed {count:,} in {time.perf_counter() - start:.0f} s")
 
 
 def milliseconds(work: Callable[[Matrix], Any], queries: Matrix) -> float:
@@ -106,8 +123,8 @@ def milliseconds(work: Callable[[Matrix], Any], queries: Matrix) -> float:
 
 
 def recall(found: Sequence[Sequence[int]], exact: Sequence[Sequence[int]]) -> float:
-    """The share of the exact answers that were found."""
-    return float(np.mean([len({*a} & {*b}) / len(b) for a, b in zip(found, exact, strict=True)]))
+    """The share of the exact answers that were found, of the queries that were asked."""
+    return float(np.mean([len({*a} & {*b}) / len(b) for a, b in zip(found, exact, strict=False)]))
 
 
 def exactly(vectors: Matrix, queries: Matrix, k: int, rounds: int) -> None:
@@ -172,57 +189,66 @@ def overhead(engine: retrieval.SearchEngine, queries: Matrix, k: int, rounds: in
     compare(ways, rounds=rounds, unit="queries")
 
 
-def against(
-    engine: retrieval.SearchEngine,
-    vectors: Matrix,
-    queries: Matrix,
-    folder: Path,
-    options: argparse.Namespace,
-) -> None:
-    """One query with filters, beside the peers."""
-    count, asking, k = len(vectors), queries[: options.asked], options.k
-    share = np.random.default_rng(1).permutation(count) * 1000 // count
+def against(folder: Path, vectors: Matrix, share: Column, options: argparse.Namespace) -> None:
+    """One query with filters, beside the peers: each in a process of its own, and within its own time."""
+    asking = np.load(folder / "queries.npy")[-options.asked :]
     exact = {
-        limit: scan.best(asking, vectors, k, None if limit == 1000 else np.flatnonzero(share < limit))[
-            1
-        ].tolist()
-        for limit in SHARES
+        limit: scan.best(
+            asking, vectors, options.k, None if limit is None else np.flatnonzero(share < limit)
+        )[1]
+        for limit in LIMITS
     }
-
-    def ours(query: Matrix, k: int, limit: int | None) -> list[int]:
-        where = None if limit is None else SHARES[limit]
-        return [int(hit.id) for hit in engine.search(vector=query, to="image", k=k, where=where)]
-
-    print(f"\n{'one query':16}" + "".join(f"{limit / 10:>8g}%: ms, recall, hits" for limit in SHARES))
-    ways: dict[str, Any] = {"xmodal": ours}
-    for name in options.peers.split(",") if options.peers else ():
-        try:
-            start = time.perf_counter()
-            ways[name] = PEERS[name](vectors, share, folder)
-            print(f"({name}: {time.perf_counter() - start:.0f} s to fill)")
-        except Exception as error:
-            print(f"({name}: {type(error).__name__}: {str(error).splitlines()[0][:100]})")
-    for name, search in ways.items():
+    print(
+        f"\n{'one query':16}" + "".join(f"{(limit or 1000) / 10:>8g}%: ms, recall, hits" for limit in LIMITS)
+    )
+    for name in (OURS, *(options.peers.split(",") if options.peers else ())):
+        if name != OURS and not (folder / name).exists():
+            filled, problem = store(name, "fill", folder, options)
+            if problem:
+                shutil.rmtree(folder / name, ignore_errors=True)
+                print(f"{name:16}not filled: {problem}")
+                continue
+            print(f"({name}: {filled[0]['seconds']:.0f} s to fill)")
+        answers, problem = store(name, "ask", folder, options)
         cells = []
-        for limit in SHARES:
-            among = None if limit == 1000 else limit
-            start = time.perf_counter()
-            found = [search(asking[0], k, among)]
-            first = time.perf_counter() - start
-            found += [search(query, k, among) for query in asking[1:]]
-            time_taken = milliseconds(lambda query: search(query, k, among), asking)  # noqa: B023 - used at once
-            hits = min(map(len, found))
-            cells.append(
-                f"{time_taken:8.2f} {recall(found, exact[limit]):6.3f} {hits:3} ({1e3 * first:5.0f})"
-            )
-        print(f"{name:16}" + "  ".join(cells))
+        for answer in answers:
+            right = exact[answer["limit"]].tolist()
+            found, hits = recall(answer["rows"], right), min(map(len, answer["rows"]))
+            cells.append(f"{answer['ms']:8.3f} {found:6.3f} {hits:3} ({answer['first_ms']:5.0f})")
+        print(f"{name:16}" + "  ".join(cells) + (f"  {problem}" if problem else ""), flush=True)
     print("in brackets: the very first query with that filter, ms")
 
 
-def opening(small: Path, large: Path, query: Matrix, folder: Path) -> None:
+def store(
+    name: str, work: str, folder: Path, options: argparse.Namespace
+) -> tuple[list[dict[str, Any]], str | None]:
+    """What a store said, and why it said no more."""
+    python = options.python if name != OURS else sys.executable
+    script = Path(__file__).with_name("_peers.py")
+    command = [python, script, name, work, folder, options.k, options.asked]
+    threads = {
+        f"{which}_NUM_THREADS": str(options.threads) for which in ("OMP", "OPENBLAS", "RAYON", "TOKIO_WORKER")
+    }
+    problem = None
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as errors:
+        try:
+            done = subprocess.run(
+                [str(word) for word in command],
+                stdout=said, stderr=errors, env=os.environ | threads, timeout=options.limit, check=False,
+            )  # fmt: skip
+            errors.seek(0)
+            if done.returncode:
+                problem = (errors.read().strip().splitlines() or [f"status {done.returncode}"])[-1][:100]
+        except subprocess.TimeoutExpired:
+            problem = f"stopped after {options.limit} s"
+        said.seek(0)
+        return [json.loads(line) for line in said if line.startswith("{")], problem
+
+
+def opening(folder: Path, query: Matrix) -> None:
     """What it costs to open an index and to ask it once, in processes of their own."""
     np.save(folder / "query.npy", query)
-    for path in (small, large):
+    for path in (folder / "small", folder / "index"):
         command = [sys.executable, "-c", MEMORY, str(path), str(folder / "query.npy")]
         rounds = []
         for _ in range(3):
@@ -247,22 +273,40 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--index", default="auto")
     parser.add_argument("--recall", type=float, default=0.95)
     parser.add_argument("--peers", default=",".join(PEERS), help="or nothing")
+    parser.add_argument("--python", default=sys.executable, help="of the environment that the peers live in")
+    parser.add_argument(
+        "--limit", type=int, default=600, help="seconds a peer has to fill itself, and to answer"
+    )
+    parser.add_argument(
+        "--keep", type=Path, help="a folder where vectors, indexes and stores stay for the next run"
+    )
+    parser.add_argument("--parts", default=",".join(PARTS), help="those to run")
     options = parser.parse_args(argv)
     load().omp_set_num_threads(options.threads)
     print(facts("faiss-cpu"))
     print(f"{options.threads} threads do {scaling(options.threads):.2f} times the work of one")
-    vectors, queries = drawn(options.count, options.dimension, options.spread)
-    asking = queries[2 * BATCH :]
+    print(f"{options.count:,} vectors of {options.dimension}, {options.k} hits")
     with tempfile.TemporaryDirectory() as temporary, threadpool_limits(options.threads):
-        folder = Path(temporary)
-        small = indexed(folder, vectors[:1000], queries, options)
-        large = indexed(folder, vectors, queries, options)
-        engine = retrieval.open(large)
-        print("chosen:", dict(engine.manifest.indexes[Modality.IMAGE]))
-        exactly(vectors, asking, options.k, options.rounds)
+        folder = options.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        made(folder, options)
+        run(folder, options.parts.split(","), options)
+
+
+def run(folder: Path, parts: Sequence[str], options: argparse.Namespace) -> None:
+    """Measure the parts that were asked for."""
+    vectors, share = np.load(folder / "vectors.npy", mmap_mode="r"), np.load(folder / "share.npy")
+    asking = np.load(folder / "queries.npy")[2 * BATCH :]
+    engine = retrieval.open(folder / "index")
+    print("chosen:", dict(engine.manifest.indexes[Modality.IMAGE]))
+    if "exact" in parts:
+        exactly(np.asarray(vectors), asking, options.k, options.rounds)
+    if "overhead" in parts:
         overhead(engine, asking, options.k, options.rounds)
-        against(engine, vectors, asking, folder, options)
-        opening(small, large, asking[0], folder)
+    if "peers" in parts:
+        against(folder, vectors, share, options)
+    if "opening" in parts:
+        opening(folder, asking[0])
 
 
 if __name__ == "__main__":

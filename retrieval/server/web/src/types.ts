@@ -17,6 +17,8 @@ export interface Hit {
   end: number | null;
   metadata: Record<string, Value>;
   asset: number;
+  /** How many of a hundred scores of unrelated things are below; null where that is not known. */
+  percentile: number | null;
   media: string | null;
   thumbnail: string | null;
   contributions: number[];

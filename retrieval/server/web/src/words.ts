@@ -42,6 +42,12 @@ export function figure(score: number): string {
   return score.toFixed(2).replace("-", "−");
 }
 
+/** How rare a score is: `above 99.96% of unrelated things`, never rounded up; nothing where it is not known. */
+export function rarity(percentile: number | null): string | null {
+  if (percentile === null) return null;
+  return `above ${(Math.floor(percentile * 100) / 100).toFixed(2)}% of unrelated things`;
+}
+
 /** What comes after the last slash. */
 export function fileName(path: string): string {
   return path.slice(path.lastIndexOf("/") + 1);

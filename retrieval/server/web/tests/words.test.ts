@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { clock, counted, fileName, plural, span } from "../src/words";
+import { clock, counted, fileName, plural, rarity, span } from "../src/words";
 
 it("writes time as players do", () => {
   expect(clock(65.9)).toBe("1:05");
@@ -13,4 +13,10 @@ it("counts", () => {
   expect(counted(12000, "any")).toBe("12,000 results");
   expect(plural("audio")).toBe("Sounds");
   expect(fileName("a/b.png")).toBe("b.png");
+});
+
+it("says how rare a score is, and never that nothing is above it", () => {
+  expect(rarity(99.9999)).toBe("above 99.99% of unrelated things");
+  expect(rarity(50)).toBe("above 50.00% of unrelated things");
+  expect(rarity(null)).toBeNull();
 });

@@ -5,7 +5,7 @@ import { isPlaying, playing, toggle } from "../player";
 import { compose, moreLike, notice } from "../store";
 import { SUBTRACTED } from "../terms";
 import type { Hit } from "../types";
-import { figure, fileName, singular, span } from "../words";
+import { figure, fileName, rarity, singular, span } from "../words";
 import { Icon } from "./icons";
 import type { Scale } from "./Why";
 import { Stroke } from "./Why";
@@ -58,7 +58,7 @@ export function Card({ hit, scale, current, onCurrent, onOpen }: Props) {
         <span class="name" title={hit.id}>
           <bdi>{name}</bdi>
         </span>
-        <span class="score" title="Score">
+        <span class="score" title={["Score", rarity(hit.percentile)].filter(Boolean).join(", ")}>
           {figure(hit.score)}
         </span>
         <Stroke hit={hit} scale={scale} />

@@ -3,7 +3,7 @@
 import { asked } from "../api";
 import { colour, kindName } from "../terms";
 import type { Hit, Request } from "../types";
-import { figure } from "../words";
+import { figure, rarity } from "../words";
 
 /** How far to either side of zero the terms reach together, over all hits: the same axis for every bar. */
 export interface Scale {
@@ -27,9 +27,13 @@ export function Stroke({ hit, scale }: { hit: Hit; scale: Scale }) {
 
 /** The same a line each, with names and figures. */
 export function Why({ hit, of, scale }: { hit: Hit; of: Request; scale: Scale }) {
+  const rare = rarity(hit.percentile);
   return (
     <table class="why">
-      <caption>Why: score {figure(hit.score)}</caption>
+      <caption>
+        Why: score {figure(hit.score)}
+        {rare && <span class="soft">, {rare}</span>}
+      </caption>
       <tbody>
         {asked(of).map((term, at) => {
           const part = hit.contributions[at] ?? 0;

@@ -1,0 +1,62 @@
+"""A job holds some rows of a corpus at a time, never all of them."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+import indexer
+import retrieval
+from retrieval import features, rows
+from retrieval.alignment import study
+from retrieval.vectors import choice, registry, sample
+from tests import toy
+
+COUNT = 240
+MOST = 64  # as many as an inverted file is trained on a list, which no setting makes fewer
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The most rows that were read at once, by what of; everything that is a number of rows is made small."""
+    monkeypatch.setattr(rows, "AT_ONCE", 4 * 3 * MOST)  # toy encoders give three numbers
+    monkeypatch.setattr(study, "BLOCK_ROWS", MOST)
+    monkeypatch.setattr(study, "LOOKED_AT", MOST)
+    monkeypatch.setattr(study, "POOL", MOST)
+    monkeypatch.setattr(sample, "SIZE", MOST)
+    monkeypatch.setattr(choice, "SMALL", 0)
+    monkeypatch.setattr(registry, "FEWEST", 0)
+    monkeypatch.setattr("retrieval.vectors.refined.TRAINING_CODES", MOST)
+    monkeypatch.setattr("retrieval.vectors.scan.SCORES_AT_ONCE", 1)
+    monkeypatch.setattr("retrieval.vectors.scan.PIECE", MOST // 8)
+    monkeypatch.setattr("retrieval.vectors.scan.SCORED_AT_ONCE", 1)
+    most = Counter()
+
+    def watched(owner, name):
+        real = getattr(owner, name)
+
+        def read(self, some):
+            found = real(self, some)
+            most[owner.__name__] = max(most[owner.__name__], len(found))
+            return found
+
+        monkeypatch.setattr(owner, name, read)
+
+    watched(features.FeatureStore, "read")
+    watched(rows.Filed, "__getitem__")
+    return most
+
+
+@pytest.mark.parametrize("index", ["auto", "flat"])
+def test_no_stage_reads_all_rows(tmp_path, encoders, reads, index):
+    random = np.random.default_rng(0)
+    for number, colour in enumerate(random.integers(0, 256, (COUNT, 3)).tolist()):
+        toy.paint(tmp_path / "source" / f"{number}.png", tuple(colour))
+        named = list(toy.COLOURS)[number % len(toy.COLOURS)]
+        (tmp_path / "source" / f"{number}.txt").write_text(f"{named} {number}", encoding="utf-8")
+    indexer.build([tmp_path / "source"], out=tmp_path / "index", preset="toy", index=index)
+    assert retrieval.open(tmp_path / "index").text_to_image("red", k=COUNT)[-1].rank == COUNT
+    assert set(reads) == {"FeatureStore", "Filed"}
+    assert max(reads.values()) <= MOST
+    assert not list((tmp_path / "index").rglob("*.projected"))
+    assert not list((tmp_path / "index").rglob("candidate.*"))
