@@ -50,7 +50,7 @@ def fit(
         alignment = alignments.fit(settings.align, data)
     alignment.save(draft.files.alignment)
     entries = indexes.write(draft, settings, alignment, tables, stores, device=device)
-    of_items = items.write(draft, settings, alignment, tables, stores) if settings.fuse else {}
+    of_items = items.write(draft, settings, alignment, tables, stores, device=device) if settings.fuse else {}
     described = {
         "method": alignment.method,
         "fingerprint": alignment.fingerprint,

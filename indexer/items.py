@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from indexer import background
+from indexer import background, indexes
 from indexer.publish import Draft
 from indexer.settings import Settings
-from retrieval import arrays, calibration
+from retrieval import arrays, calibration, rows
 from retrieval.alignment.base import Alignment
 from retrieval.alignment.projector import blocks
 from retrieval.catalog import AssetTable
@@ -20,13 +20,15 @@ from retrieval.features import FeatureStore
 from retrieval.fusion import registry
 from retrieval.fusion.base import Parts
 from retrieval.fusion.saved import Fused
+from retrieval.rows import MatrixLike
 from retrieval.types import ITEM, Integers, Matrix, Modality
-from retrieval.vectors import choice
 from retrieval.vectors import sample as samples
-from retrieval.vectors.flat import FlatIndex
 
 FITTED = 5000
 """Items that a fusion learns from, at most."""
+
+AT_ONCE = 1024
+"""Items that are fused together."""
 
 SHOWN = (Modality.IMAGE, Modality.VIDEO, Modality.AUDIO, Modality.TEXT)
 """By what an item is shown: the first of these that it has."""
@@ -66,8 +68,8 @@ class _Gathered:
         """Of the items at these places, ascending."""
         vectors = {}
         for modality, table in self.tables.items():
-            rows, starts = self._rows[modality]
-            own = np.concatenate([rows[starts[at] : starts[at + 1]] for at in chosen] or [rows[:0]])
+            whole, starts = self._rows[modality]
+            own = np.concatenate([whole[starts[at] : starts[at + 1]] for at in chosen] or [whole[:0]])
             if len(own):
                 features = self.stores[modality].read(table.features[own])
                 places = np.repeat(chosen, starts[chosen + 1] - starts[chosen])
@@ -81,9 +83,9 @@ class _Gathered:
         """(n,) of each item the asset that shows it."""
         assets = np.full(len(self.items), -1, np.int64)
         for modality in reversed([modality for modality in SHOWN if modality in self.tables]):
-            rows, starts = self._rows[modality]
+            whole, starts = self._rows[modality]
             has = np.flatnonzero(starts[1:] > starts[:-1])
-            assets[has] = self.tables[modality].assets[rows[starts[has]]]
+            assets[has] = self.tables[modality].assets[whole[starts[has]]]
         return assets
 
     def learnable(self, seed: int) -> Integers:
@@ -99,8 +101,10 @@ def write(
     alignment: Alignment,
     tables: Mapping[Modality, AssetTable],
     stores: Mapping[Modality, FeatureStore],
+    *,
+    device: str = "cpu",
 ) -> dict[str, Any]:
-    """Write the fusion that the settings name and the index of items; searches of items are exact.
+    """Write the fusion that the settings name and the index of items.
 
     Args:
         draft: the generation in the making.
@@ -108,6 +112,7 @@ def write(
         alignment: from features into the space.
         tables: the assets of each modality.
         stores: their features.
+        device: ``"cuda"`` trains and adds on a GPU.
 
     Returns:
         The manifest's entry; empty where there are no items.
@@ -120,32 +125,31 @@ def write(
     fusion = registry.fit(method, gathered.parts(gathered.learnable(settings.seed)), settings.seed)
     fused = Fused(method, tuple(held), fusion)
     fused.save(draft.files.fusion)
-    places = np.arange(len(gathered.items))
-    vectors = np.concatenate([fusion(gathered.parts(places[block])) for block in blocks(len(places), 1024)])
-    index = FlatIndex.build(vectors)
-    index.save(draft.files.vectors(ITEM))
+    places, path = np.arange(len(gathered.items)), draft.files.vectors(ITEM)
+    made = (fusion(gathered.parts(places[block])) for block in blocks(len(places), AT_ONCE))
+    asking = {
+        of: (fused.asking(vectors, of), whose)
+        for of, (vectors, whose) in background.queries(settings, alignment, tables, stores).items()
+    }
+    sample = {of: vectors for of, (vectors, _) in asking.items()}
+    columns = fusion(gathered.parts(places[:1])).shape[1]
+    with rows.filed(path.with_suffix(".fused"), made, columns) as vectors:
+        entry = indexes.built(draft, settings, vectors, sample, path, device=device)
+        backgrounds = _backgrounds(vectors, gathered.items, asking, settings.seed)
     shown = gathered.shown()
     arrays.write(draft.files.assets(ITEM), np.stack([shown, shown], axis=1))
-    asking = background.queries(settings, alignment, tables, stores)
-    backgrounds = _backgrounds(fused, vectors, gathered.items, asking, settings.seed)
-    return {**choice.described(index), "fusion": method, "background": backgrounds}
+    return {**entry, "fusion": method, "background": backgrounds}
 
 
 def _backgrounds(
-    fused: Fused,
-    vectors: Matrix,
-    items: Integers,
-    asking: Mapping[Modality, tuple[Matrix, Integers]],
-    seed: int,
+    vectors: MatrixLike, items: Integers, asking: Mapping[Modality, tuple[Matrix, Integers]], seed: int
 ) -> dict[str, list[float]]:
     """By what asks, the scores with items that it has nothing to do with."""
-    chosen = samples.draw(len(vectors), seed + 1)
-    other = samples.draw(len(vectors), seed)
-    sources = {str(of): (fused.asking(rows, of), whose) for of, (rows, whose) in asking.items()}
-    sources[ITEM] = vectors[other], items[other]
+    chosen, other = samples.draw(len(vectors), seed + 1), samples.draw(len(vectors), seed)
+    sources = {**{str(of): own for of, own in asking.items()}, ITEM: (vectors[other], items[other])}
     found = {}
-    for name, (rows, whose) in sources.items():
-        scores = calibration.pair_scores(rows, whose, vectors[chosen], items[chosen], items[chosen])
+    for name, (queries, whose) in sources.items():
+        scores = calibration.pair_scores(queries, whose, vectors[chosen], items[chosen], items[chosen])
         if (kept := calibration.quantiles(scores)) is not None:
             found[name] = [round(float(score), 6) for score in kept]
     return found
