@@ -168,10 +168,9 @@ class _Worker:
     """The job's end of one worker process."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
+        self._connection, theirs = socket.socketpair()
         with theirs:
             self._nursery, self._process = nurseries.bear(theirs)
-        self._connection = ours
         self._is_ready = False
 
     def __del__(self) -> None:

@@ -71,6 +71,14 @@ def test_what_is_written_in_blocks_is_what_is_built_in_memory(spec, count, tmp_p
             assert beside(tmp_path / "blocks").read_bytes() == beside(tmp_path / "whole").read_bytes()
 
 
+@pytest.mark.parametrize("spec", ["NSG8", "L2norm,NSG8"])
+def test_a_graph_that_takes_all_vectors_at_once_gets_them(spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(blockwise, "AT_ONCE", 64 * 300)
+    index = registry.build(spec, vectors(COUNT), path=tmp_path / "graph")
+    assert index.base.ntotal == len(index) == COUNT
+    assert index.search(vectors(3), 1)[1].ravel().tolist() == [0, 1, 2]
+
+
 class Reading:
     """A matrix of which so many rows that follow each other are read at once, at the most."""
 

@@ -1,5 +1,6 @@
 """Decoding in processes: whatever a decoder does costs its own file, and no process stays behind."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -240,3 +241,15 @@ def test_texts_are_prepared_where_the_network_is(tmp_path):
         summary = indexer.build([toy.folder(tmp_path / "data")], out=tmp_path / "index", preset="toy")
     assert summary.failed == 0
     assert summary.assets["text"] == len(toy.COLOURS)
+
+
+def test_a_worker_that_cannot_be_started_leaves_nothing_open(monkeypatch, tmp_path):
+    def refuse_to_bear(_connection):
+        raise WorkerError("no process to decode in can be started")
+
+    monkeypatch.setattr(nurseries, "bear", refuse_to_bear)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with Workers(behave, Limit(1.0)) as workers, pytest.raises(WorkerError, match="no process to decode in"):
+        workers.decode(medium(tmp_path / "file"))
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,9 @@ class RefinedIndex:
                 least = TRAINING if kind == FACTORY else TRAINING_CODES
                 size = min(len(vectors), max(least, 64 * lists(base)))
                 chosen = np.random.default_rng(seed).choice(len(vectors), size, replace=False)
-                base = _filled(base, vectors[np.sort(chosen)], vectors, device)
+                # A graph of this kind takes all its vectors at once, or none, whatever it stands in.
+                parts = [slice(None)] if "NSG" in factory else rows_of.blocks(vectors)
+                base = _filled(base, vectors[np.sort(chosen)], vectors, parts, device)
         except RuntimeError as error:
             raise OptionError(
                 f"FAISS cannot make index {factory!r} of {len(vectors):,} vectors of {vectors.shape[1]} "
@@ -230,14 +233,13 @@ class RefinedIndex:
         return cls(kind, factory, files.read(path), Stored.load(files.stored(path)), effort, device=device)
 
 
-def _filled(base: Any, training: Matrix, vectors: MatrixLike, device: str) -> Any:
+def _filled(base: Any, training: Matrix, vectors: MatrixLike, parts: Iterable[slice], device: str) -> Any:
     """``base`` trained and filled, on a GPU where there is one that takes it."""
     if device == "cuda" and gpu.available() and gpu.takes(base):
         return gpu.build(base, training, vectors[:])
     base.train(training)
-    # Graphs of this kind take all their vectors at once, or none.
-    for block in [slice(None)] if "NSG" in type(base).__name__ else rows_of.blocks(vectors):
-        base.add(np.ascontiguousarray(vectors[block], dtype=np.float32))
+    for part in parts:
+        base.add(np.ascontiguousarray(vectors[part], dtype=np.float32))
     return base
 
 
