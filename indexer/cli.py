@@ -46,6 +46,12 @@ Holdout = Annotated[
 Encoder = Annotated[
     str | None, typer.Option(metavar="SPEC", help="Another than the preset's; none to leave these out.")
 ]
+Fuse = Annotated[
+    str | None,
+    typer.Option(
+        metavar="METHOD", help="How an item becomes one vector, for searches --to item; none: not at all."
+    ),
+]
 Seed = Annotated[int | None, typer.Option(metavar="N", help="Of the holdout's draw and the fit.")]
 
 
@@ -103,6 +109,7 @@ def index(
     favour: Annotated[
         str | None, typer.Option(metavar="WHICH", help="Which queries must be fast: single or batch.")
     ] = None,
+    fuse: Fuse = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try unchanged files that failed again.")
     ] = False,
@@ -155,6 +162,7 @@ def index(
         recall=recall,
         memory=memory,
         favour=favour,
+        fuse=fuse,
         device=device,
         runtime=runtime,
         batch_size=batch_size,
@@ -178,12 +186,13 @@ def realign(
     align: Align = None,
     holdout: Holdout = None,
     seed: Seed = None,
+    fuse: Fuse = None,
     device: OnDevice = Device.AUTO,
 ) -> None:
     """Fit the alignment anew from the stored features; nothing is encoded."""
     from indexer.job import realign as run
 
-    manifest = run(index, align=align, holdout=holdout, seed=seed, device=device)
+    manifest = run(index, align=align, holdout=holdout, seed=seed, fuse=fuse, device=device)
     alignment = manifest.alignment
     print(f"generation {manifest.generation}: {alignment['method']}, {alignment['dimension']} dimensions")
 

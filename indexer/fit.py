@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from indexer import indexes
+from indexer import indexes, items
 from indexer.embed import content_of_text
 from indexer.publish import Draft
 from indexer.settings import Settings
@@ -33,11 +33,11 @@ def fit(
     stores: Mapping[Modality, FeatureStore],
     *,
     device: str = "cpu",
-) -> tuple[dict[str, Any], dict[Modality, dict[str, Any]]]:
+) -> tuple[dict[str, Any], dict[Modality, dict[str, Any]], dict[str, Any]]:
     """Write the draft's alignment and vector indexes.
 
     Returns:
-        The manifest's entries for the alignment and for each modality's index.
+        The manifest's entries for the alignment, for each modality's index, and for that of items.
 
     Raises:
         AlignmentError: the method cannot be fitted on what there is.
@@ -50,6 +50,7 @@ def fit(
         alignment = alignments.fit(settings.align, data)
     alignment.save(draft.files.alignment)
     entries = indexes.write(draft, settings, alignment, tables, stores, device=device)
+    of_items = items.write(draft, settings, alignment, tables, stores, device=device) if settings.fuse else {}
     described = {
         "method": alignment.method,
         "fingerprint": alignment.fingerprint,
@@ -58,7 +59,7 @@ def fit(
         "evidence": evidence,
         "report": dict(alignment.report),
     }
-    return described, entries
+    return described, entries, of_items
 
 
 def _release(encoders: Mapping[Modality, Encoder]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from retrieval.types import Integers, Matrix, Modality
 from retrieval.vectors import choice, files, opening, updated
 from retrieval.vectors import sample as samples
 from retrieval.vectors.choice import Needs
+from retrieval.vectors.sample import Sample
 
 DECIDING = ("index", "recall", "memory", "favour", "seed")
 """Settings without which an index would be another one."""
@@ -52,7 +54,6 @@ def write(
     asking = background.queries(settings, alignment, tables, stores)
     sample = {modality: vectors for modality, (vectors, _) in asking.items()}
     backgrounds = background.measure(settings, alignment, tables, stores, asking)
-    whole = sum(len(table.assets) for table in tables.values())
     entries = {}
     for modality, table in tables.items():
         if not len(table.assets):
@@ -63,14 +64,28 @@ def write(
         with rows.filed(path.with_suffix(".projected"), projected, alignment.dimension) as vectors:
             entry = _carried_on(draft, settings, alignment, modality, table, vectors)
             if entry is None:
-                part = settings.memory and settings.memory * len(vectors) // whole
-                needs = Needs(settings.recall, part, settings.favour, settings.seed, device)
-                entry = choice.build(settings.index, vectors, sample, needs, path)
-                if "measured" in entry:
-                    samples.write(files.sample(path), sample)
+                entry = built(draft, settings, vectors, sample, path, device=device)
         arrays.write(draft.files.assets(modality), np.stack([table.assets, table.media], axis=1))
         entries[modality] = {**entry, "background": backgrounds[modality]}
     return entries
+
+
+def built(
+    draft: Draft, settings: Settings, vectors: MatrixLike, sample: Sample, path: Path, *, device: str
+) -> dict[str, Any]:
+    """Write an index of ``vectors`` to ``path``, of the kind that is asked for, and return the manifest's entry.
+
+    Where memory is bounded it has its share of it: by its vectors, among all of the generation.
+    """
+    counts = draft.catalog.counts()
+    whole = sum(counts[kind] for kind in counts if kind in set(Modality))
+    whole += counts["items"] if settings.fuse else 0
+    part = settings.memory and settings.memory * len(vectors) // whole
+    needs = Needs(settings.recall, part, settings.favour, settings.seed, device)
+    entry = choice.build(settings.index, vectors, sample, needs, path)
+    if "measured" in entry:
+        samples.write(files.sample(path), sample)
+    return entry
 
 
 def _carried_on(

@@ -51,6 +51,7 @@ def build(
     recall: float | None = None,
     memory: str | int | None = None,
     favour: str | None = None,
+    fuse: str | None = None,
     device: str = "auto",
     runtime: str = "auto",
     batch_size: int = 32,
@@ -68,7 +69,7 @@ def build(
     Args:
         sources: folders, manifests, and data sets as ``FORMAT:PATH``.
         out: the index folder; made if it is missing.
-        preset: a set of encoders, of ``retrieval.encoders.registry.PRESETS``. This and the next eight are,
+        preset: a set of encoders, of ``retrieval.encoders.registry.PRESETS``. This and the next nine are,
             when None, what the index was built with, or the defaults.
         encoders: by modality, encoders that differ from the preset's; ``"none"`` leaves a modality out.
         align: alignment method.
@@ -78,6 +79,7 @@ def build(
         recall: the share of exact search's answers that an approximate index must find.
         memory: bytes that the vector indexes may take together, also as ``"4GB"``.
         favour: ``"single"`` or ``"batch"``: which queries must be fast.
+        fuse: how all that an item has becomes one vector, for searches of whole items; ``"none"``: not at all.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         runtime: what computes the encoders' networks: ``"auto"``, ``"torch"`` or ``"openvino"``.
         batch_size: media encoded at once.
@@ -102,7 +104,7 @@ def build(
             raise OptionError(f"{name} must be at least 1, not {value}")
     devices.check(device)
     runtimes.check(runtime)
-    wishes = Wishes(preset, encoders, align, holdout, seed, index, recall, memory, favour)
+    wishes = Wishes(preset, encoders, align, holdout, seed, index, recall, memory, favour, fuse)
     wishes.settings(None)  # unusable values are refused before anything is read
     corpus = corpora.read(sources, leave_out=Path(out))
     with writing(Path(out)) as draft:
@@ -195,13 +197,14 @@ def _finish(
     ):
         return before
     with progress("aligning", 1) as advance:
-        alignment, indexes = fit(draft, settings, encoders, stores, device=device)
+        alignment, indexes, items = fit(draft, settings, encoders, stores, device=device)
         advance(1)
     return draft.publish(
         encoders=specs,
         numerics={modality: store.numerics for modality, store in stores.items()},
         alignment=alignment,
         indexes=indexes,
+        items=items,
         settings=settings,
         sources=sources,
     )
@@ -213,6 +216,7 @@ def realign(
     align: str | None = None,
     holdout: Holdout = None,
     seed: int | None = None,
+    fuse: str | None = None,
     device: str = "auto",
 ) -> Manifest:
     """Fit the alignment of the index ``out`` anew from its stored features; nothing is encoded.
@@ -222,6 +226,7 @@ def realign(
         align: alignment method; the one in use when None.
         holdout: another fraction or expression; the one in use when None.
         seed: of the holdout's draw and the fit; the one in use when None.
+        fuse: how an item's parts become one vector; the one in use when None, ``"none"`` for no such vectors.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
 
     Returns:
@@ -233,7 +238,7 @@ def realign(
         EncoderMismatchError: the encoders at hand are not those whose features are stored.
         AlignmentError: the method cannot be fitted on what the index holds.
     """
-    wishes = Wishes(align=align, holdout=holdout, seed=seed)
+    wishes = Wishes(align=align, holdout=holdout, seed=seed, fuse=fuse)
     wishes.settings(None)
     with writing(Path(out), must_exist=True) as draft:
         settings = wishes.settings(draft.settings_before)

@@ -76,6 +76,7 @@ class Draft:
         numerics: Mapping[Modality, Sequence[str]],
         alignment: Mapping[str, Any],
         indexes: Mapping[Modality, Mapping[str, Any]],
+        items: Mapping[str, Any],
         settings: Settings,
         sources: list[str],
     ) -> Manifest:
@@ -95,6 +96,7 @@ class Draft:
             numerics=numerics,
             alignment=alignment,
             indexes=indexes,
+            items=items,
             counts=counts,
             settings=settings.as_dict(),
             sources=sources,

@@ -13,6 +13,7 @@ from retrieval import naming
 from retrieval.alignment import registry as alignments
 from retrieval.encoders import registry as known
 from retrieval.errors import OptionError
+from retrieval.fusion import registry as fusions
 from retrieval.types import Modality
 from retrieval.vectors import choice
 from retrieval.vectors import registry as indexes
@@ -20,7 +21,7 @@ from retrieval.vectors import registry as indexes
 DEFAULT_PRESET = "packaged"
 
 LEFT_OUT = "none"
-"""Said in an encoder's place, it leaves the modality out."""
+"""Said in an encoder's place, it leaves the modality out; in a fusion's, the items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Settings:
         recall: the share of exact search's answers that an approximate index must find.
         memory: bytes that the vector indexes may take together; any number when None.
         favour: whether ``"single"`` queries or a ``"batch"`` must be fast.
+        fuse: the fusion that makes one vector of all that an item has; None where whole items are not looked for.
     """
 
     encoders: Mapping[Modality, str]
@@ -46,6 +48,7 @@ class Settings:
     recall: float = 0.95
     memory: int | None = None
     favour: str = choice.SINGLE
+    fuse: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as the manifest keeps them."""
@@ -58,6 +61,7 @@ class Settings:
             "recall": self.recall,
             "memory": self.memory,
             "favour": self.favour,
+            "fuse": self.fuse,
         }
 
     @classmethod
@@ -80,6 +84,7 @@ class Wishes:
     recall: float | None = None
     memory: str | int | None = None
     favour: str | None = None
+    fuse: str | None = None
 
     def settings(self, before: Settings | None) -> Settings:
         """These options; for what was not said, those ``before``, or else the defaults.
@@ -102,6 +107,7 @@ class Wishes:
             recall=base.recall if self.recall is None else choice.check_recall(self.recall),
             memory=base.memory if self.memory is None else choice.check_memory(self.memory),
             favour=base.favour if self.favour is None else choice.check_favour(self.favour),
+            fuse=base.fuse if self.fuse is None else _fusion(self.fuse),
         )
 
 
@@ -109,6 +115,10 @@ def defaults(corpus: Corpus) -> Settings:
     """What holds for a new index of ``corpus`` where nothing was said: a data set brings its own split."""
     encoders = {**_preset(DEFAULT_PRESET), **corpus.encoders}
     return Settings(encoders, align=corpus.align or "auto", holdout=corpus.holdout)
+
+
+def _fusion(name: str) -> str | None:
+    return None if name == LEFT_OUT else fusions.check(name)
 
 
 def _preset(name: str) -> Mapping[Modality, str]:

@@ -8,17 +8,17 @@ against it mean the same whatever was asked for, and so does its percentile.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import OptionError
-from retrieval.types import Integers, Matrix, Modality
+from retrieval.types import Integers, Matrix, Target
 
 Values = NDArray[np.float64]
 
-Source = tuple[Modality | None, float]
+Source: TypeAlias = "tuple[Target | None, float]"
 """What a term of a query is made of, where that is known, and its share of the query's unit vector."""
 
 LOG_ODDS = np.linspace(-9.0, 9.0, 13)
@@ -136,8 +136,8 @@ class Backgrounds:
     """The backgrounds of one modality that is looked for, by what it is asked by."""
 
     def __init__(self, kept: Mapping[str, Sequence[float]]) -> None:
-        """Take what the manifest keeps: by the query's modality, 13 scores; nothing where it keeps none."""
-        self._known = {Modality(name): np.array(values) for name, values in kept.items()}
+        """Take what the manifest keeps: by what a query is made of, 13 scores; nothing where it keeps none."""
+        self._known = {name: np.array(values) for name, values in kept.items()}
         self._pooled = np.mean(list(self._known.values()), axis=0) if kept else np.full(len(LOG_ODDS), np.nan)
 
     def of(self, queries: Sequence[Sequence[Source]]) -> Values:
@@ -161,5 +161,5 @@ class Backgrounds:
         squares = sum((each - each[middle]) ** 2 for each in own)
         return np.asarray(medians + np.sign(LOG_ODDS) * np.sqrt(squares))
 
-    def _term(self, modality: Modality | None) -> Values:
+    def _term(self, modality: Target | None) -> Values:
         return self._pooled if modality is None else self._known.get(modality, self._pooled)

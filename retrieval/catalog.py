@@ -236,6 +236,11 @@ class Catalog:
             )
         return found
 
+    def ordered_items(self) -> Integers:
+        """(n,) int64 the numbers of all items, in the order of their ids."""
+        with self.session() as session:
+            return np.fromiter(session.scalars(select(Item.id).order_by(Item.key)), dtype=np.int64)
+
     def _rows(self, statement: str, *values: str) -> list[Any]:
         """What a statement finds, past SQLAlchemy: its handling of ten rows takes longer than finding them."""
         try:

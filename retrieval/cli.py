@@ -53,7 +53,8 @@ def search(
         list[str] | None, typer.Option("--id", metavar="ITEM", help="More like this item.")
     ] = None,
     to: Annotated[
-        str | None, typer.Option(help="What to find: text, image, audio, video or any.", show_default=False)
+        str | None,
+        typer.Option(help="What to find: text, image, audio, video, any or item.", show_default=False),
     ] = None,
     k: Annotated[int, typer.Option("-k", help="How many hits.")] = 10,
     where: Annotated[
@@ -64,6 +65,10 @@ def search(
         typer.Option(
             metavar="P", help="Only hits above P of a hundred scores of unrelated things, such as 99.9."
         ),
+    ] = None,
+    combine: Annotated[
+        str | None,
+        typer.Option(metavar="HOW", help="Search each term by itself and join the rankings: rrf or zscore."),
     ] = None,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page that shows what was found.")
@@ -83,6 +88,7 @@ def search(
 
     Query options may be repeated and weighted by a ^NUMBER at the end: --text "a dog" --text "snow^-0.5".
     """
+    from retrieval.combined import combined
     from retrieval.engine import open_index
     from retrieval.types import Query
     from retrieval.vectors.base import silent
@@ -92,10 +98,13 @@ def search(
     engine = open_index(index, device=device, runtime=runtime, encoders=encoders)
     asked = {kind: [weighted(value) for value in values] for kind, values in terms.items() if values}
     explain = _plan if explain_plan else silent
-    found = engine.search_batch(
-        [Query(**asked)], to=to, k=k, where=where, min_percentile=min_percentile, explain=explain
+    hits = (
+        combined(engine, Query(**asked), way=combine, to=to, k=k, where=where, min_percentile=min_percentile)
+        if combine
+        else engine.search_batch(
+            [Query(**asked)], to=to, k=k, where=where, min_percentile=min_percentile, explain=explain
+        )[0]
     )
-    hits = found[0]
     if html is not None:
         from retrieval.report import results
 
@@ -144,6 +153,11 @@ def info(index: Index, as_json: AsJson = False) -> None:
         },
         "alignment": f"{values['alignment']['method']}, {_made(values['alignment'])}",
         **{f"{modality} index": told(entry) for modality, entry in values["indexes"].items()},
+        **(
+            {"item index": f"{told(values['items'])}, {values['items']['fusion']}"}
+            if "items" in values
+            else {}
+        ),
         "held out": str(values["settings"]["holdout"] or "nothing"),
         "sources": ", ".join(values["sources"]),
     }

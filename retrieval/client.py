@@ -16,7 +16,7 @@ from retrieval.calibration import check_percentile
 from retrieval.errors import OptionError, ServerError, XmodalError
 from retrieval.searcher import Searcher
 from retrieval.sending import encoded
-from retrieval.types import Hit, Matrix, Modality, Query, Term
+from retrieval.types import ITEM, Hit, Matrix, Modality, Query, Term
 
 if TYPE_CHECKING:
     from retrieval.report.media import Medium
@@ -180,7 +180,11 @@ _JSON = {"Content-Type": "application/json"}
 
 def _hit(values: Mapping[str, Any]) -> Hit:
     own = {name: values[name] for name in Hit.__slots__}
-    return Hit(**{**own, "modality": Modality(own["modality"])})
+    shares = own["contributions"]
+    own["contributions"] = tuple(shares) if len(shares) > 1 else None
+    return Hit(
+        **{**own, "modality": own["modality"] if own["modality"] == ITEM else Modality(own["modality"])}
+    )
 
 
 def _json(response: httpx2.Response) -> Any:

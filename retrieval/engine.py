@@ -6,26 +6,29 @@ import os
 import threading
 import weakref
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from retrieval import arrays
+from retrieval import arrays, meaning
 from retrieval import device as devices
 from retrieval.alignment.base import Alignment
 from retrieval.answers import at_least, joined, merged
 from retrieval.calibration import Backgrounds, Values, check_percentile
 from retrieval.catalog import AssetTable, Catalog
-from retrieval.errors import DamagedIndexError, EncoderMismatchError, OptionError, OutdatedReaderError
+from retrieval.contributions import explained
+from retrieval.errors import DamagedIndexError, OptionError, OutdatedReaderError
+from retrieval.fusion.saved import Fused
 from retrieval.manifest import Layout, Manifest
 from retrieval.runtimes import registry as runtimes
 from retrieval.searcher import Searcher
 from retrieval.shelf import Found, Shelf
-from retrieval.space import Space
-from retrieval.terms import Composed, combine, given, unit
-from retrieval.types import Hit, Integers, Matrix, Modality, Query, Term
+from retrieval.space import Space, renamed
+from retrieval.terms import Composed, combine, unit
+from retrieval.types import ITEM, Hit, Integers, Matrix, Modality, Query, Target, Term
 from retrieval.vectors import opening
 from retrieval.vectors.base import Explain, Subset, silent
 
@@ -72,14 +75,14 @@ class SearchEngine(Searcher):
         self.manifest = Manifest.read(self.folder)
         self._device = devices.check(device)
         self._runtime = runtimes.check(runtime)
-        self._names = self._named(encoders or {})
+        self._names = renamed(self.manifest.settings["encoders"], self.manifest.encoders, encoders or {})
         self._generation = Layout(self.folder).generation(self.manifest.generation)
-        self._shelves: dict[Modality, Shelf] = {}
+        self._shelves: dict[Target, Shelf] = {}
         self._opening = threading.Lock()
         # Through a proxy, or the engine would refer to itself, and its files stay open when it is let go.
         own = weakref.proxy(self)
 
-        def matching(where: str, target: Modality) -> Subset:
+        def matching(where: str, target: Target) -> Subset:
             found: Subset = own._matching(where, target)
             return found
 
@@ -115,24 +118,8 @@ class SearchEngine(Searcher):
             runtime=self._runtime,
         )
 
-    def _named(self, given: Mapping[str, str]) -> dict[Modality, str]:
-        """What to load each encoder by: as it was named for the index, unless it is named anew."""
-        names = {Modality(name): own for name, own in self.manifest.settings["encoders"].items()}
-        for name, wanted in given.items():
-            modality = Modality.parse(name)
-            built = self.manifest.encoders.get(modality)
-            # Whether it is the same model, and not only one of its kind, its fingerprint tells when it is loaded.
-            if built is None or wanted.partition(":")[0] != built.name.partition(":")[0]:
-                was = f"{built.name} ({built.fingerprint[:12]})" if built else "none"
-                raise EncoderMismatchError(
-                    f"the index was built with {name} encoder {was}, not {wanted}: "
-                    "open it with the former or index again with the latter"
-                )
-            names[modality] = wanted
-        return names
-
-    def shelf(self, modality: Modality) -> Shelf:
-        """The vectors of ``modality``.
+    def shelf(self, modality: Target) -> Shelf:
+        """The vectors of ``modality``, or of ``"item"``.
 
         Raises:
             OptionError: the index has no assets of it.
@@ -143,11 +130,12 @@ class SearchEngine(Searcher):
                 self._shelves[modality] = self._open(modality)
             return self._shelves[modality]
 
-    def _open(self, modality: Modality) -> Shelf:
-        entry = self.manifest.indexes.get(modality)
+    def _open(self, modality: Target) -> Shelf:
+        entry = self.manifest.entry(modality)
         if entry is None:
             raise OptionError(
                 f"this index holds no {modality}: it holds {', '.join(self.modalities) or 'nothing'}"
+                + (f"; run 'xmodal realign {self.folder} --fuse METHOD'" if modality == ITEM else "")
             )
         self._check_present()
         path, whose = self._generation.vectors(modality), self._generation.assets(modality)
@@ -162,6 +150,16 @@ class SearchEngine(Searcher):
                 f"the manifest says {entry['vectors']}: restore or rebuild the index"
             )
         return Shelf(index, assets[:, 0], assets[:, 1])
+
+    @cached_property
+    def fusion(self) -> Fused:
+        """How items became one vector each, and what asks for them becomes one beside these.
+
+        Raises:
+            DamagedIndexError: its file is not what was written.
+        """
+        self._check(self._generation.fusion.name)
+        return Fused.load(self._generation.fusion)
 
     def table(self, modality: Modality) -> AssetTable:
         """What the catalog says of each row of ``modality``'s vectors.
@@ -246,16 +244,19 @@ class SearchEngine(Searcher):
             [int(a) for term in group if term.kind == "id" for a in self._assets_of(term)] for group in terms
         ]
         asked = k + max(map(len, named))
+        composed = {target: self.compose(terms, target) for target in targets}
         found, backgrounds = [], []
-        for target in targets:
-            composed = self._composed(terms, target)
-            found.append(self._search(composed.vectors, target, asked, where, explain))
-            backgrounds.append(self._background(terms, composed.shares, target))
+        for target, own in composed.items():
+            found.append(self._search(own.vectors, target, asked, where, explain))
+            backgrounds.append(self._background(terms, own.shares, target))
         kept = [
             at_least([answer for answer in answers if answer.asset not in own] if own else answers, least)
             for answers, own in zip(merged(found, backgrounds), map(set, named), strict=True)
         ]
-        return joined(self.catalog, kept, k)
+        hits = joined(self.catalog, kept, k)
+        if targets == [ITEM]:
+            hits = [[replace(hit, modality=ITEM) for hit in own] for own in hits]
+        return explained(self, composed, hits) if any(len(group) > 1 for group in terms) else hits
 
     def media(self, hits: Sequence[Hit]) -> list[Medium]:
         """What the hits are, to be looked at; see ``Searcher.media``."""
@@ -276,7 +277,7 @@ class SearchEngine(Searcher):
 
         Args:
             vectors: (q, d) finite numbers in the aligned space, as ``encode`` gives them; their lengths are nothing.
-            to: the modality to find.
+            to: the modality to find; for items see ``search``.
             k: at most this many answers.
             where: a filter on metadata.
             explain: is told in sentences how it was searched.
@@ -293,31 +294,36 @@ class SearchEngine(Searcher):
         asking = unit(asking, np.zeros((len(asking), 1)))
         return self._search(asking, Modality.parse(to), _whole(k), where, explain)
 
-    def _search(
-        self, vectors: Matrix, target: Modality, k: int, where: str | None, explain: Explain
-    ) -> Found:
+    def _search(self, vectors: Matrix, target: Target, k: int, where: str | None, explain: Explain) -> Found:
         shelf = self.shelf(target)
         rows = None if where is None else self._filters(where, target)
         told = explain if explain is silent else lambda what: explain(f"{target}: {what}")
         return Found(*shelf.search(vectors, k, rows, told))
 
-    def _matching(self, where: str, target: Modality) -> Subset:
+    def _matching(self, where: str, target: Target) -> Subset:
         shelf = self.shelf(target)
+        if target == ITEM:
+            found = [self.catalog.matching(where, modality) for modality in self.modalities]
+            return Subset(shelf.rows_of(np.concatenate(found)), len(shelf.index))
         return Subset(shelf.rows_of(self.catalog.matching(where, target)), len(shelf.index))
 
     # Inside
 
-    def targets(self, to: str | None, asked: Collection[str]) -> list[Modality]:
-        """The modalities that are looked for: those ``to`` says, or the one other than those ``asked`` by.
+    def targets(self, to: str | None, asked: Collection[str]) -> Sequence[Target]:
+        """What is looked for: what ``to`` says, or the one modality other than those ``asked`` by.
 
         Raises:
             OptionError: ``to`` is unknown, or left out where there is no one other modality.
         """
         if to == ANY:
             return self.modalities
+        if to == ITEM:
+            return [ITEM]
         if to is not None:
             if to not in set(Modality):
-                raise OptionError(f"unknown modality {to!r}: expected one of {', '.join([*Modality, ANY])}")
+                raise OptionError(
+                    f"unknown modality {to!r}: expected one of {', '.join([*Modality, ITEM, ANY])}"
+                )
             return [Modality(to)]
         others = [modality for modality in self.modalities if modality not in asked]
         if len(others) != 1:
@@ -327,11 +333,17 @@ class SearchEngine(Searcher):
             )
         return others
 
-    def _composed(self, terms: Sequence[Sequence[Term]], target: Modality) -> Composed:
-        return combine(terms, lambda kind, own: self.term_vectors(kind, own, target), self.space.dimension)
+    def compose(self, terms: Sequence[Sequence[Term]], target: Target) -> Composed:
+        """Queries as vectors of the space in which what is looked for lies.
+
+        Raises:
+            OptionError: the terms of one cancel each other.
+        """
+        dimension = self.shelf(ITEM).index.dimension if target == ITEM else self.space.dimension
+        return combine(terms, lambda kind, own: meaning.vectors(self, kind, own, target), dimension)
 
     def _background(
-        self, terms: Sequence[Sequence[Term]], shares: Sequence[Sequence[float]], target: Modality
+        self, terms: Sequence[Sequence[Term]], shares: Sequence[Sequence[float]], target: Target
     ) -> Values:
         """(q, 13) float64: how the scores of queries are distributed where nothing is meant."""
         return self._backgrounds[target].of(
@@ -342,42 +354,21 @@ class SearchEngine(Searcher):
         )
 
     @cached_property
-    def _backgrounds(self) -> dict[Modality, Backgrounds]:
-        return {to: Backgrounds(entry.get("background", {})) for to, entry in self.manifest.indexes.items()}
+    def _backgrounds(self) -> dict[Target, Backgrounds]:
+        entries = {target: self.manifest.entry(target) or {} for target in self.manifest.targets}
+        return {target: Backgrounds(entry.get("background", {})) for target, entry in entries.items()}
 
-    def _made_of(self, term: Term, target: Modality) -> Modality | None:
+    def _made_of(self, term: Term, target: Target) -> Target | None:
         """The modality of a term's vector where ``target`` is looked for, as far as it has one."""
         if term.kind == "vector":
             return term.of
         if term.kind != "id":
             return Modality(term.kind)
-        chosen = self._chosen(term.value, target)
+        chosen = meaning.chosen(self, term.value, target)
         return next(iter(chosen)) if len(chosen) == 1 else None
-
-    def term_vectors(self, kind: str, terms: Sequence[Term], target: Modality) -> Matrix:
-        """(n, d) float32: the vectors of terms of one kind, where ``target`` is looked for."""
-        if kind == "vector":
-            return given([term.value for term in terms], self.space.dimension)
-        if kind == "id":
-            return np.stack([self._item_vector(term.value, target) for term in terms])
-        return self.space.encode(Modality(kind), [term.value for term in terms])
 
     def _assets_of(self, term: Term) -> list[int]:
         return [asset for assets in self.catalog.item_assets(term.value).values() for asset in assets]
-
-    def _chosen(self, key: str, target: Modality) -> Mapping[Modality, list[int]]:
-        """The item's assets of the modality that is looked for, or where it has none, all."""
-        held = self.catalog.item_assets(key)
-        return {target: held[target]} if target in held else held
-
-    def _item_vector(self, key: str, target: Modality) -> Matrix:
-        """The item's vector in the modality that is looked for, or where it has none, in those it has."""
-        vectors = []
-        for modality, assets in self._chosen(key, target).items():
-            shelf = self.shelf(modality)
-            vectors.append(shelf.index.vectors(shelf.rows_of(assets)))
-        mean: Matrix = np.concatenate(vectors).mean(axis=0)
-        return mean
 
 
 def _whole(k: Any) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 from retrieval.checksums import Checksum
 from retrieval.encoders.base import EncoderSpec
 from retrieval.errors import DamagedIndexError, IndexFormatError, NotAnIndexError
-from retrieval.types import Modality
+from retrieval.types import ITEM, Modality, Target
 
 FORMAT = 2
 """The format this version writes, and the newest it reads. Format 1 had no checksums; it is read, and written
@@ -59,12 +59,20 @@ class Generation:
         """The second copy of a file that is kept twice."""
         return self.folder / "copies" / path.name
 
-    def vectors(self, modality: Modality) -> Path:
-        """The FAISS index of one modality."""
+    @property
+    def fusion(self) -> Path:
+        """How an item's parts become one vector, where items have one."""
+        return self.folder / f"{ITEM}.fusion.safetensors"
+
+    def vectors(self, modality: Target) -> Path:
+        """The FAISS index of one modality, or of items."""
         return self.folder / f"{modality}.faiss"
 
-    def assets(self, modality: Modality) -> Path:
-        """(n, 2) int64: for each row of the FAISS index its asset, and the whole it is a segment of."""
+    def assets(self, modality: Target) -> Path:
+        """(n, 2) int64: for each row of the FAISS index its asset, and the whole it is a segment of.
+
+        Of an item, the asset that shows it, twice.
+        """
         return self.folder / f"{modality}.assets.npy"
 
 
@@ -147,6 +155,7 @@ class Manifest:
         features: for each folder of stored features, ``dimension`` and how many ``rows`` there were.
         numerics: by modality, which runtimes and precisions its stored features were computed in. They are said,
             not compared: those of one fingerprint differ by rounding.
+        items: of the index of whole items, its entry as in ``indexes`` and the ``fusion``'s name; empty without one.
         format: version of the folder's format.
     """
 
@@ -162,9 +171,19 @@ class Manifest:
     files: dict[str, Checksum] = field(default_factory=dict)
     features: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     numerics: Mapping[Modality, Sequence[str]] = field(default_factory=dict)
+    items: Mapping[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
-    def files_of(self, modality: Modality) -> dict[str, Checksum]:
+    def entry(self, target: Target) -> Mapping[str, Any] | None:
+        """Of the index of a modality or of items; None where there is none."""
+        return self.indexes.get(target) if target != ITEM else self.items or None
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What there is an index of."""
+        return (*self.indexes, ITEM) if self.items else tuple(self.indexes)
+
+    def files_of(self, modality: Target) -> dict[str, Checksum]:
         """The files of a modality's index, with what they hold; none in an index of before there were checksums."""
         return {name: checksum for name, checksum in self.files.items() if name.startswith(f"{modality}.")}
 
@@ -177,6 +196,8 @@ class Manifest:
         }
         values["numerics"] = {str(modality): list(own) for modality, own in self.numerics.items()}
         values["indexes"] = {str(modality): dict(entry) for modality, entry in self.indexes.items()}
+        if not self.items:  # as versions wrote it that knew no items
+            del values["items"]
         return values
 
     def write(self, path: Path) -> None:

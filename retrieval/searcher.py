@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from retrieval.combined import combined
 from retrieval.hits import Hits
 from retrieval.pairs import pair
 from retrieval.types import Hit, Modality, Query
@@ -46,6 +47,7 @@ class Searcher(ABC):
         k: int = 10,
         where: str | None = None,
         min_percentile: float | None = None,
+        combine: str | None = None,
     ) -> Hits:
         """The ``k`` assets nearest to a query of one or more terms, as in ``Query``.
 
@@ -56,11 +58,14 @@ class Searcher(ABC):
             video: a path or ``bytes``.
             id: an item of the index, for more like it; the item itself is not among the hits.
             vector: (d,) float32 in the aligned space.
-            to: the modality to find, or ``"any"``; may be left out when the index has one other modality.
+            to: the modality to find, ``"any"``, or ``"item"`` for whole items by all that they have (of an index made
+                with a fusion); may be left out when the index has one other modality.
             k: at most this many hits.
             where: a filter on metadata, for instance ``"year > 2000 and place = 'Oslo'"``.
             min_percentile: only hits whose score is above that many of a hundred scores between things that have
                 nothing to do with each other; 99.9, for instance, so that there may be none.
+            combine: search each term by itself and join the rankings, by ``"rrf"`` (sums of reciprocal ranks) or
+                ``"zscore"`` (sums of standardised scores); the terms' weighted sum is searched when None.
 
         Returns:
             Hits, best first; ties by item id. A list, which notebooks show as pictures, captions and players.
@@ -72,6 +77,11 @@ class Searcher(ABC):
             UnknownItemError: there is no item ``id``.
         """
         query = Query(text=text, image=image, audio=audio, video=video, id=id, vector=vector)
+        if combine is not None:
+            joined = combined(
+                self, query, way=combine, to=to, k=k, where=where, min_percentile=min_percentile
+            )
+            return Hits(joined, self)
         found = self.search_batch([query], to=to, k=k, where=where, min_percentile=min_percentile)
         return Hits(found[0], self)
 

@@ -139,3 +139,32 @@ def check_same(built: EncoderSpec, present: EncoderSpec) -> None:
             f"this is {present.name} ({present.fingerprint[:12]}); they differ in {', '.join(differing)}: "
             "open it with the former or index again with the latter"
         )
+
+
+def renamed(
+    known: Mapping[str, str], specs: Mapping[Modality, EncoderSpec], given: Mapping[str, str]
+) -> dict[Modality, str]:
+    """What to load each encoder by: as it was named for the index, unless it is named anew.
+
+    Args:
+        known: by modality, what the index was made with.
+        specs: what that was.
+        given: by modality, where it is now.
+
+    Raises:
+        OptionError: a modality is unknown.
+        EncoderMismatchError: another encoder is named.
+    """
+    names = {Modality(name): own for name, own in known.items()}
+    for name, wanted in given.items():
+        modality = Modality.parse(name)
+        built = specs.get(modality)
+        # Whether it is the same model, and not only one of its kind, its fingerprint tells when it is loaded.
+        if built is None or wanted.partition(":")[0] != built.name.partition(":")[0]:
+            was = f"{built.name} ({built.fingerprint[:12]})" if built else "none"
+            raise EncoderMismatchError(
+                f"the index was built with {name} encoder {was}, not {wanted}: "
+                "open it with the former or index again with the latter"
+            )
+        names[modality] = wanted
+    return names

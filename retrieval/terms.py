@@ -23,10 +23,12 @@ class Composed:
         vectors: (q, d) float32, unit norm.
         shares: of each query's terms, the factor by which the term's unit vector is in the query's; that of a lone
             term is 1, or -1 where it is not wanted.
+        parts: of each query of several terms (t, d) float32 whose rows sum to its vector; None of a lone term.
     """
 
     vectors: Matrix
     shares: list[list[float]]
+    parts: Sequence[Matrix | None]
 
 
 def combine(
@@ -46,11 +48,12 @@ def combine(
     if len(lone) == len(terms) and all(group[0].kind == "vector" for group in terms):
         found = vectors("vector", [group[0] for group in terms])
         if all(group[0].weight == 1 for group in terms):
-            return Composed(unit(found, 1.0), lone)
+            return Composed(unit(found, 1.0), lone, [None] * len(terms))
         weights = np.array([[group[0].weight] for group in terms], np.float32)
-        return Composed(unit(found * weights, np.abs(weights)), lone)
+        return Composed(unit(found * weights, np.abs(weights)), lone, [None] * len(terms))
     total = np.zeros((len(terms), dimension), np.float32)
     lengths = [[0.0] * len(group) for group in terms]
+    parts = [np.empty((len(group), dimension), np.float32) if len(group) > 1 else None for group in terms]
     for kind in dict.fromkeys(term.kind for group in terms for term in group):
         places = [
             (at, nth) for at, group in enumerate(terms) for nth, term in enumerate(group) if term.kind == kind
@@ -60,10 +63,16 @@ def combine(
         np.add.at(total, [at for at, _ in places], weighted)
         for (at, nth), length in zip(places, np.linalg.norm(weighted, axis=1).tolist(), strict=True):
             lengths[at][nth] = length if terms[at][nth].weight > 0 else -length
+        for (at, nth), row in zip(places, weighted, strict=True):
+            if (summed := parts[at]) is not None:
+                summed[nth] = row
     made = unit(total, np.array([[sum(abs(term.weight) for term in group)] for group in terms]))
     norms = np.linalg.norm(total, axis=1).tolist()
     shares = [[length / norm for length in own] for own, norm in zip(lengths, norms, strict=True)]
-    return Composed(made, [[float(np.sign(own[0]))] if len(own) == 1 else own for own in shares])
+    for summed, norm in zip(parts, norms, strict=True):
+        if summed is not None:
+            np.divide(summed, norm, out=summed)
+    return Composed(made, [[float(np.sign(own[0]))] if len(own) == 1 else own for own in shares], parts)
 
 
 def unit(total: Matrix, weights: float | np.ndarray[Any, np.dtype[np.floating]]) -> Matrix:

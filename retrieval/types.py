@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from numbers import Real
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from retrieval.errors import OptionError
 
@@ -23,6 +23,12 @@ Integers: TypeAlias = "NDArray[np.int64]"
 """An int64 array of shape (rows,)."""
 
 MetadataValue: TypeAlias = str | int | float | bool | None
+
+
+ITEM: Literal["item"] = "item"
+"""What is found where whole items are looked for; no modality, for it is made of what an item has of each."""
+
+Target: TypeAlias = "Modality | Literal['item']"
 
 
 class Modality(StrEnum):
@@ -56,8 +62,9 @@ class Hit:
         score: inner product with the query in the aligned space, in [-1, 1]; among hits of several modalities
             made comparable, as ``retrieval.answers.merged`` does.
         id: the item's id.
-        modality: of the asset that was found.
-        path: the asset's file relative to its source; None for captions of a manifest.
+        modality: of the asset that was found; ``"item"`` where whole items were looked for.
+        path: the asset's file relative to its source, of an item that of its picture, video or sound, whichever it has
+            first; None for captions of a manifest.
         text: the caption, for text assets.
         start: where the matching segment starts, in seconds; None for a whole asset.
         end: where it ends, in seconds.
@@ -65,12 +72,14 @@ class Hit:
         asset: the asset's number in this index, by which a server serves its file.
         percentile: how many of a hundred scores between things that have nothing to do with each other, of the same
             two modalities, are below; None where the index does not know.
+        contributions: what each term of a query of several adds to the score, in the order of ``Query.terms``; together
+            they are the score. None of a lone term, whose it all is.
     """
 
     rank: int
     score: float
     id: str
-    modality: Modality
+    modality: Target
     path: str | None = None
     text: str | None = None
     start: float | None = None
@@ -78,10 +87,12 @@ class Hit:
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
     asset: int | None = None
     percentile: float | None = None
+    contributions: tuple[float, ...] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The hit as plain values, as ``xmodal search --json`` prints it."""
         values = {name: getattr(self, name) for name in self.__slots__}
+        values["contributions"] = None if self.contributions is None else list(self.contributions)
         return {**values, "modality": str(self.modality), "metadata": dict(self.metadata)}
 
 

@@ -211,7 +211,7 @@ class _Inspection:
 
 def _published(path: Path, files: Generation, manifest: Manifest) -> tuple[str, Remedy, tuple[str, ...]]:
     """What a damaged file of the published generation hurts, what helps, and whose modalities it hurts."""
-    everything = tuple(map(str, manifest.indexes))
+    everything = tuple(map(str, manifest.targets))
     modality = path.name.partition(".")[0]  # the files of a modality begin with its name
     if path == files.catalog:
         return "ids, paths, captions and metadata of all items", Remedy.INDEX, everything

@@ -3,12 +3,14 @@
 For every method and seed the index's copy is fitted anew on the items that the seed does not hold out. Then the
 held-out assets of one modality ask: for those of another, and for items as every fusion makes one vector of what they
 have besides the asking modality. Figures are means over seeds, intervals those of the queries of all seeds
-together, bootstrapped; the printed table is Markdown.
+together, bootstrapped; the printed table is Markdown. With --keep what was measured is written to a file, a method
+and seed at a time, and a run that was cut short goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 import tempfile
@@ -41,6 +43,9 @@ Rows = tuple[Matrix, Integers]
 Figures = dict[tuple[str, str, str], list[dict[Measure, Values]]]
 """By method, fusion and task, the values of the queries, one entry a seed."""
 
+Costs = dict[tuple[str, str], list[tuple[float, int]]]
+"""By method and fusion, seconds of the fit and bytes of what was fitted, one entry a seed."""
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
@@ -53,18 +58,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--align", nargs="+", default=list(alignments.METHODS), choices=alignments.METHODS)
     parser.add_argument("--fuse", nargs="*", default=list(fusions.METHODS), choices=fusions.METHODS)
     parser.add_argument("--relevance", metavar="COLUMN", help="items of the same value, not the same item")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="JSON lines to go on from, and to add to")
     parser.add_argument("--tasks", nargs="+", metavar="A-to-B", help="B may be item; default: all")
     options = parser.parse_args(argv)
     retrieval.open(options.index)  # which says what is wrong with it
     figures: Figures = {}
-    costs: dict[tuple[str, str], list[tuple[float, int]]] = {}
+    costs: Costs = {}
+    done = _known(options.keep, options.align, options.seeds, figures, costs)
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "index"
         shutil.copytree(options.index, copy)
         for method in options.align:
             for seed in options.seeds:
+                if (method, seed) in done:
+                    continue
                 try:
-                    _compare(copy, method, seed, options, figures, costs)
+                    own, spent = _compare(copy, method, seed, options)
+                    _add(figures, costs, own, spent)
+                    _note(options.keep, method, seed, own, spent)
                 except AlignmentError as error:
                     print(f"{method}: {error}", file=sys.stderr)
                     break
@@ -78,9 +89,10 @@ def _compare(
     method: str,
     seed: int,
     options: argparse.Namespace,
-    figures: Figures,
-    costs: dict[tuple[str, str], list[tuple[float, int]]],
-) -> None:
+) -> tuple[Figures, Costs]:
+    """What one fit and the fusions of it are worth, and what they cost."""
+    figures: Figures = {}
+    costs: Costs = {}
     holdout = options.holdout
     holdout = float(holdout) if holdout.replace(".", "", 1).isdigit() else holdout
     start = time.perf_counter()
@@ -95,13 +107,14 @@ def _compare(
         figures.setdefault((method, NO_FUSION, task), []).append(values)
     modalities = engine.modalities
     if not options.fuse or len(modalities) < 2:
-        return
+        return figures, costs
     training, _ = Parts.of(learned, modalities)
     testing, items = Parts.of(held, modalities)
     for name in options.fuse:
         start = time.perf_counter()
         fusion = fusions.fit(name, training, seed)
-        costs.setdefault((method, name), []).append((time.perf_counter() - start, 0))
+        seconds, size = time.perf_counter() - start, sum(own.nbytes for own in fusion.arrays().values())
+        costs.setdefault((method, name), []).append((seconds, size))
         for at, modality in enumerate(modalities):
             others = np.ones((1, len(modalities)), np.bool_)
             others[:, at] = False
@@ -112,6 +125,52 @@ def _compare(
                 asked = fusion(testing.taken(gallery).only(others))
                 values = _values(queries, items[asking], asked, items[gallery], labels)
                 figures.setdefault((method, name, f"{modality}-to-item"), []).append(values)
+    return figures, costs
+
+
+def _add(figures: Figures, costs: Costs, more: Figures, spent: Costs) -> None:
+    for task, values in more.items():
+        figures.setdefault(task, []).extend(values)
+    for fitted, cost in spent.items():
+        costs.setdefault(fitted, []).extend(cost)
+
+
+def _note(keep: Path | None, method: str, seed: int, figures: Figures, costs: Costs) -> None:
+    """Write down what was measured of one method and seed."""
+    if keep is None:
+        return
+    line = {
+        "method": method,
+        "seed": seed,
+        "figures": [
+            [*task, [{str(measure): own.tolist() for measure, own in each.items()} for each in values]]
+            for task, values in figures.items()
+        ],
+        "costs": [[*fitted, cost] for fitted, cost in costs.items()],
+    }
+    with keep.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def _known(
+    keep: Path | None, methods: Sequence[str], seeds: Sequence[int], figures: Figures, costs: Costs
+) -> set[tuple[str, int]]:
+    """Take what was written down of these methods and seeds, and say which they are."""
+    done: set[tuple[str, int]] = set()
+    lines = keep.read_text(encoding="utf-8").splitlines() if keep is not None and keep.is_file() else []
+    for line in map(json.loads, lines):
+        own = line["method"], line["seed"]
+        if own[0] in methods and own[1] in seeds and own not in done:
+            done.add(own)
+            measured = {
+                (method, fusion, task): [
+                    {measure: np.array(each[str(measure)]) for measure in (HIT, MAP)} for each in values
+                ]
+                for method, fusion, task, values in line["figures"]
+            }
+            spent = {(method, fusion): [(s, b) for s, b in cost] for method, fusion, cost in line["costs"]}
+            _add(figures, costs, measured, spent)
+    return done
 
 
 def _rows(engine: SearchEngine, *, held_out: bool) -> dict[Modality, Rows]:
@@ -156,7 +215,7 @@ def _values(
 
 def _table(
     figures: Figures,
-    costs: Mapping[tuple[str, str], Sequence[tuple[float, int]]],
+    costs: Costs,
     tasks: Sequence[str] | None,
 ) -> Iterator[str]:
     yield "| align | fuse | task | queries | hit@10 | mAP | fit s | bytes |"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from retrieval.alignment.bank import nearness
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.alignment.evidence import weigh
+from retrieval.alignment.hubness import relieved
+from retrieval.alignment.links import connect
 from retrieval.alignment.pairs import folds, join
-from retrieval.alignment.projector import unit
+from retrieval.alignment.prior import Lift
+from retrieval.alignment.projector import Projector, unchanged, unit
 from retrieval.alignment.registry import METHODS, fit
 from retrieval.encoders.base import ClassHead
 from retrieval.errors import AlignmentError, DamagedIndexError, OptionError
@@ -154,8 +159,46 @@ def test_blocks_add_up_to_a_weighted_sum_of_cosines() -> None:
     mapped = [alignment.projectors[m].parts(x) for m, x in ((Modality.IMAGE, image), (Modality.TEXT, text))]
     weights = list(alignment.report["weights"].values())
     expected = sum(w * a @ b.T for w, a, b in zip(weights, *mapped, strict=True))
-    scores = alignment.project(Modality.IMAGE, image) @ alignment.project(Modality.TEXT, text).T
+    plain = {
+        modality: replace(own, banks=(), bank_columns=0) for modality, own in alignment.projectors.items()
+    }
+    scores = plain[Modality.IMAGE].project(image) @ plain[Modality.TEXT].project(text).T
     np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+def test_nearness_to_everything_is_taken_off_and_within_a_modality_hardly_matters() -> None:
+    random = np.random.default_rng(5)
+    plain = {
+        modality: Projector(8, (unchanged(8),), np.ones(1, np.float32))
+        for modality in (Modality.TEXT, Modality.IMAGE)
+    }
+    tables = {
+        modality: FeatureTable(random.normal(size=(40, 8)).astype(np.float32), np.arange(40))
+        for modality in plain
+    }
+    connections = connect(tables, {modality: Lift(8) for modality in plain}, ())
+    eased = relieved(plain, connections, seed=0)
+    x, y = (unit(random.normal(size=(30, 8)).astype(np.float32)) for _ in range(2))
+    first, second = connections.modalities
+    bank = {modality: unit(table.features) for modality, table in tables.items()}
+    csls = x @ y.T - 0.5 * (nearness(x @ bank[second].T)[:, None] + nearness(y @ bank[first].T)[None])
+    rows = eased[first].project(x), eased[second].project(y)
+    assert np.corrcoef(csls.ravel(), (rows[0] @ rows[1].T).ravel())[0, 1] > 0.99
+    assert np.corrcoef((x @ x.T).ravel(), (rows[0] @ rows[0].T).ravel())[0, 1] > 0.99
+    assert not eased[first].project(np.zeros((1, 8), np.float32)).any()
+
+
+def test_a_modality_that_is_linked_to_nothing_is_not_corrected() -> None:
+    data = training(100)
+    alone = FeatureTable(
+        np.random.default_rng(0).normal(size=(30, 12)).astype(np.float32), np.arange(1000, 1030)
+    )
+    alignment = fit("auto", TrainingData({**data.tables, Modality.AUDIO: alone}, PRIOR))
+    columns = alignment.projectors[Modality.IMAGE].bank_columns
+    assert columns == 2
+    sound = alignment.project(Modality.AUDIO, alone.features)
+    assert not sound[:, -columns:].any()
+    assert not (sound @ alignment.project(Modality.TEXT, data.tables[Modality.TEXT].features).T).any()
 
 
 def with_sounds(count: int, of: int, noise: float) -> TrainingData:
@@ -179,9 +222,11 @@ def test_a_link_that_is_better_alone_has_a_part_of_its_own_and_all_share_the_oth
     alignment = fit("auto", with_sounds(400, 3, 100.0))
     assert "core" in alignment.report
     assert list(alignment.report["weights"])[-2:] == ["cca image-text", "cca"]
-    sound = alignment.project(Modality.AUDIO, np.ones((1, 30), np.float32))
-    columns = alignment.report["components"]
-    assert np.allclose(np.linalg.norm(sound[:, -columns:]), 1)
+    parts = alignment.projectors[Modality.AUDIO].parts(np.ones((1, 30), np.float32))
+    scales = alignment.projectors[Modality.AUDIO].scales
+    assert np.allclose(
+        [scale * np.linalg.norm(part) for scale, part in zip(scales, parts, strict=True)][-1], 1
+    )
 
 
 def test_conse_is_the_mixture_of_the_likeliest_names() -> None:

@@ -65,7 +65,7 @@ def test_searching_prints_hits(xmodal):
     hits = json.loads(out)
     assert (status, err) == (0, "")
     promised = ["rank", "score", "id", "modality", "path", "text", "start", "end", "metadata"]
-    assert list(hits[0]) == [*promised, "asset", "percentile"]
+    assert list(hits[0]) == [*promised, "asset", "percentile", "contributions"]
     assert (hits[0]["rank"], hits[0]["id"], len(hits)) == (1, "red", 2)
     _, out, _ = xmodal("search", "index", "--image", "source/blue.png", "-k", "1")
     assert out.split(maxsplit=4)[3:] == ["blue", "Something blue.\n"]

@@ -12,6 +12,7 @@ from PIL import Image
 import indexer
 import retrieval
 from retrieval import Query
+from retrieval.contributions import contributions
 from retrieval.errors import ExpressionError, MediaError, OptionError, UnknownItemError
 from tests import toy
 
@@ -31,6 +32,33 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def engine(folder):
     return retrieval.open(folder / "index")
+
+
+@pytest.mark.parametrize("to", ["image", "text", "any"])
+def test_each_hit_of_a_composed_query_says_what_each_term_adds(engine, to):
+    query = Query(text=["red", ("blue", -0.4)], id="green")
+    hits = engine.search_batch([query, Query(text="red")], to=to, k=5)
+    assert all(hit.contributions is None for hit in hits[1])
+    for hit in hits[0]:
+        assert len(hit.contributions) == 3
+        assert sum(hit.contributions) == pytest.approx(hit.score, abs=1e-5)
+        assert hit.as_dict()["contributions"] == list(hit.contributions)
+    shares = contributions(engine, query.terms(), hits[0])
+    np.testing.assert_allclose(shares, [hit.contributions for hit in hits[0]], atol=1e-5)
+
+
+def test_a_terms_contribution_is_its_own_score_by_its_weight(engine):
+    red, blue = engine.encode(text=["red", "blue"])
+    both = np.linalg.norm(2 * red + blue)
+    lone = {hit.id: hit.score for hit in engine.search(text="red", to="image", k=100)}
+    for hit in engine.search(text=[("red", 2), "blue"], to="image", k=100):
+        assert hit.contributions[0] == pytest.approx(2 * lone[hit.id] / both, abs=1e-5)
+
+
+def test_scores_do_not_drift_with_the_number_of_terms(engine):
+    once = engine.search(text="red", to="image", k=5)
+    thrice = engine.search(text=["red"] * 3, to="image", k=5)
+    assert [hit.score for hit in thrice] == pytest.approx([hit.score for hit in once], abs=1e-6)
 
 
 def ids(hits):
@@ -53,6 +81,7 @@ def test_hits_are_ranked_and_say_where_they_come_from(engine):
         "metadata": {"letters": 3},
         "asset": hits[0].asset,
         "percentile": hits[0].percentile,
+        "contributions": None,
     }
     assert engine.image_to_text(Image.new("RGB", (3, 3), "red"), k=1)[0].text in {
         "Something red.",

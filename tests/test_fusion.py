@@ -2,11 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
 
 from retrieval.alignment.projector import unit
-from retrieval.errors import AlignmentError, OptionError
+from retrieval.errors import AlignmentError, DamagedIndexError, OptionError
 from retrieval.fusion import late, registry
+from retrieval.fusion.attention import Attention
 from retrieval.fusion.base import Parts
+from retrieval.fusion.gated import Gated
+from retrieval.fusion.saved import Fused
+from retrieval.fusion.tensor import LowRankTensor
 from retrieval.fusion.weighted import Weighted
 from retrieval.types import Modality
 
@@ -41,6 +46,46 @@ def test_every_fusion_gives_unit_vectors_and_needs_no_other_items(method):
     some = np.array([0, 5, 7])
     np.testing.assert_allclose(fusion(parts.taken(some)), fused[some], atol=1e-5)
     np.testing.assert_array_equal(registry.fit(method, parts)(parts), fused)
+
+
+@pytest.mark.parametrize("method", registry.METHODS)
+def test_a_saved_fusion_fuses_bit_for_bit_the_same(method, tmp_path):
+    parts = items()
+    fused = Fused(method, THREE, registry.fit(method, parts))
+    fused.save(tmp_path / "fusion")
+    again = Fused.load(tmp_path / "fusion")
+    assert (again.method, again.modalities) == (method, THREE)
+    np.testing.assert_array_equal(again.fusion(parts), fused.fusion(parts))
+    lone = parts.taken(np.array([5]))
+    own = lone.only(np.array([[True, False, False]]))
+    np.testing.assert_array_equal(again.asking(lone.vectors[:, 0], Modality.TEXT), again.fusion(own))
+    # Of a modality that no item has: as if it were of every.
+    every = again.fusion(Parts(np.repeat(lone.vectors[:, :1], 3, axis=1), np.ones((1, 3), np.bool_), THREE))
+    np.testing.assert_array_equal(again.asking(lone.vectors[:, 0], Modality.VIDEO), every)
+    (tmp_path / "fusion").write_bytes((tmp_path / "fusion").read_bytes()[:-3])
+    with pytest.raises(DamagedIndexError, match="not a whole fusion"):
+        Fused.load(tmp_path / "fusion")
+
+
+@pytest.mark.parametrize("kind", [Attention, Gated, LowRankTensor])
+def test_a_formula_says_the_same_to_numpy_and_to_pytorch(kind):
+    parts, random = items(), np.random.default_rng(4)
+    values = {
+        name: random.normal(size=own.shape).astype(np.float32)
+        for name, own in kind.start(3, 8, random).items()
+    }
+    tensors = {name: torch.from_numpy(own) for name, own in values.items()}
+    learned = kind.formula(torch, tensors, torch.from_numpy(parts.vectors), torch.from_numpy(parts.present))
+    np.testing.assert_allclose(
+        kind.formula(np, values, parts.vectors, parts.present), learned, rtol=2e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("kind", [Attention, Gated])
+def test_a_learned_fusion_begins_as_the_mean(kind):
+    parts = items()
+    begun = kind(kind.start(3, 8, np.random.default_rng(0)))
+    np.testing.assert_allclose(begun(parts), Weighted(np.full(3, 1 / 3))(parts), atol=1e-6)
 
 
 @pytest.mark.parametrize("method", registry.METHODS)

@@ -14,6 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from retrieval.alignment.bank import Bank
 from retrieval.alignment.layers import Layer
 from retrieval.alignment.projector import Block, Mixture, Projector
 from retrieval.encoders.base import ClassHead
@@ -21,8 +22,9 @@ from retrieval.errors import AlignmentError, DamagedIndexError, IndexFormatError
 from retrieval.rows import MatrixLike
 from retrieval.types import Integers, Matrix, Modality
 
-LINEAR, FORMAT = 1, 2
-"""The format of files without layers, which older versions read too, and the newest one."""
+LINEAR, LAYERED, FORMAT = 1, 2, 3
+"""The format of files without layers and banks, of those with layers, which older versions read too, and of those
+with banks, the newest."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +141,11 @@ class Alignment:
 
     @property
     def _format(self) -> int:
-        blocks = (block for projector in self.projectors.values() for block in projector.blocks)
-        return FORMAT if any(block.layers for block in blocks) else LINEAR
+        projectors = self.projectors.values()
+        if any(projector.bank_columns for projector in projectors):
+            return FORMAT
+        layered = any(block.layers for projector in projectors for block in projector.blocks)
+        return LAYERED if layered else LINEAR
 
     @classmethod
     def load(cls, path: Path) -> Alignment:
@@ -181,6 +186,12 @@ def _flatten(projectors: Mapping[Modality, Projector]) -> tuple[dict[str, Matrix
             layout[str(modality)]["layers"] = [
                 [layer.activation for layer in block.layers] for block in projector.blocks
             ]
+        if projector.bank_columns:
+            layout[str(modality)]["banks"] = [
+                [bank.weight, bank.level, bank.column] for bank in projector.banks
+            ]
+            layout[str(modality)]["bank_columns"] = projector.bank_columns
+            arrays |= {f"{modality}.bank{number}": bank.rows for number, bank in enumerate(projector.banks)}
         arrays[f"{modality}.scales"] = projector.scales
         if mixture:
             arrays[f"{modality}.keys"], arrays[f"{modality}.bias"] = mixture.keys, mixture.bias
@@ -204,7 +215,13 @@ def _restore(arrays: Mapping[str, Matrix], layout: Mapping[str, Any]) -> dict[Mo
         blocks = tuple(
             _restored(arrays, f"{name}.{number}", activations[number]) for number in range(entry["blocks"])
         )
-        projectors[Modality(name)] = Projector(entry["dimension"], blocks, arrays[f"{name}.scales"], mixture)
+        banks = tuple(
+            Bank(arrays[f"{name}.bank{number}"], *placed)
+            for number, placed in enumerate(entry.get("banks", ()))
+        )
+        projectors[Modality(name)] = Projector(
+            entry["dimension"], blocks, arrays[f"{name}.scales"], mixture, banks, entry.get("bank_columns", 0)
+        )
     return projectors
 
 

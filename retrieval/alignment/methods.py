@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from retrieval.alignment.assembly import Part, assemble
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.alignment.canonical import canonical
 from retrieval.alignment.fitting import Report, assembled, found, from_pairs, lifts
+from retrieval.alignment.hubness import relieved
 from retrieval.alignment.links import Connections, connect
 from retrieval.alignment.prior import Lift, PriorSpace, prior_space
 from retrieval.alignment.projector import Projector, unit
@@ -69,7 +71,8 @@ def fit_auto(data: TrainingData) -> Alignment:
         parts, report = canonical_parts(connections, lifted, data.seed, space)
     except AlignmentError as error:
         return assembled("auto", data, space, prior, {**found(connections), "reason": str(error)})
-    return assembled("auto", data, space, parts, report)
+    fitted = assembled("auto", data, space, parts, report)
+    return replace(fitted, projectors=relieved(fitted.projectors, connections, data.seed))
 
 
 def canonical_parts(

@@ -30,7 +30,7 @@ TEMPERATURE = 0.1
 """Of a text's shares in the classes, in units of cosine."""
 
 AXES = 384
-"""Principal axes of the classifier's rows that are kept of picture space."""
+"""Principal axes of the classifier's rows that are kept of picture space, and of the classes' names of text space."""
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,16 @@ def prior_space(prior: ClassPrior, means: Mapping[Modality, Matrix | None] | Non
     axes = np.linalg.svd(rows, full_matrices=False)[2][:AXES].T
     classifiers = rows @ axes
     classifiers /= np.sqrt(np.mean(np.sum(classifiers**2, axis=1)))
-    zero, none = np.zeros(weights.shape[1], np.float32), np.zeros(names.shape[1], np.float32)
+    spoken = np.eye(names.shape[1], dtype=np.float32)
+    if len(spoken) > AXES:
+        spoken = np.linalg.svd(centred, full_matrices=False)[2][:AXES].T
+    zero, none = np.zeros(weights.shape[1], np.float32), np.zeros(spoken.shape[1], np.float32)
     mixtures = {
         Modality.TEXT: Mixture(centred.T / TEMPERATURE, -(centred @ common) / TEMPERATURE, len(names))
     }
     blocks = {
         Modality.TEXT: (
-            Block(common, linear=np.eye(names.shape[1], dtype=np.float32)),
+            Block(common @ spoken, linear=spoken),
             Block(np.zeros(axes.shape[1], np.float32), mixed=classifiers),
         )
     }
@@ -122,7 +125,7 @@ def prior_space(prior: ClassPrior, means: Mapping[Modality, Matrix | None] | Non
     for modality, mean in (means or {prior.modality: None}).items():
         mixtures[modality] = reading
         blocks[modality] = (
-            Block(none, mixed=centred),
+            Block(none, mixed=centred @ spoken),
             Block((zero if mean is None else mean) @ axes, linear=axes),
         )
         lifts[modality] = Lift(weights.shape[1])

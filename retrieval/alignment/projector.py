@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from retrieval.alignment.bank import Bank
 from retrieval.alignment.layers import Layer, through
 from retrieval.errors import AlignmentError
 from retrieval.types import Matrix
@@ -99,17 +100,21 @@ class Projector:
         blocks: one or more; block b of every modality has the same number of columns.
         scales: (B,) float32, s_b, their squares summing to 1.
         mixture: where a block reads shares.
+        banks: of the modalities to whose rows it matters how near they are to all of this one's; see ``hubness``.
+        bank_columns: of the space, for all modalities' banks.
     """
 
     dimension: int
     blocks: tuple[Block, ...]
     scales: Matrix
     mixture: Mixture | None = None
+    banks: tuple[Bank, ...] = ()
+    bank_columns: int = 0
 
     @property
     def columns(self) -> int:
         """Columns of what it returns."""
-        return sum(len(block.offset) for block in self.blocks)
+        return sum(len(block.offset) for block in self.blocks) + self.bank_columns
 
     def parts(self, features: Matrix) -> list[Matrix]:
         """The (n, k_b) float32 unit rows of each block, of (n, dimension) feature rows; all at once.
@@ -137,5 +142,14 @@ class Projector:
         for chunk in blocks(len(features)):
             parts = self.parts(features[chunk])
             weighted = [scale * part for scale, part in zip(self.scales, parts, strict=True)]
-            out[chunk] = unit(np.concatenate(weighted, axis=1))
+            out[chunk] = self._banked(unit(np.concatenate(weighted, axis=1)))
         return out
+
+    def _banked(self, rows: Matrix) -> Matrix:
+        if not self.bank_columns:
+            return rows
+        added = np.zeros((len(rows), self.bank_columns), np.float32)
+        for bank in self.banks:
+            added += bank.columns(rows, self.bank_columns)
+        added[~rows.any(axis=1)] = 0  # rows of nothing stay zero
+        return unit(np.concatenate([rows, added], axis=1))

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: photos to 1,280 pooled features, with the classifier it was trained with.
+"""EfficientNet-Lite0: photos to pooled features of its last layer and three earlier ones, with its classifier.
 
 Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (ICML 2019), in the
 Lite variant of https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite. The
@@ -30,9 +30,19 @@ _CLASSES = "classes.npz"
 # Few pictures at a time on a processor: their activations stay in its cache and in memory already mapped.
 _BATCH = {"cpu": 4, "cuda": 64}
 
+HEAD = 1280
+"""Features that the classifier reads."""
+
+LAYERS = {6: 80, 9: 112, 14: 192}
+"""Blocks whose pooled output is kept as well, and its columns: the last of three of the network's stages. They tell
+of colour, texture and shape what the classifier has no use for, and drawings are found better with them."""
+
+SHARE = 0.5
+"""Norm of each layer's columns, relative to that of the head's."""
+
 
 class EfficientNetLite0(Networked):
-    """Pictures to (1280,) globally pooled features, none of them negative."""
+    """Pictures to globally pooled features: first the classifier's 1,280, none of them negative, then ``LAYERS``."""
 
     def __init__(self, device: str, runtime: str = "auto") -> None:
         super().__init__(device, runtime)
@@ -40,11 +50,12 @@ class EfficientNetLite0(Networked):
         self.spec = EncoderSpec(
             name="efficientnet-lite0",
             modality=Modality.IMAGE,
-            dimension=1280,
+            dimension=HEAD + sum(LAYERS.values()),
             weights=sha256_of(self._file),
             preprocessing=f"JPEG drafts of at least {SIDE + MARGIN}, "
             f"centre {SIDE}/{SIDE + MARGIN} of the shorter side, and all if that shows under {LEAST_SEEN} of it or "
-            f"the side has under {SIDE + MARGIN} pixels; mean; bicubic (cykooz-resizer) to {SIDE}, (x - 127) / 128",
+            f"the side has under {SIDE + MARGIN} pixels; mean; bicubic (cykooz-resizer) to {SIDE}, (x - 127) / 128; "
+            f"blocks {', '.join(map(str, LAYERS))} standardised, at norm {SHARE} each",
         )
         self.prepare = Views()
 
@@ -58,7 +69,7 @@ class EfficientNetLite0(Networked):
         )
 
     def encode(self, prepared: Sequence[NDArray[np.uint8]]) -> Matrix:
-        """(n, 1280) float32 features of n arrays from ``prepare``: the mean over the views of each."""
+        """(n, 1664) float32 features of n arrays from ``prepare``: the mean over the views of each."""
         views = [view for each in prepared for view in each]
         step = _BATCH[self._device]
         features = self._rows([(np.stack(views[at : at + step]),) for at in range(0, len(views), step)])
@@ -85,30 +96,61 @@ class EfficientNetLite0(Networked):
 
         stored = torch.load(self._file, map_location="cpu", weights_only=True)
         weights, bias = stored["_fc.weight"].numpy(), stored["_fc.bias"].numpy()
+        weights = np.pad(weights, ((0, 0), (0, self.spec.dimension - HEAD)))  # it reads no earlier layer
         return ClassHead(names=tuple(IMAGENET_CLASSNAMES), weights=weights, bias=bias)
 
 
 def _build(file: Path) -> torch.nn.Module:
-    """(n, 224, 224, 3) uint8 to (n, 1280) pooled features."""
+    """(n, 224, 224, 3) uint8 to (n, 1664) pooled features."""
     import torch
     from efficientnet_lite_pytorch import EfficientNet
+    from torch import nn
 
     class Pooled(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             model = EfficientNet.from_name("efficientnet-lite0")
             model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+            for number, scales in _scales(model).items():
+                self.register_buffer(f"scales{number}", scales)
             self.network = _fold(model.eval())
 
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
             # (n, height, width, 3) seen as (n, 3, height, width) is channels-last as it stands.
             inputs = pixels.permute(0, 3, 1, 2).float().sub(127).div(128)
-            features: torch.Tensor = self.network.extract_features(
-                inputs.to(self.network._conv_stem.weight.dtype)
+            network = self.network
+            maps = network._swish(
+                network._bn0(network._conv_stem(inputs.to(network._conv_stem.weight.dtype)))
             )
-            return features.mean((2, 3))
+            layers = []
+            for number, block in enumerate(network._blocks):
+                maps = block(maps)
+                if number in LAYERS:
+                    mean, deviation = getattr(self, f"scales{number}")
+                    layers.append((maps.mean((2, 3)).float() - mean) / deviation)
+            head = network._swish(network._bn1(network._conv_head(maps))).mean((2, 3)).float()
+            norm = SHARE * head.norm(dim=1, keepdim=True)
+            return torch.cat([head, *(norm * nn.functional.normalize(layer) for layer in layers)], 1)
 
     return Pooled()
+
+
+def _scales(model: Any) -> dict[int, torch.Tensor]:
+    """(2, c) mean and deviation of each channel of the layers kept, as the batch normalisations have them.
+
+    Where a block adds its input to its output, the two are taken for independent.
+    """
+    import torch
+
+    found, mean, variance = {}, 0.0, 0.0
+    for number, block in enumerate(model._blocks):
+        shift, scale = block._bn2.bias.detach(), block._bn2.weight.detach()
+        layout = block._block_args
+        adds = block.id_skip and layout.stride in (1, [1]) and layout.input_filters == layout.output_filters
+        mean, variance = (mean + shift, variance + scale**2) if adds else (shift, scale**2)
+        if number in LAYERS:
+            found[number] = torch.stack([mean, variance**0.5])
+    return found
 
 
 def _fold(model: Any) -> Any:

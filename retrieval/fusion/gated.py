@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from retrieval.fusion.base import Parts
-from retrieval.fusion.learned import RANK, Learned, learn, seeded, small
+from retrieval.fusion.learned import RANK, Learned, learn, small
+from retrieval.types import Matrix
 
 
-class Gated(nn.Module):
+class Gated(Learned):
     """z = sum of g_m * x_m over what is there, g_m = 2 sigmoid(V_m U [x_1 + ... + x_m] + b_m).
 
     After the gated multimodal unit (Arevalo et al. 2017), its gates of low rank. It begins as the mean.
     """
 
-    def __init__(self, modalities: int, dimension: int, seed: int) -> None:
-        super().__init__()
-        self._inner = small(dimension, RANK, random=seeded(seed))
-        self._outer = nn.Parameter(torch.zeros(modalities, RANK, dimension))
-        self._bias = nn.Parameter(torch.zeros(modalities, dimension))
+    @staticmethod
+    def start(modalities: int, dimension: int, random: np.random.Generator) -> dict[str, Matrix]:
+        """U (d, RANK), V (m, RANK, d) and b (m, d)."""
+        return {
+            "inner": small(random, dimension, RANK),
+            "outer": np.zeros((modalities, RANK, dimension), np.float32),
+            "bias": np.zeros((modalities, dimension), np.float32),
+        }
 
-    def forward(self, vectors: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    @staticmethod
+    def formula(xp: Any, values: Mapping[str, Any], vectors: Any, present: Any) -> Any:
         """(n, d) of (n, m, d) and (n, m); what lacks is zeros, and its gate opens on nothing."""
         del present
-        seen = nn.functional.normalize(vectors.sum(dim=1), dim=1) @ self._inner
-        gates = 2 * torch.sigmoid(torch.einsum("nr,mrd->nmd", seen, self._outer) + self._bias)
-        return (gates * vectors).sum(dim=1)
+        summed = vectors.sum(1)
+        length = xp.sqrt((summed * summed).sum(1) + 1e-12)[:, None]
+        seen = xp.einsum("nr,mrd->nmd", (summed / length) @ values["inner"], values["outer"])
+        gates = 2 / (1 + xp.exp(-seen - values["bias"]))
+        return (gates * vectors).sum(1)
 
 
-def fit_gated(parts: Parts, seed: int) -> Learned:
+def fit_gated(parts: Parts, seed: int) -> Gated:
     """Learn the gates."""
-    return learn(Gated(len(parts.modalities), parts.vectors.shape[2], seed), parts, seed)
+    return learn(Gated, parts, seed)

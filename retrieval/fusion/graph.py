@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retrieval.alignment.projector import blocks, unit
 from retrieval.fusion.base import Parts
-from retrieval.types import Matrix
+from retrieval.types import Matrix, Modality
 
 NEIGHBOURS = 5
 SHARE = 0.2
 """Of an item's vector that comes from its neighbours, a round."""
 SHARPNESS = 10.0
 """Neighbours count by the exponential of so many times their similarity."""
+KNOWN = 4096
+"""Items that may be neighbours, at most: their vectors are kept and compared with every other's."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,19 @@ class Propagated:
         """(n, d) float32 of unit norm."""
         return _round(parts, self.known, self.vectors, itself=False)
 
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """What it takes to have it again."""
+        return {"known": self.known.vectors, "present": self.known.present, "vectors": self.vectors}
 
-def fit_graph(parts: Parts, _seed: int) -> Propagated:
-    """Propagate once among these items."""
+    @classmethod
+    def restored(cls, arrays: Mapping[str, NDArray[Any]], modalities: Sequence[Modality]) -> Self:
+        """From ``arrays``."""
+        return cls(Parts(arrays["known"], arrays["present"], tuple(modalities)), arrays["vectors"])
+
+
+def fit_graph(parts: Parts, seed: int) -> Propagated:
+    """Propagate once among these items, or so many drawn of them."""
+    parts = parts.taken(np.sort(np.random.default_rng(seed).permutation(len(parts))[:KNOWN]))
     return Propagated(parts, _round(parts, parts, _mean(parts), itself=True))
 
 

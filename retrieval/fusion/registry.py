@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+from numpy.typing import NDArray
 
 from retrieval.fusion.base import Fusion, Parts
 from retrieval.naming import known
+from retrieval.types import Modality
 
 
 @dataclass(frozen=True)
@@ -16,34 +20,52 @@ class Method:
     """One way to fit a fusion.
 
     Attributes:
-        module: of this package that has it; loaded when it is used, for some need PyTorch.
+        name: also of the module of this package that has it, loaded when it is used.
+        kind: the class of what is fitted.
         description: one line.
     """
 
-    module: str
+    name: str
+    kind: str
     description: str
 
     def fit(self, parts: Parts, seed: int) -> Fusion:
         """Fit it to items that may be learned from."""
-        fit: Callable[[Parts, int], Fusion] = getattr(
-            import_module(f"retrieval.fusion.{self.module}"), f"fit_{self.module}"
-        )
+        fit: Callable[[Parts, int], Fusion] = getattr(self._module, f"fit_{self.name}")
         return fit(parts, seed)
+
+    def restored(self, arrays: Mapping[str, NDArray[Any]], modalities: Sequence[Modality]) -> Fusion:
+        """What was fitted, from its arrays."""
+        kind: type[Fusion] = getattr(self._module, self.kind)
+        return kind.restored(arrays, modalities)
+
+    @property
+    def _module(self) -> ModuleType:
+        return import_module(f"retrieval.fusion.{self.name}")
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        name: Method(name, description)
-        for name, description in {
-            "weighted": "the weighted mean of what is there, weights chosen on the items",
-            "concat": "side by side, each whitened",
-            "graph": "the mean, drawn towards what other modalities say is near",
-            "attention": "a mean whose weights are learned from what the parts say",
-            "gated": "a sum whose every dimension is gated, as learned",
-            "tensor": "a learned low-rank outer product",
-        }.items()
+        method.name: method
+        for method in (
+            Method("weighted", "Weighted", "the weighted mean of what is there, weights chosen on the items"),
+            Method("concat", "Concatenated", "side by side, each whitened"),
+            Method("graph", "Propagated", "the mean, drawn towards what other modalities say is near"),
+            Method("attention", "Attention", "a mean whose weights are learned from what the parts say"),
+            Method("gated", "Gated", "a sum whose every dimension is gated, as learned"),
+            Method("tensor", "LowRankTensor", "a learned low-rank outer product"),
+        )
     }
 )
+
+
+def check(method: str) -> str:
+    """The method itself.
+
+    Raises:
+        OptionError: no method has that name.
+    """
+    return known("fusion", method, METHODS)
 
 
 def fit(method: str, parts: Parts, seed: int = 0) -> Fusion:
@@ -57,4 +79,4 @@ def fit(method: str, parts: Parts, seed: int = 0) -> Fusion:
     Raises:
         OptionError: no method has that name.
     """
-    return METHODS[known("fusion", method, METHODS)].fit(parts, seed)
+    return METHODS[check(method)].fit(parts, seed)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from retrieval.fusion.base import Parts
-from retrieval.fusion.learned import RANK, Learned, learn, seeded, small
+from retrieval.fusion.learned import RANK, Learned, learn, small
+from retrieval.types import Matrix
 
 FACTORS = 4
 
 
-class LowRankTensor(nn.Module):
+class LowRankTensor(Learned):
     """z = sum over r of the elementwise product over m of (1 + W_mr x_m), less 1.
 
     The outer product of all [1, x_m], multiplied by a tensor of rank R, without making either: Liu et al., "Efficient
@@ -19,21 +22,24 @@ class LowRankTensor(nn.Module):
     matrix of low rank beside the identity for r = 0, so that it begins near the sum of the parts.
     """
 
-    def __init__(self, modalities: int, dimension: int, seed: int) -> None:
-        super().__init__()
-        self._inner = small(FACTORS, modalities, dimension, RANK, random=seeded(seed))
-        self._outer = nn.Parameter(torch.zeros(FACTORS, modalities, RANK, dimension))
+    @staticmethod
+    def start(modalities: int, dimension: int, random: np.random.Generator) -> dict[str, Matrix]:
+        """The two factors of each W_mr: (R, m, d, RANK) and (R, m, RANK, d)."""
+        return {
+            "inner": small(random, FACTORS, modalities, dimension, RANK),
+            "outer": np.zeros((FACTORS, modalities, RANK, dimension), np.float32),
+        }
 
-    def forward(self, vectors: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    @staticmethod
+    def formula(xp: Any, values: Mapping[str, Any], vectors: Any, present: Any) -> Any:
         """(n, d) of (n, m, d) and (n, m)."""
         del present  # zeros are factors of 1
-        low = torch.einsum("nmd,fmdr->fnmr", vectors, self._inner)
-        mapped = torch.einsum("fnmr,fmrd->fnmd", low, self._outer)
-        first = torch.zeros(FACTORS, 1, 1, 1)
-        first[0] = 1.0
-        return ((1 + mapped + first * vectors).prod(dim=2) - 1).sum(dim=0)
+        low = xp.einsum("nmd,fmdr->fnmr", vectors, values["inner"])
+        mapped = xp.einsum("fnmr,fmrd->fnmd", low, values["outer"])
+        first = (1 + mapped[0] + vectors).prod(1)
+        return first + (1 + mapped[1:]).prod(2).sum(0) - FACTORS
 
 
-def fit_tensor(parts: Parts, seed: int) -> Learned:
+def fit_tensor(parts: Parts, seed: int) -> LowRankTensor:
     """Learn the factors."""
-    return learn(LowRankTensor(len(parts.modalities), parts.vectors.shape[2], seed), parts, seed)
+    return learn(LowRankTensor, parts, seed)

@@ -15,7 +15,7 @@ from retrieval.errors import MediaError, MissingFileError
 from retrieval.schema import Asset
 from retrieval.sources import Sources
 from retrieval.thumbnails import KINDS, drawn
-from retrieval.types import Modality
+from retrieval.types import Modality, Target
 
 SIZE = 256
 """Pixels of a picture's longer side."""
@@ -30,7 +30,7 @@ class Medium:
 
     Attributes:
         id: its item's.
-        modality: of the asset.
+        modality: of the asset, or "item".
         text: a caption; None for a file.
         path: of the file, in its source.
         picture: a small one as a ``data:`` address; None where there is none.
@@ -39,7 +39,7 @@ class Medium:
     """
 
     id: str
-    modality: Modality
+    modality: Target
     text: str | None
     path: str | None
     picture: str | None = None

@@ -30,7 +30,7 @@ async def search(
     """
     start = perf_counter()
     targets = opened.engine.targets(wanted.to, {term.kind for term in wanted.terms})
-    to = wanted.to or targets[0].value
+    to = wanted.to or str(targets[0])
     terms = list(await asyncio.gather(*(_term(opened, term, files) for term in wanted.terms)))
     query = Query(
         vector=[term for term in terms if term.kind == "vector"],

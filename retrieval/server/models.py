@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 MediaKind = Literal["text", "image", "audio", "video"]
-Target = Literal["text", "image", "audio", "video", "any"]
+Target = Literal["text", "image", "audio", "video", "item", "any"]
 Metadata = dict[str, str | int | float | bool | None]
 
 MAX_TERMS = 32
@@ -85,7 +85,7 @@ class HitOut(BaseModel):
     rank: int
     score: float
     id: str
-    modality: MediaKind
+    modality: MediaKind | Literal["item"]
     path: str | None
     text: str | None
     start: float | None

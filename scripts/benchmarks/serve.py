@@ -2,7 +2,7 @@
 
 Usage: python scripts/benchmarks/serve.py [--vectors 100000] [--seconds 60] [--connections 64]
 
-An index of made-up vectors of the packaged text encoder's 384 dimensions (its captions are numbers; searching
+An index of made-up vectors of the packaged text encoder's 768 dimensions (its captions are numbers; searching
 does not care), served by `xmodal serve` in a process of its own, and asked with texts that never repeat, by wrk
 where it is installed, else by a small load of this script. Then `search_batch` on batches as large as those
 that formed in the server on average, and single searches for their latency, with nothing else running.
@@ -90,7 +90,7 @@ def build(folder: Path, vectors: int) -> Path:
             return medium
 
         def encode(self, prepared: Sequence[str]) -> Any:
-            rows = self.random.standard_normal((len(prepared), 384), dtype=np.float32)
+            rows = self.random.standard_normal((len(prepared), self.spec.dimension), dtype=np.float32)
             return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
         def spans(self, _: str) -> Any:

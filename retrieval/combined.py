@@ -1,0 +1,90 @@
+"""Several searches, one ranking: every term of a query is searched by itself, and the rankings are joined.
+
+A sum of terms finds what is like all of them at once; joined rankings find what is high in some of them, and need no
+scores that can be compared. See ``fusion.late``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retrieval.errors import OptionError
+from retrieval.fusion import late
+from retrieval.naming import known
+from retrieval.types import Hit, Query, Term
+
+if TYPE_CHECKING:
+    from retrieval.searcher import Searcher
+
+WAYS: Mapping[str, Callable[[Sequence[late.Values]], late.Values]] = MappingProxyType(
+    {"rrf": late.reciprocal_ranks, "zscore": late.standardised}
+)
+"""How rankings are joined: by sums of reciprocal ranks, or of scores less their mean by their deviation."""
+
+DEPTH = 100
+"""Hits of each term that are joined, or ten times as many as are wanted, if that is more."""
+
+
+def combined(
+    searcher: Searcher,
+    query: Query,
+    *,
+    way: str,
+    to: str | None,
+    k: int,
+    where: str | None = None,
+    min_percentile: float | None = None,
+) -> list[Hit]:
+    """The ``k`` best of all terms' rankings, ties by item id.
+
+    Each hit's ``contributions`` are what the rankings add, by the terms' weights; what is not wanted is taken off. They
+    have no percentile. Items that the query names are not among them.
+
+    Args:
+        searcher: what is asked.
+        query: of one term or more.
+        way: a name in ``WAYS``.
+        to: what to find.
+        k: at most this many hits.
+        where: a filter on metadata.
+        min_percentile: only hits that are as rare as that for some term.
+
+    Raises:
+        OptionError: ``way`` is unknown, or ``to`` is left out; and as ``Searcher.search``.
+    """
+    known("way to combine", way, WAYS)
+    if to is None:
+        raise OptionError("say what to find: terms that are searched one by one may ask for different things")
+    terms = query.terms()
+    lone = [Query(**{term.kind: replace(term, weight=1.0)}) for term in terms]
+    depth = max(DEPTH, 10 * k) if isinstance(k, int) else k  # what is no number is refused by the search
+    found = searcher.search_batch(lone, to=to, k=depth, where=where, min_percentile=min_percentile)
+    named = {term.value for term in terms if term.kind == "id"}
+    return _joined(terms, [[hit for hit in hits if hit.id not in named] for hits in found], way)[:k]
+
+
+def _joined(terms: Sequence[Term], found: Sequence[Sequence[Hit]], way: str) -> list[Hit]:
+    hits = list({hit.asset: hit for hits in found for hit in hits}.values())
+    place = {hit.asset: at for at, hit in enumerate(hits)}
+    added = np.zeros((len(terms), len(hits)))
+    for own, term, ranking in zip(added, terms, found, strict=True):
+        scores = np.full((1, len(hits)), np.nan)
+        scores[0, [place[hit.asset] for hit in ranking]] = [hit.score for hit in ranking]
+        own[:] = term.weight * WAYS[way]([scores])[0]
+    total = added.sum(axis=0)
+    order = sorted(range(len(hits)), key=lambda at: (-total[at], hits[at].id))
+    return [
+        replace(
+            hits[at],
+            rank=rank,
+            score=float(total[at]),
+            percentile=None,
+            contributions=tuple(added[:, at].tolist()) if len(terms) > 1 else None,
+        )
+        for rank, at in enumerate(order, start=1)
+    ]

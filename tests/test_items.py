@@ -1,0 +1,153 @@
+"""Whole items: fused, indexed, searched, and made again when they are damaged."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+import indexer
+import retrieval
+from indexer.cli import run
+from retrieval import Query
+from retrieval.errors import OptionError
+from retrieval.fusion import registry
+from retrieval.server.app import make
+from retrieval.types import ITEM, Modality, Term
+from retrieval.verification import verify
+from tests import served, toy
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("items")
+    toy.folder(root / "source", captions=False)
+    rows = [f"{name},{name}.png,Something {name}.,{len(name)}" for name in toy.COLOURS]
+    text = "id,image,caption,letters\n" + "\n".join(rows) + "\nred,,A warm red.,\nwords,,only blue words,5\n"
+    (root / "source/m.csv").write_text(text, encoding="utf-8")
+    with toy.encoders():
+        indexer.build([root / "source/m.csv"], out=root / "index", preset="toy", fuse="weighted")
+        yield root
+
+
+@pytest.fixture(scope="module")
+def engine(folder):
+    return retrieval.open(folder / "index")
+
+
+def test_a_hit_is_an_item_shown_by_its_picture(engine):
+    hits = engine.search(text="red", to="item", k=4)
+    assert [hit.rank for hit in hits] == [1, 2, 3, 4]
+    assert (hits[0].id, hits[0].modality, hits[0].path) == ("red", "item", "red.png")
+    assert hits[0].metadata == {"letters": 3}
+    assert len({hit.id for hit in engine.search(text="red", to="item", k=100)}) == len(toy.COLOURS) + 1
+    own = next(hit for hit in engine.search(text="red", to="item", k=100) if hit.id == "words")
+    assert (own.path, own.text) == (None, "only blue words")
+
+
+def test_an_items_vector_is_the_fusion_of_its_parts(engine):
+    table = {modality: engine.table(modality) for modality in engine.modalities}
+    weights = engine.fusion.fusion.weights
+    shelf = engine.shelf(ITEM)
+    item = table[Modality.IMAGE].items[0]
+    parts = []
+    for modality in engine.fusion.modalities:
+        rows = np.flatnonzero(table[modality].items == item)
+        mean = engine.shelf(modality).index.vectors(rows).mean(axis=0)
+        parts.append(mean / np.linalg.norm(mean))
+    fused = weights @ np.array(parts)
+    row = shelf.rows_of([table[Modality.IMAGE].assets[0]])
+    np.testing.assert_allclose(shelf.index.vectors(row)[0], fused / np.linalg.norm(fused), atol=1e-5)
+
+
+def test_more_like_an_item_leaves_it_out_and_filters_hold(engine):
+    hits = engine.search(id="red", to="item", k=100)
+    assert "red" not in {hit.id for hit in hits}
+    assert hits[0].percentile is None or 0 <= hits[0].percentile <= 100
+    few = engine.search(text="red", to="item", k=100, where="letters = 5")
+    assert {hit.id for hit in few} == {*(name for name in toy.COLOURS if len(name) == 5), "words"}
+
+
+def test_queries_in_every_form(engine):
+    picture = Image.new("RGB", (3, 3), "red")
+    composed = engine.search(text="red", image=picture, to="item", k=3)
+    assert composed[0].id == "red"
+    vector = engine.encode(text="red")[0]
+    asked = [Query(vector=Term("vector", vector, of=Modality.TEXT)), Query(text="red"), Query(vector=vector)]
+    first, second, third = engine.search_batch(asked, to="item", k=3)
+    assert [hit.id for hit in first] == [hit.id for hit in second]
+    assert [hit.score for hit in first] == pytest.approx([hit.score for hit in second], abs=1e-5)
+    assert third[0].id == "red"
+    assert "item" not in {hit.modality for hit in engine.search(text="red", to="any", k=50)}
+
+
+@pytest.mark.parametrize("method", registry.METHODS)
+def test_every_fusion_can_be_had_without_encoding(folder, tmp_path, method):
+    index = shutil.copytree(folder / "index", tmp_path / "index")
+    manifest = indexer.realign(index, fuse=method)
+    assert manifest.items["fusion"] == method
+    assert retrieval.open(index).search(text="red", to="item", k=100)[0].modality == "item"
+    assert verify(index).is_whole
+    assert indexer.realign(index).generation == manifest.generation
+
+
+def test_items_are_taken_back_and_asking_then_says_what_to_do(folder, tmp_path):
+    index = shutil.copytree(folder / "index", tmp_path / "index")
+    assert indexer.realign(index, fuse="none").items == {}
+    with pytest.raises(OptionError, match=r"holds no item.*--fuse METHOD"):
+        retrieval.open(index).search(text="red", to="item")
+    with pytest.raises(OptionError, match="unknown fusion 'soup'"):
+        indexer.realign(index, fuse="soup")
+
+
+def test_items_follow_the_sources(folder, tmp_path):
+    index = shutil.copytree(folder / "index", tmp_path / "index")
+    source = shutil.copytree(folder / "source", tmp_path / "source")
+    text = (source / "m.csv").read_text(encoding="utf-8")
+    (source / "m.csv").write_text(
+        text.replace("words,,only blue words,5\n", "new,,a new red,3\n"), encoding="utf-8"
+    )
+    indexer.build([source / "m.csv"], out=index, allow_mass_removal=True)
+    found = {hit.id for hit in retrieval.open(index).search(text="red", to="item", k=100)}
+    assert found == {*toy.COLOURS, "new"}
+
+
+@pytest.mark.parametrize("name", ["item.faiss", "item.assets.npy", "item.fusion.safetensors"])
+def test_damage_is_found_and_mended(folder, tmp_path, name):
+    index = shutil.copytree(folder / "index", tmp_path / "index")
+    before = retrieval.open(index).search(text="red", to="item", k=3)
+    [file] = index.glob(f"generations/*/{name}")
+    data = bytearray(file.read_bytes())
+    data[-2] ^= 4
+    file.write_bytes(data)
+    [damage] = verify(index).damages
+    assert (damage.path.rpartition("/")[2], damage.modalities) == (name, ("item",))
+    assert indexer.repair(index).after.is_whole
+    after = retrieval.open(index).search(text="red", to="item", k=3)
+    assert [hit.id for hit in after] == [hit.id for hit in before]
+
+
+def test_the_commands_know_items_and_combined_rankings(folder, capsys):
+    index = str(folder / "index")
+    assert run(["search", index, "--text", "red", "--to", "item", "--json", "-k", "1"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["modality"] == "item"
+    terms = ["--text", "red^2", "--text", "blue"]
+    assert run(["search", index, *terms, "--to", "item", "--combine", "rrf", "--json", "-k", "1"]) == 0
+    [hit] = json.loads(capsys.readouterr().out)
+    assert sum(hit["contributions"]) == pytest.approx(hit["score"])
+    assert run(["info", index]) == 0
+    assert "weighted" in next(
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("item index")
+    )
+
+
+def test_a_server_finds_items(folder):
+    with TestClient(make(folder / "index"), base_url=served.HOST) as client:
+        query = {"terms": [{"kind": "text", "value": "red"}], "to": "item"}
+        response = client.post("/api/search", json=query)
+        assert response.status_code == 200, response.text
+        [first, *_] = response.json()["hits"]
+        assert (first["id"], first["modality"], first["contributions"]) == ("red", "item", [first["score"]])
+        assert client.get(first["thumbnail"]).status_code == 200
