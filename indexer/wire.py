@@ -6,6 +6,7 @@ import pickle
 import select
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,17 @@ def send(connection: socket.socket, value: Any) -> None:
         OSError: nobody is there to take it.
     """
     buffers: list[pickle.PickleBuffer] = []
-    pickled = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    send_pickled(connection, pickle.dumps(value, protocol=5, buffer_callback=buffers.append), buffers)
+
+
+def send_pickled(
+    connection: socket.socket, pickled: bytes, buffers: Sequence[pickle.PickleBuffer] = ()
+) -> None:
+    """Send what is pickled already, and the memory beside it.
+
+    Raises:
+        OSError: nobody is there to take it.
+    """
     pieces = [memoryview(pickled), *(buffer.raw() for buffer in buffers)]
     lengths = b"".join(_LENGTH.pack(piece.nbytes) for piece in pieces)
     connection.sendall(_COUNT.pack(len(pieces)) + lengths)
