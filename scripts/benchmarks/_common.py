@@ -12,6 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
+SETTLED = 0.05
+"""Seconds after which the threads of what was measured before wait no longer for more work by turning round."""
+
 
 def facts(*packages: str) -> str:
     """The date, the machine, and versions of packages, in two lines."""
@@ -56,6 +59,7 @@ def compare(ways: Mapping[str, Callable[[], int]], *, rounds: int, unit: str) ->
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
         for name, work in ways.items():
+            time.sleep(SETTLED)
             start = time.perf_counter()
             count = work()
             if turn:
