@@ -18,8 +18,7 @@ from retrieval.alignment import registry as alignments
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.alignment.shared import sharing
 from retrieval.catalog import AssetTable
-from retrieval.encoders.base import Encoder
-from retrieval.encoders.networked import Networked
+from retrieval.encoders.base import Encoder, Releasing
 from retrieval.errors import DamagedIndexError
 from retrieval.features import FeatureStore, first_rows
 from retrieval.rows import Chosen
@@ -48,6 +47,7 @@ def fit(
         data = _training_data(settings, encoders, stores, tables)
         _release(encoders)
         alignment = alignments.fit(settings.align, data)
+    _release(encoders)
     alignment.save(draft.files.alignment)
     entries = indexes.write(draft, settings, alignment, tables, stores, device=device)
     of_items = items.write(draft, settings, alignment, tables, stores, device=device) if settings.fuse else {}
@@ -65,7 +65,7 @@ def fit(
 def _release(encoders: Mapping[Modality, Encoder]) -> None:
     """Make room: nothing is encoded any more."""
     for encoder in encoders.values():
-        if isinstance(encoder, Networked):
+        if isinstance(encoder, Releasing):
             encoder.release()
 
 

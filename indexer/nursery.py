@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import pickle
 import resource
 import signal
 import socket
@@ -99,7 +98,7 @@ def _work(connection: socket.socket) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     with suppress(EOFError, OSError):
         try:
-            prepare = pickle.loads(wire.receive(connection))  # noqa: S301 - the job's own, over a socket
+            prepare = wire.receive(connection)
         except Exception as error:
             wire.send(connection, repr(error))
             return

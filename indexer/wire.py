@@ -6,11 +6,12 @@ import pickle
 import select
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-_COUNT, _LENGTH = struct.Struct("<I"), struct.Struct("<Q")
+COUNT, LENGTH = struct.Struct("<I"), struct.Struct("<Q")
 
 
 def send(connection: socket.socket, value: Any) -> None:
@@ -20,10 +21,20 @@ def send(connection: socket.socket, value: Any) -> None:
         OSError: nobody is there to take it.
     """
     buffers: list[pickle.PickleBuffer] = []
-    pickled = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    send_pickled(connection, pickle.dumps(value, protocol=5, buffer_callback=buffers.append), buffers)
+
+
+def send_pickled(
+    connection: socket.socket, pickled: bytes, buffers: Sequence[pickle.PickleBuffer] = ()
+) -> None:
+    """Send what is pickled already, and the memory beside it.
+
+    Raises:
+        OSError: nobody is there to take it.
+    """
     pieces = [memoryview(pickled), *(buffer.raw() for buffer in buffers)]
-    lengths = b"".join(_LENGTH.pack(piece.nbytes) for piece in pieces)
-    connection.sendall(_COUNT.pack(len(pieces)) + lengths)
+    lengths = b"".join(LENGTH.pack(piece.nbytes) for piece in pieces)
+    connection.sendall(COUNT.pack(len(pieces)) + lengths)
     for piece in pieces:
         connection.sendall(piece)
 
@@ -35,8 +46,8 @@ def receive(connection: socket.socket) -> Any:
         EOFError: it has gone, and sent no more.
         OSError: it was killed.
     """
-    (count,) = _COUNT.unpack(_read(connection, _COUNT.size))
-    lengths = _LENGTH.iter_unpack(_read(connection, count * _LENGTH.size))
+    (count,) = COUNT.unpack(_read(connection, COUNT.size))
+    lengths = LENGTH.iter_unpack(_read(connection, count * LENGTH.size))
     pickled, *buffers = [_read(connection, length) for (length,) in lengths]
     return pickle.loads(pickled, buffers=buffers)  # noqa: S301 - between a job and what it has started
 

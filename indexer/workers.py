@@ -186,7 +186,7 @@ class _Worker:
             return
         problem: str | None = f"it took longer than {STARTING:g} seconds"
         try:
-            wire.send(self._connection, prepare)
+            wire.send_pickled(self._connection, prepare)
             if wire.waits(self._connection, STARTING):
                 problem = wire.receive(self._connection)
         except (EOFError, OSError):

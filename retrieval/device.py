@@ -30,7 +30,7 @@ def resolve(device: str) -> str:
         OptionError: ``device`` is none of ``DEVICES``.
         DeviceError: CUDA was asked for and PyTorch finds none.
     """
-    if check(device) == "cpu" or (device == "auto" and not _has_driver()):
+    if check(device) == "cpu" or (device == "auto" and not has_driver()):
         return "cpu"
     import torch
 
@@ -41,7 +41,7 @@ def resolve(device: str) -> str:
     return "cpu"
 
 
-def _has_driver() -> bool:
+def has_driver() -> bool:
     """Whether this machine can have a GPU that PyTorch knows, which takes seconds and memory to ask itself."""
     try:
         ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")

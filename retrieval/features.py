@@ -67,9 +67,9 @@ class FeatureStore:
         self.dimension = dimension
         self._length: int | None = None
 
-    def __getitem__(self, rows: Integers) -> Matrix:
+    def __getitem__(self, rows: slice | Integers) -> Matrix:
         """See ``read``."""
-        return self.read(rows)
+        return self.read(np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else rows)
 
     @property
     def shape(self) -> tuple[int, int]:

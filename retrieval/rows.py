@@ -75,7 +75,7 @@ class Stacked:
         return sum(map(len, self.matrices))
 
     def __getitem__(self, rows: Any) -> Matrix:
-        numbers = np.arange(len(self))[rows]
+        numbers = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else np.asarray(rows)
         out = np.empty((len(numbers), self.shape[1]), np.float32)
         start = 0
         for matrix in self.matrices:

@@ -88,6 +88,8 @@ class Space:
     def warm(self) -> None:
         """Load all encoders, and encode a word and a picture: networks are read and compiled with what comes first.
 
+        A video's frames go through the network of pictures; where the index has none, the first one waits for it.
+
         Raises:
             EncoderMismatchError, WeightsError: as ``encode``.
         """

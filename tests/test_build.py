@@ -347,3 +347,18 @@ def test_a_draft_is_gone_whatever_happens(out):
         raise RuntimeError
     assert not Layout(out).generation(1).folder.exists()
     assert list((out / "generations").iterdir()) == []
+
+
+def test_networks_are_let_go_of_whether_an_alignment_is_fitted_or_kept(source, out, monkeypatch):
+    released = []
+    monkeypatch.setattr(
+        toy.ToyEncoder, "release", lambda encoder: released.append(encoder.spec.modality), raising=False
+    )
+    indexer.build([source], out=out, preset="toy")
+    assert set(released) == {Modality.TEXT, Modality.IMAGE}
+    before = Manifest.read(out).alignment
+    released.clear()
+    toy.paint(source / "another.png", "red", (9, 9))
+    indexer.build([source], out=out, preset="toy")
+    assert Manifest.read(out).alignment == before
+    assert set(released) == {Modality.TEXT, Modality.IMAGE}

@@ -164,7 +164,7 @@ def test_classes_that_were_kept_need_no_pytorch() -> None:
         "print(sorted({'torch', 'open_clip'} & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == ("[]\n" if not device._has_driver() else "['torch']\n")
+    assert done.stdout == ("[]\n" if not device.has_driver() else "['torch']\n")
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ def test_rows_come_back_in_the_order_asked_for(tmp_path):
     store.append([key(2)], [WHOLE], rows(1, first=2))
     assert store.contents() == {key(number): range(number, number + 1) for number in range(3)}
     np.testing.assert_array_equal(store.read(np.array([2, 0, 2])), rows(3)[[2, 0, 2]])
+    np.testing.assert_array_equal(store[1:], rows(3)[1:])
 
 
 def test_a_row_that_is_not_there_is_an_error(tmp_path):

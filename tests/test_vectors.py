@@ -71,7 +71,7 @@ def test_what_is_written_in_blocks_is_what_is_built_in_memory(spec, count, tmp_p
             assert beside(tmp_path / "blocks").read_bytes() == beside(tmp_path / "whole").read_bytes()
 
 
-@pytest.mark.parametrize("spec", ["NSG8", "L2norm,NSG8"])
+@pytest.mark.parametrize("spec", ["NSG8", "L2norm,NSG8", "PCA16,NSG8"])
 def test_a_graph_that_takes_all_vectors_at_once_gets_them(spec, tmp_path, monkeypatch):
     monkeypatch.setattr(blockwise, "AT_ONCE", 64 * 300)
     index = registry.build(spec, vectors(COUNT), path=tmp_path / "graph")

@@ -46,7 +46,7 @@ def test_values_come_out_as_they_went_in(name, ends):
 
 def test_an_end_in_the_middle_is_told(ends):
     ours, theirs = ends
-    ours.sendall(wire._COUNT.pack(1) + wire._LENGTH.pack(1000) + b"half")
+    ours.sendall(wire.COUNT.pack(1) + wire.LENGTH.pack(1000) + b"half")
     ours.close()
     assert wire.waits(theirs, 0)
     with pytest.raises(EOFError):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import blas
 
 from retrieval.errors import AlignmentError
 
-BLOCK_ROWS = 2048
-"""Rows multiplied at a time: each block costs passes over a (D, D) matrix besides its product, and is held whole."""
+BLOCK_ROWS = 8192
+"""Rows multiplied at a time: each block costs passes over (D, D) matrices besides its product."""
 
 
 @dataclass(frozen=True)
@@ -52,34 +50,19 @@ class Covariances:
         dimensions, counts = zip(*((view.shape[1], len(view)) for view in views), strict=True)
         if len(set(counts)) != 1:
             raise AlignmentError(f"views of the same items need equal numbers of rows, not {counts}")
-        return cls.streamed([views], *dimensions)
-
-    @classmethod
-    def streamed(cls, blocks: Iterable[Sequence[NDArray[np.floating]]], *dimensions: int) -> Covariances:
-        """Of all rows of some blocks: what merging those of each would give, added up in place.
-
-        Args:
-            blocks: views (n, d_v) each, row i of each being the same item.
-            dimensions: d_v of each view.
-        """
-        total = cls.empty(*dimensions)
-        count, mean, scatter = 0, total.mean, total.scatter
-        for views in blocks:
-            joint = np.concatenate(views, axis=1)
-            if not (rows := len(joint)):
-                continue
-            own = joint.mean(axis=0, dtype=np.float64)
-            joint -= own.astype(joint.dtype)
-            # The mean was rounded to the block's precision before it was subtracted: take the rest out too.
-            rest = joint.mean(axis=0, dtype=np.float64)
-            # In place: these matrices are larger than caches, and every pass over one is time.
-            scatter += joint.T @ joint
-            _add_square(scatter, rest, -rows)
-            apart, share = own - mean, rows / (count + rows)
-            _add_square(scatter, apart, count * share)
-            mean += share * apart
-            count += rows
-        return cls(dimensions, count, mean, scatter)
+        if counts[0] == 0:
+            return cls.empty(*dimensions)
+        joint = np.concatenate(views, axis=1)
+        mean = joint.mean(axis=0, dtype=np.float64)
+        joint -= mean.astype(joint.dtype)
+        # The mean was rounded to the block's precision before it was subtracted: take the rest out too.
+        rest = joint.mean(axis=0, dtype=np.float64)
+        scatter = (joint.T @ joint).astype(np.float64)
+        # In place from here on: these matrices are larger than caches, and every pass over one is time.
+        shift = np.outer(rest, rest)
+        shift *= counts[0]
+        scatter -= shift
+        return cls(dimensions, counts[0], mean, scatter)
 
     def merge(self, other: Covariances) -> Covariances:
         """Of the rows of both."""
@@ -130,9 +113,3 @@ class Covariances:
     def _columns(self, view: int) -> slice:
         start = sum(self.dimensions[:view])
         return slice(start, start + self.dimensions[view])
-
-
-def _add_square(matrix: NDArray[np.float64], vector: NDArray[np.float64], factor: float) -> None:
-    """Add to a symmetric (D, D) ``matrix`` ``factor`` times the outer product of ``vector`` (D,) with itself."""
-    # As BLAS sees it, the matrix is its transpose: the same.
-    blas.dger(factor, vector, vector, a=matrix.T, overwrite_a=True)

@@ -66,11 +66,10 @@ class PairedViews:
 
     def covariances(self, pairs: Integers) -> Covariances:
         """Of the lifted views of the pairs numbered, streamed."""
-        none = [self._lifted(view, pairs[:0]) for view in (0, 1)]
-        lifted = (
-            [self._lifted(view, pairs[chunk]) for view in (0, 1)] for chunk in blocks(len(pairs), BLOCK_ROWS)
-        )
-        return Covariances.streamed(lifted, *(view.shape[1] for view in none))
+        total = Covariances.of(*(self._lifted(view, pairs[:0]) for view in (0, 1)))
+        for chunk in blocks(len(pairs), BLOCK_ROWS):
+            total = total.merge(Covariances.of(*(self._lifted(view, pairs[chunk]) for view in (0, 1))))
+        return total
 
     def _lifted(self, view: int, pairs: Integers) -> Matrix:
         return self.lifts[view].apply(self.features(view, pairs))

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from retrieval.types import Matrix, Modality
 
@@ -123,6 +123,15 @@ class Encoder(Protocol):
 
     def class_head(self) -> ClassHead | None:
         """The classifier the encoder was trained with, where it has one."""
+        ...
+
+
+@runtime_checkable
+class Releasing(Protocol):
+    """An encoder that can let go of its network; it is read again when it is needed."""
+
+    def release(self) -> None:
+        """Let go of it."""
         ...
 
 

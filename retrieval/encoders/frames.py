@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoders.base import WHOLE, ClassHead, Encoder, EncoderSpec, Span
+from retrieval.encoders.base import WHOLE, ClassHead, Encoder, EncoderSpec, Releasing, Span
 from retrieval.film import film
 from retrieval.types import Matrix, Modality
 
@@ -91,6 +91,11 @@ class Frames:
 
     def __repr__(self) -> str:
         return f"Frames({self._image!r}, device={self._device!r})"
+
+    def release(self) -> None:
+        """Let go of the image encoder's network."""
+        if isinstance(self._image, Releasing):
+            self._image.release()
 
     @property
     def numerics(self) -> str:

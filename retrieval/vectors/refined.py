@@ -104,7 +104,7 @@ class RefinedIndex:
                 base = gpu.build_cagra(vectors[:])
             else:
                 base = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-                least = TRAINING if kind == FACTORY else TRAINING_CODES
+                least = TRAINING_CODES if factory.endswith("x4fs") else TRAINING
                 size = min(len(vectors), max(least, 64 * lists(base)))
                 chosen = np.random.default_rng(seed).choice(len(vectors), size, replace=False)
                 # A graph of this kind takes all its vectors at once, or none, whatever it stands in.

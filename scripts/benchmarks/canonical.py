@@ -71,8 +71,9 @@ def _views(count: int) -> tuple[Matrix, Matrix]:
 
 
 def _ours(x: Matrix, y: Matrix) -> CanonicalMaps:
-    parts = ((x[rows], y[rows]) for rows in blocks(len(x), BLOCK_ROWS))
-    total = Covariances.streamed(parts, FIRST, SECOND)
+    total = Covariances.empty(FIRST, SECOND)
+    for rows in blocks(len(x), BLOCK_ROWS):
+        total = total.merge(Covariances.of(x[rows], y[rows]))
     return solve(Linked({(0, 1): total}), RIDGE, COMPONENTS)
 
 
