@@ -15,8 +15,9 @@ from retrieval.vectors.base import Subset
 from retrieval.vectors.choice import described
 from retrieval.vectors.effort import KEPT, Effort, Parameters
 from retrieval.vectors.exact import ExactIndex
-from retrieval.vectors.refined import RefinedIndex
+from retrieval.vectors.refined import NEARLY_ALL, SCAN_SHARE, RefinedIndex
 from retrieval.vectors.stored import decoded
+from retrieval.vectors.updated import COMPACTED_ABOVE
 
 EXACT = sorted(registry.EXACT)
 APPROXIMATE = [
@@ -222,6 +223,31 @@ def test_only_the_rows_asked_for_are_searched(spec, share):
     assert told
     again = index_of(spec).search(queries, 10, chosen)[1]
     np.testing.assert_array_equal(again, rows)
+
+
+TUNED = {"depth": 50, "probes": 8, "beam": 64}
+
+
+@pytest.mark.parametrize(
+    ("filtered", "exactly_below"),
+    [(None, SCAN_SHARE + 1e-9), ([], NEARLY_ALL), ([[0.5, TUNED], [0.25, TUNED]], 0.25)],
+)
+def test_what_a_filter_leaves_is_searched_as_was_tuned(filtered, exactly_below, tmp_path):
+    index = registry.build("IVF8,Flat", vectors(30_000))
+    index.save(tmp_path / "image.faiss")
+    entry = described(index)
+    assert "filtered" not in entry  # never tuned, which is not the same as tuned and not worth it
+    entry |= {"effort": TUNED} | ({} if filtered is None else {"filtered": filtered})
+    again = opening.load(entry, tmp_path / "image.faiss")
+    assert described(again) == entry
+    for share in (0.95, 0.9, 0.7, 0.5, 0.3, 0.1, 0.05):
+        told, rows = [], np.arange(round(share * len(index)))
+        again.search(vectors(1), 10, rows, explain=told.append)
+        assert ("just those, exactly" in told[0]) == (share < exactly_below), share
+
+
+def test_dead_rows_do_not_make_an_index_compare_everything():
+    assert NEARLY_ALL <= 1 - COMPACTED_ABOVE
 
 
 @pytest.mark.parametrize("spec", SPECS)

@@ -122,7 +122,7 @@ def filtered(index: RefinedIndex, truth: Truth, target: float, vectors: scan.Vec
         vectors: (n, d), those of the index.
         seed: of the rows that are left.
     """
-    own = replace(index.effort, filtered=())
+    own = replace(index.effort, filtered=None)
     found: list[tuple[float, Effort]] = []
     order = np.random.default_rng(seed).permutation(len(index))
     for share in SHARES if index.selects else ():
