@@ -37,9 +37,6 @@ _RECORDS = (
 )
 """One statement for any number of assets, each found by its primary key."""
 
-MAPPED = 2**31 - 2**16
-"""Bytes of a published catalog that are mapped into memory: as many as SQLite can."""
-
 _MODALITIES = {str(modality): modality for modality in Modality}
 
 _RECORDS_SQL = str(_RECORDS.compile(dialect=sqlite.dialect()))
@@ -108,7 +105,9 @@ class AssetTable:
 class Catalog:
     """One generation's catalog file.
 
-    A published file is opened read-only and never changes, so that any number of threads may read it.
+    A published file is opened read-only and never changes, so that any number of threads may read it. It is not mapped
+    into memory, which would be a little faster: a mapped file that is cut short ends the process by a signal, one that
+    is read raises ``DamagedIndexError``.
     """
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
@@ -124,7 +123,8 @@ class Catalog:
         self.writable = writable
         self._idle: deque[sqlite3.Connection] = deque()
         self.engine: Engine = create_engine(_url(path, writable))
-        event.listen(self.engine, "connect", _written if writable else _read)
+        if writable:
+            event.listen(self.engine, "connect", _check_references)
         try:
             self._migrate(writable)
         except DatabaseError as error:
@@ -360,10 +360,5 @@ def _url(path: Path, writable: bool) -> URL:
     )
 
 
-def _written(connection: sqlite3.Connection, _: object) -> None:
+def _check_references(connection: sqlite3.Connection, _: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
-
-
-def _read(connection: sqlite3.Connection, _: object) -> None:
-    # Ten rows lie on some twenty pages: reading each by a call of the system is a third of the time.
-    connection.execute(f"PRAGMA mmap_size = {MAPPED}")

@@ -1,6 +1,8 @@
 """The catalog: what is written is read, numbers stay, migrations and models agree."""
 
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 from sqlalchemy import create_engine, inspect
@@ -112,6 +114,35 @@ def test_migrations_make_what_the_models_say(catalog, tmp_path):
             ours, theirs = (str(getattr(found, facts)(table)) for found in (migrated, modelled))
             assert ours == theirs, table
     plain.dispose()
+
+
+CUT = """
+import os, sys
+from pathlib import Path
+from retrieval.catalog import Catalog
+from retrieval.errors import DamagedIndexError
+from retrieval.types import Modality
+
+catalog = Catalog(Path(sys.argv[1]))
+assert len(catalog.records([1])) == 1
+os.truncate(sys.argv[1], 3 * 4096)
+for read in (lambda: catalog.records(range(1, 5001)), lambda: catalog.matching("year > 2000", Modality.TEXT)):
+    try:
+        read()
+    except DamagedIndexError as error:
+        print(error)
+"""
+
+
+def test_a_catalog_that_is_cut_short_while_it_is_open_is_damaged(catalog):
+    items = [ItemRow(f"{at:05}", False, {"year": at}, [caption(f"number {at}", 0, at)]) for at in range(5000)]
+    catalog_writer.write(catalog, items, [], COLUMNS)
+    catalog.close()
+    # In a process of its own, for one that reads a mapped file that was cut short is ended by a signal.
+    command = [sys.executable, "-c", CUT, str(catalog.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("cannot be read") == 2
 
 
 def test_a_newer_catalog_is_refused(catalog, tmp_path):
