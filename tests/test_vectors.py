@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from retrieval import rows as blockwise
 from retrieval.errors import DamagedIndexError, OptionError
-from retrieval.vectors import faiss_module, files, opening, registry, scan
+from retrieval.vectors import effort, faiss_module, files, opening, registry, scan
 from retrieval.vectors.base import Subset
 from retrieval.vectors.choice import described
 from retrieval.vectors.effort import KEPT, Effort, Parameters
@@ -173,6 +174,17 @@ def test_a_scan_of_vectors_that_get_better_or_worse_finds_what_sorting_finds(way
     )
 
 
+@pytest.mark.parametrize("length", [1e-12, 0, 1e12])
+def test_a_scan_finds_as_much_for_queries_of_any_length(length):
+    gallery, asking = vectors(9000), vectors(500, seed=1)
+    expected = ExactIndex(gallery).search(asking, 10)[1]
+    asking[::7] *= np.float32(length)
+    found = scan.best(asking, gallery, 10)[1]
+    if not length:
+        expected[::7] = np.arange(10)
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("k", [1, 7, 4000])
 def test_few_rows_are_compared_in_the_same_order(k):
     gallery = np.repeat(vectors(1500), 2, axis=0)
@@ -192,22 +204,37 @@ def test_every_number_of_half_precision_is_decoded():
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_lone_query_leaves_faiss_its_threads(count):
     faiss = faiss_module.load()
+    threads = faiss.omp_get_max_threads()
+    telling = SimpleNamespace(search=lambda *_, **__: faiss.omp_get_max_threads())
     faiss.omp_set_num_threads(3)
-    index_of("fastscan").search(vectors(count), 5)
-    assert faiss.omp_get_max_threads() == 3
+    try:
+        assert faiss_module.searched(telling, vectors(count), 5, None) == (1 if count == 1 else 3)
+        index_of("fastscan").search(vectors(count), 5)
+        assert faiss.omp_get_max_threads() == 3
+    finally:
+        faiss.omp_set_num_threads(threads)
 
 
 def test_parameters_are_made_once_and_for_each_subset():
     parameters = Parameters(index_of("IVF8,Flat").base)
     some, others = (Subset(np.arange(at, 900 + at), COUNT) for at in (0, 5))
-    made = [
-        parameters.of(effort, 5, subset) for subset in (None, some, others) for effort in (HARD, Effort())
-    ]
+    made = [parameters.of(spent, 5, subset) for subset in (None, some, others) for spent in (HARD, Effort())]
     assert len({id(each) for each in made}) == 6
     assert parameters.of(HARD, 5, some) is made[2]
-    for k in range(1, KEPT + 2):
+
+
+def test_a_bounded_number_of_parameters_is_remembered(monkeypatch):
+    parameters = Parameters(index_of("IVF8,Flat").base)
+    first = parameters.of(HARD, 5, None)
+    sizes = []
+    for k in range(1, 3 * KEPT):
         parameters.of(HARD, k, None)
-    assert parameters.of(HARD, 5, None).k_factor == made[0].k_factor
+        sizes.append(len(parameters))
+    assert max(sizes) == KEPT
+    assert parameters.of(HARD, 5, None).k_factor == first.k_factor
+    monkeypatch.setattr(effort, "KEPT", len(parameters) - 1)  # as if threads had gone past the bound together
+    parameters.of(HARD, 1000, None)
+    assert len(parameters) == 1
 
 
 @pytest.mark.parametrize("spec", SPECS)

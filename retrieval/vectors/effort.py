@@ -84,12 +84,16 @@ class Parameters:
         self._whole: dict[tuple[Effort, int], Any] = {}
         self._among: WeakKeyDictionary[Subset, dict[tuple[Effort, int], Any]] = WeakKeyDictionary()
 
+    def __len__(self) -> int:
+        """How many are remembered for searches of all rows."""
+        return len(self._whole)
+
     def of(self, effort: Effort, k: int, subset: Subset | None) -> Any:
         """Those for ``k`` hits among a subset."""
         kept = self._whole if subset is None else self._among.setdefault(subset, {})
         found = kept.get((effort, k))
         if found is None:
-            if len(kept) == KEPT:
+            if len(kept) >= KEPT:  # threads may have come past it together
                 kept.clear()
             found = kept[effort, k] = refining(self._index, effort, k, subset)
         return found
