@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -122,6 +122,7 @@ class Catalog:
         self.path = path
         self.writable = writable
         self._idle: deque[sqlite3.Connection] = deque()
+        self._closed = False
         self.engine: Engine = create_engine(_url(path, writable))
         if writable:
             event.listen(self.engine, "connect", _check_references)
@@ -138,10 +139,15 @@ class Catalog:
         )
 
     def close(self) -> None:
-        """Release the file."""
-        while self._idle:
-            self._idle.pop().close()
+        """Release the file: at once, or where a thread still reads, when it is done."""
+        self._closed = True
+        self._close_idle()
         self.engine.dispose()
+
+    def _close_idle(self) -> None:
+        with suppress(IndexError):  # as looking first would not tell whether another thread takes the last
+            while True:
+                self._idle.pop().close()
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -246,6 +252,8 @@ class Catalog:
             return connection.execute(statement, values).fetchall()
         finally:
             self._idle.append(connection)
+            if self._closed:
+                self._close_idle()
 
     def _connect(self) -> sqlite3.Connection:
         taken = self.engine.raw_connection()

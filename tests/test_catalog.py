@@ -3,9 +3,10 @@
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import create_engine, event, inspect
 
 from retrieval import catalog_writer
 from retrieval.catalog import Catalog
@@ -143,6 +144,30 @@ def test_a_catalog_that_is_cut_short_while_it_is_open_is_damaged(catalog):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("cannot be read") == 2
+
+
+def test_a_connection_that_comes_back_to_a_closed_catalog_is_closed(catalog):
+    catalog_writer.write(catalog, ITEMS, [], COLUMNS)
+    reader, taken = Catalog(catalog.path), []
+
+    def close_meanwhile(connection, *_):
+        taken.append(connection)
+        reader.close()
+
+    event.listen(reader.engine, "checkout", close_meanwhile)
+    assert len(reader.records([1])) == 1
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        taken[0].execute("SELECT 1")
+    reader.close()
+
+
+def test_a_catalog_is_closed_by_many_at_once(catalog):
+    catalog_writer.write(catalog, ITEMS, [], COLUMNS)
+    for _ in range(20):
+        reader = Catalog(catalog.path)
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(lambda _, reader=reader: reader.records([1]), range(16)))
+            list(pool.map(lambda _, reader=reader: reader.close(), range(8)))
 
 
 def test_a_newer_catalog_is_refused(catalog, tmp_path):
