@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -36,9 +36,6 @@ _RECORDS = (
     .join(Item, Asset.item_id == Item.id)
 )
 """One statement for any number of assets, each found by its primary key."""
-
-MAPPED = 2**31 - 2**16
-"""Bytes of a published catalog that are mapped into memory: as many as SQLite can."""
 
 _MODALITIES = {str(modality): modality for modality in Modality}
 
@@ -108,7 +105,9 @@ class AssetTable:
 class Catalog:
     """One generation's catalog file.
 
-    A published file is opened read-only and never changes, so that any number of threads may read it.
+    A published file is opened read-only and never changes, so that any number of threads may read it. It is not mapped
+    into memory, which would be a little faster: a mapped file that is cut short ends the process by a signal, one that
+    is read raises ``DamagedIndexError``.
     """
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
@@ -123,8 +122,10 @@ class Catalog:
         self.path = path
         self.writable = writable
         self._idle: deque[sqlite3.Connection] = deque()
+        self._closed = False
         self.engine: Engine = create_engine(_url(path, writable))
-        event.listen(self.engine, "connect", _written if writable else _read)
+        if writable:
+            event.listen(self.engine, "connect", _check_references)
         try:
             self._migrate(writable)
         except DatabaseError as error:
@@ -138,10 +139,15 @@ class Catalog:
         )
 
     def close(self) -> None:
-        """Release the file."""
-        while self._idle:
-            self._idle.pop().close()
+        """Release the file: at once, or where a thread still reads, when it is done."""
+        self._closed = True
+        self._close_idle()
         self.engine.dispose()
+
+    def _close_idle(self) -> None:
+        with suppress(IndexError):  # as looking first would not tell whether another thread takes the last
+            while True:
+                self._idle.pop().close()
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -251,6 +257,8 @@ class Catalog:
             return connection.execute(statement, values).fetchall()
         finally:
             self._idle.append(connection)
+            if self._closed:
+                self._close_idle()
 
     def _connect(self) -> sqlite3.Connection:
         taken = self.engine.raw_connection()
@@ -365,10 +373,5 @@ def _url(path: Path, writable: bool) -> URL:
     )
 
 
-def _written(connection: sqlite3.Connection, _: object) -> None:
+def _check_references(connection: sqlite3.Connection, _: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
-
-
-def _read(connection: sqlite3.Connection, _: object) -> None:
-    # Ten rows lie on some twenty pages: reading each by a call of the system is a third of the time.
-    connection.execute(f"PRAGMA mmap_size = {MAPPED}")

@@ -1,9 +1,12 @@
 """The catalog: what is written is read, numbers stay, migrations and models agree."""
 
 import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import create_engine, event, inspect
 
 from retrieval import catalog_writer
 from retrieval.catalog import Catalog
@@ -112,6 +115,59 @@ def test_migrations_make_what_the_models_say(catalog, tmp_path):
             ours, theirs = (str(getattr(found, facts)(table)) for found in (migrated, modelled))
             assert ours == theirs, table
     plain.dispose()
+
+
+CUT = """
+import os, sys
+from pathlib import Path
+from retrieval.catalog import Catalog
+from retrieval.errors import DamagedIndexError
+from retrieval.types import Modality
+
+catalog = Catalog(Path(sys.argv[1]))
+assert len(catalog.records([1])) == 1
+os.truncate(sys.argv[1], 3 * 4096)
+for read in (lambda: catalog.records(range(1, 5001)), lambda: catalog.matching("year > 2000", Modality.TEXT)):
+    try:
+        read()
+    except DamagedIndexError as error:
+        print(error)
+"""
+
+
+def test_a_catalog_that_is_cut_short_while_it_is_open_is_damaged(catalog):
+    items = [ItemRow(f"{at:05}", False, {"year": at}, [caption(f"number {at}", 0, at)]) for at in range(5000)]
+    catalog_writer.write(catalog, items, [], COLUMNS)
+    catalog.close()
+    # In a process of its own, for one that reads a mapped file that was cut short is ended by a signal.
+    command = [sys.executable, "-c", CUT, str(catalog.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("cannot be read") == 2
+
+
+def test_a_connection_that_comes_back_to_a_closed_catalog_is_closed(catalog):
+    catalog_writer.write(catalog, ITEMS, [], COLUMNS)
+    reader, taken = Catalog(catalog.path), []
+
+    def close_meanwhile(connection, *_):
+        taken.append(connection)
+        reader.close()
+
+    event.listen(reader.engine, "checkout", close_meanwhile)
+    assert len(reader.records([1])) == 1
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        taken[0].execute("SELECT 1")
+    reader.close()
+
+
+def test_a_catalog_is_closed_by_many_at_once(catalog):
+    catalog_writer.write(catalog, ITEMS, [], COLUMNS)
+    for _ in range(20):
+        reader = Catalog(catalog.path)
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(lambda _, reader=reader: reader.records([1]), range(16)))
+            list(pool.map(lambda _, reader=reader: reader.close(), range(8)))
 
 
 def test_a_newer_catalog_is_refused(catalog, tmp_path):

@@ -16,8 +16,9 @@ from indexer.cli import run
 from retrieval import Modality, Query
 from retrieval.errors import DamagedIndexError, ExpressionError, OptionError
 from retrieval.manifest import Layout
-from retrieval.vectors import choice, describing, files, opening, tuning, updated
+from retrieval.vectors import choice, describing, files, opening, registry, tuning, updated
 from retrieval.vectors import sample as samples
+from retrieval.vectors.effort import Effort
 from retrieval.vectors.exact import ExactIndex
 from retrieval.vectors.tuning import Truth, measure
 
@@ -285,10 +286,11 @@ def test_auto_takes_the_fastest_of_those_that_find_enough(large, choosing, favou
 
 
 @pytest.mark.parametrize("spec", ["ivf-fastscan", "HNSW16"])
-def test_an_index_is_tuned_for_filters_too(large, choosing, spec, tmp_path, monkeypatch):
+def test_an_index_is_tuned_for_filters_too(choosing, spec, tmp_path, monkeypatch):
     # On few vectors comparing them all would be the faster.
-    monkeypatch.setattr(tuning, "_mean", lambda *about: 1.0 if about[2] is None else 0.0)
-    images, sample = large
+    monkeypatch.setattr(tuning, "seconds_among", lambda *about: 1.0 if about[2] is None else 0.0)
+    images, texts = (unit(rows) for rows in clustered(12_000))
+    sample = {Modality.TEXT: texts[:200], Modality.IMAGE: images[::60]}
     path = tmp_path / "index.faiss"
     entry = choice.build(spec, images, sample, choice.Needs(recall=0.9), path)
     shares = [share for share, _ in entry["filtered"]]
@@ -302,6 +304,48 @@ def test_an_index_is_tuned_for_filters_too(large, choosing, spec, tmp_path, monk
     told = []
     again.search(sample["text"], 10, rows[: int(shares[-1] * len(images)) - 1], explain=told.append)
     assert "just those, exactly" in told[0]
+
+
+@pytest.fixture
+def hard(monkeypatch):
+    """What tuning for filters tried, of an index that never finds enough, when comparing takes as long as beam 256."""
+    tried = []
+
+    def seconds(index, truth, effort, subset):
+        if effort is None:
+            return 256
+        tried.append((len(subset), effort.beam))
+        return effort.beam
+
+    monkeypatch.setattr(tuning, "seconds_among", seconds)
+    return tried
+
+
+def test_no_effort_is_tried_that_takes_longer_than_comparing(large, hard):
+    images, sample = large
+    index = registry.build("HNSW16", images)
+    index.effort = Effort(beam=64)
+    truth = Truth.of(sample, index.stored)
+    assert tuning.filtered(index, truth, 2.0, index.stored, 0).filtered == ()
+    assert hard == [(2500, 64), (2500, 128), (2500, 256), (2500, 512)]
+
+
+def test_a_beam_grows_no_further_than_the_longest_that_is_known(large, hard, monkeypatch):
+    images, sample = large
+    monkeypatch.setattr(tuning, "seconds_among", lambda *about: hard.append(about[2]) or 0)
+    index = registry.build("HNSW16", images)
+    tuning.filtered(index, Truth.of(sample, index.stored), 2.0, index.stored, 0)
+    assert max(effort.beam for effort in hard if effort) == tuning.BEAMS[-1]
+
+
+def test_what_is_compared_anyway_is_not_tuned_for(hard):
+    """Of 1,023 vectors the least share would leave none at all."""
+    images, texts = (unit(rows) for rows in clustered(4100))
+    for count, shares in ((1023, 0), (4100, 2)):
+        index = registry.build("IVF4,Flat", images[:count])
+        index.effort = Effort(depth=10)
+        truth = Truth.of({Modality.TEXT: texts[:50]}, index.stored)
+        assert len(tuning.filtered(index, truth, 0.0, index.stored, 0).filtered) == shares
 
 
 def test_auto_keeps_to_the_memory(large, choosing, tmp_path):

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,13 +11,14 @@ from hypothesis import strategies as st
 
 from retrieval import rows as blockwise
 from retrieval.errors import DamagedIndexError, OptionError
-from retrieval.vectors import faiss_module, files, opening, registry, scan
+from retrieval.vectors import effort, faiss_module, files, opening, registry, scan
 from retrieval.vectors.base import Subset
 from retrieval.vectors.choice import described
 from retrieval.vectors.effort import KEPT, Effort, Parameters
 from retrieval.vectors.exact import ExactIndex
-from retrieval.vectors.refined import RefinedIndex
+from retrieval.vectors.refined import NEARLY_ALL, SCAN_SHARE, RefinedIndex
 from retrieval.vectors.stored import decoded
+from retrieval.vectors.updated import COMPACTED_ABOVE
 
 EXACT = sorted(registry.EXACT)
 APPROXIMATE = [
@@ -172,6 +174,17 @@ def test_a_scan_of_vectors_that_get_better_or_worse_finds_what_sorting_finds(way
     )
 
 
+@pytest.mark.parametrize("length", [1e-12, 0, 1e12])
+def test_a_scan_finds_as_much_for_queries_of_any_length(length):
+    gallery, asking = vectors(9000), vectors(500, seed=1)
+    expected = ExactIndex(gallery).search(asking, 10)[1]
+    asking[::7] *= np.float32(length)
+    found = scan.best(asking, gallery, 10)[1]
+    if not length:
+        expected[::7] = np.arange(10)
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("k", [1, 7, 4000])
 def test_few_rows_are_compared_in_the_same_order(k):
     gallery = np.repeat(vectors(1500), 2, axis=0)
@@ -191,22 +204,37 @@ def test_every_number_of_half_precision_is_decoded():
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_lone_query_leaves_faiss_its_threads(count):
     faiss = faiss_module.load()
+    threads = faiss.omp_get_max_threads()
+    telling = SimpleNamespace(search=lambda *_, **__: faiss.omp_get_max_threads())
     faiss.omp_set_num_threads(3)
-    index_of("fastscan").search(vectors(count), 5)
-    assert faiss.omp_get_max_threads() == 3
+    try:
+        assert faiss_module.searched(telling, vectors(count), 5, None) == (1 if count == 1 else 3)
+        index_of("fastscan").search(vectors(count), 5)
+        assert faiss.omp_get_max_threads() == 3
+    finally:
+        faiss.omp_set_num_threads(threads)
 
 
 def test_parameters_are_made_once_and_for_each_subset():
     parameters = Parameters(index_of("IVF8,Flat").base)
     some, others = (Subset(np.arange(at, 900 + at), COUNT) for at in (0, 5))
-    made = [
-        parameters.of(effort, 5, subset) for subset in (None, some, others) for effort in (HARD, Effort())
-    ]
+    made = [parameters.of(spent, 5, subset) for subset in (None, some, others) for spent in (HARD, Effort())]
     assert len({id(each) for each in made}) == 6
     assert parameters.of(HARD, 5, some) is made[2]
-    for k in range(1, KEPT + 2):
+
+
+def test_a_bounded_number_of_parameters_is_remembered(monkeypatch):
+    parameters = Parameters(index_of("IVF8,Flat").base)
+    first = parameters.of(HARD, 5, None)
+    sizes = []
+    for k in range(1, 3 * KEPT):
         parameters.of(HARD, k, None)
-    assert parameters.of(HARD, 5, None).k_factor == made[0].k_factor
+        sizes.append(len(parameters))
+    assert max(sizes) == KEPT
+    assert parameters.of(HARD, 5, None).k_factor == first.k_factor
+    monkeypatch.setattr(effort, "KEPT", len(parameters) - 1)  # as if threads had gone past the bound together
+    parameters.of(HARD, 1000, None)
+    assert len(parameters) == 1
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -222,6 +250,31 @@ def test_only_the_rows_asked_for_are_searched(spec, share):
     assert told
     again = index_of(spec).search(queries, 10, chosen)[1]
     np.testing.assert_array_equal(again, rows)
+
+
+TUNED = {"depth": 50, "probes": 8, "beam": 64}
+
+
+@pytest.mark.parametrize(
+    ("filtered", "exactly_below"),
+    [(None, SCAN_SHARE + 1e-9), ([], NEARLY_ALL), ([[0.5, TUNED], [0.25, TUNED]], 0.25)],
+)
+def test_what_a_filter_leaves_is_searched_as_was_tuned(filtered, exactly_below, tmp_path):
+    index = registry.build("IVF8,Flat", vectors(30_000))
+    index.save(tmp_path / "image.faiss")
+    entry = described(index)
+    assert "filtered" not in entry  # never tuned, which is not the same as tuned and not worth it
+    entry |= {"effort": TUNED} | ({} if filtered is None else {"filtered": filtered})
+    again = opening.load(entry, tmp_path / "image.faiss")
+    assert described(again) == entry
+    for share in (0.95, 0.9, 0.7, 0.5, 0.3, 0.1, 0.05):
+        told, rows = [], np.arange(round(share * len(index)))
+        again.search(vectors(1), 10, rows, explain=told.append)
+        assert ("just those, exactly" in told[0]) == (share < exactly_below), share
+
+
+def test_dead_rows_do_not_make_an_index_compare_everything():
+    assert NEARLY_ALL <= 1 - COMPACTED_ABOVE
 
 
 @pytest.mark.parametrize("spec", SPECS)

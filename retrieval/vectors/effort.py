@@ -29,27 +29,29 @@ class Effort:
         depth: candidates that are scored exactly to find up to ten hits; for more hits proportionally more.
         probes: lists of an inverted file that are looked into.
         beam: candidates that a walk through a graph keeps (``efSearch``).
-        filtered: what to spend when only some rows count, as far as that was tuned: for shares of the rows,
-            descending. What leaves less than the last is compared exactly.
+        filtered: what to spend when only some rows count: for shares of the rows, descending. What leaves less
+            than the last is compared exactly; where there is no share, whatever leaves less than nearly all is.
+            None where that was never tuned.
     """
 
     depth: int = 16 * K
     probes: int = 1
     beam: int = 64
-    filtered: tuple[tuple[float, Effort], ...] = field(default=(), hash=False)
+    filtered: tuple[tuple[float, Effort], ...] | None = field(default=None, hash=False)
 
     @classmethod
     def from_entry(cls, entry: Mapping[str, Any]) -> Effort:
         """What ``as_entry`` gave; the default where there is nothing."""
-        filtered = tuple((share, cls(**values)) for share, values in entry.get("filtered", ()))
+        shares = entry.get("filtered")
+        filtered = None if shares is None else tuple((share, cls(**values)) for share, values in shares)
         return cls(**entry.get("effort", {}), filtered=filtered)
 
     def as_entry(self) -> dict[str, Any]:
         """Plain values, for the manifest."""
-        return {
-            "effort": self._numbers(),
-            "filtered": [[share, effort._numbers()] for share, effort in self.filtered],
-        }
+        entry: dict[str, Any] = {"effort": self._numbers()}
+        if self.filtered is not None:
+            entry["filtered"] = [[share, effort._numbers()] for share, effort in self.filtered]
+        return entry
 
     def _numbers(self) -> dict[str, int]:
         return {"depth": self.depth, "probes": self.probes, "beam": self.beam}
@@ -62,14 +64,14 @@ class Effort:
         """What to spend when only some rows count: those that do lie in more lists and further off in a graph."""
         if subset is None:
             return self
-        for share, effort in self.filtered:
+        for share, effort in self.filtered or ():
             if share <= subset.share:
                 return effort
         return replace(
             self,
             probes=round(self.probes * min(8.0, subset.share**-0.5)),
             beam=round(self.beam * min(16.0, 1 / subset.share)),
-            filtered=(),
+            filtered=None,
         )
 
 
@@ -82,12 +84,16 @@ class Parameters:
         self._whole: dict[tuple[Effort, int], Any] = {}
         self._among: WeakKeyDictionary[Subset, dict[tuple[Effort, int], Any]] = WeakKeyDictionary()
 
+    def __len__(self) -> int:
+        """How many are remembered for searches of all rows."""
+        return len(self._whole)
+
     def of(self, effort: Effort, k: int, subset: Subset | None) -> Any:
         """Those for ``k`` hits among a subset."""
         kept = self._whole if subset is None else self._among.setdefault(subset, {})
         found = kept.get((effort, k))
         if found is None:
-            if len(kept) == KEPT:
+            if len(kept) >= KEPT:  # threads may have come past it together
                 kept.clear()
             found = kept[effort, k] = refining(self._index, effort, k, subset)
         return found

@@ -21,6 +21,10 @@ from retrieval.vectors.stored import ADDED_AT_ONCE, Stored
 SCAN_SHARE = 0.05
 """Share of the rows up to which those are compared exactly where the index was not tuned for fewer."""
 
+NEARLY_ALL = 0.9
+"""Share of the rows from which on the index is asked, whatever was tuned: what is missing are the dead of an updated
+index, and comparing all the others for their sake would be no index at all."""
+
 SCAN_ANYWAY = 1_000
 """Rows that are compared at once anyway."""
 
@@ -164,7 +168,7 @@ class RefinedIndex:
             explain(f"nothing to compare with {len(queries)} queries" if count else "no vector matches")
             return empty(queries, k)
         spent = effort or self.effort
-        if self._by_scan(count, spent, k, subset):
+        if self.compares_all(spent, k, subset):
             what = f"all {count:,} vectors" if subset is None else str(subset)
             explain(f"{what}: few enough to compare just those, exactly")
             return self.stored.best(queries, k, subset)
@@ -183,14 +187,17 @@ class RefinedIndex:
 
         return in_order(search, k, count)
 
-    def _by_scan(self, count: int, effort: Effort, k: int, subset: Subset | None) -> bool:
+    def compares_all(self, effort: Effort, k: int, subset: Subset | None) -> bool:
+        """Whether a search for ``k`` hits compares all the rows that count, exactly."""
+        count = len(self) if subset is None else len(subset)
         if count <= max(SCAN_ANYWAY, 2 * effort.candidates(k)):
             return True
         if subset is None:
             return False
-        if effort.filtered:
-            return subset.share < effort.filtered[-1][0]
-        return subset.share <= SCAN_SHARE or not self.selects
+        if effort.filtered is None:
+            return subset.share <= SCAN_SHARE or not self.selects
+        least = effort.filtered[-1][0] if effort.filtered else NEARLY_ALL
+        return subset.share < least or not self.selects
 
     def _told(self, subset: Subset | None, effort: Effort, k: int) -> str:
         spent = effort.among(subset)

@@ -49,7 +49,7 @@ def best(queries: Matrix, vectors: Vectors, k: int, rows: Integers | None = None
 
     Args:
         queries: (q, d) float32.
-        vectors: (n, d).
+        vectors: (n, d), of about one length: what rounding may do is judged by the first of them.
         k: at least 1.
         rows: (m,) int64 ascending, those to compare; all when None.
 
@@ -137,7 +137,9 @@ class _Kept:
         self.held = 0
         self.least: Matrix | None = None
         length = np.linalg.norm(vectors[:PIECE] if rows is None else vectors[rows[:PIECE]], axis=1).max()
-        self.margin = (ROUNDING * length * np.linalg.norm(queries, axis=1)).astype(np.float32)
+        lengths = np.linalg.norm(queries, axis=1)
+        self.margin = (ROUNDING * length * lengths).astype(np.float32)
+        self.lengths = np.where(lengths > 0, lengths, 1).astype(np.float32)
 
     def add(self, scores: Matrix, start: int) -> None:
         """Keep what is good enough of the scores of all queries with a block of vectors, C-contiguous."""
@@ -168,8 +170,10 @@ class _Kept:
         """Drop what is no longer among the best, save for what rounding might put there."""
         self._gather()
         # One key for both is sorted in a third of the time that sorting by one within the other takes.
-        apart = 3 * float(np.abs(self.scores).max(initial=0)) + 1
-        kth = self._kth(np.argsort(apart * self.owners - self.scores))
+        # By the queries' lengths, or the scores of a short one would vanish beside those of a long one.
+        scores = self.scores / self.lengths[self.owners]
+        apart = 3 * float(np.abs(scores).max(initial=0)) + 1
+        kth = self._kth(np.argsort(apart * self.owners - scores))
         self.least = kth - self.margin
         self._keep(np.flatnonzero(self.scores >= self.least[self.owners]))
         # Where many vectors are equal, the first of them will do.

@@ -113,7 +113,9 @@ def tuned(index: RefinedIndex, truth: Truth, target: float) -> Effort:
 def filtered(index: RefinedIndex, truth: Truth, target: float, vectors: scan.Vectors, seed: int) -> Effort:
     """The index's effort, with what it takes when a filter leaves some of the rows: as far as that is worth it.
 
-    Rows are left at random, by halves. The last share is the one where comparing those rows exactly takes longer.
+    Rows are left at random, by halves. The last share is the one where comparing those rows exactly takes longer:
+    of fewer rows that is done anyway. An effort's time is looked at before its recall, for a graph's may grow until
+    it costs many times what comparing everything does.
 
     Args:
         index: tuned.
@@ -122,18 +124,33 @@ def filtered(index: RefinedIndex, truth: Truth, target: float, vectors: scan.Vec
         vectors: (n, d), those of the index.
         seed: of the rows that are left.
     """
-    own = replace(index.effort, filtered=())
+    own = replace(index.effort, filtered=None)
     found: list[tuple[float, Effort]] = []
     order = np.random.default_rng(seed).permutation(len(index))
     for share in SHARES if index.selects else ():
         subset = Subset(np.sort(order[: int(share * len(index))]), len(index))
-        right = Truth.of(truth.sample, vectors, subset)
         least = found[-1][1] if found else own
-        enough = next((e for e in _harder(index, least) if _reaches(index, e, right, target, subset)), None)
-        if enough is None or _mean(index, truth, enough, subset) > _mean(index, truth, None, subset):
+        if index.compares_all(_whatever(least), K, subset):
+            break
+        right = Truth.of(truth.sample, vectors, subset)
+        enough = _worth_it(index, least, right, target, subset)
+        if enough is None:
             break
         found.append((share, enough))
     return replace(own, filtered=tuple(found))
+
+
+def _worth_it(
+    index: RefinedIndex, least: Effort, truth: Truth, target: float, subset: Subset
+) -> Effort | None:
+    """The first effort from ``least`` on that finds enough; None where comparing the subset is done sooner."""
+    exactly = seconds_among(index, truth, None, subset)
+    for effort in _harder(index, least):
+        if seconds_among(index, truth, effort, subset) > exactly:
+            return None
+        if _reaches(index, effort, truth, target, subset):
+            return effort
+    return None
 
 
 def _reaches(
@@ -149,7 +166,7 @@ def _whatever(effort: Effort) -> Effort:
     return replace(effort, filtered=((0.0, effort),))
 
 
-def _mean(index: RefinedIndex, truth: Truth, effort: Effort | None, subset: Subset) -> float:
+def seconds_among(index: RefinedIndex, truth: Truth, effort: Effort | None, subset: Subset) -> float:
     """Seconds that a query takes among these rows: with that effort, or compared exactly."""
     asking = np.concatenate(list(truth.sample.values()))[:TIMED]
     start = time.perf_counter()
@@ -164,7 +181,7 @@ def _mean(index: RefinedIndex, truth: Truth, effort: Effort | None, subset: Subs
 def _harder(index: RefinedIndex, effort: Effort) -> Iterator[Effort]:
     """This effort, and those that look further."""
     if is_graph(index.base):
-        yield from (replace(effort, beam=beam) for beam in _doubled(effort.beam, len(index)))
+        yield from (replace(effort, beam=beam) for beam in _doubled(effort.beam, BEAMS[-1]))
     elif lists(index.base) > 1:
         yield from (replace(effort, probes=probes) for probes in _doubled(effort.probes, lists(index.base)))
     else:

@@ -80,9 +80,22 @@ def drawn(count: int, dimension: int, spread: float) -> tuple[Matrix, Matrix]:
 
 
 def made(folder: Path, options: argparse.Namespace) -> None:
-    """The vectors, the queries, the column that is filtered on, and two indexes, where they are not there yet."""
-    if (folder / "share.npy").is_file():
+    """The vectors, the queries, the column that is filtered on, and two indexes, where they are not there yet.
+
+    What is there must have been made with the same options, or the figures would be of something else.
+    """
+    asked = {name: getattr(options, name) for name in ("count", "dimension", "spread", "index", "recall")}
+    made_of = folder / "made.json"
+    if made_of.is_file():
+        if (found := json.loads(made_of.read_text())) != asked:
+            raise SystemExit(
+                f"{folder} was made with {found}, not {asked}: ask for the same, or another --keep"
+            )
         return
+    if any(folder.iterdir()):
+        raise SystemExit(
+            f"{folder} holds something, but not what it was made with: give --keep an empty folder"
+        )
     vectors, queries = drawn(options.count, options.dimension, options.spread)
     share = np.random.default_rng(1).permutation(options.count) * 1000 // options.count
     np.save(folder / "vectors.npy", vectors)
@@ -91,6 +104,7 @@ def made(folder: Path, options: argparse.Namespace) -> None:
     indexed(folder / "small", vectors[:1000], queries, share[:1000], options)
     indexed(folder / "index", vectors, queries, share, options)
     np.save(folder / "share.npy", share)
+    made_of.write_text(json.dumps(asked))
 
 
 def indexed(out: Path, vectors: Matrix, queries: Matrix, share: Column, options: argparse.Namespace) -> None:
