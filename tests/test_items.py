@@ -152,3 +152,16 @@ def test_a_server_finds_items(folder):
         [first, *_] = response.json()["hits"]
         assert (first["id"], first["modality"], first["contributions"]) == ("red", "item", [first["score"]])
         assert client.get(first["thumbnail"]).status_code == 200
+
+
+def test_an_item_that_a_text_file_shows_has_no_address(folder, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "red.txt").write_text("Something red.", encoding="utf-8")
+    (source / "blue.txt").write_text("Something blue.", encoding="utf-8")
+    indexer.build([source], out=tmp_path / "index", preset="toy", fuse="weighted")
+    with TestClient(make(tmp_path / "index"), base_url=served.HOST) as client:
+        query = {"terms": [{"kind": "text", "value": "red"}], "to": "item"}
+        hits = client.post("/api/search", json=query).json()["hits"]
+        assert (hits[0]["path"], hits[0]["text"]) == ("red.txt", "Something red.")
+        assert [(hit["media"], hit["thumbnail"]) for hit in hits] == [(None, None)] * 2
