@@ -11,7 +11,7 @@ from PIL import Image
 import indexer
 import retrieval
 from indexer.cli import run
-from retrieval import Query
+from retrieval import Client, Query
 from retrieval.errors import OptionError
 from retrieval.fusion import registry
 from retrieval.server.app import make
@@ -152,6 +152,38 @@ def test_a_server_finds_items(folder):
         [first, *_] = response.json()["hits"]
         assert (first["id"], first["modality"], first["contributions"]) == ("red", "item", [first["score"]])
         assert client.get(first["thumbnail"]).status_code == 200
+        assert client.get("/api/info").json()["fusion"] == "weighted"
+
+
+def test_a_server_has_read_the_items_before_it_is_asked(folder, tmp_path):
+    index = shutil.copytree(folder / "index", tmp_path / "index")
+    with TestClient(make(index), base_url=served.HOST) as client:
+        for file in index.glob("generations/*/item.*"):
+            file.unlink()
+        query = {"terms": [{"kind": "text", "value": "red"}], "to": "item"}
+        response = client.post("/api/search", json=query)
+        assert (response.status_code, len(response.json()["hits"])) == (200, len(toy.COLOURS) + 1)
+
+
+def test_a_client_finds_the_items_that_the_engine_finds(folder, engine):
+    queries = [Query(text="red"), Query(id="red"), Query(text=["red", ("blue", -0.5)], id="green")]
+    with served.running(folder / "index") as address, Client(address) as client:
+        found = client.search_batch(queries, to="item", k=4, where="letters > 3")
+    expected = engine.search_batch(queries, to="item", k=4, where="letters > 3")
+    for own, others in zip(found, expected, strict=True):
+        assert [(hit.id, hit.modality, hit.asset) for hit in own] == [
+            (hit.id, "item", hit.asset) for hit in others
+        ]
+        assert [hit.score for hit in own] == pytest.approx([hit.score for hit in others], abs=1e-6)
+
+
+def test_a_client_is_told_that_there_are_no_items(folder, tmp_path):
+    index = shutil.copytree(folder / "index", tmp_path / "index")
+    indexer.realign(index, fuse="none")
+    with served.running(index) as address, Client(address) as client:
+        assert client.info()["fusion"] is None
+        with pytest.raises(OptionError, match="realign DIR --fuse METHOD"):
+            client.search(text="red", to="item")
 
 
 def test_an_item_that_a_text_file_shows_has_no_address(folder, tmp_path):
