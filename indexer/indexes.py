@@ -105,6 +105,8 @@ def _carried_on(
         return None
     if any(getattr(was, name) != getattr(settings, name) for name in DECIDING):
         return None
+    if settings.memory and bool(was.fuse) != bool(settings.fuse):  # its share of the memory is another now
+        return None
     files_before = draft.layout.generation(before.generation)
     index = opening.load(entry, files_before.vectors(modality))
     known: Integers = arrays.read(files_before.assets(modality))[:, 0]
