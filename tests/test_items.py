@@ -10,6 +10,7 @@ from PIL import Image
 
 import indexer
 import retrieval
+from indexer import background
 from indexer.cli import run
 from retrieval import Client, Query
 from retrieval.errors import OptionError
@@ -91,6 +92,22 @@ def test_every_fusion_can_be_had_without_encoding(folder, tmp_path, method):
     assert retrieval.open(index).search(text="red", to="item", k=100)[0].modality == "item"
     assert verify(index).is_whole
     assert indexer.realign(index).generation == manifest.generation
+
+
+def test_what_asks_is_drawn_and_projected_once(folder, tmp_path, monkeypatch):
+    index = shutil.copytree(folder / "index", tmp_path / "index")
+    real, drawn = background.queries, []
+
+    def queries(*arguments):
+        drawn.append(arguments)
+        return real(*arguments)
+
+    monkeypatch.setattr(background, "queries", queries)
+    before = retrieval.open(index).manifest
+    indexer.realign(index, fuse="concat")
+    after = indexer.realign(index, fuse="weighted")
+    assert len(drawn) == 2
+    assert (after.indexes, after.items) == (before.indexes, before.items)
 
 
 def test_items_are_taken_back_and_asking_then_says_what_to_do(folder, tmp_path):
