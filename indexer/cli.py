@@ -104,7 +104,10 @@ def index(
         typer.Option(metavar="SHARE", help="Of exact search's ten best, what must be found. Default: 0.95."),
     ] = None,
     memory: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="What the vector indexes may take, such as 4GB.")
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="What the vector indexes may take together, items' too, such as 4GB."
+        ),
     ] = None,
     favour: Annotated[
         str | None, typer.Option(metavar="WHICH", help="Which queries must be fast: single or batch.")

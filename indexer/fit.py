@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from indexer import indexes, items
+from indexer import background, indexes, items
 from indexer.embed import content_of_text
 from indexer.publish import Draft
 from indexer.settings import Settings
@@ -49,8 +49,11 @@ def fit(
         alignment = alignments.fit(settings.align, data)
     _release(encoders)
     alignment.save(draft.files.alignment)
-    entries = indexes.write(draft, settings, alignment, tables, stores, device=device)
-    of_items = items.write(draft, settings, alignment, tables, stores, device=device) if settings.fuse else {}
+    asking = background.queries(settings, alignment, tables, stores)
+    entries = indexes.write(draft, settings, alignment, tables, stores, asking, device=device)
+    of_items: dict[str, Any] = {}
+    if settings.fuse:
+        of_items = items.write(draft, settings, alignment, tables, stores, asking, device=device)
     described = {
         "method": alignment.method,
         "fingerprint": alignment.fingerprint,

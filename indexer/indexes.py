@@ -32,6 +32,7 @@ def write(
     alignment: Alignment,
     tables: Mapping[Modality, AssetTable],
     stores: Mapping[Modality, FeatureStore],
+    asking: Mapping[Modality, tuple[Matrix, Integers]],
     *,
     device: str = "cpu",
 ) -> dict[Modality, dict[str, Any]]:
@@ -43,6 +44,7 @@ def write(
         alignment: from features into the space.
         tables: the assets of each modality.
         stores: their features.
+        asking: a sample of what may ask, as ``background.queries`` gives it.
         device: ``"cuda"`` trains and adds on a GPU.
 
     Returns:
@@ -51,7 +53,6 @@ def write(
     Raises:
         OptionError: an index does not fit the vectors or the memory.
     """
-    asking = background.queries(settings, alignment, tables, stores)
     sample = {modality: vectors for modality, (vectors, _) in asking.items()}
     backgrounds = background.measure(settings, alignment, tables, stores, asking)
     entries = {}
@@ -104,6 +105,8 @@ def _carried_on(
     if before.alignment["fingerprint"] != alignment.fingerprint:
         return None
     if any(getattr(was, name) != getattr(settings, name) for name in DECIDING):
+        return None
+    if settings.memory and bool(was.fuse) != bool(settings.fuse):  # its share of the memory is another now
         return None
     files_before = draft.layout.generation(before.generation)
     index = opening.load(entry, files_before.vectors(modality))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from indexer import background, indexes
+from indexer import indexes
 from indexer.publish import Draft
 from indexer.settings import Settings
 from retrieval import arrays, calibration, rows
@@ -101,6 +101,7 @@ def write(
     alignment: Alignment,
     tables: Mapping[Modality, AssetTable],
     stores: Mapping[Modality, FeatureStore],
+    asking: Mapping[Modality, tuple[Matrix, Integers]],
     *,
     device: str = "cpu",
 ) -> dict[str, Any]:
@@ -112,6 +113,7 @@ def write(
         alignment: from features into the space.
         tables: the assets of each modality.
         stores: their features.
+        asking: a sample of what may ask, as ``background.queries`` gives it.
         device: ``"cuda"`` trains and adds on a GPU.
 
     Returns:
@@ -127,15 +129,12 @@ def write(
     fused.save(draft.files.fusion)
     places, path = np.arange(len(gathered.items)), draft.files.vectors(ITEM)
     made = (fusion(gathered.parts(places[block])) for block in blocks(len(places), AT_ONCE))
-    asking = {
-        of: (fused.asking(vectors, of), whose)
-        for of, (vectors, whose) in background.queries(settings, alignment, tables, stores).items()
-    }
-    sample = {of: vectors for of, (vectors, _) in asking.items()}
+    queries = {of: (fused.asking(vectors, of), whose) for of, (vectors, whose) in asking.items()}
+    sample = {of: vectors for of, (vectors, _) in queries.items()}
     columns = fusion(gathered.parts(places[:1])).shape[1]
     with rows.filed(path.with_suffix(".fused"), made, columns) as vectors:
         entry = indexes.built(draft, settings, vectors, sample, path, device=device)
-        backgrounds = _backgrounds(vectors, gathered.items, asking, settings.seed)
+        backgrounds = _backgrounds(vectors, gathered.items, queries, settings.seed)
     shown = gathered.shown()
     arrays.write(draft.files.assets(ITEM), np.stack([shown, shown], axis=1))
     return {**entry, "fusion": method, "background": backgrounds}

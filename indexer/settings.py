@@ -35,7 +35,8 @@ class Settings:
         seed: of the holdout's draw and the fit.
         index: kind of vector index.
         recall: the share of exact search's answers that an approximate index must find.
-        memory: bytes that the vector indexes may take together; any number when None.
+        memory: bytes that the vector indexes may take together, that of items among them; any number when None. Each
+            has its share when it is built; what goes on from the generation before keeps the one it had.
         favour: whether ``"single"`` queries or a ``"batch"`` must be fast.
         fuse: the fusion that makes one vector of all that an item has; None where whole items are not looked for.
     """

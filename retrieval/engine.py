@@ -135,7 +135,7 @@ class SearchEngine(Searcher):
         if entry is None:
             raise OptionError(
                 f"this index holds no {modality}: it holds {', '.join(self.modalities) or 'nothing'}"
-                + (f"; run 'xmodal realign {self.folder} --fuse METHOD'" if modality == ITEM else "")
+                + ("; run 'xmodal realign DIR --fuse METHOD'" if modality == ITEM else "")
             )
         self._check_present()
         path, whose = self._generation.vectors(modality), self._generation.assets(modality)

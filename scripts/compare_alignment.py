@@ -4,13 +4,15 @@ For every method and seed the index's copy is fitted anew on the items that the 
 held-out assets of one modality ask: for those of another, and for items as every fusion makes one vector of what they
 have besides the asking modality. Figures are means over seeds, intervals those of the queries of all seeds
 together, bootstrapped; the printed table is Markdown. With --keep what was measured is written to a file, a method
-and seed at a time, and a run that was cut short goes on from there.
+and seed at a time, with the options and the index that it holds for, and a run that was cut short goes on from there:
+what was measured otherwise is passed over. Changes of the code it cannot know of: take another file then.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -18,6 +20,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +32,7 @@ from retrieval.alignment import registry as alignments
 from retrieval.errors import AlignmentError
 from retrieval.fusion import registry as fusions
 from retrieval.fusion.base import Parts
+from retrieval.manifest import Manifest
 from retrieval.metrics import Measure, Values
 from retrieval.ranking import relevant_ranks
 from retrieval.relevance import SameLabel
@@ -61,10 +65,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--keep", type=Path, metavar="FILE", help="JSON lines to go on from, and to add to")
     parser.add_argument("--tasks", nargs="+", metavar="A-to-B", help="B may be item; default: all")
     options = parser.parse_args(argv)
-    retrieval.open(options.index)  # which says what is wrong with it
+    asked = _asked(options, retrieval.open(options.index).manifest)  # which says what is wrong with it
     figures: Figures = {}
     costs: Costs = {}
-    done = _known(options.keep, options.align, options.seeds, figures, costs)
+    done = _known(options.keep, asked, options.align, options.seeds, figures, costs)
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "index"
         shutil.copytree(options.index, copy)
@@ -75,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 try:
                     own, spent = _compare(copy, method, seed, options)
                     _add(figures, costs, own, spent)
-                    _note(options.keep, method, seed, own, spent)
+                    _note(options.keep, asked, method, seed, own, spent)
                 except AlignmentError as error:
                     print(f"{method}: {error}", file=sys.stderr)
                     break
@@ -135,11 +139,25 @@ def _add(figures: Figures, costs: Costs, more: Figures, spent: Costs) -> None:
         costs.setdefault(fitted, []).extend(cost)
 
 
-def _note(keep: Path | None, method: str, seed: int, figures: Figures, costs: Costs) -> None:
+def _asked(options: argparse.Namespace, manifest: Manifest) -> dict[str, Any]:
+    """All but method and seed that figures depend on, as JSON gives it back."""
+    return {
+        "holdout": options.holdout,
+        "fuse": options.fuse,
+        "relevance": options.relevance,
+        "encoders": {str(modality): spec.fingerprint for modality, spec in manifest.encoders.items()},
+        "files": {name: checksum.sha256 for name, checksum in sorted(manifest.files.items())},
+    }
+
+
+def _note(
+    keep: Path | None, asked: Mapping[str, Any], method: str, seed: int, figures: Figures, costs: Costs
+) -> None:
     """Write down what was measured of one method and seed."""
     if keep is None:
         return
     line = {
+        "asked": asked,
         "method": method,
         "seed": seed,
         "figures": [
@@ -152,15 +170,30 @@ def _note(keep: Path | None, method: str, seed: int, figures: Figures, costs: Co
         file.write(json.dumps(line) + "\n")
 
 
+def _whole_lines(keep: Path | None) -> list[dict[str, Any]]:
+    """What was written down. A last line that was cut short is taken off the file, for others to be added."""
+    if keep is None or not keep.is_file():
+        return []
+    data = keep.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if whole != data:
+        os.truncate(keep, len(whole))
+    return [json.loads(line) for line in whole.splitlines()]
+
+
 def _known(
-    keep: Path | None, methods: Sequence[str], seeds: Sequence[int], figures: Figures, costs: Costs
+    keep: Path | None,
+    asked: Mapping[str, Any],
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    figures: Figures,
+    costs: Costs,
 ) -> set[tuple[str, int]]:
-    """Take what was written down of these methods and seeds, and say which they are."""
+    """Take what was written down of these methods and seeds where the same was asked, and say which they are."""
     done: set[tuple[str, int]] = set()
-    lines = keep.read_text(encoding="utf-8").splitlines() if keep is not None and keep.is_file() else []
-    for line in map(json.loads, lines):
+    for line in _whole_lines(keep):
         own = line["method"], line["seed"]
-        if own[0] in methods and own[1] in seeds and own not in done:
+        if line.get("asked") == asked and own[0] in methods and own[1] in seeds and own not in done:
             done.add(own)
             measured = {
                 (method, fusion, task): [

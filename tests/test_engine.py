@@ -12,8 +12,8 @@ from PIL import Image
 import indexer
 import retrieval
 from retrieval import Query
-from retrieval.contributions import contributions
 from retrieval.errors import ExpressionError, MediaError, OptionError, UnknownItemError
+from retrieval.shelf import Shelf
 from tests import toy
 
 
@@ -43,8 +43,6 @@ def test_each_hit_of_a_composed_query_says_what_each_term_adds(engine, to):
         assert len(hit.contributions) == 3
         assert sum(hit.contributions) == pytest.approx(hit.score, abs=1e-5)
         assert hit.as_dict()["contributions"] == list(hit.contributions)
-    shares = contributions(engine, query.terms(), hits[0])
-    np.testing.assert_allclose(shares, [hit.contributions for hit in hits[0]], atol=1e-5)
 
 
 def test_a_terms_contribution_is_its_own_score_by_its_weight(engine):
@@ -53,6 +51,27 @@ def test_a_terms_contribution_is_its_own_score_by_its_weight(engine):
     lone = {hit.id: hit.score for hit in engine.search(text="red", to="image", k=100)}
     for hit in engine.search(text=[("red", 2), "blue"], to="image", k=100):
         assert hit.contributions[0] == pytest.approx(2 * lone[hit.id] / both, abs=1e-5)
+
+
+@pytest.mark.parametrize("to", ["image", "any"])
+def test_a_batch_says_the_same_of_each_query_and_looks_rows_up_once(engine, to, monkeypatch):
+    queries = [Query(text=[name, ("blue", -0.4)]) for name in ("red", "green", "pink")] + [Query(text="red")]
+    alone = [engine.search_batch([query], to=to, k=5)[0] for query in queries]
+    real, looks = Shelf.rows_of, []
+
+    def rows_of(shelf, assets):
+        looks.append(shelf)
+        return real(shelf, assets)
+
+    monkeypatch.setattr(Shelf, "rows_of", rows_of)
+    together = engine.search_batch(queries, to=to, k=5)
+    assert len(looks) == len(set(map(id, looks))) == len(engine.targets(to, ["text"]))
+    for hits, own in zip(together, alone, strict=True):
+        assert [hit.asset for hit in hits] == [hit.asset for hit in own]
+        for hit, other in zip(hits, own, strict=True):
+            assert (hit.contributions is None) == (other.contributions is None)
+            if hit.contributions is not None:
+                assert hit.contributions == pytest.approx(other.contributions, abs=1e-5)
 
 
 def test_scores_do_not_drift_with_the_number_of_terms(engine):

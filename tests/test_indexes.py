@@ -362,6 +362,21 @@ def test_auto_keeps_to_the_memory(large, choosing, tmp_path):
         choice.build("fastscan", images, sample, choice.Needs(memory=1000), path)
 
 
+def test_the_memory_is_shared_with_items_also_when_these_come_later(folder, tmp_path, monkeypatch):
+    real, bounds = choice.build, {}
+
+    def build(spec, vectors, sample, needs, path):
+        bounds[path.name] = needs.memory
+        return real(spec, vectors, sample, needs, path)
+
+    monkeypatch.setattr(choice, "build", build)
+    source = f"embeddings:{folder.parent / 'source'}"
+    indexer.build([source], out=tmp_path / "index", index="ivf-fastscan", memory=60_000_000)
+    assert bounds == {"image.faiss": 30_000_000, "text.faiss": 30_000_000}
+    indexer.realign(tmp_path / "index", fuse="weighted")
+    assert bounds == dict.fromkeys(["image.faiss", "text.faiss", "item.faiss"], 20_000_000)
+
+
 def test_little_is_compared_without_a_choice(large, tmp_path):
     entry = choice.build("auto", *large, choice.Needs(), tmp_path / "image.faiss")
     assert entry == {"kind": "flat", "vectors": len(large[0])}

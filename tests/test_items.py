@@ -10,8 +10,9 @@ from PIL import Image
 
 import indexer
 import retrieval
+from indexer import background
 from indexer.cli import run
-from retrieval import Query
+from retrieval import Client, Query
 from retrieval.errors import OptionError
 from retrieval.fusion import registry
 from retrieval.server.app import make
@@ -93,11 +94,28 @@ def test_every_fusion_can_be_had_without_encoding(folder, tmp_path, method):
     assert indexer.realign(index).generation == manifest.generation
 
 
+def test_what_asks_is_drawn_and_projected_once(folder, tmp_path, monkeypatch):
+    index = shutil.copytree(folder / "index", tmp_path / "index")
+    real, drawn = background.queries, []
+
+    def queries(*arguments):
+        drawn.append(arguments)
+        return real(*arguments)
+
+    monkeypatch.setattr(background, "queries", queries)
+    before = retrieval.open(index).manifest
+    indexer.realign(index, fuse="concat")
+    after = indexer.realign(index, fuse="weighted")
+    assert len(drawn) == 2
+    assert (after.indexes, after.items) == (before.indexes, before.items)
+
+
 def test_items_are_taken_back_and_asking_then_says_what_to_do(folder, tmp_path):
     index = shutil.copytree(folder / "index", tmp_path / "index")
     assert indexer.realign(index, fuse="none").items == {}
-    with pytest.raises(OptionError, match=r"holds no item.*--fuse METHOD"):
+    with pytest.raises(OptionError, match=r"holds no item.*realign DIR --fuse METHOD") as raised:
         retrieval.open(index).search(text="red", to="item")
+    assert str(tmp_path) not in str(raised.value)  # a server says it to anybody
     with pytest.raises(OptionError, match="unknown fusion 'soup'"):
         indexer.realign(index, fuse="soup")
 
@@ -151,3 +169,48 @@ def test_a_server_finds_items(folder):
         [first, *_] = response.json()["hits"]
         assert (first["id"], first["modality"], first["contributions"]) == ("red", "item", [first["score"]])
         assert client.get(first["thumbnail"]).status_code == 200
+        assert client.get("/api/info").json()["fusion"] == "weighted"
+
+
+def test_a_server_has_read_the_items_before_it_is_asked(folder, tmp_path):
+    index = shutil.copytree(folder / "index", tmp_path / "index")
+    with TestClient(make(index), base_url=served.HOST) as client:
+        for file in index.glob("generations/*/item.*"):
+            file.unlink()
+        query = {"terms": [{"kind": "text", "value": "red"}], "to": "item"}
+        response = client.post("/api/search", json=query)
+        assert (response.status_code, len(response.json()["hits"])) == (200, len(toy.COLOURS) + 1)
+
+
+def test_a_client_finds_the_items_that_the_engine_finds(folder, engine):
+    queries = [Query(text="red"), Query(id="red"), Query(text=["red", ("blue", -0.5)], id="green")]
+    with served.running(folder / "index") as address, Client(address) as client:
+        found = client.search_batch(queries, to="item", k=4, where="letters > 3")
+    expected = engine.search_batch(queries, to="item", k=4, where="letters > 3")
+    for own, others in zip(found, expected, strict=True):
+        assert [(hit.id, hit.modality, hit.asset) for hit in own] == [
+            (hit.id, "item", hit.asset) for hit in others
+        ]
+        assert [hit.score for hit in own] == pytest.approx([hit.score for hit in others], abs=1e-6)
+
+
+def test_a_client_is_told_that_there_are_no_items(folder, tmp_path):
+    index = shutil.copytree(folder / "index", tmp_path / "index")
+    indexer.realign(index, fuse="none")
+    with served.running(index) as address, Client(address) as client:
+        assert client.info()["fusion"] is None
+        with pytest.raises(OptionError, match="realign DIR --fuse METHOD"):
+            client.search(text="red", to="item")
+
+
+def test_an_item_that_a_text_file_shows_has_no_address(folder, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "red.txt").write_text("Something red.", encoding="utf-8")
+    (source / "blue.txt").write_text("Something blue.", encoding="utf-8")
+    indexer.build([source], out=tmp_path / "index", preset="toy", fuse="weighted")
+    with TestClient(make(tmp_path / "index"), base_url=served.HOST) as client:
+        query = {"terms": [{"kind": "text", "value": "red"}], "to": "item"}
+        hits = client.post("/api/search", json=query).json()["hits"]
+        assert (hits[0]["path"], hits[0]["text"]) == ("red.txt", "Something red.")
+        assert [(hit["media"], hit["thumbnail"]) for hit in hits] == [(None, None)] * 2

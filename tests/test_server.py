@@ -14,6 +14,7 @@ import indexer
 import retrieval
 from retrieval.encoders.frames import Filming
 from retrieval.server.app import make
+from retrieval.shelf import Shelf
 from retrieval.types import Modality
 from tests import served, toy
 
@@ -85,6 +86,19 @@ def test_contributions_are_the_terms_shares_of_the_score(api, engine):
     found = np.array([hit["contributions"] for hit in hits])
     np.testing.assert_allclose(found, expected, atol=1e-5)
     np.testing.assert_allclose(found.sum(axis=1), [hit["score"] for hit in hits], atol=1e-6)
+
+
+def test_contributions_are_worked_out_once(api, monkeypatch):
+    real, looks = Shelf.rows_of, []
+
+    def rows_of(shelf, assets):
+        looks.append(shelf)
+        return real(shelf, assets)
+
+    monkeypatch.setattr(Shelf, "rows_of", rows_of)
+    hits = ask(api, words("red"), words("blue", -0.5), to="image", k=5)["hits"]
+    assert [len(hit["contributions"]) for hit in hits] == [2] * 5
+    assert len(looks) == 1
 
 
 def toy_picture(name):

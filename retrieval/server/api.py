@@ -53,7 +53,7 @@ async def search(request: Request) -> Response:
     """Find what is nearest to a query of words, items, vectors and uploaded media."""
     service = Service.of(request)
     async with uploads.received(request, SearchIn) as (wanted, files), service.library.reading() as opened:
-        found = await asking.search(opened, service.workers, wanted, files)
+        found = await asking.search(opened, wanted, files)
     return Response(to_json(found), media_type=JSON)
 
 

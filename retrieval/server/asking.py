@@ -9,18 +9,14 @@ from typing import Any
 
 from starlette.datastructures import UploadFile
 
-from retrieval.contributions import contributions
 from retrieval.errors import OptionError
 from retrieval.server.addresses import addresses
 from retrieval.server.models import File, Like, Point, SearchIn, Words
 from retrieval.server.opened import Ask, Opened
-from retrieval.server.workers import Workers
-from retrieval.types import Matrix, Modality, Query, Term
+from retrieval.types import Hit, Matrix, Modality, Query, Term
 
 
-async def search(
-    opened: Opened, workers: Workers, wanted: SearchIn, files: Mapping[str, UploadFile]
-) -> dict[str, Any]:
+async def search(opened: Opened, wanted: SearchIn, files: Mapping[str, UploadFile]) -> dict[str, Any]:
     """The answer to a query, as ``SearchOut`` describes it.
 
     Made of plain values, for under load the models would take as long as the search.
@@ -37,18 +33,20 @@ async def search(
         id=[term for term in terms if term.kind == "id"],
     )
     hits = await opened.search(Ask(query, to, wanted.k, wanted.where or None, wanted.min_percentile))
-    if len(terms) == 1:
-        shares = [[hit.score] for hit in hits]
-    else:
-        shares = await workers.reading(lambda: contributions(opened.engine, terms, hits))
+    # The engine has the terms by kind, who asked in the order they came.
+    order = {id(term): at for at, term in enumerate(query.terms())}
+    places = [order[id(term)] for term in terms]
     return {
-        "hits": [
-            {**hit.as_dict(), **addresses(hit), "contributions": each}
-            for hit, each in zip(hits, shares, strict=True)
-        ],
+        "hits": [{**hit.as_dict(), **addresses(hit), "contributions": _shares(hit, places)} for hit in hits],
         "to": to,
         "milliseconds": round(1000 * (perf_counter() - start), 3),
     }
+
+
+def _shares(hit: Hit, places: Sequence[int]) -> list[float]:
+    """What the terms add to the hit's score, those at these places."""
+    shares = (hit.score,) if hit.contributions is None else hit.contributions
+    return [shares[at] for at in places]
 
 
 async def vectors(

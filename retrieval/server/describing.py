@@ -53,6 +53,7 @@ def index(engine: SearchEngine) -> InfoOut:
             **{name: values[name] for name in same},
             "items": values["counts"]["items"],
             "modalities": modalities,
+            "fusion": engine.manifest.items.get("fusion"),
             "columns": columns(engine.catalog),
         }
     )

@@ -169,6 +169,9 @@ class InfoOut(BaseModel):
     created: str
     items: int
     modalities: dict[MediaKind, ModalityOut]
+    fusion: str | None = Field(
+        description="What makes one vector of each item; null where whole items cannot be found."
+    )
     columns: list[ColumnOut]
     encoders: dict[str, dict[str, Any]]
     alignment: dict[str, Any]

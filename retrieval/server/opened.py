@@ -49,8 +49,10 @@ class Opened:
         self.engine = engine
         self.info = describing.index(self.engine)
         self.sources = Sources(self.engine.manifest.sources, roots)
-        for modality in self.engine.modalities:
-            self.engine.shelf(modality)
+        for target in self.engine.manifest.targets:
+            self.engine.shelf(target)
+        if self.engine.manifest.items:
+            _ = self.engine.fusion
         self.engine.space.warm()
         self.lanes: Mapping[Modality, Lane] = {
             modality: Lane(self.engine.space, modality, workers, metrics)

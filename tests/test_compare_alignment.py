@@ -1,0 +1,87 @@
+"""What the comparison keeps: taken again for the same question alone, and whole lines alone."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+import indexer
+from tests import toy
+
+SCRIPT = Path(__file__).parents[1] / "scripts/compare_alignment.py"
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    root = tmp_path_factory.mktemp("compared")
+    toy.folder(root / "source", captions=False)
+    rows = [f"{name},{name}.png,Something {name}.,{len(name)}" for name in toy.COLOURS]
+    text = "\n".join(["id,image,caption,letters", *rows]) + "\n"
+    (root / "source/m.csv").write_text(text, encoding="utf-8")
+    with toy.encoders():
+        indexer.build([root / "source/m.csv"], out=root / "index", preset="toy")
+        yield root / "index"
+
+
+@pytest.fixture
+def compare(index, tmp_path, monkeypatch, capsys):
+    """Runs the comparison with ``--keep``; gives the methods and seeds that were measured anew, and the table."""
+    spec = importlib.util.spec_from_file_location("compare_alignment", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    measured, real = [], script._compare
+
+    def measuring(copy, method, seed, options):
+        measured.append((method, seed))
+        return real(copy, method, seed, options)
+
+    monkeypatch.setattr(script, "_compare", measuring)
+
+    def run(*arguments, index=index):
+        measured.clear()
+        words = [str(index), "--align", "cca", "--seeds", "0", "1", "--keep", str(tmp_path / "kept")]
+        script.main([*words, "--fuse", *arguments])
+        return list(measured), capsys.readouterr().out
+
+    return run
+
+
+BOTH = [("cca", 0), ("cca", 1)]
+
+
+def test_what_was_measured_is_taken_again(compare):
+    first, table = compare("weighted")
+    again, same = compare("weighted")
+    assert (first, again) == (BOTH, [])
+    assert same == table
+
+
+@pytest.mark.parametrize("otherwise", [["weighted", "--holdout", "0.4"], ["concat"],
+                                       ["weighted", "--relevance", "letters"]])  # fmt: skip
+def test_what_was_measured_otherwise_is_not(compare, otherwise):
+    compare("weighted")
+    assert compare(*otherwise)[0] == BOTH
+    assert compare("weighted")[0] == []
+
+
+def test_what_was_measured_of_another_index_is_not(compare, index, tmp_path):
+    compare("weighted")
+    lines = (index.parent / "source/m.csv").read_text(encoding="utf-8").splitlines()
+    other = index.parent / "source/other.csv"
+    other.write_text("\n".join(lines[:-1]) + "\n", encoding="utf-8")
+    indexer.build([other], out=tmp_path / "index", preset="toy")
+    assert compare("weighted", index=tmp_path / "index")[0] == BOTH
+
+
+def test_a_line_that_was_cut_short_is_measured_anew(compare, tmp_path):
+    _, table = compare("weighted")
+    kept = tmp_path / "kept"
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-20])
+    measured, again = compare("weighted")
+    assert measured == [("cca", 1)]
+    assert len(kept.read_bytes().splitlines()) == 2
+    assert [line.split("|")[:7] for line in again.splitlines()] == [
+        line.split("|")[:7] for line in table.splitlines()
+    ]
+    assert compare("weighted")[0] == []
