@@ -8,7 +8,7 @@ import pytest
 import indexer
 import retrieval
 from retrieval import features, rows
-from retrieval.alignment import study
+from retrieval.alignment import hubness, study
 from retrieval.vectors import choice, registry, sample
 from tests import toy
 
@@ -23,6 +23,7 @@ def reads(monkeypatch):
     monkeypatch.setattr(study, "BLOCK_ROWS", MOST)
     monkeypatch.setattr(study, "LOOKED_AT", MOST)
     monkeypatch.setattr(study, "POOL", MOST)
+    monkeypatch.setattr(hubness, "ROWS", MOST)
     monkeypatch.setattr(sample, "SIZE", MOST)
     monkeypatch.setattr(choice, "SMALL", 0)
     monkeypatch.setattr(registry, "FEWEST", 0)

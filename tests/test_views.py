@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -100,11 +100,12 @@ def test_two_islands_stay_apart() -> None:
 def test_a_handful_of_a_third_modality_changes_nothing() -> None:
     both = {Modality.IMAGE: range(200), Modality.TEXT: range(200)}
     alone, more = fit("auto", training(both)), fit("auto", training({**both, Modality.AUDIO: range(5)}))
-    for modality in both:
-        rows = training(both).tables[modality].features
-        zeros = np.zeros((200, SIZES[Modality.AUDIO]))
-        expected = np.hstack([alone.project(modality, rows), zeros])
-        np.testing.assert_allclose(more.project(modality, rows), expected, atol=1e-6)
+    rows = {modality: training(both).tables[modality].features for modality in both}
+    for one, other in product(both, repeat=2):
+        expected, found = (
+            own.project(one, rows[one]) @ own.project(other, rows[other]).T for own in (alone, more)
+        )
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_the_prior_reads_videos_as_it_reads_pictures() -> None:
