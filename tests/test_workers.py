@@ -248,6 +248,7 @@ def test_a_worker_that_cannot_be_started_leaves_nothing_open(monkeypatch, tmp_pa
         raise WorkerError("no process to decode in can be started")
 
     monkeypatch.setattr(nurseries, "bear", refuse_to_bear)
+    gc.collect()  # or what other tests left would be counted
     before = len(list(Path("/proc/self/fd").iterdir()))
     with Workers(behave, Limit(1.0)) as workers, pytest.raises(WorkerError, match="no process to decode in"):
         workers.decode(medium(tmp_path / "file"))
