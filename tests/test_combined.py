@@ -5,9 +5,11 @@ import pytest
 
 import indexer
 import retrieval
-from retrieval import Query
+from retrieval import Hit, Query
 from retrieval.combined import WAYS, combined
 from retrieval.errors import OptionError
+from retrieval.searcher import Searcher
+from retrieval.types import Modality
 from tests import toy
 
 
@@ -42,6 +44,46 @@ def test_standardised_scores_are_summed(engine):
     assert {hit.id: hit.score for hit in hits} == pytest.approx(
         dict(zip(names, expected, strict=True)), abs=1e-5
     )
+
+
+def ranking(names, *, best=1.0, modality=Modality.IMAGE):
+    """Hits by these names, each a little lower than the one before."""
+    return [
+        Hit(rank, best - rank / 1000, name, modality, path=f"{name}.png", asset=int(name[1:]))
+        for rank, name in enumerate(names, start=1)
+    ]
+
+
+class Told(Searcher):
+    """Answers each term with what it was given, as far as that is asked for."""
+
+    def __init__(self, **rankings):
+        self.rankings = rankings
+        self.depths = []
+
+    def search_batch(self, queries, *, k, **_options):
+        self.depths.append(k)
+        return [self.rankings[query.terms()[0].value][:k] for query in queries]
+
+    def media(self, hits):
+        raise NotImplementedError
+
+
+def test_what_a_ranking_does_not_hold_is_no_better_than_its_last():
+    names = [f"n{number}" for number in range(300)]
+    # n0 is the best for "red" and not among the hundred best for "blue", where n150 is the last.
+    red, blue = ["n0", "n150", *names[1:150]], [*names[200:299], "n150", "n0"]
+    searcher = Told(red=ranking(red), blue=ranking(blue))
+    lists = [np.array([hit.score for hit in own[:100]]) for own in (ranking(red), ranking(blue))]
+    lowest = [(own.min() - own.mean()) / own.std() for own in lists]
+    searcher.rankings = {name: own[:100] for name, own in searcher.rankings.items()}
+    hits = {hit.id: hit for hit in searcher.search(text=["red", "blue"], to="image", k=300, combine="zscore")}
+    assert hits["n0"].contributions[1] == pytest.approx(lowest[1])
+    assert hits["n150"].contributions[1] == pytest.approx(lowest[1])
+    assert hits["n200"].contributions[0] == pytest.approx(lowest[0])
+    # To be the hundredth of what is not wanted is no reward: what is absent is no worse.
+    hits = searcher.search(text=["red", ("blue", -1)], to="image", k=300, combine="zscore")
+    assert [hit.id for hit in hits[:2]] == ["n0", "n150"]
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -168,6 +168,15 @@ def test_standardised_sums_do_not_know_a_scale():
     np.testing.assert_allclose(late.standardised([7 * first + 3, second]), fused, atol=1e-9)
     np.testing.assert_allclose(late.standardised([first, np.ones_like(first)]), late.standardised([first]))
     np.testing.assert_allclose(fused.mean(axis=1), 0, atol=1e-9)
+    cut = np.where(first < np.median(first, axis=1, keepdims=True), np.nan, first)
+    held, alone = ~np.isnan(cut), late.standardised([cut])
+    for own, kept, known in zip(alone, held, cut, strict=True):
+        whole = (known[kept] - known[kept].mean()) / known[kept].std()
+        np.testing.assert_allclose(own[kept], whole)
+        np.testing.assert_allclose(
+            own[~kept], whole.min()
+        )  # not their mean, which would be above half of them
+    np.testing.assert_array_equal(late.standardised([np.full((2, 3), np.nan)]), 0)
     for wrong in ([], [first, second[:2]]):
         with pytest.raises(OptionError, match="one shape"):
             late.standardised(wrong)
