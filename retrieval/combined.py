@@ -42,8 +42,9 @@ def combined(
 ) -> list[Hit]:
     """The ``k`` best of all terms' rankings, ties by item id.
 
-    Each hit's ``contributions`` are what the rankings add, by the terms' weights; what is not wanted is taken off. They
-    have no percentile. Items that the query names are not among them.
+    A medium is one hit, with the segment that the first of the terms to find it found. Its ``contributions`` are what
+    the rankings add, by the terms' weights; what is not wanted is taken off. They have no percentile. Items that the
+    query names are not among them.
 
     Args:
         searcher: what is asked.
@@ -69,12 +70,14 @@ def combined(
 
 
 def _joined(terms: Sequence[Term], found: Sequence[Sequence[Hit]], way: str) -> list[Hit]:
-    hits = list({hit.asset: hit for hits in found for hit in hits}.values())
-    place = {hit.asset: at for at, hit in enumerate(hits)}
+    shown: dict[tuple[object, ...], Hit] = {}
+    for hit in (hit for hits in found for hit in hits):
+        shown.setdefault(_medium(hit), hit)
+    hits, place = list(shown.values()), {medium: at for at, medium in enumerate(shown)}
     added = np.zeros((len(terms), len(hits)))
     for own, term, ranking in zip(added, terms, found, strict=True):
         scores = np.full((1, len(hits)), np.nan)
-        scores[0, [place[hit.asset] for hit in ranking]] = [hit.score for hit in ranking]
+        scores[0, [place[_medium(hit)] for hit in ranking]] = [hit.score for hit in ranking]
         own[:] = term.weight * WAYS[way]([scores])[0]
     total = added.sum(axis=0)
     order = sorted(range(len(hits)), key=lambda at: (-total[at], hits[at].id))
@@ -88,3 +91,8 @@ def _joined(terms: Sequence[Term], found: Sequence[Sequence[Hit]], way: str) -> 
         )
         for rank, at in enumerate(order, start=1)
     ]
+
+
+def _medium(hit: Hit) -> tuple[object, ...]:
+    """What all segments of a medium share; ``hit.asset`` is the segment's own."""
+    return hit.id, hit.modality, hit.path if hit.text is None else hit.asset

@@ -1,5 +1,7 @@
 """Rankings of several terms as one: the formulas, weights, and what is left out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -84,6 +86,30 @@ def test_what_a_ranking_does_not_hold_is_no_better_than_its_last():
     # To be the hundredth of what is not wanted is no reward: what is absent is no worse.
     hits = searcher.search(text=["red", ("blue", -1)], to="image", k=300, combine="zscore")
     assert [hit.id for hit in hits[:2]] == ["n0", "n150"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_long_medium_is_one_hit_whichever_of_its_segments_each_term_finds(way):
+    short, other = ranking(["n8", "n9"], modality=Modality.VIDEO)
+    long = Hit(1, 2.0, "long", Modality.VIDEO, path="long.mp4")
+    rain, train = (
+        replace(long, start=start, end=start + 10, asset=at) for at, start in ((1, 0.0), (2, 10.0))
+    )
+    searcher = Told(rain=[rain, short, other], train=[train, other, short])
+    hits = searcher.search(text=["rain", "train"], to="video", combine=way)
+    assert [hit.id for hit in hits] == ["long", "n8", "n9"]
+    assert (hits[0].start, hits[0].asset) == (0.0, 1)
+    [alone] = searcher.search(text="rain", to="video", k=1, combine=way)
+    assert hits[0].contributions == pytest.approx([alone.score] * 2)
+
+
+def test_captions_of_one_item_stay_apart():
+    hits = [
+        Hit(rank, 1 / rank, "n1", Modality.TEXT, path="n1.txt", text=text, asset=rank)
+        for rank, text in ((1, "red"), (2, "blue"))
+    ]
+    found = Told(red=hits, blue=hits[::-1]).search(text=["red", "blue"], to="text", combine="rrf")
+    assert sorted(hit.text for hit in found) == ["blue", "red"]
 
 
 @pytest.mark.parametrize("way", WAYS)
