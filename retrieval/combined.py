@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retrieval.counts import check_k
 from retrieval.errors import OptionError
 from retrieval.fusion import late
 from retrieval.naming import known
@@ -27,7 +28,13 @@ WAYS: Mapping[str, Callable[[Sequence[late.Values]], late.Values]] = MappingProx
 """How rankings are joined: by sums of reciprocal ranks, or of scores less their mean by their deviation."""
 
 DEPTH = 100
-"""Hits of each term that are joined, or ten times as many as are wanted, if that is more."""
+"""Hits of each term that are joined, at least."""
+
+FOLD = 10
+"""As many times the hits that are wanted are joined of each term, where that is more."""
+
+MOST = 1000
+"""Hits of each term that are joined for fewer that are wanted, at most: what a server answers."""
 
 
 def combined(
@@ -61,9 +68,9 @@ def combined(
     known("way to combine", way, WAYS)
     if to is None:
         raise OptionError("say what to find: terms that are searched one by one may ask for different things")
-    terms = query.terms()
+    k, terms = check_k(k), query.terms()
     lone = [Query(**{term.kind: replace(term, weight=1.0)}) for term in terms]
-    depth = max(DEPTH, 10 * k) if isinstance(k, int) else k  # what is no number is refused by the search
+    depth = max(k, min(MOST, max(DEPTH, FOLD * k)))
     found = searcher.search_batch(lone, to=to, k=depth, where=where, min_percentile=min_percentile)
     named = {term.value for term in terms if term.kind == "id"}
     return _joined(terms, [[hit for hit in hits if hit.id not in named] for hits in found], way)[:k]

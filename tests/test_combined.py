@@ -7,12 +7,13 @@ import pytest
 
 import indexer
 import retrieval
-from retrieval import Hit, Query
-from retrieval.combined import WAYS, combined
+from retrieval import Client, Hit, Query
+from retrieval.combined import MOST, WAYS, combined
 from retrieval.errors import OptionError
 from retrieval.searcher import Searcher
+from retrieval.server.models import MAX_K
 from retrieval.types import Modality
-from tests import toy
+from tests import served, toy
 
 
 @pytest.fixture(scope="module")
@@ -130,5 +131,22 @@ def test_what_cannot_be_combined_is_refused(engine):
         engine.search(text="red", to="image", combine="soup")
     with pytest.raises(OptionError, match="say what to find"):
         combined(engine, Query(text=["red", "blue"]), way="rrf", to=None, k=3)
-    with pytest.raises(OptionError, match="k must be a whole number"):
-        engine.search(text="red", to="image", k=0.5, combine="rrf")
+    for k in (0.5, -1, 0, True):
+        with pytest.raises(OptionError, match="k must be a whole number of at least 1"):
+            engine.search(text="red", to="image", k=k, combine="rrf")
+
+
+def test_as_many_are_joined_as_a_server_answers_and_never_fewer_than_are_wanted():
+    searcher = Told(red=ranking([f"n{number}" for number in range(2000)]))
+    for k in (1, 10, np.int64(50), 101, 1000, 1500):
+        assert len(searcher.search(text="red", to="image", k=k, combine="rrf")) == k
+    assert searcher.depths == [100, 100, 500, 1000, 1000, 1500]
+    assert MOST <= MAX_K
+
+
+def test_a_server_is_asked_for_no_more_than_it_answers(tmp_path):
+    with toy.encoders():
+        indexer.build([toy.folder(tmp_path / "source")], out=tmp_path / "index", preset="toy")
+        with served.running(tmp_path / "index") as address, Client(address) as client:
+            found = client.search(text=["red", "blue"], to="image", k=101, combine="rrf")
+    assert {hit.id for hit in found} == set(toy.COLOURS)
