@@ -47,11 +47,11 @@ def combined(
     where: str | None = None,
     min_percentile: float | None = None,
 ) -> list[Hit]:
-    """The ``k`` best of all terms' rankings, ties by item id.
+    """The ``k`` best of the rankings of all terms that are wanted, ties by item id.
 
     A medium is one hit, with the segment that the first of the terms to find it found. Its ``contributions`` are what
-    the rankings add, by the terms' weights; what is not wanted is taken off. They have no percentile. Items that the
-    query names are not among them.
+    the rankings add, by the terms' weights; what is not wanted is taken off, and finds hits of its own only where
+    nothing is wanted. They have no percentile. Items that the query names are not among them.
 
     Args:
         searcher: what is asked.
@@ -60,7 +60,7 @@ def combined(
         to: what to find.
         k: at most this many hits.
         where: a filter on metadata.
-        min_percentile: only hits that are as rare as that for some term.
+        min_percentile: only hits that are as rare as that for some term that is wanted.
 
     Raises:
         OptionError: ``way`` is unknown, or ``to`` is left out; and as ``Searcher.search``.
@@ -87,7 +87,9 @@ def _joined(terms: Sequence[Term], found: Sequence[Sequence[Hit]], way: str) -> 
         scores[0, [place[_medium(hit)] for hit in ranking]] = [hit.score for hit in ranking]
         own[:] = term.weight * WAYS[way]([scores])[0]
     total = added.sum(axis=0)
-    order = sorted(range(len(hits)), key=lambda at: (-total[at], hits[at].id))
+    wanted = [own for own, term in zip(found, terms, strict=True) if term.weight > 0] or found
+    candidates = {place[_medium(hit)] for ranking in wanted for hit in ranking}
+    order = sorted(candidates, key=lambda at: (-total[at], hits[at].id))
     return [
         replace(
             hits[at],

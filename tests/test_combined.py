@@ -121,6 +121,15 @@ def test_a_lone_term_keeps_its_ranking(engine, way):
     ]
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_not_wanted_finds_nothing_of_its_own(way):
+    searcher = Told(red=ranking(["n1", "n2", "n3"]), blue=ranking(["n3", "n4", "n5"]))
+    hits = searcher.search(text=["red", ("blue", -1)], to="image", combine=way)
+    assert [hit.id for hit in hits] == ["n1", "n2", "n3"]
+    least = searcher.search(text=("blue", -1), to="image", combine=way)
+    assert [hit.id for hit in least] == ["n5", "n4", "n3"]  # the least of it first, where nothing is wanted
+
+
 def test_named_items_are_left_out_of_every_ranking(engine):
     hits = engine.search(text="red", id="red", to="image", k=100, combine="rrf")
     assert {hit.id for hit in hits} == set(toy.COLOURS) - {"red"}
