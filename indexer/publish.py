@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from indexer import durable
 from indexer.settings import Settings
 from retrieval import checksums
+from retrieval.alignment import registry as alignments
 from retrieval.catalog import Catalog
 from retrieval.checksums import Checksum
 from retrieval.encoders.base import EncoderSpec
@@ -66,7 +67,10 @@ class Draft:
         """Whether the published generation is to be written anew even if its content would be the same."""
         if self.before is None or self.before.format < FORMAT or not self.is_sound:
             return True
-        # Those of a version that did not yet measure it.
+        # A version wrote it that fitted the same otherwise, or did not yet measure backgrounds.
+        method = alignments.METHODS.get(str(self.before.settings.get("align")))
+        if method and self.before.alignment.get("revision", 1) != method.revision:
+            return True
         return any("background" not in entry for entry in self.before.indexes.values())
 
     def publish(
