@@ -21,7 +21,7 @@ from retrieval.errors import (
     OptionError,
     SourceError,
 )
-from retrieval.manifest import Layout, Manifest
+from retrieval.manifest import FORMAT, Layout, Manifest
 from retrieval.types import Modality
 from tests import toy
 
@@ -348,8 +348,8 @@ def test_a_newer_format_is_refused(source, out):
     build(source, out)
     values = json.loads((out / "manifest.json").read_text())
     del values["checksum"]
-    (out / "manifest.json").write_text(json.dumps({**values, "format": 3}))
-    with pytest.raises(IndexFormatError, match="has format 3, this version reads up to 2: upgrade"):
+    (out / "manifest.json").write_text(json.dumps({**values, "format": FORMAT + 1}))
+    with pytest.raises(IndexFormatError, match="has format 4, this version reads up to 3: upgrade"):
         retrieval.open(out)
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 import indexer
 import retrieval
 from indexer.cli import run
+from indexer.settings import Settings
 from retrieval import Query
 from retrieval.errors import OptionError
 from retrieval.fusion import registry
@@ -100,6 +101,26 @@ def test_items_are_taken_back_and_asking_then_says_what_to_do(folder, tmp_path):
         retrieval.open(index).search(text="red", to="item")
     with pytest.raises(OptionError, match="unknown fusion 'soup'"):
         indexer.realign(index, fuse="soup")
+
+
+def test_only_an_index_of_items_needs_a_version_that_knows_them(folder, tmp_path):
+    index = shutil.copytree(folder / "index", tmp_path / "index")
+    # A version before them reads format 2, these settings, and no field that it does not know.
+    known = {"encoders", "align", "holdout", "seed", "index", "recall", "memory", "favour"}
+
+    def published():
+        values = json.loads((index / "manifest.json").read_text(encoding="utf-8"))
+        return values["format"], set(values["settings"]) - known, "items" in values
+
+    assert published() == (3, {"fuse"}, True)
+    indexer.realign(index, fuse="none")
+    assert published() == (2, set(), False)
+    assert Settings.from_dict(retrieval.open(index).manifest.settings).fuse is None
+    indexer.realign(index, fuse="graph")
+    assert published() == (3, {"fuse"}, True)
+    assert Settings.from_dict(retrieval.open(index).manifest.settings).fuse == "graph"
+    generation = retrieval.open(index).manifest.generation
+    assert indexer.realign(index).generation == generation
 
 
 def test_items_follow_the_sources(folder, tmp_path):
