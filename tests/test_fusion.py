@@ -10,6 +10,7 @@ from retrieval.fusion import late, registry
 from retrieval.fusion.attention import Attention
 from retrieval.fusion.base import Parts
 from retrieval.fusion.gated import Gated
+from retrieval.fusion.graph import Propagated
 from retrieval.fusion.saved import Fused
 from retrieval.fusion.tensor import LowRankTensor
 from retrieval.fusion.weighted import Weighted
@@ -140,6 +141,24 @@ def test_weights_are_renormalised_over_what_is_there():
     for wrong in ([0.5, 0.6, 0], [1.5, -0.5, 0]):
         with pytest.raises(OptionError, match="sum to 1"):
             Weighted(np.array(wrong))
+
+
+def test_a_known_item_is_no_neighbour_of_its_own():
+    parts = items()
+    fusion = registry.fit("graph", parts)
+    fused = fusion(parts)
+    random = np.random.default_rng(3)
+    rounded = Parts(
+        parts.vectors * (1 + 1e-6 * random.normal(size=parts.vectors.shape).astype(np.float32)),
+        parts.present,
+        THREE,
+    )
+    for at in (5, 7, 12):  # of several parts
+        others = np.arange(len(parts)) != at
+        without = Propagated(fusion.known.taken(others), fusion.vectors[others])
+        own = np.array([at])
+        np.testing.assert_allclose(without(parts.taken(own))[0], fused[at], atol=1e-6)
+        np.testing.assert_allclose(fusion(rounded.taken(own))[0], fused[at], atol=1e-4)
 
 
 def test_parts_are_joined_by_item():
