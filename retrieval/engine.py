@@ -157,8 +157,10 @@ class SearchEngine(Searcher):
         """How items became one vector each, and what asks for them becomes one beside these.
 
         Raises:
+            OutdatedReaderError: the generation is gone.
             DamagedIndexError: its file is not what was written.
         """
+        self._check_present()
         self._check(self._generation.fusion.name)
         return Fused.load(self._generation.fusion)
 

@@ -13,7 +13,7 @@ import retrieval
 from indexer.cli import run
 from indexer.settings import Settings
 from retrieval import Query
-from retrieval.errors import OptionError
+from retrieval.errors import OptionError, OutdatedReaderError
 from retrieval.fusion import registry
 from retrieval.server.app import make
 from retrieval.types import ITEM, Modality, Term
@@ -133,6 +133,14 @@ def test_items_follow_the_sources(folder, tmp_path):
     indexer.build([source / "m.csv"], out=index, allow_mass_removal=True)
     found = {hit.id for hit in retrieval.open(index).search(text="red", to="item", k=100)}
     assert found == {*toy.COLOURS, "new"}
+
+
+def test_a_generation_that_is_gone_is_said_to_be(folder, tmp_path):
+    index = shutil.copytree(folder / "index", tmp_path / "index")
+    engine = retrieval.open(index)
+    shutil.rmtree(index / "generations")
+    with pytest.raises(OutdatedReaderError, match="open the index again"):
+        _ = engine.fusion
 
 
 @pytest.mark.parametrize("name", ["item.faiss", "item.assets.npy", "item.fusion.safetensors"])

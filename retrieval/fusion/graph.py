@@ -29,9 +29,8 @@ class Propagated:
     """z = unit((1 - a) mean of the item's parts + a mean of its neighbours' z), of items known before.
 
     Two items are as near as the nearest of their parts of different modalities: an edge is what another modality
-    says. The items known before were propagated once among themselves, so
-    that two rounds reach a new one. None is its own neighbour, known before or not, or else it would hear from others
-    less than a new one does.
+    says. The items known before were propagated once among themselves, so that two rounds reach a new one. None is its
+    own neighbour, known before or not, or else it would hear from others less than a new one does.
 
     Attributes:
         known: of the items known before.
