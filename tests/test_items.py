@@ -166,6 +166,13 @@ def test_the_commands_know_items_and_combined_rankings(folder, capsys):
     assert run(["search", index, *terms, "--to", "item", "--combine", "rrf", "--json", "-k", "1"]) == 0
     [hit] = json.loads(capsys.readouterr().out)
     assert sum(hit["contributions"]) == pytest.approx(hit["score"])
+    capsys.readouterr()
+    for wrong, said in (
+        (["--combine", ""], "unknown way to combine ''"),
+        (["--combine", "rrf", "--explain-plan"], "leave one out"),
+    ):
+        assert run(["search", index, *terms, "--to", "item", *wrong]) == 2
+        assert said in capsys.readouterr().err
     assert run(["info", index]) == 0
     assert "weighted" in next(
         line for line in capsys.readouterr().out.splitlines() if line.startswith("item index")
