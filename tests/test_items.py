@@ -66,7 +66,9 @@ def test_an_items_vector_is_the_fusion_of_its_parts(engine):
 def test_more_like_an_item_leaves_it_out_and_filters_hold(engine):
     hits = engine.search(id="red", to="item", k=100)
     assert "red" not in {hit.id for hit in hits}
-    assert hits[0].percentile is None or 0 <= hits[0].percentile <= 100
+    percentiles = [hit.percentile for hit in hits]
+    assert percentiles == sorted(percentiles, reverse=True)
+    assert 0 < percentiles[-1] < 50 < percentiles[0] < 100
     few = engine.search(text="red", to="item", k=100, where="letters = 5")
     assert {hit.id for hit in few} == {*(name for name in toy.COLOURS if len(name) == 5), "words"}
 
