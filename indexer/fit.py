@@ -60,6 +60,7 @@ def fit(
         "dimension": alignment.dimension,
         "normalisation": "unit",
         "evidence": evidence,
+        "revision": alignments.METHODS[settings.align].revision,
         "report": dict(alignment.report),
     }
     return described, entries, of_items
@@ -88,14 +89,15 @@ def _published_alignment(draft: Draft, evidence: str) -> Alignment | None:
 def _evidence(
     settings: Settings, encoders: Mapping[Modality, Encoder], tables: Mapping[Modality, AssetTable]
 ) -> str:
-    """A digest of all that a fit depends on: method, encoders, the features of the items it may learn from.
+    """A digest of all that a fit depends on: method and its revision, encoders, features of the items to learn from.
 
     Those are the items with assets of several modalities; of the others only whether there are any.
     """
     digest = hashlib.sha256()
     specs = {modality: encoder.spec.fingerprint for modality, encoder in encoders.items()}
     present = sorted(modality for modality, table in tables.items() if len(table.assets))
-    digest.update(json.dumps([settings.align, settings.seed, sorted(specs.items()), present]).encode())
+    method = [settings.align, alignments.METHODS[settings.align].revision]
+    digest.update(json.dumps([method, settings.seed, sorted(specs.items()), present]).encode())
     kept = {modality: np.unique(table.items[~table.held_out]) for modality, table in tables.items()}
     counts = np.unique(np.concatenate(list(kept.values())), return_counts=True)
     paired = counts[0][counts[1] > 1]

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from indexer import durable
 from indexer.settings import Settings
 from retrieval import checksums
+from retrieval.alignment import registry as alignments
 from retrieval.catalog import Catalog
 from retrieval.checksums import Checksum
 from retrieval.encoders.base import EncoderSpec
@@ -31,7 +32,7 @@ from retrieval.errors import (
     SourceError,
 )
 from retrieval.features import FeatureStore
-from retrieval.manifest import FORMAT, KEPT, Generation, Layout, Manifest
+from retrieval.manifest import KEPT, SEALED, WITH_ITEMS, Generation, Layout, Manifest
 from retrieval.types import Modality
 
 FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "database or disk is full")
@@ -64,9 +65,12 @@ class Draft:
     @property
     def is_stale(self) -> bool:
         """Whether the published generation is to be written anew even if its content would be the same."""
-        if self.before is None or self.before.format < FORMAT or not self.is_sound:
+        if self.before is None or self.before.format < _format(self.before.items) or not self.is_sound:
             return True
-        # Those of a version that did not yet measure it.
+        # A version wrote it that fitted the same otherwise, or did not yet measure backgrounds.
+        method = alignments.METHODS.get(str(self.before.settings.get("align")))
+        if method and self.before.alignment.get("revision", 1) != method.revision:
+            return True
         return any("background" not in entry for entry in self.before.indexes.values())
 
     def publish(
@@ -102,6 +106,7 @@ class Draft:
             sources=sources,
             files=self._checksums(),
             features=self._features(encoders),
+            format=_format(items),
         )
         self._keep_copies(manifest)
         durable.sync_all(self.files.folder)
@@ -247,3 +252,8 @@ def _check_free(root: Path) -> None:
             f"{str(root)!r} holds other files ({', '.join(others[:3])}): "
             "expected an index, or an empty or new folder"
         )
+
+
+def _format(items: Mapping[str, Any]) -> int:
+    """The oldest format that says all there is, with what there is of items."""
+    return WITH_ITEMS if items else SEALED

@@ -53,7 +53,7 @@ class Settings:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as the manifest keeps them."""
-        return {
+        values = {
             "encoders": {str(modality): name for modality, name in self.encoders.items()},
             "align": self.align,
             "holdout": self.holdout,
@@ -62,8 +62,10 @@ class Settings:
             "recall": self.recall,
             "memory": self.memory,
             "favour": self.favour,
-            "fuse": self.fuse,
         }
+        return (
+            values if self.fuse is None else {**values, "fuse": self.fuse}
+        )  # versions before it know no items
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:

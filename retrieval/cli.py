@@ -90,9 +90,12 @@ def search(
     """
     from retrieval.combined import combined
     from retrieval.engine import open_index
+    from retrieval.errors import OptionError
     from retrieval.types import Query
     from retrieval.vectors.base import silent
 
+    if combine is not None and explain_plan:
+        raise OptionError("--explain-plan says how one search went, --combine makes several: leave one out")
     terms = {"text": text, "image": image, "audio": audio, "video": video, "id": item}
     encoders = by_modality(text_encoder, image_encoder, audio_encoder, video_encoder)
     engine = open_index(index, device=device, runtime=runtime, encoders=encoders)
@@ -100,7 +103,7 @@ def search(
     explain = _plan if explain_plan else silent
     hits = (
         combined(engine, Query(**asked), way=combine, to=to, k=k, where=where, min_percentile=min_percentile)
-        if combine
+        if combine is not None
         else engine.search_batch(
             [Query(**asked)], to=to, k=k, where=where, min_percentile=min_percentile, explain=explain
         )[0]

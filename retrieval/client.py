@@ -13,6 +13,7 @@ import numpy as np
 
 from retrieval import errors
 from retrieval.calibration import check_percentile
+from retrieval.counts import check_k
 from retrieval.errors import OptionError, ServerError, XmodalError
 from retrieval.searcher import Searcher
 from retrieval.sending import encoded
@@ -96,15 +97,13 @@ class Client(Searcher):
             UnauthorizedError: it wants another token.
             ServerError: it cannot be reached, or failed.
         """
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-            raise OptionError(f"k must be a whole number of at least 1, not {k!r}")
-        least = check_percentile(min_percentile)
+        k, least = check_k(k), check_percentile(min_percentile)
         asked = [query.terms() for query in queries]
 
         def one(terms: list[Term]) -> list[Hit]:
             wanted = {
                 "to": None if to is None else str(to),
-                "k": int(k),
+                "k": k,
                 "where": where,
                 "min_percentile": least,
             }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retrieval.counts import check_k
 from retrieval.errors import OptionError
 from retrieval.fusion import late
 from retrieval.naming import known
@@ -27,7 +28,13 @@ WAYS: Mapping[str, Callable[[Sequence[late.Values]], late.Values]] = MappingProx
 """How rankings are joined: by sums of reciprocal ranks, or of scores less their mean by their deviation."""
 
 DEPTH = 100
-"""Hits of each term that are joined, or ten times as many as are wanted, if that is more."""
+"""Hits of each term that are joined, at least."""
+
+FOLD = 10
+"""As many times the hits that are wanted are joined of each term, where that is more."""
+
+MOST = 1000
+"""Hits of each term that are joined for fewer that are wanted, at most: what a server answers."""
 
 
 def combined(
@@ -40,10 +47,11 @@ def combined(
     where: str | None = None,
     min_percentile: float | None = None,
 ) -> list[Hit]:
-    """The ``k`` best of all terms' rankings, ties by item id.
+    """The ``k`` best of the rankings of all terms that are wanted, ties by item id.
 
-    Each hit's ``contributions`` are what the rankings add, by the terms' weights; what is not wanted is taken off. They
-    have no percentile. Items that the query names are not among them.
+    A medium is one hit, with the segment that the first of the terms to find it found. Its ``contributions`` are what
+    the rankings add, by the terms' weights; what is not wanted is taken off, and finds hits of its own only where
+    nothing is wanted. They have no percentile. Items that the query names are not among them.
 
     Args:
         searcher: what is asked.
@@ -52,7 +60,7 @@ def combined(
         to: what to find.
         k: at most this many hits.
         where: a filter on metadata.
-        min_percentile: only hits that are as rare as that for some term.
+        min_percentile: only hits that are as rare as that for some term that is wanted.
 
     Raises:
         OptionError: ``way`` is unknown, or ``to`` is left out; and as ``Searcher.search``.
@@ -60,24 +68,28 @@ def combined(
     known("way to combine", way, WAYS)
     if to is None:
         raise OptionError("say what to find: terms that are searched one by one may ask for different things")
-    terms = query.terms()
+    k, terms = check_k(k), query.terms()
     lone = [Query(**{term.kind: replace(term, weight=1.0)}) for term in terms]
-    depth = max(DEPTH, 10 * k) if isinstance(k, int) else k  # what is no number is refused by the search
+    depth = max(k, min(MOST, max(DEPTH, FOLD * k)))
     found = searcher.search_batch(lone, to=to, k=depth, where=where, min_percentile=min_percentile)
     named = {term.value for term in terms if term.kind == "id"}
     return _joined(terms, [[hit for hit in hits if hit.id not in named] for hits in found], way)[:k]
 
 
 def _joined(terms: Sequence[Term], found: Sequence[Sequence[Hit]], way: str) -> list[Hit]:
-    hits = list({hit.asset: hit for hits in found for hit in hits}.values())
-    place = {hit.asset: at for at, hit in enumerate(hits)}
+    shown: dict[tuple[object, ...], Hit] = {}
+    for hit in (hit for hits in found for hit in hits):
+        shown.setdefault(_medium(hit), hit)
+    hits, place = list(shown.values()), {medium: at for at, medium in enumerate(shown)}
     added = np.zeros((len(terms), len(hits)))
     for own, term, ranking in zip(added, terms, found, strict=True):
         scores = np.full((1, len(hits)), np.nan)
-        scores[0, [place[hit.asset] for hit in ranking]] = [hit.score for hit in ranking]
+        scores[0, [place[_medium(hit)] for hit in ranking]] = [hit.score for hit in ranking]
         own[:] = term.weight * WAYS[way]([scores])[0]
     total = added.sum(axis=0)
-    order = sorted(range(len(hits)), key=lambda at: (-total[at], hits[at].id))
+    wanted = [own for own, term in zip(found, terms, strict=True) if term.weight > 0] or found
+    candidates = {place[_medium(hit)] for ranking in wanted for hit in ranking}
+    order = sorted(candidates, key=lambda at: (-total[at], hits[at].id))
     return [
         replace(
             hits[at],
@@ -88,3 +100,8 @@ def _joined(terms: Sequence[Term], found: Sequence[Sequence[Hit]], way: str) -> 
         )
         for rank, at in enumerate(order, start=1)
     ]
+
+
+def _medium(hit: Hit) -> tuple[object, ...]:
+    """What all segments of a medium share; ``hit.asset`` is the segment's own."""
+    return hit.id, hit.modality, hit.path if hit.text is None else hit.asset

@@ -20,6 +20,7 @@ from retrieval.answers import at_least, joined, merged
 from retrieval.calibration import Backgrounds, Values, check_percentile
 from retrieval.catalog import AssetTable, Catalog
 from retrieval.contributions import explained
+from retrieval.counts import check_k
 from retrieval.errors import DamagedIndexError, OptionError, OutdatedReaderError
 from retrieval.fusion.saved import Fused
 from retrieval.manifest import Layout, Manifest
@@ -156,8 +157,10 @@ class SearchEngine(Searcher):
         """How items became one vector each, and what asks for them becomes one beside these.
 
         Raises:
+            OutdatedReaderError: the generation is gone.
             DamagedIndexError: its file is not what was written.
         """
+        self._check_present()
         self._check(self._generation.fusion.name)
         return Fused.load(self._generation.fusion)
 
@@ -232,7 +235,7 @@ class SearchEngine(Searcher):
         explain: Explain = silent,
     ) -> list[list[Hit]]:
         """The answers to many queries in one call; see ``search``."""
-        k, least = _whole(k), check_percentile(min_percentile)
+        k, least = check_k(k), check_percentile(min_percentile)
         if not queries:
             return []
         terms = [query.terms() for query in queries]
@@ -292,7 +295,7 @@ class SearchEngine(Searcher):
                 f"query vectors must be (q, {self.space.dimension}) finite numbers, not of shape {asking.shape}"
             )
         asking = unit(asking, np.zeros((len(asking), 1)))
-        return self._search(asking, Modality.parse(to), _whole(k), where, explain)
+        return self._search(asking, Modality.parse(to), check_k(k), where, explain)
 
     def _search(self, vectors: Matrix, target: Target, k: int, where: str | None, explain: Explain) -> Found:
         shelf = self.shelf(target)
@@ -369,12 +372,6 @@ class SearchEngine(Searcher):
 
     def _assets_of(self, term: Term) -> list[int]:
         return [asset for assets in self.catalog.item_assets(term.value).values() for asset in assets]
-
-
-def _whole(k: Any) -> int:
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise OptionError(f"k must be a whole number of at least 1, not {k!r}")
-    return int(k)
 
 
 def open_index(

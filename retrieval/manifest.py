@@ -16,9 +16,12 @@ from retrieval.encoders.base import EncoderSpec
 from retrieval.errors import DamagedIndexError, IndexFormatError, NotAnIndexError
 from retrieval.types import ITEM, Modality, Target
 
-FORMAT = 2
-"""The format this version writes, and the newest it reads. Format 1 had no checksums; it is read, and written
-anew by the next job."""
+SEALED, WITH_ITEMS = 2, 3
+"""The formats this version writes: an index without items in the older one, for versions that know no items.
+Format 1 had no checksums; it is read, and written anew by the next job."""
+
+FORMAT = WITH_ITEMS
+"""The newest format this version reads."""
 
 MANIFEST = "manifest.json"
 
@@ -172,7 +175,7 @@ class Manifest:
     features: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     numerics: Mapping[Modality, Sequence[str]] = field(default_factory=dict)
     items: Mapping[str, Any] = field(default_factory=dict)
-    format: int = FORMAT
+    format: int = SEALED
 
     def entry(self, target: Target) -> Mapping[str, Any] | None:
         """Of the index of a modality or of items; None where there is none."""
@@ -290,7 +293,7 @@ def _unsealed(data: bytes) -> dict[str, Any]:
     if seal and data != _sealed(data[: seal.start()] + b"\n}"):
         raise ValueError("its checksum differs")
     values: dict[str, Any] = json.loads(data)
-    sealed_here = values.pop("checksum", None) is not None or values["format"] == FORMAT
+    sealed_here = values.pop("checksum", None) is not None or SEALED <= values["format"] <= FORMAT
     if sealed_here and not seal:
         raise ValueError("it does not end in its checksum")
     return values

@@ -59,7 +59,8 @@ class Searcher(ABC):
             id: an item of the index, for more like it; the item itself is not among the hits.
             vector: (d,) float32 in the aligned space.
             to: the modality to find, ``"any"``, or ``"item"`` for whole items by all that they have (of an index made
-                with a fusion); may be left out when the index has one other modality.
+                with a fusion); may be left out when the index has one other modality
+                and ``combine`` is None.
             k: at most this many hits.
             where: a filter on metadata, for instance ``"year > 2000 and place = 'Oslo'"``.
             min_percentile: only hits whose score is above that many of a hundred scores between things that have

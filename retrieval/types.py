@@ -60,7 +60,8 @@ class Hit:
     Attributes:
         rank: 1 for the best.
         score: inner product with the query in the aligned space, in [-1, 1]; among hits of several modalities
-            made comparable, as ``retrieval.answers.merged`` does.
+            made comparable, as ``retrieval.answers.merged`` does; in joined rankings (``combine``) what they add up to,
+            in no fixed range.
         id: the item's id.
         modality: of the asset that was found; ``"item"`` where whole items were looked for.
         path: the asset's file relative to its source, of an item that of its picture, video or sound, whichever it has
@@ -71,7 +72,7 @@ class Hit:
         metadata: the item's columns.
         asset: the asset's number in this index, by which a server serves its file.
         percentile: how many of a hundred scores between things that have nothing to do with each other, of the same
-            two modalities, are below; None where the index does not know.
+            two modalities, are below; None where the index does not know, and in joined rankings.
         contributions: what each term of a query of several adds to the score, in the order of ``Query.terms``; together
             they are the score. None of a lone term, whose it all is.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval.alignment.bank import nearness
+from retrieval.alignment.bank import CONSTANT, nearness
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.alignment.evidence import weigh
 from retrieval.alignment.hubness import relieved
@@ -183,7 +183,15 @@ def test_nearness_to_everything_is_taken_off_and_within_a_modality_hardly_matter
     bank = {modality: unit(table.features) for modality, table in tables.items()}
     csls = x @ y.T - 0.5 * (nearness(x @ bank[second].T)[:, None] + nearness(y @ bank[first].T)[None])
     rows = eased[first].project(x), eased[second].project(y)
-    assert np.corrcoef(csls.ravel(), (rows[0] @ rows[1].T).ravel())[0, 1] > 0.99
+    weighed, [own], [other] = np.float32(0.5), eased[first].banks, eased[second].banks
+    excess = (
+        weighed * (nearness(x @ own.rows.T) - own.level),
+        weighed * (nearness(y @ other.rows.T) - other.level),
+    )
+    norms = [np.sqrt(1 + CONSTANT**2 + (each / CONSTANT) ** 2) for each in excess]
+    exact = (x @ y.T - excess[0][:, None] - excess[1][None]) / (norms[0][:, None] * norms[1][None])
+    np.testing.assert_allclose(rows[0] @ rows[1].T, exact, atol=1e-5)
+    assert np.corrcoef(csls.ravel(), (rows[0] @ rows[1].T).ravel())[0, 1] > 0.9998
     assert np.corrcoef((x @ x.T).ravel(), (rows[0] @ rows[0].T).ravel())[0, 1] > 0.99
     assert not eased[first].project(np.zeros((1, 8), np.float32)).any()
 

@@ -10,6 +10,8 @@ from filelock import FileLock
 import indexer
 import retrieval
 from indexer.publish import writing
+from retrieval.alignment import registry
+from retrieval.alignment.registry import Method
 from retrieval.errors import (
     EncoderMismatchError,
     ExpressionError,
@@ -19,7 +21,7 @@ from retrieval.errors import (
     OptionError,
     SourceError,
 )
-from retrieval.manifest import Layout, Manifest
+from retrieval.manifest import FORMAT, Layout, Manifest
 from retrieval.types import Modality
 from tests import toy
 
@@ -206,6 +208,22 @@ def test_realigning_encodes_nothing(source, out, encoders):
     assert indexer.realign(out, holdout=0.3).settings["holdout"] == 0.3
 
 
+def test_what_a_former_revision_of_the_method_fitted_is_fitted_anew_once(source, out, encoders, monkeypatch):
+    known = registry.METHODS
+    monkeypatch.setattr(registry, "METHODS", {**known, "auto": Method(known["cca"].fit, "")})
+    build(source, out)
+    before = Manifest.read(out).alignment
+    assert before["revision"] == 1
+    monkeypatch.setattr(registry, "METHODS", known)
+    counted(encoders)
+    assert build(source, out).generation == 2
+    after = Manifest.read(out).alignment
+    assert (after["revision"], counted(encoders)) == (known["auto"].revision, (0, 0))
+    assert after["evidence"] != before["evidence"]
+    assert after["fingerprint"] != before["fingerprint"]
+    assert (build(source, out).generation, indexer.realign(out).generation) == (2, 2)
+
+
 def test_a_reader_keeps_its_generation(source, out):
     build(source, out)
     reader = retrieval.open(out)
@@ -330,8 +348,8 @@ def test_a_newer_format_is_refused(source, out):
     build(source, out)
     values = json.loads((out / "manifest.json").read_text())
     del values["checksum"]
-    (out / "manifest.json").write_text(json.dumps({**values, "format": 3}))
-    with pytest.raises(IndexFormatError, match="has format 3, this version reads up to 2: upgrade"):
+    (out / "manifest.json").write_text(json.dumps({**values, "format": FORMAT + 1}))
+    with pytest.raises(IndexFormatError, match="has format 4, this version reads up to 3: upgrade"):
         retrieval.open(out)
 
 

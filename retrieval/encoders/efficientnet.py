@@ -113,8 +113,7 @@ def _build(file: Path) -> torch.nn.Module:
             super().__init__()
             model = EfficientNet.from_name("efficientnet-lite0")
             model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-            for number, scales in _scales(model).items():
-                self.register_buffer(f"scales{number}", scales)
+            self.scales = _scales(model)  # no buffers: those would be rounded where the weights are bf16
             self.network = _fold(model.eval())
 
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -128,7 +127,7 @@ def _build(file: Path) -> torch.nn.Module:
             for number, block in enumerate(network._blocks):
                 maps = block(maps)
                 if number in LAYERS:
-                    mean, deviation = getattr(self, f"scales{number}")
+                    mean, deviation = self.scales[number].to(maps.device)
                     layers.append((maps.mean((2, 3)).float() - mean) / deviation)
             head = network._swish(network._bn1(network._conv_head(maps))).mean((2, 3)).float()
             norm = SHARE * head.norm(dim=1, keepdim=True)

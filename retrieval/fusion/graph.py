@@ -18,6 +18,8 @@ SHARE = 0.2
 """Of an item's vector that comes from its neighbours, a round."""
 SHARPNESS = 10.0
 """Neighbours count by the exponential of so many times their similarity."""
+ROUNDING = 1e-5
+"""By which the similarities of an item's parts with themselves may be less than one each."""
 KNOWN = 4096
 """Items that may be neighbours, at most: their vectors are kept and compared with every other's."""
 
@@ -27,7 +29,8 @@ class Propagated:
     """z = unit((1 - a) mean of the item's parts + a mean of its neighbours' z), of items known before.
 
     Two items are as near as the nearest of their parts of different modalities: an edge is what another modality
-    says. The items known before were propagated once among themselves, so that two rounds reach a new one.
+    says. The items known before were propagated once among themselves, so that two rounds reach a new one. None is its
+    own neighbour, known before or not, or else it would hear from others less than a new one does.
 
     Attributes:
         known: of the items known before.
@@ -39,7 +42,7 @@ class Propagated:
 
     def __call__(self, parts: Parts) -> Matrix:
         """(n, d) float32 of unit norm."""
-        return _round(parts, self.known, self.vectors, itself=False)
+        return _round(parts, self.known, self.vectors)
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """What it takes to have it again."""
@@ -54,19 +57,18 @@ class Propagated:
 def fit_graph(parts: Parts, seed: int) -> Propagated:
     """Propagate once among these items, or so many drawn of them."""
     parts = parts.taken(np.sort(np.random.default_rng(seed).permutation(len(parts))[:KNOWN]))
-    return Propagated(parts, _round(parts, parts, _mean(parts), itself=True))
+    return Propagated(parts, _round(parts, parts, _mean(parts)))
 
 
-def _round(parts: Parts, known: Parts, vectors: Matrix, *, itself: bool) -> Matrix:
+def _round(parts: Parts, known: Parts, vectors: Matrix) -> Matrix:
     own = _mean(parts)
-    count = min(NEIGHBOURS, len(known) - itself)
+    count = min(NEIGHBOURS, len(known))
     if count < 1:
         return own
     out = np.empty_like(own)
     for rows in blocks(len(parts), 512):
-        near = _nearness(parts.taken(np.arange(len(parts))[rows]), known)
-        if itself:
-            near[np.arange(len(near)), np.arange(len(parts))[rows]] = -np.inf
+        some = parts.taken(np.arange(len(parts))[rows])
+        near = np.where(_same(some, known), -np.inf, _nearness(some, known))
         nearest = np.argpartition(-near, count - 1, axis=1)[:, :count]
         values = np.take_along_axis(near, nearest, axis=1)
         reached = np.isfinite(values)
@@ -88,6 +90,14 @@ def _nearness(parts: Parts, known: Parts) -> Matrix:
                 both = parts.present[:, one, None] & known.present[None, :, other]
                 np.maximum(best, np.where(both, scores, -np.inf), out=best)
     return best
+
+
+def _same(parts: Parts, known: Parts) -> NDArray[np.bool_]:
+    """(n, known) bool: whether all their parts are the same but for rounding, as an item's own are."""
+    alike = np.einsum("nmd,kmd->nk", parts.vectors, known.vectors, optimize=True)
+    alike_in_kind = (parts.present[:, None] == known.present[None]).all(axis=2)
+    same: NDArray[np.bool_] = alike_in_kind & (alike > parts.present.sum(axis=1)[:, None] - ROUNDING)
+    return same
 
 
 def _mean(parts: Parts) -> Matrix:

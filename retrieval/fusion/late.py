@@ -41,7 +41,8 @@ def reciprocal_ranks(scores: Sequence[NDArray[np.floating]], smoothing: int = SM
 def standardised(scores: Sequence[NDArray[np.floating]]) -> Values:
     """(q, n) float64: the sum over rankings of each query's scores less their mean, by their deviation.
 
-    A ranking whose scores are all the same adds nothing, and so does what it does not hold (NaN).
+    What a ranking does not hold (NaN) is taken to be as low as the lowest that it holds: a ranking is cut off below,
+    and what is missing must not pass what is there. A ranking whose scores are all the same adds nothing.
 
     Raises:
         OptionError: there are no rankings, or they are of other things.
@@ -52,8 +53,10 @@ def standardised(scores: Sequence[NDArray[np.floating]]) -> Values:
         held = ~np.isnan(values)
         count = np.maximum(held.sum(axis=1, keepdims=True), 1)
         known = np.where(held, values, 0)
-        away = np.where(held, known - known.sum(axis=1, keepdims=True) / count, 0)
-        deviation = np.sqrt((away**2).sum(axis=1, keepdims=True) / count)
+        away = known - known.sum(axis=1, keepdims=True) / count
+        deviation = np.sqrt((np.where(held, away, 0) ** 2).sum(axis=1, keepdims=True) / count)
+        lowest = np.where(held, away, np.inf).min(axis=1, keepdims=True, initial=np.inf)
+        away = np.where(held, away, np.where(np.isfinite(lowest), lowest, 0))
         total += np.divide(away, deviation, out=np.zeros_like(away), where=deviation > 1e-9)
     return total
 
