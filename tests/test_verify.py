@@ -150,7 +150,7 @@ def test_a_half_copied_folder_is_refused_or_answers_alike(whole, answers, tmp_pa
     needed = [name for name in names if name == "manifest.json" or "000002/" in name]
     needed.remove("generations/000002/manifest.json")
     got = set(copied[:-1] if torn else copied)
-    if got.issuperset(needed):
+    if got.issuperset(name for name in needed if "/copies/" not in name):  # which nothing but a repair reads
         assert damaged.answers(to) == answers
     else:
         with pytest.raises((DamagedIndexError, NotAnIndexError)):
