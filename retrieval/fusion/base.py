@@ -103,3 +103,17 @@ class Fusion(Protocol):
     def restored(cls, arrays: Mapping[str, NDArray[Any]], modalities: Sequence[Modality]) -> Self:
         """The fusion of which these are the ``arrays``, of parts of these modalities."""
         ...
+
+
+class Plain:
+    """What a fusion shares with others that are nothing but a dataclass of arrays."""
+
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """What it takes to have it again."""
+        return vars(self)
+
+    @classmethod
+    def restored(cls, arrays: Mapping[str, NDArray[Any]], modalities: Sequence[Modality]) -> Self:
+        """From ``arrays``."""
+        del modalities
+        return cls(**arrays)

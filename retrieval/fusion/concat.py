@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import linalg
 
 from retrieval.alignment.projector import unit
-from retrieval.fusion.base import Parts
-from retrieval.types import Matrix, Modality
+from retrieval.fusion.base import Parts, Plain
+from retrieval.types import Matrix
 
 RIDGE = 0.1
 """Of the mean variance of what varies, added to each before it is evened out."""
 
 
 @dataclass(frozen=True)
-class Concatenated:
+class Concatenated(Plain):
     """z = unit([W_1 (x_1 - mu_1), ..., W_m (x_m - mu_m)]), what lacks filled by the mean of what is there.
 
     Attributes:
@@ -35,16 +32,6 @@ class Concatenated:
         rows = np.einsum("nmd,mde->nme", parts.filled() - self.centers, self.whitenings, optimize=True)
         flat: Matrix = rows.reshape(len(rows), -1)
         return unit(flat)
-
-    def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """What it takes to have it again."""
-        return vars(self)
-
-    @classmethod
-    def restored(cls, arrays: Mapping[str, NDArray[Any]], modalities: Sequence[Modality]) -> Self:
-        """From ``arrays``."""
-        del modalities
-        return cls(**arrays)
 
 
 def fit_concat(parts: Parts, _seed: int) -> Concatenated:

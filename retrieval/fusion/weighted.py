@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
-from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.alignment.projector import unit
 from retrieval.errors import OptionError
-from retrieval.fusion.base import Parts
+from retrieval.fusion.base import Parts, Plain
 from retrieval.fusion.splits import Split, splits
-from retrieval.types import Matrix, Modality
+from retrieval.types import Matrix
 
 GRID = 4
 """Weights that are tried are multiples of one by this, the least of them but none."""
 
 
 @dataclass(frozen=True)
-class Weighted:
+class Weighted(Plain):
     """z = unit(sum of w_m x_m over what an item has), the weights renormalised over that.
 
     Attributes:
@@ -41,16 +39,6 @@ class Weighted:
         weights = np.where(total > 0, weights, parts.present)
         weights = weights / weights.sum(axis=1, keepdims=True)
         return unit(np.einsum("nm,nmd->nd", weights.astype(np.float32), parts.vectors))
-
-    def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """What it takes to have it again."""
-        return vars(self)
-
-    @classmethod
-    def restored(cls, arrays: Mapping[str, NDArray[Any]], modalities: Sequence[Modality]) -> Self:
-        """From ``arrays``."""
-        del modalities
-        return cls(**arrays)
 
 
 def fit_weighted(parts: Parts, seed: int) -> Weighted:
