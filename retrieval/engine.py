@@ -24,6 +24,7 @@ from retrieval.counts import check_k
 from retrieval.errors import DamagedIndexError, OptionError, OutdatedReaderError
 from retrieval.fusion.saved import Fused
 from retrieval.manifest import Layout, Manifest
+from retrieval.naming import known
 from retrieval.runtimes import registry as runtimes
 from retrieval.searcher import Searcher
 from retrieval.shelf import Found, Shelf
@@ -323,11 +324,7 @@ class SearchEngine(Searcher):
         if to == ITEM:
             return [ITEM]
         if to is not None:
-            if to not in set(Modality):
-                raise OptionError(
-                    f"unknown modality {to!r}: expected one of {', '.join([*Modality, ITEM, ANY])}"
-                )
-            return [Modality(to)]
+            return [Modality(known("modality", to, (*Modality, ITEM, ANY)))]
         others = [modality for modality in self.modalities if modality not in asked]
         if len(others) != 1:
             raise OptionError(

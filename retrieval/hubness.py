@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from retrieval.alignment.projector import unit
-from retrieval.errors import OptionError
+from retrieval.naming import known
 from retrieval.types import Matrix
 
 NEIGHBOURS = 10
@@ -92,6 +92,4 @@ def check(name: str) -> str:
     Raises:
         OptionError: no correction has that name.
     """
-    if name != NONE and name not in CORRECTIONS:
-        raise OptionError(f"unknown hubness {name!r}: expected one of {', '.join([NONE, *CORRECTIONS])}")
-    return name
+    return known("hubness", name, (NONE, *CORRECTIONS))

@@ -13,6 +13,7 @@ from retrieval.assets import Assets
 from retrieval.engine import SearchEngine
 from retrieval.errors import OptionError
 from retrieval.metrics import Values
+from retrieval.naming import known
 from retrieval.relevance import Judged, Judgements, Relevance, SameLabel
 from retrieval.task import Task
 from retrieval.types import Integers, Matrix, MetadataValue, Modality
@@ -46,8 +47,8 @@ class Rules:
     def __post_init__(self) -> None:
         hubness.check(self.hubness)
         for option, name in (("split", self.split), ("pool", self.pool)):
-            if name is not None and name not in SPLITS:
-                raise OptionError(f"unknown {option} {name!r}: expected one of {', '.join(SPLITS)}")
+            if name is not None:
+                known(option, name, SPLITS)
         if self.captions is not None and self.captions < 1:
             raise OptionError(f"captions must be at least 1, not {self.captions}")
         if self.qrels is not None and self.relevance != ITEM:
