@@ -88,7 +88,6 @@ def search(
 
     Query options may be repeated and weighted by a ^NUMBER at the end: --text "a dog" --text "snow^-0.5".
     """
-    from retrieval.combined import combined
     from retrieval.engine import open_index
     from retrieval.errors import OptionError
     from retrieval.types import Query
@@ -102,7 +101,7 @@ def search(
     asked = {kind: [weighted(value) for value in values] for kind, values in terms.items() if values}
     explain = _plan if explain_plan else silent
     hits = (
-        combined(engine, Query(**asked), way=combine, to=to, k=k, where=where, min_percentile=min_percentile)
+        engine.search(**asked, to=to, k=k, where=where, min_percentile=min_percentile, combine=combine)
         if combine is not None
         else engine.search_batch(
             [Query(**asked)], to=to, k=k, where=where, min_percentile=min_percentile, explain=explain
