@@ -78,15 +78,18 @@ def built(
 
     Where memory is bounded it has its share of it: by its vectors, among all of the generation.
     """
-    counts = draft.catalog.counts()
-    whole = sum(counts[kind] for kind in counts if kind in set(Modality))
-    whole += counts["items"] if settings.fuse else 0
-    part = settings.memory and settings.memory * len(vectors) // whole
+    part = settings.memory and settings.memory * len(vectors) // _indexed(draft, settings)
     needs = Needs(settings.recall, part, settings.favour, settings.seed, device)
     entry = choice.build(settings.index, vectors, sample, needs, path)
     if "measured" in entry:
         samples.write(files.sample(path), sample)
     return entry
+
+
+def _indexed(draft: Draft, settings: Settings) -> int:
+    """How many vectors the generation has in all its indexes."""
+    counts = draft.catalog.counts()
+    return sum(counts.get(modality, 0) for modality in Modality) + (counts["items"] if settings.fuse else 0)
 
 
 def _carried_on(
