@@ -16,7 +16,7 @@ from retrieval.types import Integers, Matrix
 from retrieval.vectors import faiss_module, files, gpu
 from retrieval.vectors.base import Explain, Rows, Subset, empty, in_order, silent
 from retrieval.vectors.effort import Effort, Parameters, lists
-from retrieval.vectors.stored import ADDED_AT_ONCE, Stored
+from retrieval.vectors.stored import Stored
 
 SCAN_SHARE = 0.05
 """Share of the rows up to which those are compared exactly where the index was not tuned for fewer."""
@@ -27,9 +27,6 @@ index, and comparing all the others for their sake would be no index at all."""
 
 SCAN_ANYWAY = 1_000
 """Rows that are compared at once anyway."""
-
-FACTORY = "factory"
-"""The kind of those that are named by a factory string."""
 
 TRAINING = 65_536
 """Vectors that an index is trained on, at the least 64 a list of an inverted file."""
@@ -253,6 +250,6 @@ def _filled(base: Any, training: Matrix, vectors: MatrixLike, parts: Iterable[sl
 def _flat(stored: Stored) -> Any:
     """The vectors as an index that compares them all."""
     flat = faiss_module.load().IndexFlatIP(stored.shape[1])
-    for at in range(0, len(stored), ADDED_AT_ONCE):
-        flat.add(stored[at : at + ADDED_AT_ONCE])
+    for block in rows_of.blocks(stored):
+        flat.add(stored[block])
     return flat

@@ -15,11 +15,14 @@ from retrieval.vectors.base import VectorIndex
 from retrieval.vectors.effort import Effort
 from retrieval.vectors.exact import ExactIndex
 from retrieval.vectors.flat import FlatIndex
-from retrieval.vectors.refined import FACTORY, RefinedIndex
+from retrieval.vectors.refined import RefinedIndex
 
 AUTO = "auto"
 FASTSCAN = "fastscan"
 INVERTED_FASTSCAN = "ivf-fastscan"
+FACTORY = "factory"
+"""The kind of those that are named by a factory string."""
+
 EXACT: Mapping[str, Any] = {FlatIndex.kind: FlatIndex, ExactIndex.kind: ExactIndex}
 APPROXIMATE = (FASTSCAN, INVERTED_FASTSCAN, gpu.CAGRA)
 KINDS = (*EXACT, *APPROXIMATE, FACTORY)

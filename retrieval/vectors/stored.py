@@ -14,8 +14,6 @@ from retrieval.types import Integers, Matrix
 from retrieval.vectors import faiss_module, files, scan
 from retrieval.vectors.base import Subset, in_order, selector
 
-ADDED_AT_ONCE = 65_536
-
 FEW = 16
 """Queries up to which FAISS goes through the vectors faster than a matrix product: it need not make them float32."""
 
