@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -11,14 +11,14 @@ from retrieval import calibration
 from retrieval.alignment.base import Alignment
 from retrieval.catalog import AssetTable
 from retrieval.features import FeatureStore
-from retrieval.types import Integers, Matrix, Modality
+from retrieval.types import Integers, Matrix, Modality, Target
 from retrieval.vectors import sample as samples
 
 NOBODY = -1
 """Whose a row is that no item has, such as a class name: everybody else's is another's."""
 
 Background = dict[str, list[float]]
-"""By the query's modality, the scores at ``calibration.LOG_ODDS``."""
+"""By what a query is made of, the scores at ``calibration.LOG_ODDS``."""
 
 
 def _asking(settings: Settings, table: AssetTable, store: FeatureStore) -> tuple[Integers, Integers]:
@@ -73,10 +73,17 @@ def measure(
         chosen = np.flatnonzero(np.isin(table.media, media))
         chosen = chosen[np.argsort(table.media[chosen], kind="stable")]
         asked = alignment.project(modality, stores[modality].read(table.features[chosen]))
-        own: Background = {}
-        for source, (vectors, items) in asking.items():
-            scores = calibration.pair_scores(vectors, items, asked, table.media[chosen], table.items[chosen])
-            if (kept := calibration.quantiles(scores)) is not None:
-                own[str(source)] = [round(float(score), 6) for score in kept]
-        found[modality] = own
+        found[modality] = against(asking.items(), asked, table.media[chosen], table.items[chosen])
     return found
+
+
+def against(
+    asking: Iterable[tuple[Target, tuple[Matrix, Integers]]], rows: Matrix, media: Integers, owners: Integers
+) -> Background:
+    """By what asks, how its scores with others' media are distributed; the last three as ``pair_scores`` has them."""
+    own: Background = {}
+    for source, (vectors, items) in asking:
+        scores = calibration.pair_scores(vectors, items, rows, media, owners)
+        if (kept := calibration.quantiles(scores)) is not None:
+            own[str(source)] = [round(float(score), 6) for score in kept]
+    return own

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from indexer import indexes
+from indexer import background, indexes
 from indexer.publish import Draft
 from indexer.settings import Settings
-from retrieval import arrays, calibration, rows
+from retrieval import arrays, rows
 from retrieval.alignment.base import Alignment
 from retrieval.alignment.projector import blocks
 from retrieval.catalog import AssetTable
@@ -134,21 +134,16 @@ def write(
     columns = fusion(gathered.parts(places[:1])).shape[1]
     with rows.filed(path.with_suffix(".fused"), made, columns) as vectors:
         entry = indexes.built(draft, settings, vectors, sample, path, device=device)
-        backgrounds = _backgrounds(vectors, gathered.items, queries, settings.seed)
+        scores = _background(vectors, gathered.items, queries, settings.seed)
     shown = gathered.shown()
     arrays.write(draft.files.assets(ITEM), np.stack([shown, shown], axis=1))
-    return {**entry, "fusion": method, "background": backgrounds}
+    return {**entry, "fusion": method, "background": scores}
 
 
-def _backgrounds(
+def _background(
     vectors: MatrixLike, items: Integers, asking: Mapping[Modality, tuple[Matrix, Integers]], seed: int
-) -> dict[str, list[float]]:
-    """By what asks, the scores with items that it has nothing to do with."""
+) -> background.Background:
+    """By what asks, items among it, the scores with items that it has nothing to do with."""
     chosen, other = samples.draw(len(vectors), seed + 1), samples.draw(len(vectors), seed)
-    sources = {**{str(of): own for of, own in asking.items()}, ITEM: (vectors[other], items[other])}
-    found = {}
-    for name, (queries, whose) in sources.items():
-        scores = calibration.pair_scores(queries, whose, vectors[chosen], items[chosen], items[chosen])
-        if (kept := calibration.quantiles(scores)) is not None:
-            found[name] = [round(float(score), 6) for score in kept]
-    return found
+    itself = (ITEM, (vectors[other], items[other]))
+    return background.against([*asking.items(), itself], vectors[chosen], items[chosen], items[chosen])
