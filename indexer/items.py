@@ -14,13 +14,12 @@ from indexer.publish import Draft
 from indexer.settings import Settings
 from retrieval import arrays, rows
 from retrieval.alignment.base import Alignment
-from retrieval.alignment.projector import blocks
 from retrieval.catalog import AssetTable
 from retrieval.features import FeatureStore
 from retrieval.fusion import registry
 from retrieval.fusion.base import Parts
 from retrieval.fusion.saved import Fused
-from retrieval.rows import MatrixLike
+from retrieval.rows import MatrixLike, slices
 from retrieval.types import ITEM, Integers, Matrix, Modality
 from retrieval.vectors import sample as samples
 
@@ -128,7 +127,7 @@ def write(
     fused = Fused(method, tuple(held), fusion)
     fused.save(draft.files.fusion)
     places, path = np.arange(len(gathered.items)), draft.files.vectors(ITEM)
-    made = (fusion(gathered.parts(places[block])) for block in blocks(len(places), AT_ONCE))
+    made = (fusion(gathered.parts(places[block])) for block in slices(len(places), AT_ONCE))
     queries = {of: (fused.asking(vectors, of), whose) for of, (vectors, whose) in asking.items()}
     sample = {of: vectors for of, (vectors, _) in queries.items()}
     columns = fusion(gathered.parts(places[:1])).shape[1]

@@ -125,5 +125,9 @@ def filed(path: Path, parts: Iterable[Matrix], columns: int) -> Iterator[Filed]:
 
 def blocks(matrix: MatrixLike) -> Iterator[slice]:
     """Slices of rows that cover ``matrix`` in order, of at most ``AT_ONCE`` bytes each."""
-    step = max(1, AT_ONCE // (4 * max(1, matrix.shape[1])))
-    return (slice(start, min(start + step, len(matrix))) for start in range(0, len(matrix), step))
+    return slices(len(matrix), max(1, AT_ONCE // (4 * max(1, matrix.shape[1]))))
+
+
+def slices(count: int, size: int) -> Iterator[slice]:
+    """Slices of at most ``size`` that cover ``count`` rows in order."""
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))

@@ -16,8 +16,9 @@ from retrieval.alignment.correlation import total_correlation
 from retrieval.alignment.covariances import Covariances
 from retrieval.alignment.layers import Layer
 from retrieval.alignment.linked import Linked
-from retrieval.alignment.projector import blocks
+from retrieval.alignment.projector import BLOCK_ROWS
 from retrieval.alignment.training import Course, Schedule, train
+from retrieval.rows import slices
 from retrieval.types import Integers, Matrix
 
 SCHEDULE = Schedule(rate=2e-3, decay=0.1, batch=2048, epochs=200, patience=20)
@@ -135,7 +136,7 @@ def _linked(networks: Networks, links: Sequence[LinkedItems], items: Integers, o
     found = {}
     for own in links:
         total = Covariances.empty(outputs, outputs)
-        for chunk in blocks(len(items)):
+        for chunk in slices(len(items), BLOCK_ROWS):
             _, rows = own.drawn(items[chunk], None)
             sides = (networks(view, each).numpy() for view, each in zip(own.views, rows, strict=True))
             total = total.merge(Covariances.of(*sides))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from retrieval.alignment.bank import Bank
 from retrieval.alignment.layers import Layer, through
 from retrieval.errors import AlignmentError
+from retrieval.rows import slices
 from retrieval.types import Matrix
 
 BLOCK_ROWS = 4096
@@ -21,11 +21,6 @@ def unit(rows: Matrix) -> Matrix:
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     scaled: Matrix = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 1e-12)
     return scaled
-
-
-def blocks(rows: int, size: int = BLOCK_ROWS) -> Iterator[slice]:
-    """Slices of at most ``size`` that cover ``rows`` rows in order."""
-    return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
 
 
 @dataclass(frozen=True)
@@ -140,7 +135,7 @@ class Projector:
             AlignmentError: the rows have another dimension.
         """
         out = np.empty((len(features), self.columns), np.float32)
-        for chunk in blocks(len(features)):
+        for chunk in slices(len(features), BLOCK_ROWS):
             parts = self.parts(features[chunk])
             weighted = [scale * part for scale, part in zip(self.scales, parts, strict=True)]
             out[chunk] = self._banked(unit(np.concatenate(weighted, axis=1)))

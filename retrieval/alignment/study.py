@@ -14,7 +14,7 @@ from retrieval.alignment.covariances import BLOCK_ROWS, Covariances
 from retrieval.alignment.linked import Link, Linked
 from retrieval.alignment.pairs import folds, join
 from retrieval.alignment.prior import Lift
-from retrieval.alignment.projector import blocks
+from retrieval.rows import slices
 from retrieval.types import Integers, Matrix
 
 POOL = 500
@@ -57,7 +57,7 @@ class PairedViews:
     def varies(self, view: int) -> bool:
         """Whether the pairs differ in one of their views; the first blocks of rows mostly tell."""
         first = self.features(view, np.arange(1))
-        starts = blocks(len(self.items), LOOKED_AT)
+        starts = slices(len(self.items), LOOKED_AT)
         return any(np.any(self.features(view, np.arange(len(self.items))[rows]) != first) for rows in starts)
 
     def features(self, view: int, pairs: Integers) -> Matrix:
@@ -67,7 +67,7 @@ class PairedViews:
     def covariances(self, pairs: Integers) -> Covariances:
         """Of the lifted views of the pairs numbered, streamed."""
         total = Covariances.of(*(self._lifted(view, pairs[:0]) for view in (0, 1)))
-        for chunk in blocks(len(pairs), BLOCK_ROWS):
+        for chunk in slices(len(pairs), BLOCK_ROWS):
             total = total.merge(Covariances.of(*(self._lifted(view, pairs[chunk]) for view in (0, 1))))
         return total
 

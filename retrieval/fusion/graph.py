@@ -9,8 +9,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.alignment.projector import blocks, unit
+from retrieval.alignment.projector import unit
 from retrieval.fusion.base import Parts
+from retrieval.rows import slices
 from retrieval.types import Matrix, Modality
 
 NEIGHBOURS = 5
@@ -66,7 +67,7 @@ def _round(parts: Parts, known: Parts, vectors: Matrix) -> Matrix:
     if count < 1:
         return own
     out = np.empty_like(own)
-    for rows in blocks(len(parts), 512):
+    for rows in slices(len(parts), 512):
         some = parts.taken(np.arange(len(parts))[rows])
         near = np.where(_same(some, known), -np.inf, _nearness(some, known))
         nearest = np.argpartition(-near, count - 1, axis=1)[:, :count]

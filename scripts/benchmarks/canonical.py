@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from retrieval.alignment.cca import CanonicalMaps, solve
 from retrieval.alignment.covariances import BLOCK_ROWS, Covariances
 from retrieval.alignment.linked import Linked
-from retrieval.alignment.projector import blocks
+from retrieval.rows import slices
 from retrieval.types import Matrix
 
 FIRST, SECOND, COMPONENTS, COMMON, RIDGE = 1280, 384, 64, 100, 0.1
@@ -72,7 +72,7 @@ def _views(count: int) -> tuple[Matrix, Matrix]:
 
 def _ours(x: Matrix, y: Matrix) -> CanonicalMaps:
     total = Covariances.empty(FIRST, SECOND)
-    for rows in blocks(len(x), BLOCK_ROWS):
+    for rows in slices(len(x), BLOCK_ROWS):
         total = total.merge(Covariances.of(x[rows], y[rows]))
     return solve(Linked({(0, 1): total}), RIDGE, COMPONENTS)
 
