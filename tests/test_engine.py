@@ -20,12 +20,9 @@ from tests import toy
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("toy")
-    toy.folder(root / "source", captions=False)
-    rows = [f"{name},{name}.png,Something {name}.,{len(name)}" for name in toy.COLOURS]
-    text = "id,image,caption,letters\n" + "\n".join(rows) + "\nred,,A warm red.,\n"
-    (root / "source/m.csv").write_text(text, encoding="utf-8")
+    source = toy.table(root / "source")
     with toy.encoders():
-        indexer.build([root / "source/m.csv"], out=root / "index", preset="toy")
+        indexer.build([source], out=root / "index", preset="toy")
         yield root
 
 

@@ -25,12 +25,9 @@ from tests import served, toy
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("items")
-    toy.folder(root / "source", captions=False)
-    rows = [f"{name},{name}.png,Something {name}.,{len(name)}" for name in toy.COLOURS]
-    text = "id,image,caption,letters\n" + "\n".join(rows) + "\nred,,A warm red.,\nwords,,only blue words,5\n"
-    (root / "source/m.csv").write_text(text, encoding="utf-8")
+    source = toy.table(root / "source", "words,,only blue words,5")
     with toy.encoders():
-        indexer.build([root / "source/m.csv"], out=root / "index", preset="toy", fuse="weighted")
+        indexer.build([source], out=root / "index", preset="toy", fuse="weighted")
         yield root
 
 

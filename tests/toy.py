@@ -121,3 +121,12 @@ def folder(root: Path, *, captions: bool = True) -> Path:
         if captions:
             (root / f"{name}.txt").write_text(f"Something {name}.\n", encoding="utf-8")
     return root
+
+
+def table(root: Path, *more: str) -> Path:
+    """A table of a captioned picture of each colour with the letters of its name, of another caption, and ``more``."""
+    folder(root, captions=False)
+    rows = [f"{name},{name}.png,Something {name}.,{len(name)}" for name in COLOURS]
+    text = "\n".join(["id,image,caption,letters", *rows, "red,,A warm red.,", *more]) + "\n"
+    (root / "m.csv").write_text(text, encoding="utf-8")
+    return root / "m.csv"
