@@ -77,8 +77,9 @@ def _best(queries: Matrix, vectors: Vectors, k: int, rows: Integers | None) -> t
     kept = _Kept(queries, vectors, k, rows, len(products))
     for start in range(0, count, width):
         block = vectors[start : start + width] if rows is None else vectors[rows[start : start + width]]
-        scores = products[: len(queries) * len(block)].reshape(len(queries), len(block))
-        np.matmul(queries, block.T, out=scores)
+        scores = products[: len(block) * len(queries)].reshape(len(block), len(queries))
+        # This way round: the other takes a fifth longer for a hundred queries, and no less for more.
+        np.matmul(block, queries.T, out=scores)
         kept.add(scores, start)
     scores, places = kept.ranked()
     return scores, places if rows is None else rows[places]
@@ -142,14 +143,14 @@ class _Kept:
         self.lengths = np.where(lengths > 0, lengths, 1).astype(np.float32)
 
     def add(self, scores: Matrix, start: int) -> None:
-        """Keep what is good enough of the scores of all queries with a block of vectors, C-contiguous."""
+        """Keep what is good enough of the (n, q) scores of a block of vectors with all queries, C-contiguous."""
         if self.least is None:
             self.least = self._first(scores) - self.margin
         enough = self.enough[: scores.size]
-        np.greater_equal(scores, self.least[:, None], out=enough.reshape(scores.shape))
+        np.greater_equal(scores, self.least, out=enough.reshape(scores.shape))
         good = _places(enough)
-        owners, columns = np.divmod(good, scores.shape[1])
-        self.waiting.append((owners, columns + start, scores.ravel()[good]))
+        places, owners = np.divmod(good, scores.shape[1])
+        self.waiting.append((owners, places + start, scores.ravel()[good]))
         self.held += len(good)
         if self.held > 2 * self.k * len(self.queries):
             self._prune()
@@ -159,11 +160,11 @@ class _Kept:
 
         The k-th largest of the pieces' maxima is no larger than the k-th largest score, and sooner found.
         """
-        pieces = scores.shape[1] // PIECE
+        pieces = len(scores) // PIECE
         if pieces >= 2 * self.k:
-            scores = scores[:, : pieces * PIECE].reshape(-1, pieces, PIECE).max(axis=2)
-        at = max(0, scores.shape[1] - self.k)
-        kth: Matrix = np.partition(scores, at, axis=1)[:, at]
+            scores = scores[: pieces * PIECE].reshape(pieces, PIECE, -1).max(axis=1)
+        at = max(0, len(scores) - self.k)
+        kth: Matrix = np.partition(scores.T, at, axis=1)[:, at]
         return kth
 
     def _prune(self) -> None:
