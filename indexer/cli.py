@@ -96,7 +96,7 @@ def index(
         typer.Option(
             "--index",
             metavar="SPEC",
-            help="auto, flat, exact, fastscan, ivf-fastscan, cagra, or a factory string of FAISS.",
+            help="auto, flat, exact, fastscan, ivf-fastscan, hnsw, cagra, or a factory string of FAISS.",
         ),
     ] = None,
     recall: Annotated[

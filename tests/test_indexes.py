@@ -267,6 +267,7 @@ def large():
 def choosing(monkeypatch):
     monkeypatch.setattr(choice, "SMALL", 0)
     monkeypatch.setattr(choice, "INVERTED_FROM", 1000)
+    monkeypatch.setattr(choice, "GRAPH_FROM_MS", 0.0)
 
 
 @pytest.mark.parametrize("favour", choice.FAVOURS)
@@ -275,14 +276,21 @@ def test_auto_takes_the_fastest_of_those_that_find_enough(large, choosing, favou
     entry = choice.build("auto", *large, choice.Needs(recall=0.9, favour=favour), path)
     index = opening.load(entry, path)
     kinds = [(each["kind"], each.get("factory")) for each in entry["considered"]]
-    assert kinds == [("flat", None), ("fastscan", "IVF1,PQ16x4fs"), ("ivf-fastscan", "IVF78,PQ16x4fs"),
-                     ("factory", "IVF19,PQ16x4fs")]  # fmt: skip
+    lists = [("factory", "IVF39,PQ16x4fs"), ("factory", "IVF156,PQ16x4fs")]
+    assert kinds == [("flat", None), ("fastscan", "IVF1,PQ16x4fs"), ("ivf-fastscan", "IVF78,PQ16x4fs"), *lists,
+                     ("hnsw", "HNSW32_SQfp16")]  # fmt: skip
     time = {"single": "ms", "batch": "batch_ms"}[favour]
     enough = [each for each in entry["considered"] if min(each["recall"].values()) >= 0.9]
     best = min(enough, key=lambda each: each[time])
     assert (entry["kind"], entry.get("factory")) == (best["kind"], best.get("factory"))
     assert entry["kind"] == index.kind
     assert entry["considered"][0]["recall"] == {"text": 1.0, "image": 1.0}
+
+
+def test_auto_builds_no_graph_where_a_query_is_fast_anyway(large, choosing, monkeypatch, tmp_path):
+    monkeypatch.setattr(choice, "GRAPH_FROM_MS", 1e6)
+    entry = choice.build("auto", *large, choice.Needs(recall=0.9), tmp_path / "image.faiss")
+    assert "hnsw" not in {each["kind"] for each in entry["considered"]}
 
 
 @pytest.mark.parametrize("spec", ["ivf-fastscan", "HNSW16"])

@@ -24,6 +24,7 @@ EXACT = sorted(registry.EXACT)
 APPROXIMATE = [
     "fastscan",
     "ivf-fastscan",
+    "hnsw",
     "IVF16_HNSW8,PQ8x4fs",
     "HNSW16",
     "IVF8,Flat",
@@ -67,10 +68,29 @@ def test_what_is_written_in_blocks_is_what_is_built_in_memory(spec, count, tmp_p
     most = COUNT if spec == "exact" else 300
     index = registry.build(spec, Reading(made, most), path=tmp_path / "blocks")
     assert len(index) == count
-    if spec != "HNSW16":  # which draws its levels anew with every block
+    if spec not in ("HNSW16", "hnsw"):  # which draw their levels anew with every block
         names = (lambda path: path, files.stored)
         for beside in names if (tmp_path / "whole.vectors.faiss").exists() else names[:1]:
             assert beside(tmp_path / "blocks").read_bytes() == beside(tmp_path / "whole").read_bytes()
+
+
+def test_a_graph_walks_over_the_stored_vectors_and_keeps_no_copy(tmp_path):
+    faiss, made, path = faiss_module.load(), vectors(COUNT, 64), tmp_path / "graph.faiss"
+    index = registry.build("hnsw", made, path=path)
+    links = path.stat().st_size
+    assert index.bytes == links + 2 * made.size == pytest.approx(registry.graph_bytes(*made.shape), rel=0.01)
+    index.effort = HARD
+    asking = vectors(50, 64, seed=1)
+    expected = index.search(asking, 10)
+    np.testing.assert_array_equal(opening.load(described(index), path).search(asking, 10)[1], expected[1])
+    # As FAISS writes one of itself, with a copy of the vectors.
+    own = faiss.index_factory(64, index.factory, faiss.METRIC_INNER_PRODUCT)
+    own.train(made)
+    own.add(made)
+    faiss.write_index(own, str(path))
+    again = opening.load(described(index), path)
+    assert again.bytes == pytest.approx(index.bytes, rel=0.01)
+    np.testing.assert_array_equal(again.search(asking, 10)[1], expected[1])
 
 
 @pytest.mark.parametrize("spec", ["NSG8", "L2norm,NSG8", "PCA16,NSG8"])

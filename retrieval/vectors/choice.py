@@ -24,6 +24,12 @@ SMALL = 2**23
 INVERTED_FROM = 50_000
 """Vectors from which lists are tried: with fewer, scanning all the codes takes less than a query's other work."""
 
+GRAPH_BYTES = 2**32
+"""Memory that a graph may take where no other bound is given; while it is built, its vectors are in memory as well."""
+
+GRAPH_FROM_MS = 0.5
+"""Milliseconds a query from which on a graph is tried: it takes longest to build, and what is faster hardly shows."""
+
 SINGLE, BATCH = FAVOURS = ("single", "batch")
 
 
@@ -121,6 +127,8 @@ def build(spec: str, vectors: MatrixLike, sample: Sample, needs: Needs, path: Pa
     truth = Truth.of(asking, vectors)
     tried: list[_Candidate] = []
     for name in _candidates(len(vectors), vectors.shape[1], needs):
+        if name == registry.GRAPH and _is_fast(_best(tried, needs), needs):
+            continue
         own = path.with_name(f"candidate.{path.name}")
         tried.append(_candidate(name, vectors, truth, needs, own))
         if _best(tried, needs) is tried[-1]:
@@ -183,12 +191,18 @@ def _candidates(count: int, dimension: int, needs: Needs) -> list[str]:
     """Specs whose index fits into the memory, of which one is chosen."""
     limit = needs.memory or float("inf")
     names = [] if 4 * count * dimension > limit else [FlatIndex.kind]
-    coded = registry.factory_of(registry.FASTSCAN, count, dimension)
-    if registry.coded_bytes(coded, count, dimension) <= limit:
-        names.append(registry.FASTSCAN)
-        if count >= INVERTED_FROM:
-            # More lists mean less to scan, fewer that their centres stay in the cache: it depends on the vectors.
-            names += [registry.INVERTED_FASTSCAN, registry.inverted(count // 4, dimension)]
+    coded = [registry.FASTSCAN]
+    if count >= INVERTED_FROM:
+        # More lists mean less to scan, fewer that their centres stay in the cache: it depends on the vectors.
+        lists = registry.lists_for(count)
+        coded += [
+            registry.INVERTED_FASTSCAN,
+            *(registry.inverted(own, dimension) for own in (lists // 2, 2 * lists)),
+        ]
+    factories = {name: registry.factory_of(name, count, dimension) for name in coded}
+    names += [name for name in coded if registry.coded_bytes(factories[name], count, dimension) <= limit]
+    if count >= INVERTED_FROM and registry.graph_bytes(count, dimension) <= (needs.memory or GRAPH_BYTES):
+        names.append(registry.GRAPH)
     if not names:
         coarser = f"IVF1,PQ{dimension // 4 if dimension % 4 == 0 else 1}x4fs"
         if registry.coded_bytes(coarser, count, dimension) > limit:
@@ -206,6 +220,10 @@ def _candidate(spec: str, vectors: MatrixLike, truth: Truth, needs: Needs, path:
     if isinstance(index, RefinedIndex):
         index.effort = tuning.tuned(index, truth.half(0), needs.recall)
     return _Candidate(described(index), tuning.measure(index, truth.half(1)))
+
+
+def _is_fast(best: _Candidate, needs: Needs) -> bool:
+    return best.found() >= needs.recall and best.time(needs.favour) < GRAPH_FROM_MS
 
 
 def _best(tried: list[_Candidate], needs: Needs) -> _Candidate:

@@ -10,7 +10,7 @@ import numpy as np
 from retrieval import rows
 from retrieval.errors import DamagedIndexError
 from retrieval.rows import MatrixLike
-from retrieval.vectors import faiss_module
+from retrieval.vectors import faiss_module, graph
 
 
 def stored(path: Path) -> Path:
@@ -48,8 +48,8 @@ def read(path: Path) -> Any:
 
 
 def write(index: Any, path: Path) -> None:
-    """Write a FAISS index to ``path``."""
-    faiss_module.load().write_index(index, str(path))
+    """Write a FAISS index to ``path``: of a graph that walks over stored vectors, the links alone."""
+    faiss_module.load().write_index(index, str(path), graph.flags(index))
 
 
 def write_filled(empty: Any, vectors: MatrixLike, path: Path) -> None:

@@ -13,7 +13,7 @@ from retrieval import rows as rows_of
 from retrieval.errors import OptionError
 from retrieval.rows import MatrixLike
 from retrieval.types import Integers, Matrix
-from retrieval.vectors import faiss_module, files, gpu
+from retrieval.vectors import faiss_module, files, gpu, graph
 from retrieval.vectors.base import Explain, Rows, Subset, empty, in_order, silent
 from retrieval.vectors.effort import Effort, Parameters, lists
 from retrieval.vectors.stored import Stored
@@ -61,6 +61,7 @@ class RefinedIndex:
             DependencyError, DeviceError: there is no GPU.
         """
         faiss = faiss_module.load()
+        graph.share(base, stored.index)
         self.kind = kind
         self.factory = factory
         self.base = base
@@ -132,10 +133,10 @@ class RefinedIndex:
 
     @cached_property
     def bytes(self) -> int:
-        """What the proposing index takes in memory, as large as FAISS writes it."""
+        """What the proposing index takes in memory: what FAISS writes of it, and vectors that a graph walks over."""
         writer = faiss_module.load().VectorIOWriter()
-        faiss_module.load().write_index(self.base, writer)
-        return int(writer.data.size())
+        faiss_module.load().write_index(self.base, writer, graph.flags(self.base))
+        return int(writer.data.size()) + (self.stored.bytes if graph.walks_stored(self.base) else 0)
 
     @cached_property
     def selects(self) -> bool:

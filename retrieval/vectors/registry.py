@@ -20,14 +20,18 @@ from retrieval.vectors.refined import RefinedIndex
 AUTO = "auto"
 FASTSCAN = "fastscan"
 INVERTED_FASTSCAN = "ivf-fastscan"
+GRAPH = "hnsw"
 FACTORY = "factory"
 """The kind of those that are named by a factory string."""
 
 EXACT: Mapping[str, Any] = {FlatIndex.kind: FlatIndex, ExactIndex.kind: ExactIndex}
-APPROXIMATE = (FASTSCAN, INVERTED_FASTSCAN, gpu.CAGRA)
+APPROXIMATE = (FASTSCAN, INVERTED_FASTSCAN, GRAPH, gpu.CAGRA)
 KINDS = (*EXACT, *APPROXIMATE, FACTORY)
 SPECS = (AUTO, *EXACT, *APPROXIMATE)
 """What ``--index`` accepts, besides factory strings of FAISS."""
+
+LINKS = 32
+"""Neighbours of a vector in the graph, twice as many on its lowest level."""
 
 FEWEST = 1_000
 """Vectors below which an index is flat whatever was asked for: there is nothing to win, and little to learn from."""
@@ -58,19 +62,20 @@ def factory_of(spec: str, count: int, dimension: int) -> str:
 
     FastScan is product quantisation to 4 bits a part, scanned in registers (André, Kermarrec and
     Le Scouarnec 2015). It stands under an inverted file also where that has just one list, because FAISS
-    can then be asked for some of the rows.
+    can then be asked for some of the rows. A graph (Malkov and Yashunin 2018) is walked over the stored vectors.
     """
+    if spec == GRAPH:
+        return f"HNSW{LINKS}_SQfp16"
     if spec == FASTSCAN:
         return inverted(1, dimension)
     if spec == INVERTED_FASTSCAN:
-        return inverted(count, dimension)
+        return inverted(lists_for(count), dimension)
     return spec
 
 
-def inverted(count: int, dimension: int) -> str:
-    """FAISS's name for FastScan under as many lists as ``count`` vectors take."""
-    parts = f"PQ{dimension // 2 if dimension % 2 == 0 else dimension}x4fs"
-    return f"IVF{lists_for(count)},{parts}"
+def inverted(lists: int, dimension: int) -> str:
+    """FAISS's name for FastScan under so many lists."""
+    return f"IVF{lists},PQ{dimension // 2 if dimension % 2 == 0 else dimension}x4fs"
 
 
 def coded_bytes(factory: str, count: int, dimension: int) -> int:
@@ -78,6 +83,12 @@ def coded_bytes(factory: str, count: int, dimension: int) -> int:
     parsed = re.fullmatch(r"IVF(\d+),PQ(\d+)x4fs", factory)
     lists, parts = (int(parsed[1]), int(parsed[2])) if parsed else (0, 2 * dimension)
     return -(-count * (parts + 16) // 2) + 4 * lists * dimension
+
+
+def graph_bytes(count: int, dimension: int) -> int:
+    """Bytes in memory of a graph: its links, and the vectors at half precision, which it reads all over the file."""
+    links = 2 * LINKS + LINKS / (LINKS - 1)  # of all levels: one vector in so many is on the next
+    return int(count * (4 * links + 12 + 2 * dimension))
 
 
 def lists_for(count: int) -> int:

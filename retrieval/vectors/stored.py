@@ -56,6 +56,11 @@ class Stored:
     def __len__(self) -> int:
         return self.shape[0]
 
+    @property
+    def bytes(self) -> int:
+        """Of all the vectors."""
+        return int(self._codes.nbytes)
+
     def __getitem__(self, rows: Any) -> Matrix:
         # Copied as bytes first: in the file the numbers stand at odd addresses.
         codes = self._codes[rows].copy() if isinstance(rows, slice) else self._codes.take(rows, axis=0)

@@ -22,6 +22,9 @@ Column = NDArray[np.int64]
 
 ROWS_AT_ONCE = 5_000
 
+HITS, TUNED = 10, 100
+"""Hits of queries that a store is tuned on, where its user has to choose a number; it is timed with others."""
+
 LIMITS = (None, 500, 50, 1)
 """What the column must be below, in thousandths of the rows; None for no filter."""
 
@@ -75,10 +78,43 @@ def _fill_usearch(vectors: Matrix, _: Column, folder: Path) -> None:
 
 
 def _usearch(folder: Path, column: Column) -> Search:
+    return _in_graph(_opened(folder), column)
+
+
+def _fill_usearch_tuned(vectors: Matrix, column: Column, folder: Path) -> None:
+    """Fill nothing but what stands beside it: it is the same graph, asked with another effort."""
+    beside = folder.with_name("usearch")
+    if not beside.exists():
+        beside.mkdir()
+        _fill_usearch(vectors, column, beside)
+
+
+def _usearch_tuned(folder: Path, column: Column) -> Search:
+    """The least effort by which other queries find what ours is tuned to find."""
+    index = _opened(folder.with_name("usearch"))
+    vectors = np.load(folder.with_name("vectors.npy"), mmap_mode="r")
+    asking = np.load(folder.with_name("queries.npy"))[-TUNED - 1000 : -1000]
+    target = json.loads(folder.with_name("made.json").read_text())["recall"]
+    right = [{*np.argpartition(-(vectors @ query), HITS)[:HITS].tolist()} for query in asking]
+    for power in range(4, 13):
+        index.expansion_search = 2**power
+        found = np.asarray(index.search(asking, HITS).keys).tolist()
+        recall = np.mean([len({*own} & best) / HITS for own, best in zip(found, right, strict=True)])
+        if recall >= target:
+            break
+    print(
+        json.dumps({"note": f"finds {recall:.3f} of other queries' with expansion {index.expansion_search}"})
+    )
+    return _in_graph(index, column)
+
+
+def _opened(folder: Path) -> Any:
     from usearch.index import Index
 
-    index = Index.restore(str(folder / "index.usearch"))
+    return Index.restore(str(folder / "index.usearch"))
 
+
+def _in_graph(index: Any, column: Column) -> Search:
     def search(query: Matrix, k: int, limit: int | None) -> list[int]:
         asked = k
         while True:
@@ -211,6 +247,7 @@ def _milvus(folder: Path, _: Column) -> Search:
 
 PEERS = {
     "usearch": Store(_fill_usearch, _usearch),
+    "usearch-tuned": Store(_fill_usearch_tuned, _usearch_tuned),
     "lancedb": Store(_fill_lancedb, _lancedb),
     "chromadb": Store(_fill_chromadb, _chromadb),
     "qdrant-client": Store(_fill_qdrant, _qdrant),

@@ -212,25 +212,44 @@ def against(folder: Path, vectors: Matrix, share: Column, options: argparse.Name
         )[1]
         for limit in LIMITS
     }
+    names = [
+        name for name in (OURS, *filter(None, options.peers.split(","))) if filled(name, folder, options)
+    ]
+    turns: dict[str, list[list[dict[str, Any]]]] = {name: [] for name in names}
+    ends = {}
+    for _ in range(options.turns):  # in turns, for what else the machine does comes and goes
+        for name in names:
+            if name not in ends:
+                answers, ends[name] = store(name, "ask", folder, options)
+                turns[name].append(answers)
+                ends = {name: problem for name, problem in ends.items() if problem}
     print(
         f"\n{'one query':16}" + "".join(f"{(limit or 1000) / 10:>8g}%: ms, recall, hits" for limit in LIMITS)
     )
-    for name in (OURS, *(options.peers.split(",") if options.peers else ())):
-        if name != OURS and not (folder / name).exists():
-            filled, problem = store(name, "fill", folder, options)
-            if problem:
-                shutil.rmtree(folder / name, ignore_errors=True)
-                print(f"{name:16}not filled: {problem}")
-                continue
-            print(f"({name}: {filled[0]['seconds']:.0f} s to fill)")
-        answers, problem = store(name, "ask", folder, options)
+    for name, asked in turns.items():
+        notes = [answer["note"] for answer in asked[0] if "note" in answer]
         cells = []
-        for answer in answers:
+        for answer in (answer for answer in asked[0] if "ms" in answer):
+            same = [own for answers in asked for own in answers if own.get("limit", 0) == answer["limit"]]
             right = exact[answer["limit"]].tolist()
             found, hits = recall(answer["rows"], right), min(map(len, answer["rows"]))
-            cells.append(f"{answer['ms']:8.3f} {found:6.3f} {hits:3} ({answer['first_ms']:5.0f})")
-        print(f"{name:16}" + "  ".join(cells) + (f"  {problem}" if problem else ""), flush=True)
-    print("in brackets: the very first query with that filter, ms")
+            ms = median(own["ms"] for own in same)
+            cells.append(f"{ms:8.3f} {found:6.3f} {hits:3} ({answer['first_ms']:5.0f})")
+        print(f"{name:16}" + "  ".join([*cells, *notes, *filter(None, [ends.get(name)])]), flush=True)
+    print(f"medians of {options.turns} turns; in brackets: the very first query with that filter, ms")
+
+
+def filled(name: str, folder: Path, options: argparse.Namespace) -> bool:
+    """Whether a store has the vectors, now at the latest."""
+    if name == OURS or (folder / name).exists():
+        return True
+    said, problem = store(name, "fill", folder, options)
+    if problem:
+        shutil.rmtree(folder / name, ignore_errors=True)
+        print(f"{name:16}not filled: {problem}")
+    else:
+        print(f"({name}: {said[0]['seconds']:.0f} s to fill)", flush=True)
+    return not problem
 
 
 def store(
@@ -284,6 +303,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--asked", type=int, default=100, help="queries asked of every peer")
+    parser.add_argument("--turns", type=int, default=3, help="in which all peers are asked")
     parser.add_argument("--index", default="auto")
     parser.add_argument("--recall", type=float, default=0.95)
     parser.add_argument("--peers", default=",".join(PEERS), help="or nothing")
