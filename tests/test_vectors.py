@@ -78,6 +78,7 @@ def test_a_graph_walks_over_the_stored_vectors_and_keeps_no_copy(tmp_path):
     faiss, made, path = faiss_module.load(), vectors(COUNT, 64), tmp_path / "graph.faiss"
     index = registry.build("hnsw", made, path=path)
     links = path.stat().st_size
+    assert index.base.hnsw.efConstruction == registry.LOOKED_AT
     assert index.bytes == links + 2 * made.size == pytest.approx(registry.graph_bytes(*made.shape), rel=0.01)
     index.effort = HARD
     asking = vectors(50, 64, seed=1)

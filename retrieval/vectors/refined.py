@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,7 @@ class RefinedIndex:
         seed: int = 0,
         device: str = "cpu",
         path: Path | None = None,
+        options: Mapping[str, float] = MappingProxyType({}),
     ) -> RefinedIndex:
         """An index of ``vectors`` (n, dimension) float32, which are gone through in blocks on a processor.
 
@@ -96,6 +98,7 @@ class RefinedIndex:
             seed: of the sample.
             device: ``"cuda"`` trains and adds on a GPU.
             path: where it is written, the vectors block by block; in memory alone when None.
+            options: what FAISS is told before it builds, by the names of its ``ParameterSpace``.
 
         Raises:
             OptionError: FAISS refuses the string for vectors like these.
@@ -106,6 +109,8 @@ class RefinedIndex:
                 base = gpu.build_cagra(vectors[:])
             else:
                 base = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+                for name, value in options.items():
+                    faiss.ParameterSpace().set_index_parameter(base, name, value)
                 least = TRAINING_CODES if factory.endswith("x4fs") else TRAINING
                 size = min(len(vectors), max(least, 64 * lists(base)))
                 chosen = np.random.default_rng(seed).choice(len(vectors), size, replace=False)

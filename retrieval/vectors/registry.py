@@ -33,6 +33,10 @@ SPECS = (AUTO, *EXACT, *APPROXIMATE)
 LINKS = 32
 """Neighbours of a vector in the graph, twice as many on its lowest level."""
 
+LOOKED_AT = 100
+"""Candidates from which those neighbours are chosen (``efConstruction``). With FAISS's 40 a graph of
+100,000 clustered vectors is built in a fraction of the time, but a beam of 32 then finds 0.84 and not 0.99."""
+
 FEWEST = 1_000
 """Vectors below which an index is flat whatever was asked for: there is nothing to win, and little to learn from."""
 
@@ -118,7 +122,8 @@ def build(
         return FlatIndex.build(vectors, path)
     kind = spec if spec in APPROXIMATE else FACTORY
     factory = factory_of(spec, len(vectors), vectors.shape[1])
-    return RefinedIndex.build(kind, factory, vectors, seed=seed, device=device, path=path)
+    options = {"efConstruction": LOOKED_AT} if kind == GRAPH else {}
+    return RefinedIndex.build(kind, factory, vectors, seed=seed, device=device, path=path, options=options)
 
 
 def load(
