@@ -1,12 +1,12 @@
 """Every alignment method by every fusion, on the stored features of one index; nothing is encoded.
 
-For every method and seed the index's copy is fitted anew on the items that the seed does not hold out. Then the
+For every method, seed and holdout the index's copy is fitted anew on the items that are not held out. Then the
 held-out assets of one modality ask: for those of another, and for items as every fusion makes one vector of what they
-have besides the asking modality (``xmodal evaluate --task A-to-item``). Figures are means over seeds, intervals those
-of the queries of all seeds together, bootstrapped; the printed tables are Markdown. With --keep what was measured is
-written to a file, a method and seed at a time, with the options and the index that it holds for, and a run that was
-cut short goes on from there: what was measured otherwise is passed over. Changes of the code it cannot know of: take
-another file then.
+have besides the asking modality (``xmodal evaluate --task A-to-item``). Figures are means over seeds and holdouts,
+intervals those of the queries of all of them together, bootstrapped; the printed table is Markdown. With --keep what
+was measured is written to a file, a method, seed and holdout at a time, with the options and the index that it holds
+for, and a run that was cut short goes on from there: what was measured otherwise is passed over. Changes of the code it
+cannot know of: take another file then.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("index", nargs="?", type=Path, default=Path("demo/index"), help="(%(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--holdout", default="0.33", help="a fraction or an expression (%(default)s)")
+    parser.add_argument("--holdout", nargs="+", default=["0.33"], help="a fraction or expressions (0.33)")
     parser.add_argument("--align", nargs="+", default=list(alignments.METHODS), choices=alignments.METHODS)
     parser.add_argument("--fuse", nargs="*", default=list(fusions.METHODS), choices=fusions.METHODS)
     parser.add_argument("--relevance", metavar="COLUMN", help="items of the same value, not the same item")
@@ -66,29 +67,38 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--tasks", nargs="+", metavar="A-to-B", help="B may be item; default: all")
     parser.add_argument("--wide", action="store_true", help="a row a method, not a row a figure")
     options = parser.parse_args(argv)
-    asked = _asked(options, retrieval.open(options.index).manifest)  # which says what is wrong with it
+    manifest = retrieval.open(options.index).manifest  # which says what is wrong with it
+    asked = {holdout: _asked(options, holdout, manifest) for holdout in options.holdout}
     figures: Figures = {}
     costs: Costs = {}
-    done = _known(options.keep, asked, options.align, options.seeds, figures, costs)
+    done = {
+        (*own, holdout)
+        for holdout in options.holdout
+        for own in _known(options.keep, asked[holdout], options.align, options.seeds, figures, costs)
+    }
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "index"
         shutil.copytree(options.index, copy)
         for method in options.align:
-            for seed in options.seeds:
-                if (method, seed) in done:
+            for seed, holdout in product(options.seeds, options.holdout):
+                if (method, seed, holdout) in done:
                     continue
                 try:
-                    own, spent = _compare(copy, method, seed, options)
+                    own, spent = _compare(copy, method, seed, holdout, options)
                     _add(figures, costs, own, spent)
-                    _note(options.keep, asked, method, seed, own, spent)
+                    _note(options.keep, asked[holdout], method, seed, own, spent)
                 except AlignmentError as error:
                     print(f"{method}: {error}", file=sys.stderr)
                     break
     seeds = " ".join(map(str, options.seeds))
-    print(f"{datetime.now(UTC):%Y-%m-%d}, {options.index.name}, held out {options.holdout}, seeds {seeds}")
+    print(
+        f"{datetime.now(UTC):%Y-%m-%d}, {options.index.name}, held out {'; '.join(options.holdout)}, seeds {seeds}"
+    )
     shown = {
         (method, fusion, task): values
-        for (method, fusion, task), seeds in figures.items()
+        for (method, fusion, task), seeds in sorted(
+            figures.items(), key=lambda entry: options.align.index(entry[0][0])
+        )
         if (not options.tasks or task in options.tasks)
         and (values := [own for own in seeds if len(own[HIT])])
     }
@@ -99,13 +109,13 @@ def _compare(
     index: Path,
     method: str,
     seed: int,
+    holdout: str,
     options: argparse.Namespace,
 ) -> tuple[Figures, Costs]:
     """What one fit and the fusions of it are worth, and what they cost."""
-    holdout = options.holdout
-    holdout = float(holdout) if holdout.replace(".", "", 1).isdigit() else holdout
     start = time.perf_counter()
-    indexer.realign(index, align=method, seed=seed, holdout=holdout)
+    share = float(holdout) if holdout.replace(".", "", 1).isdigit() else holdout
+    indexer.realign(index, align=method, seed=seed, holdout=share)
     seconds = time.perf_counter() - start
     engine = retrieval.open(index)
     size = next((index / "generations").glob(f"{engine.manifest.generation:06d}/alignment.safetensors"))
@@ -159,10 +169,10 @@ def _add(figures: Figures, costs: Costs, more: Figures, spent: Costs) -> None:
         costs.setdefault(fitted, []).extend(cost)
 
 
-def _asked(options: argparse.Namespace, manifest: Manifest) -> dict[str, Any]:
+def _asked(options: argparse.Namespace, holdout: str, manifest: Manifest) -> dict[str, Any]:
     """All but method and seed that figures depend on, as JSON gives it back."""
     return {
-        "holdout": options.holdout,
+        "holdout": holdout,
         "fuse": options.fuse,
         "relevance": options.relevance,
         "encoders": {str(modality): spec.fingerprint for modality, spec in manifest.encoders.items()},
@@ -238,36 +248,26 @@ def _long(figures: Figures, costs: Costs) -> Iterator[str]:
 
 
 def _wide(figures: Figures, costs: Costs) -> Iterator[str]:
-    """A row for every method: first from modality to modality, then one table a task that is of items."""
+    """A row for every method: tasks between modalities, then of every fusion the mAP of the tasks to items."""
     methods = list(dict.fromkeys(method for method, _, _ in figures))
     pairs = list(dict.fromkeys(task for _, fusion, task in figures if fusion == NO_FUSION))
     wholes = list(dict.fromkeys(task for _, fusion, task in figures if fusion != NO_FUSION))
     fused = list(dict.fromkeys(fusion for _, fusion, _ in figures if fusion != NO_FUSION))
-    heads = [f"{task} {measure}" for task in pairs for measure in (HIT, MAP)]
-    yield from _head("align", *heads, "fit s", "kB")
+    heads = ["align", *(f"{task}: {HIT}, {MAP}" for task in pairs), *fused, "fit s", "kB"]
+    yield f"Of fusions: {MAP} of {' / '.join(wholes)}"
+    yield f"| {' | '.join(heads)} |"
+    yield "| --- " * len(heads) + "|"
     for method in methods:
-        seconds, size = np.mean(costs[method, NO_FUSION], axis=0)
-        cells = [
-            _cell([each[measure] for each in figures.get((method, NO_FUSION, task), [])], measure)
-            for task in pairs
-            for measure in (HIT, MAP)
+        cells = []
+        for task in pairs:
+            seeds = figures.get((method, NO_FUSION, task), [])
+            cells.append(f"{_mean(seeds, HIT)}, {_cell([each[MAP] for each in seeds], MAP)}" if seeds else "")
+        cells += [
+            " / ".join(_mean(figures.get((method, fusion, task), []), MAP) for task in wholes)
+            for fusion in fused
         ]
-        yield _row(method, *cells, f"{seconds:.0f}", f"{size / 1000:,.0f}")
-    for task in wholes:
-        yield ""
-        yield from _head(f"{task}, {HIT} / {MAP}", *fused)
-        for method in methods:
-            seeds = [figures.get((method, fusion, task), []) for fusion in fused]
-            yield _row(method, *(" / ".join(_mean(own, measure) for measure in (HIT, MAP)) for own in seeds))
-
-
-def _head(*names: str) -> Iterator[str]:
-    yield _row(*names)
-    yield "| --- " * len(names) + "|"
-
-
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cells) + " |"
+        seconds, size = np.mean(costs[method, NO_FUSION], axis=0)
+        yield f"| {method} | {' | '.join(cells)} | {seconds:.0f} | {size / 1000:,.0f} |"
 
 
 def _mean(seeds: Sequence[Mapping[Measure, Values]], measure: Measure) -> str:
@@ -275,8 +275,6 @@ def _mean(seeds: Sequence[Mapping[Measure, Values]], measure: Measure) -> str:
 
 
 def _cell(seeds: Sequence[Values], measure: Measure) -> str:
-    if not seeds:
-        return ""
     mean = np.mean([own.mean() for own in seeds])
     ends = bootstrap.intervals({measure: np.concatenate(seeds)}, bootstrap.Resampling())[measure]
     return f"{mean:.3f}" + (f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else "")
