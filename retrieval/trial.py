@@ -106,11 +106,9 @@ class Trial:
         return self.wholes.asking(vectors) if self.wholes else vectors
 
     def _searched(self, rows: Integers) -> Matrix:
-        return (
-            self.wholes.vectors(rows)
-            if self.wholes
-            else self.engine.shelf(self.task.target).index.vectors(rows)
-        )
+        if self.wholes:
+            return self.wholes.vectors(rows)
+        return self.engine.shelf(self.task.target).index.vectors(rows)
 
 
 def _banked(assets: Assets) -> Integers:
@@ -146,7 +144,8 @@ class Trials:
             ExpressionError: ``where`` does not parse, or names a column there is not.
         """
         for task in tasks:
-            for modality in self.engine.modalities if task.target == ITEM else (task.query, task.target):
+            others = self.engine.modalities if task.target == ITEM else [task.target]
+            for modality in (task.query, *others):
                 if modality not in self._assets:
                     self._assets[modality] = Assets.of(self.engine, modality)
         kept_back = any(assets.table.held_out.any() for assets in self._assets.values())

@@ -152,6 +152,8 @@ def test_corrections_of_hubs_take_items_too(engine):
 def test_what_cannot_be_asked_is_said(engine, tmp_path):
     with pytest.raises(OptionError, match="leave out compare"):
         retrieval.evaluate(engine, [TASK], compare=True)
+    with pytest.raises(OptionError, match="holds no video"):
+        retrieval.evaluate(engine, ["video-to-item"])
     for task in ("item-to-text", "item-to-item"):
         with pytest.raises(OptionError, match="unknown modality 'item'"):
             retrieval.evaluate(engine, [task])
