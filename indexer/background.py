@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from indexer.settings import Settings
-from retrieval import calibration
+from retrieval import arrays, calibration
 from retrieval.alignment.base import Alignment
 from retrieval.catalog import AssetTable
 from retrieval.features import FeatureStore
@@ -17,8 +20,24 @@ from retrieval.vectors import sample as samples
 NOBODY = -1
 """Whose a row is that no item has, such as a class name: everybody else's is another's."""
 
-Background = dict[str, list[float]]
-"""By what a query is made of, the scores at ``calibration.LOG_ODDS``."""
+
+@dataclass(frozen=True)
+class Background:
+    """How scores are distributed where one modality is looked for.
+
+    Attributes:
+        centre: (d,) float32, the mean of what is looked for.
+        scores: by what a query is made of, how far above its score with the centre they are, at
+            ``calibration.LOG_ODDS``; nothing of pairs too few to tell.
+    """
+
+    centre: Matrix
+    scores: Mapping[str, list[float]]
+
+    def save(self, path: Path) -> dict[str, Any]:
+        """Write the centre to ``path``, and return the rest as the manifest's entry has it."""
+        arrays.write(path, self.centre)
+        return {calibration.BACKGROUND: self.scores}
 
 
 def _asking(settings: Settings, table: AssetTable, store: FeatureStore) -> tuple[Integers, Integers]:
@@ -58,7 +77,7 @@ def measure(
     stores: Mapping[Modality, FeatureStore],
     asking: Mapping[Modality, tuple[Matrix, Integers]],
 ) -> dict[Modality, Background]:
-    """By the modality that is looked for, its backgrounds; nothing of pairs too few to tell.
+    """By the modality that is looked for, its background.
 
     Scores are those of ``asking``, what ``queries`` gave, with a sample of media, each medium by its best segment
     as in a search.
@@ -80,10 +99,11 @@ def measure(
 def against(
     asking: Iterable[tuple[Target, tuple[Matrix, Integers]]], rows: Matrix, media: Integers, owners: Integers
 ) -> Background:
-    """By what asks, how its scores with others' media are distributed; the last three as ``pair_scores`` has them."""
-    own: Background = {}
+    """How the scores of what asks with others' media are distributed; the last three as ``pair_scores`` has them."""
+    centre: Matrix = rows.mean(axis=0)
+    own = {}
     for source, (vectors, items) in asking:
-        scores = calibration.pair_scores(vectors, items, rows, media, owners)
+        scores = calibration.pair_scores(vectors, items, rows - centre, media, owners)
         if (kept := calibration.quantiles(scores)) is not None:
             own[str(source)] = [round(float(score), 6) for score in kept]
-    return own
+    return Background(centre, own)

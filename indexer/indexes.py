@@ -67,7 +67,7 @@ def write(
             if entry is None:
                 entry = built(draft, settings, vectors, sample, path, device=device)
         arrays.write(draft.files.assets(modality), np.stack([table.assets, table.media], axis=1))
-        entries[modality] = {**entry, "background": backgrounds[modality]}
+        entries[modality] = {**entry, **backgrounds[modality].save(draft.files.centre(modality))}
     return entries
 
 

@@ -21,6 +21,7 @@ from indexer import durable
 from indexer.settings import Settings
 from retrieval import checksums
 from retrieval.alignment import registry as alignments
+from retrieval.calibration import BACKGROUND
 from retrieval.catalog import Catalog
 from retrieval.checksums import Checksum
 from retrieval.encoders.base import EncoderSpec
@@ -67,11 +68,11 @@ class Draft:
         """Whether the published generation is to be written anew even if its content would be the same."""
         if self.before is None or self.before.format < _format(self.before.items) or not self.is_sound:
             return True
-        # A version wrote it that fitted the same otherwise, or did not yet measure backgrounds.
+        # A version wrote it that fitted the same otherwise, or did not yet measure backgrounds as they are now.
         method = alignments.METHODS.get(str(self.before.settings.get("align")))
         if method and self.before.alignment.get("revision", 1) != method.revision:
             return True
-        return any("background" not in entry for entry in self.before.indexes.values())
+        return any(BACKGROUND not in entry for entry in self.before.indexes.values())
 
     def publish(
         self,

@@ -121,7 +121,8 @@ def defaults(corpus: Corpus) -> Settings:
 
 
 def _fusion(name: str) -> str | None:
-    return None if name == LEFT_OUT else fusions.check(name)
+    checked = naming.known("fusion", name, (*fusions.METHODS, LEFT_OUT))
+    return None if checked == LEFT_OUT else checked
 
 
 def _preset(name: str) -> Mapping[Modality, str]:

@@ -3,6 +3,9 @@
 A cosine of 0.3 is much between words and pictures and little between two captions. Of every pair of modalities the
 index therefore keeps the scores of pairs of different items, its background, as a few quantiles. A score's log-odds
 against it mean the same whatever was asked for, and so does its percentile.
+
+A score counts by how far it is above the query's own mean score. That mean orders nothing, but it is no sign of a match
+either: where hubs are corrected (``alignment.hubness``) it is the higher, the less a query resembles anything.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ Values = NDArray[np.float64]
 
 Source: TypeAlias = "tuple[Target | None, float]"
 """What a term of a query is made of, where that is known, and its share of the query's unit vector."""
+
+BACKGROUND = "centred_background"
+"""Where a manifest's entry of an index keeps it. Versions that did not centre scores had another name for theirs."""
 
 LOG_ODDS = np.linspace(-9.0, 9.0, 13)
 """Where a background is kept: log(p / (1 - p)) of the share p of pairs below, from 0.0001 to 0.9999."""
@@ -135,12 +141,18 @@ def _between(background: Values, step: Integers) -> tuple[Values, Values]:
 class Backgrounds:
     """The backgrounds of one modality that is looked for, by what it is asked by."""
 
-    def __init__(self, kept: Mapping[str, Sequence[float]]) -> None:
-        """Take what the manifest keeps: by what a query is made of, 13 scores; nothing where it keeps none."""
+    def __init__(self, kept: Mapping[str, Sequence[float]], centre: Matrix | None = None) -> None:
+        """Take what the index keeps.
+
+        Args:
+            kept: by what a query is made of, 13 scores above the query's mean; nothing where it keeps none.
+            centre: (d,) the mean of what is looked for; None where it is zero.
+        """
         self._known = {name: np.array(values) for name, values in kept.items()}
         self._pooled = np.mean(list(self._known.values()), axis=0) if kept else np.full(len(LOG_ODDS), np.nan)
+        self._centre = centre
 
-    def of(self, queries: Sequence[Sequence[Source]]) -> Values:
+    def of(self, queries: Sequence[Sequence[Source]], vectors: Matrix) -> Values:
         """(q, 13) float64, each ascending: the background of each query's scores; NaN where none is known.
 
         That of one term is its modality's; of a term of no known modality, the mean of all. A composed query's score
@@ -149,8 +161,10 @@ class Backgrounds:
 
         Args:
             queries: the terms of each.
+            vectors: (q, d) what they are put together to.
         """
-        return np.array([self._one(tuple(terms)) for terms in queries]).reshape(len(queries), len(LOG_ODDS))
+        above = np.array([self._one(terms) for terms in queries]).reshape(len(queries), len(LOG_ODDS))
+        return above if self._centre is None else above + (vectors @ self._centre)[:, None]
 
     def _one(self, terms: Sequence[Source]) -> Values:
         if len(terms) == 1 and terms[0][1] == 1:

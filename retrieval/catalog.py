@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from retrieval import expression
 from retrieval.errors import DamagedIndexError, IndexFormatError, UnknownItemError
 from retrieval.schema import MIGRATIONS, Asset, Column, Failure, Item
-from retrieval.types import Integers, MetadataValue, Modality
+from retrieval.types import ITEM, Integers, MetadataValue, Modality, Target
 
 BATCH = 500
 """Values bound into one statement; SQLite's own limit is 32,766."""
@@ -320,8 +320,10 @@ class Catalog:
             session.expunge_all()
             return found
 
-    def matching(self, where: str, modality: Modality) -> Integers:
-        """(n,) int64 numbers, ascending, of the assets of ``modality`` whose item satisfies the expression ``where``.
+    def matching(self, where: str, target: Target) -> Integers:
+        """(n,) int64 numbers, ascending, of the assets of a modality whose item satisfies the expression ``where``.
+
+        Where whole items are meant, of all their assets, by one of which each is known.
 
         Raises:
             ExpressionError: the expression does not parse, or names a column there is not.
@@ -330,8 +332,10 @@ class Catalog:
         statement = (
             select(func.group_concat(Asset.id))
             .join(Item, Asset.item_id == Item.id)
-            .where(Asset.modality == str(modality), self.condition(where))
+            .where(self.condition(where))
         )
+        if target != ITEM:
+            statement = statement.where(Asset.modality == str(target))
         with self.session() as session:
             numbers = session.scalar(statement)
         return np.sort(np.fromstring(numbers, np.int64, sep=",")) if numbers else np.empty(0, np.int64)

@@ -63,7 +63,7 @@ def search(
     min_percentile: Annotated[
         float | None,
         typer.Option(
-            metavar="P", help="Only hits above P of a hundred scores of unrelated things, such as 99.9."
+            metavar="P", help="Only hits above P of a hundred scores of unrelated things, such as 99."
         ),
     ] = None,
     combine: Annotated[

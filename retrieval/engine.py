@@ -17,7 +17,7 @@ from retrieval import arrays, meaning
 from retrieval import device as devices
 from retrieval.alignment.base import Alignment
 from retrieval.answers import at_least, joined, merged
-from retrieval.calibration import Backgrounds, Values, check_percentile
+from retrieval.calibration import BACKGROUND, Backgrounds, Values, check_percentile
 from retrieval.catalog import AssetTable, Catalog
 from retrieval.contributions import explained
 from retrieval.counts import check_k
@@ -135,32 +135,37 @@ class SearchEngine(Searcher):
     def _open(self, modality: Target) -> Shelf:
         entry = self.manifest.entry(modality)
         if entry is None:
-            raise OptionError(
-                f"this index holds no {modality}: it holds {', '.join(self.modalities) or 'nothing'}"
-                + ("; run 'xmodal realign DIR --fuse METHOD'" if modality == ITEM else "")
-            )
+            raise self._lacking(modality)
         self._check_present()
         path, whose = self._generation.vectors(modality), self._generation.assets(modality)
+        centre = self._generation.centre(modality)
         for name in self.manifest.files_of(modality):
-            if name != whose.name:  # that is compared where it is read
+            if name not in (whose.name, centre.name):  # these are compared where they are read
                 self._check(name)
         index = opening.load(entry, path, device=self._device)
         assets: Integers = arrays.read(whose, self.manifest.files.get(whose.name))
+        backgrounds = Backgrounds({})  # an earlier version wrote others
+        if BACKGROUND in entry:
+            mean = arrays.read(centre, self.manifest.files.get(centre.name))
+            backgrounds = Backgrounds(entry[BACKGROUND], mean)
         if not (len(index) == entry["vectors"] and assets.shape == (len(index), 2)):
             raise DamagedIndexError(
                 f"{path} holds {len(index)} vectors for {len(assets)} assets, "
                 f"the manifest says {entry['vectors']}: restore or rebuild the index"
             )
-        return Shelf(index, assets[:, 0], assets[:, 1])
+        return Shelf(index, assets[:, 0], assets[:, 1], backgrounds)
 
     @cached_property
     def fusion(self) -> Fused:
         """How items became one vector each, and what asks for them becomes one beside these.
 
         Raises:
+            OptionError: the index has no items that were made one vector each.
             OutdatedReaderError: the generation is gone.
             DamagedIndexError: its file is not what was written.
         """
+        if not self.manifest.items:
+            raise self._lacking(ITEM)
         self._check_present()
         self._check(self._generation.fusion.name)
         return Fused.load(self._generation.fusion)
@@ -179,6 +184,12 @@ class SearchEngine(Searcher):
                 "restore or rebuild the index"
             )
         return table
+
+    def _lacking(self, target: Target) -> OptionError:
+        return OptionError(
+            f"this index holds no {target}: it holds {', '.join(self.modalities) or 'nothing'}"
+            + ("; run 'xmodal realign DIR --fuse METHOD'" if target == ITEM else "")
+        )
 
     def _check(self, name: str) -> None:
         """See that a file of the generation is what was written, as far as that is quick."""
@@ -252,7 +263,7 @@ class SearchEngine(Searcher):
         found, backgrounds = [], []
         for target, own in composed.items():
             found.append(self._search(own.vectors, target, asked, where, explain))
-            backgrounds.append(self._background(terms, own.shares, target))
+            backgrounds.append(self._background(terms, own, target))
         kept = [
             at_least([answer for answer in answers if answer.asset not in own] if own else answers, least)
             for answers, own in zip(merged(found, backgrounds), map(set, named), strict=True)
@@ -306,9 +317,6 @@ class SearchEngine(Searcher):
 
     def _matching(self, where: str, target: Target) -> Subset:
         shelf = self.shelf(target)
-        if target == ITEM:
-            found = [self.catalog.matching(where, modality) for modality in self.modalities]
-            return Subset(shelf.rows_of(np.concatenate(found)), len(shelf.index))
         return Subset(shelf.rows_of(self.catalog.matching(where, target)), len(shelf.index))
 
     # Inside
@@ -342,21 +350,13 @@ class SearchEngine(Searcher):
         dimension = self.shelf(ITEM).index.dimension if target == ITEM else self.space.dimension
         return combine(terms, lambda kind, own: meaning.vectors(self, kind, own, target), dimension)
 
-    def _background(
-        self, terms: Sequence[Sequence[Term]], shares: Sequence[Sequence[float]], target: Target
-    ) -> Values:
+    def _background(self, terms: Sequence[Sequence[Term]], composed: Composed, target: Target) -> Values:
         """(q, 13) float64: how the scores of queries are distributed where nothing is meant."""
-        return self._backgrounds[target].of(
-            [
-                [(self._made_of(term, target), share) for term, share in zip(group, own, strict=True)]
-                for group, own in zip(terms, shares, strict=True)
-            ]
-        )
-
-    @cached_property
-    def _backgrounds(self) -> dict[Target, Backgrounds]:
-        entries = {target: self.manifest.entry(target) or {} for target in self.manifest.targets}
-        return {target: Backgrounds(entry.get("background", {})) for target, entry in entries.items()}
+        sources = [
+            [(self._made_of(term, target), share) for term, share in zip(group, own, strict=True)]
+            for group, own in zip(terms, composed.shares, strict=True)
+        ]
+        return self.shelf(target).backgrounds.of(sources, composed.vectors)
 
     def _made_of(self, term: Term, target: Target) -> Target | None:
         """The modality of a term's vector where ``target`` is looked for, as far as it has one."""

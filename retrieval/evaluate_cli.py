@@ -24,7 +24,9 @@ def evaluate(
     index: Index,
     task: Annotated[
         list[str] | None,
-        typer.Option(metavar="A-to-B", help="For instance text-to-image. Default: every pair."),
+        typer.Option(
+            metavar="A-to-B", help="For instance text-to-image, or text-to-item. Default: every pair."
+        ),
     ] = None,
     ks: Annotated[str, typer.Option("-k", metavar="K,...", help="Cut-offs.")] = "1,5,10",
     relevance: Annotated[

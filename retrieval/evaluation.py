@@ -14,11 +14,13 @@ from retrieval.assets import first_names
 from retrieval.bootstrap import Resampling
 from retrieval.engine import SearchEngine
 from retrieval.errors import OptionError
+from retrieval.fusion.saved import Fused
 from retrieval.hubness import NONE
 from retrieval.metrics import Measure, RelevantRanks, Values, standard_measures
 from retrieval.protocol import stamp
 from retrieval.task import Task
-from retrieval.trial import ITEM, Rules, Trial, Trials
+from retrieval.trial import Rules, Trial, Trials
+from retrieval.types import ITEM
 
 NO_VALUE = "(none)"
 """The slice of the queries whose item has no value in the column."""
@@ -76,17 +78,19 @@ def evaluate(
     exact: bool = False,
     compare: bool = False,
     hubness: str = NONE,
+    fusion: Fused | None = None,
     resampling: Resampling | None = None,
 ) -> Evaluation:
     """Ask the index with its own assets and measure what comes back.
 
     A task's queries are the assets of one modality, as they are stored, and the pool those of another. Ties
     are broken by item id. When both modalities are the same, an asset is not in its own pool. Whole media
-    ask and are searched, not their segments.
+    ask and are searched, not their segments. Where B is ``item``, the pool is of whole items, each made one
+    vector of what it has besides A, and all of them are compared.
 
     Args:
         engine: an open index.
-        tasks: ``A-to-B``, or when None every pair of different modalities that the index has.
+        tasks: ``A-to-B`` or ``A-to-item``, or when None every pair of different modalities that the index has.
         ks: cut-offs of the measures that take one.
         relevance: ``"item"``: the same item is relevant; or a metadata column: any item with the same value.
         split: whose assets ask: ``"holdout"`` or ``"all"``; None is the holdout where there is one.
@@ -101,10 +105,12 @@ def evaluate(
         compare: also exact and served search side by side.
         hubness: correct scores against hubs or the modality gap: ``"centre"``, ``"csls"`` or ``"qbnorm"``, by what
             is not held out; exact search alone, for the index that is served does not do that.
+        fusion: how items become one vector each; as in the index when None.
         resampling: of the intervals; 1,000 resamples from seed 0 when None.
 
     Raises:
-        OptionError: an unknown task or split, a cut-off below 1, no assets to ask with or for.
+        OptionError: an unknown task or split, a cut-off below 1, no assets to ask with or for; items are asked for
+            and there is no fusion, or exact and served search of them are to be compared.
         ExpressionError: ``relevance`` or one of ``by`` is no column, or ``where`` does not parse.
         SourceError: the judgements or the run cannot be read.
     """
@@ -117,7 +123,11 @@ def evaluate(
     wanted = tuple(dict.fromkeys((*standard_measures(ks), *measures)))
     resampling = resampling or Resampling()
     chosen = _tasks(engine, tasks)
-    trials, rules = Trials(engine, rules).of(chosen)
+    if compare and any(task.target == ITEM for task in chosen):
+        raise OptionError(
+            "items are evaluated by exact search alone: leave out compare, or the tasks to item"
+        )
+    trials, rules = Trials(engine, rules, fusion).of(chosen)
     listed = None if run is None else trec.read_run(run)
     if listed is not None and len(trials) > 1:
         raise OptionError(f"a run is of one task, not of {len(trials)}: say which with --task")

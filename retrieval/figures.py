@@ -35,13 +35,14 @@ def lines(values: Mapping[str, Any]) -> list[str]:
 def protocol(stamp: Mapping[str, Any]) -> list[str]:
     """What the figures depend on, as far as fits a terminal; ``--json`` and ``--report`` have all of it."""
     where = f" where {one_line(stamp['where'])}" if stamp["where"] else ""
+    items = f", items by {stamp['items']['fusion']}, {stamp['items']['rule']}" if stamp["items"] else ""
     hubness = "" if stamp["hubness"] == "none" else f", scores corrected by {stamp['hubness']}"
     intervals = stamp["intervals"]
     index = stamp["index"]
     return [
         f"split {stamp['split']}, pool {stamp['pool']}{where}, relevance {one_line(stamp['relevance'])}, "
         f"captions {stamp['captions']}, ties by {stamp['ties']}, "
-        f"{'exact' if stamp['exact'] else 'approximate'} search{hubness}",
+        f"{'exact' if stamp['exact'] else 'approximate'} search{hubness}{items}",
         f"index {index['alignment'][:12]} ({index['alignment_method']}), holdout {stamp['holdout']}, "
         f"seed {stamp['seed']}, xmodal {stamp['version']}; intervals: {intervals['confidence']:.0%}, "
         f"{intervals['resamples']:,} resamples of the queries",

@@ -78,6 +78,10 @@ class Generation:
         """
         return self.folder / f"{modality}.assets.npy"
 
+    def centre(self, modality: Target) -> Path:
+        """(d,) float32: the mean of a sample of the vectors, as ``retrieval.calibration`` wants it."""
+        return self.folder / f"{modality}.centre.npy"
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:

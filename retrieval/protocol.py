@@ -8,13 +8,14 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
+from retrieval import wholes
 from retrieval.assets import Assets, per_item
 from retrieval.bootstrap import Resampling
 from retrieval.encoders.base import sha256_of
 from retrieval.engine import SearchEngine
 from retrieval.manifest import Layout
-from retrieval.trial import ITEM, QRELS, Rules, Trial
-from retrieval.types import Integers, Modality
+from retrieval.trial import QRELS, Rules, Trial
+from retrieval.types import ITEM, Integers, Target
 from retrieval.vectors import faiss_module
 
 
@@ -35,6 +36,7 @@ def stamp(
         "hubness": rules.hubness,
         "ties": "id",
         "segments": "whole media ask and are searched",
+        "items": _items(trials),
         "holdout": manifest.settings["holdout"],
         "seed": manifest.settings["seed"],
         "intervals": {
@@ -87,6 +89,15 @@ def _sizes(trial: Trial) -> dict[str, Any]:
     }
 
 
+def _items(trials: Sequence[Trial]) -> dict[str, str] | None:
+    """How whole items became vectors, where they were asked for."""
+    for trial in trials:
+        if trial.wholes:
+            fusion = trial.wholes.fusion
+            return {"rule": wholes.RULE, "fusion": fusion.method, "fingerprint": fusion.fingerprint}
+    return None
+
+
 def _relevance_rule(rules: Rules) -> str:
     if rules.qrels is not None:
         return f"as judged in {rules.qrels.name}; what is not judged is not relevant"
@@ -100,11 +111,13 @@ def _relevance_rule(rules: Rules) -> str:
 def _vectors(engine: SearchEngine, trials: Sequence[Trial]) -> dict[str, str]:
     """A digest of all files of each modality's index; as the manifest has them, which is checked at their use."""
     files = Layout(engine.folder).generation(engine.manifest.generation)
-    asked: dict[Modality, None] = dict.fromkeys(
-        modality for trial in trials for modality in (trial.task.query, trial.task.target)
+    asked = dict.fromkeys(
+        modality
+        for trial in trials
+        for modality in (engine.modalities if trial.wholes else (trial.task.query, trial.task.target))
     )
 
-    def digest(modality: Modality) -> str:
+    def digest(modality: Target) -> str:
         own = engine.manifest.files_of(modality)
         if not own:  # an index of before there were checksums
             return sha256_of(files.vectors(modality))[:32]

@@ -12,6 +12,8 @@ from retrieval.metrics import Measure, RelevantRanks, summarise
 from retrieval.ranking import ranks_from_results, relevant_ranks
 from retrieval.trial import Trial
 from retrieval.types import Integers, Matrix
+from retrieval.vectors.base import VectorIndex
+from retrieval.vectors.exact import ExactIndex
 
 EXACT_KINDS = frozenset({"exact", "flat"})
 """Kinds of index that compare every vector, so that exact ranks are those they serve."""
@@ -26,8 +28,8 @@ RESULTS_A_CHUNK = 2**20
 
 
 def is_exact(trial: Trial) -> bool:
-    """Whether the index that is asked compares every vector."""
-    return trial.engine.shelf(trial.task.target).index.kind in EXACT_KINDS
+    """Whether all vectors are compared: by the kind of the index, or because items are evaluated in no other way."""
+    return trial.wholes is not None or trial.engine.shelf(trial.task.target).index.kind in EXACT_KINDS
 
 
 def exact_ranks(trial: Trial) -> RelevantRanks:
@@ -50,11 +52,16 @@ def results(trial: Trial, depth: int) -> tuple[Matrix, Integers]:
     A query that is in the pool may find itself, and so one result more is asked for.
     """
     depth += bool((trial.relevance.query_rows >= 0).any())
-    queries = trial.engine.shelf(trial.task.query).index.vectors(trial.asking)
-    index = trial.engine.shelf(trial.task.target).index
-    among = None if len(trial.asked) == len(index) else trial.asked
+    if trial.wholes:
+        queries, gallery = trial.vectors()
+        index: VectorIndex = ExactIndex(gallery)
+        asked = np.arange(len(gallery))
+    else:
+        queries = trial.engine.shelf(trial.task.query).index.vectors(trial.asking)
+        index, asked = trial.engine.shelf(trial.task.target).index, trial.asked
+    among = None if len(asked) == len(index) else asked
     places = np.full(len(index), -1, np.int64)
-    places[trial.asked] = np.arange(len(trial.asked))
+    places[asked] = np.arange(len(asked))
     chunk = max(1, RESULTS_A_CHUNK // depth)
     scores, found = zip(
         *(index.search(queries[at : at + chunk], depth, among) for at in range(0, len(queries), chunk)),

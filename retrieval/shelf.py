@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from retrieval.calibration import Backgrounds
 from retrieval.types import Integers, Matrix
 from retrieval.vectors.base import Explain, Rows, VectorIndex, silent
 
@@ -28,18 +29,22 @@ class Found:
 
 
 class Shelf:
-    """The vectors of one modality, and whose they are.
+    """The vectors of one modality, whose they are, and how their scores are distributed.
 
     Attributes:
         index: the vectors.
         assets: (n,) int64 asset number of each row.
         media: (n,) int64: for a segment the asset number of the whole it is a part of, else its own.
+        backgrounds: of the scores where nothing is meant.
     """
 
-    def __init__(self, index: VectorIndex, assets: Integers, media: Integers) -> None:
+    def __init__(
+        self, index: VectorIndex, assets: Integers, media: Integers, backgrounds: Backgrounds
+    ) -> None:
         self.index = index
         self.assets = assets
         self.media = media
+        self.backgrounds = backgrounds
         self._has_segments = bool((assets != media).any())
 
     def search(

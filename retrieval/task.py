@@ -1,4 +1,4 @@
-"""What asks for what: a pair of modalities."""
+"""What asks for what: a pair of modalities, or a modality for whole items."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 from dataclasses import dataclass
 
 from retrieval.errors import OptionError
-from retrieval.types import Modality
+from retrieval.types import ITEM, Modality, Target
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Queries of one modality against a pool of another. Its text parses back: ``text-to-image``."""
+    """Queries of one modality against a pool of another, or of items. Its text parses back: ``text-to-image``."""
 
     query: Modality
-    target: Modality
+    target: Target
 
     def __str__(self) -> str:
         return f"{self.query}-to-{self.target}"
@@ -24,9 +24,11 @@ class Task:
         """The task called ``text``.
 
         Raises:
-            OptionError: it is not two modalities joined by ``-to-``.
+            OptionError: it is not two modalities joined by ``-to-``, of which the second may be ``item``.
         """
         match = re.fullmatch(r"(\w+)-to-(\w+)", text)
         if match is None:
-            raise OptionError(f"unknown task {text!r}: expected A-to-B, such as text-to-image")
-        return cls(Modality.parse(match[1]), Modality.parse(match[2]))
+            raise OptionError(
+                f"unknown task {text!r}: expected A-to-B, such as text-to-image or text-to-item"
+            )
+        return cls(Modality.parse(match[1]), ITEM if match[2] == ITEM else Modality.parse(match[2]))

@@ -12,14 +12,16 @@ from retrieval import hubness, trec
 from retrieval.assets import Assets
 from retrieval.engine import SearchEngine
 from retrieval.errors import OptionError
+from retrieval.fusion.saved import Fused
 from retrieval.metrics import Values
 from retrieval.naming import known
 from retrieval.relevance import Judged, Judgements, Relevance, SameLabel
 from retrieval.task import Task
-from retrieval.types import Integers, Matrix, MetadataValue, Modality
+from retrieval.types import ITEM, Integers, Matrix, MetadataValue, Modality
+from retrieval.wholes import Wholes
 
 HOLDOUT, ALL = SPLITS = ("holdout", "all")
-ITEM, QRELS = "item", "qrels"
+QRELS = "qrels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,11 @@ class Trial:
     Attributes:
         task: what asks for what.
         queries: all assets of the query's modality, and ``asking``, (q,) int64, the rows of those that ask.
-        pool: all assets of the target's modality, and ``asked``, (n,) int64, the rows of those searched.
+        pool: all assets of the target's modality, or all items, and ``asked``, (n,) int64, the rows of those searched.
         relevance: of shape (q, n).
         missing: judged queries that the index does not hold, with the gains of their relevant assets.
         hubness: how scores are corrected.
+        wholes: the pool's items, where whole items are asked for.
     """
 
     engine: SearchEngine
@@ -77,6 +80,7 @@ class Trial:
     relevance: Relevance
     missing: Mapping[str, Values] = field(default_factory=dict)
     hubness: str = hubness.NONE
+    wholes: Wholes | None = None
 
     @property
     def query_names(self) -> list[str]:
@@ -91,18 +95,20 @@ class Trial:
 
     def vectors(self) -> tuple[Matrix, Matrix]:
         """(q, d) and (n, d) float32 whose inner products are the scores, corrected if that is asked for."""
-        queries = self._vectors(self.task.query, self.asking)
-        gallery = self._vectors(self.task.target, self.asked)
+        queries, gallery = self._asking(self.asking), self._searched(self.asked)
         if self.hubness == hubness.NONE:
             return queries, gallery
-        bank = hubness.Bank(
-            self._vectors(self.task.query, _banked(self.queries)),
-            self._vectors(self.task.target, _banked(self.pool)),
-        )
+        bank = hubness.Bank(self._asking(_banked(self.queries)), self._searched(_banked(self.pool)))
         return hubness.CORRECTIONS[self.hubness](queries, gallery, bank)
 
-    def _vectors(self, modality: Modality, rows: Integers) -> Matrix:
-        return self.engine.shelf(modality).index.vectors(rows)
+    def _asking(self, rows: Integers) -> Matrix:
+        vectors = self.engine.shelf(self.task.query).index.vectors(rows)
+        return self.wholes.asking(vectors) if self.wholes else vectors
+
+    def _searched(self, rows: Integers) -> Matrix:
+        if self.wholes:
+            return self.wholes.vectors(rows)
+        return self.engine.shelf(self.task.target).index.vectors(rows)
 
 
 def _banked(assets: Assets) -> Integers:
@@ -115,8 +121,8 @@ def _banked(assets: Assets) -> Integers:
 class Trials:
     """Makes trials of one index by one set of rules, and keeps what they share."""
 
-    def __init__(self, engine: SearchEngine, rules: Rules) -> None:
-        """Take the rules.
+    def __init__(self, engine: SearchEngine, rules: Rules, fusion: Fused | None = None) -> None:
+        """Take the rules, and how items become one vector each where not as in the index.
 
         Raises:
             ExpressionError: the relevance names no column of the index.
@@ -124,6 +130,7 @@ class Trials:
         """
         self.engine = engine
         self.rules = rules
+        self._fusion = fusion
         self._assets: dict[Modality, Assets] = {}
         self._judged = trec.read_qrels(rules.qrels) if rules.qrels else {}
         by_item = rules.relevance == ITEM
@@ -136,8 +143,11 @@ class Trials:
             OptionError: the index lacks a modality, or there are no assets to ask with or for.
             ExpressionError: ``where`` does not parse, or names a column there is not.
         """
-        for modality in dict.fromkeys(m for task in tasks for m in (task.query, task.target)):
-            self._assets.setdefault(modality, Assets.of(self.engine, modality))
+        for task in tasks:
+            others = self.engine.modalities if task.target == ITEM else [task.target]
+            for modality in (task.query, *others):
+                if modality not in self._assets:
+                    self._assets[modality] = Assets.of(self.engine, modality)
         kept_back = any(assets.table.held_out.any() for assets in self._assets.values())
         split = self.rules.split or (HOLDOUT if kept_back else ALL)
         pool = self.rules.pool or split
@@ -145,8 +155,14 @@ class Trials:
         return [self._trial(task, split, pool) for task in tasks], rules
 
     def _trial(self, task: Task, split: str, pool: str) -> Trial:
-        queries, targets = self._assets[task.query], self._assets[task.target]
-        captions = self.rules.captions
+        captions, wholes = self.rules.captions, None
+        queries = self._assets[task.query]
+        if task.target == ITEM:
+            fusion = self._fusion or self.engine.fusion
+            wholes = Wholes.of(self.engine, self._assets, task.query, fusion, captions)
+            targets = wholes.assets
+        else:
+            targets = self._assets[task.target]
         asking = queries.chosen(held_out_only=split == HOLDOUT, captions=captions)
         asked = targets.chosen(held_out_only=pool == HOLDOUT, captions=captions)
         if self.rules.where is not None:
@@ -166,7 +182,7 @@ class Trials:
         else:
             relevance = SameLabel(self._labels(queries)[asking], self._labels(targets)[asked], selves)
         return Trial(
-            self.engine, task, queries, asking, targets, asked, relevance, missing, self.rules.hubness
+            self.engine, task, queries, asking, targets, asked, relevance, missing, self.rules.hubness, wholes
         )
 
     def _labels(self, assets: Assets) -> Integers:

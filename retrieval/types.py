@@ -72,7 +72,8 @@ class Hit:
         metadata: the item's columns.
         asset: the asset's number in this index, by which a server serves its file.
         percentile: how many of a hundred scores between things that have nothing to do with each other, of the same
-            two modalities, are below; None where the index does not know, and in joined rankings.
+            two modalities, are less far above their query's mean score; None where the index does not know, and in
+            joined rankings.
         contributions: what each term of a query of several adds to the score, in the order of ``Query.terms``; together
             they are the score. None of a lone term, whose it all is.
     """

@@ -1,11 +1,12 @@
 """Every alignment method by every fusion, on the stored features of one index; nothing is encoded.
 
-For every method and seed the index's copy is fitted anew on the items that the seed does not hold out. Then the
+For every method, seed and holdout the index's copy is fitted anew on the items that are not held out. Then the
 held-out assets of one modality ask: for those of another, and for items as every fusion makes one vector of what they
-have besides the asking modality. Figures are means over seeds, intervals those of the queries of all seeds
-together, bootstrapped; the printed table is Markdown. With --keep what was measured is written to a file, a method
-and seed at a time, with the options and the index that it holds for, and a run that was cut short goes on from there:
-what was measured otherwise is passed over. Changes of the code it cannot know of: take another file then.
+have besides the asking modality (``xmodal evaluate --task A-to-item``). Figures are means over seeds and holdouts,
+intervals those of the queries of all of them together, bootstrapped; the printed table is Markdown. With --keep what
+was measured is written to a file, a method, seed and holdout at a time, with the options and the index that it holds
+for, and a run that was cut short goes on from there: what was measured otherwise is passed over. Changes of the code it
+cannot know of: take another file then.
 """
 
 from __future__ import annotations
@@ -19,30 +20,30 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import indexer
 import retrieval
 from retrieval import SearchEngine, bootstrap
 from retrieval.alignment import registry as alignments
+from retrieval.bootstrap import Resampling
+from retrieval.catalog import AssetTable
 from retrieval.errors import AlignmentError
+from retrieval.evaluation import Outcome
 from retrieval.fusion import registry as fusions
 from retrieval.fusion.base import Parts
+from retrieval.fusion.saved import Fused
 from retrieval.manifest import Manifest
 from retrieval.metrics import Measure, Values
-from retrieval.ranking import relevant_ranks
-from retrieval.relevance import SameLabel
-from retrieval.types import Integers, Matrix, Modality
+from retrieval.trial import HOLDOUT
+from retrieval.types import ITEM, Integers, Matrix, Modality
 
 HIT, MAP = Measure("hit", 10), Measure("map")
 NO_FUSION = "none"
-
-Rows = tuple[Matrix, Integers]
-"""(n, d) vectors and (n,) items."""
 
 Figures = dict[tuple[str, str, str], list[dict[Measure, Values]]]
 """By method, fusion and task, the values of the queries, one entry a seed."""
@@ -58,78 +59,107 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("index", nargs="?", type=Path, default=Path("demo/index"), help="(%(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--holdout", default="0.33", help="a fraction or an expression (%(default)s)")
+    parser.add_argument("--holdout", nargs="+", default=["0.33"], help="a fraction or expressions (0.33)")
     parser.add_argument("--align", nargs="+", default=list(alignments.METHODS), choices=alignments.METHODS)
     parser.add_argument("--fuse", nargs="*", default=list(fusions.METHODS), choices=fusions.METHODS)
     parser.add_argument("--relevance", metavar="COLUMN", help="items of the same value, not the same item")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="JSON lines to go on from, and to add to")
     parser.add_argument("--tasks", nargs="+", metavar="A-to-B", help="B may be item; default: all")
+    parser.add_argument("--wide", action="store_true", help="a row a method, not a row a figure")
     options = parser.parse_args(argv)
-    asked = _asked(options, retrieval.open(options.index).manifest)  # which says what is wrong with it
+    manifest = retrieval.open(options.index).manifest  # which says what is wrong with it
+    asked = {holdout: _asked(options, holdout, manifest) for holdout in options.holdout}
     figures: Figures = {}
     costs: Costs = {}
-    done = _known(options.keep, asked, options.align, options.seeds, figures, costs)
+    done = {
+        (*own, holdout)
+        for holdout in options.holdout
+        for own in _known(options.keep, asked[holdout], options.align, options.seeds, figures, costs)
+    }
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "index"
         shutil.copytree(options.index, copy)
         for method in options.align:
-            for seed in options.seeds:
-                if (method, seed) in done:
+            for seed, holdout in product(options.seeds, options.holdout):
+                if (method, seed, holdout) in done:
                     continue
                 try:
-                    own, spent = _compare(copy, method, seed, options)
+                    own, spent = _compare(copy, method, seed, holdout, options)
                     _add(figures, costs, own, spent)
-                    _note(options.keep, asked, method, seed, own, spent)
+                    _note(options.keep, asked[holdout], method, seed, own, spent)
                 except AlignmentError as error:
                     print(f"{method}: {error}", file=sys.stderr)
                     break
     seeds = " ".join(map(str, options.seeds))
-    print(f"{datetime.now(UTC):%Y-%m-%d}, {options.index.name}, held out {options.holdout}, seeds {seeds}")
-    print("\n".join(_table(figures, costs, options.tasks)))
+    print(
+        f"{datetime.now(UTC):%Y-%m-%d}, {options.index.name}, held out {'; '.join(options.holdout)}, seeds {seeds}"
+    )
+    shown = {
+        (method, fusion, task): values
+        for (method, fusion, task), seeds in sorted(
+            figures.items(), key=lambda entry: options.align.index(entry[0][0])
+        )
+        if (not options.tasks or task in options.tasks)
+        and (values := [own for own in seeds if len(own[HIT])])
+    }
+    print("\n".join((_wide if options.wide else _long)(shown, costs)))
 
 
 def _compare(
     index: Path,
     method: str,
     seed: int,
+    holdout: str,
     options: argparse.Namespace,
 ) -> tuple[Figures, Costs]:
     """What one fit and the fusions of it are worth, and what they cost."""
-    figures: Figures = {}
-    costs: Costs = {}
-    holdout = options.holdout
-    holdout = float(holdout) if holdout.replace(".", "", 1).isdigit() else holdout
     start = time.perf_counter()
-    indexer.realign(index, align=method, seed=seed, holdout=holdout)
+    share = float(holdout) if holdout.replace(".", "", 1).isdigit() else holdout
+    indexer.realign(index, align=method, seed=seed, holdout=share)
     seconds = time.perf_counter() - start
     engine = retrieval.open(index)
     size = next((index / "generations").glob(f"{engine.manifest.generation:06d}/alignment.safetensors"))
-    costs.setdefault((method, NO_FUSION), []).append((seconds, size.stat().st_size))
-    labels = _labels(engine, options.relevance)
-    held, learned = _rows(engine, held_out=True), _rows(engine, held_out=False)
-    for task, values in _pairs(held, labels):
-        figures.setdefault((method, NO_FUSION, task), []).append(values)
-    modalities = engine.modalities
-    if not options.fuse or len(modalities) < 2:
-        return figures, costs
-    training, _ = Parts.of(learned, modalities)
-    testing, items = Parts.of(held, modalities)
+    costs: Costs = {(method, NO_FUSION): [(seconds, size.stat().st_size)]}
+    tables = {modality: engine.table(modality) for modality in engine.modalities}
+    asking = [modality for modality, table in tables.items() if (table.whole & table.held_out).any()]
+    if len(asking) < 2:
+        return {}, costs
+    rules: dict[str, Any] = {"relevance": options.relevance or ITEM, "split": HOLDOUT, "exact": True}
+    rules["resampling"] = Resampling(0)
+    pairs = [f"{query}-to-{target}" for query in asking for target in asking if query is not target]
+    found = {NO_FUSION: retrieval.evaluate(engine, pairs, **rules)}
+    learned, _ = Parts.of(_learned(engine, tables), engine.modalities)
     for name in options.fuse:
         start = time.perf_counter()
-        fusion = fusions.fit(name, training, seed)
-        seconds, size = time.perf_counter() - start, sum(own.nbytes for own in fusion.arrays().values())
-        costs.setdefault((method, name), []).append((seconds, size))
-        for at, modality in enumerate(modalities):
-            others = np.ones((1, len(modalities)), np.bool_)
-            others[:, at] = False
-            gallery = (testing.present & others).any(axis=1)
-            asking = testing.present[:, at]
-            if asking.any() and gallery.any():
-                queries = fusion(testing.taken(asking).only(~others))
-                asked = fusion(testing.taken(gallery).only(others))
-                values = _values(queries, items[asking], asked, items[gallery], labels)
-                figures.setdefault((method, name, f"{modality}-to-item"), []).append(values)
+        fused = Fused(name, learned.modalities, fusions.fit(name, learned, seed))
+        seconds = time.perf_counter() - start
+        costs[method, name] = [(seconds, sum(own.nbytes for own in fused.fusion.arrays().values()))]
+        wholes = [f"{query}-to-item" for query in asking]
+        found[name] = retrieval.evaluate(engine, wholes, fusion=fused, **rules)
+    figures = {
+        (method, name, task): [_judged(outcome)]
+        for name, evaluation in found.items()
+        for task, outcome in evaluation.outcomes.items()
+    }
     return figures, costs
+
+
+def _learned(
+    engine: SearchEngine, tables: Mapping[Modality, AssetTable]
+) -> dict[Modality, tuple[Matrix, Integers]]:
+    """By modality, (n, d) vectors and (n,) items of what is not held out."""
+    found = {}
+    for modality, table in tables.items():
+        rows = np.flatnonzero(table.whole & ~table.held_out)
+        if len(rows):
+            found[modality] = engine.shelf(modality).index.vectors(rows), table.items[rows]
+    return found
+
+
+def _judged(outcome: Outcome) -> dict[Measure, Values]:
+    """Each measure of each query that has something relevant."""
+    judged = outcome.ranks.relevant > 0
+    return {measure: outcome.values[measure][judged] for measure in (HIT, MAP)}
 
 
 def _add(figures: Figures, costs: Costs, more: Figures, spent: Costs) -> None:
@@ -139,10 +169,10 @@ def _add(figures: Figures, costs: Costs, more: Figures, spent: Costs) -> None:
         costs.setdefault(fitted, []).extend(cost)
 
 
-def _asked(options: argparse.Namespace, manifest: Manifest) -> dict[str, Any]:
+def _asked(options: argparse.Namespace, holdout: str, manifest: Manifest) -> dict[str, Any]:
     """All but method and seed that figures depend on, as JSON gives it back."""
     return {
-        "holdout": options.holdout,
+        "holdout": holdout,
         "fuse": options.fuse,
         "relevance": options.relevance,
         "encoders": {str(modality): spec.fingerprint for modality, spec in manifest.encoders.items()},
@@ -206,65 +236,46 @@ def _known(
     return done
 
 
-def _rows(engine: SearchEngine, *, held_out: bool) -> dict[Modality, Rows]:
-    found = {}
-    for modality in engine.modalities:
-        table = engine.table(modality)
-        rows = np.flatnonzero(table.whole & (table.held_out == held_out))
-        if len(rows):
-            found[modality] = engine.shelf(modality).index.vectors(rows), table.items[rows]
-    return found
-
-
-def _labels(engine: SearchEngine, column: str | None) -> Mapping[int, int] | None:
-    """A number for the value of each item; None where the item itself is what is relevant."""
-    if column is None:
-        return None
-    values = engine.catalog.labels(column)
-    numbers = {value: number for number, value in enumerate(sorted(set(map(str, values.values()))))}
-    return {item: numbers[str(value)] for item, value in values.items()}
-
-
-def _pairs(
-    held: Mapping[Modality, Rows], labels: Mapping[int, int] | None
-) -> Iterator[tuple[str, dict[Measure, Values]]]:
-    for query, (vectors, items) in held.items():
-        for target, (gallery, whose) in held.items():
-            if query is not target:
-                yield f"{query}-to-{target}", _values(vectors, items, gallery, whose, labels)
-
-
-def _values(
-    queries: Matrix, asking: Integers, gallery: Matrix, asked: Integers, labels: Mapping[int, int] | None
-) -> dict[Measure, Values]:
-    """Each measure of each query that has something relevant."""
-    whose = [asking, asked]
-    if labels is not None:
-        whose = [np.array([labels.get(item, -1) for item in each.tolist()], np.int64) for each in whose]
-    ranks = relevant_ranks(queries, gallery, SameLabel(*whose))
-    judged: NDArray[np.bool_] = ranks.relevant > 0
-    return {measure: measure.values(ranks)[judged] for measure in (HIT, MAP)}
-
-
-def _table(
-    figures: Figures,
-    costs: Costs,
-    tasks: Sequence[str] | None,
-) -> Iterator[str]:
+def _long(figures: Figures, costs: Costs) -> Iterator[str]:
+    """A row for every method, fusion and task."""
     yield "| align | fuse | task | queries | hit@10 | mAP | fit s | bytes |"
     yield "| --- " * 8 + "|"
     for (method, fusion, task), seeds in figures.items():
-        if (tasks and task not in tasks) or not sum(len(each[HIT]) for each in seeds):
-            continue
         seconds, size = np.mean(costs[method, fusion], axis=0)
-        cells = [_cell([each[measure] for each in seeds], measure) for measure in (HIT, MAP)]
+        cells = " | ".join(_cell([each[measure] for each in seeds], measure) for measure in (HIT, MAP))
         count = round(float(np.mean([len(each[HIT]) for each in seeds])))
-        bytes_ = f"{size:,.0f}" if size else ""
-        yield f"| {method} | {fusion} | {task} | {count} | {cells[0]} | {cells[1]} | {seconds:.1f} | {bytes_} |"
+        yield f"| {method} | {fusion} | {task} | {count} | {cells} | {seconds:.1f} | {size:,.0f} |"
+
+
+def _wide(figures: Figures, costs: Costs) -> Iterator[str]:
+    """A row for every method: tasks between modalities, then of every fusion the mAP of the tasks to items."""
+    methods = list(dict.fromkeys(method for method, _, _ in figures))
+    pairs = list(dict.fromkeys(task for _, fusion, task in figures if fusion == NO_FUSION))
+    wholes = list(dict.fromkeys(task for _, fusion, task in figures if fusion != NO_FUSION))
+    fused = list(dict.fromkeys(fusion for _, fusion, _ in figures if fusion != NO_FUSION))
+    heads = ["align", *(f"{task}: {HIT}, {MAP}" for task in pairs), *fused, "fit s", "kB"]
+    yield f"Of fusions: {MAP} of {' / '.join(wholes)}"
+    yield f"| {' | '.join(heads)} |"
+    yield "| --- " * len(heads) + "|"
+    for method in methods:
+        cells = []
+        for task in pairs:
+            seeds = figures.get((method, NO_FUSION, task), [])
+            cells.append(f"{_mean(seeds, HIT)}, {_cell([each[MAP] for each in seeds], MAP)}" if seeds else "")
+        cells += [
+            " / ".join(_mean(figures.get((method, fusion, task), []), MAP) for task in wholes)
+            for fusion in fused
+        ]
+        seconds, size = np.mean(costs[method, NO_FUSION], axis=0)
+        yield f"| {method} | {' | '.join(cells)} | {seconds:.0f} | {size / 1000:,.0f} |"
+
+
+def _mean(seeds: Sequence[Mapping[Measure, Values]], measure: Measure) -> str:
+    return f"{np.mean([each[measure].mean() for each in seeds]):.3f}" if seeds else ""
 
 
 def _cell(seeds: Sequence[Values], measure: Measure) -> str:
-    mean = np.mean([own.mean() for own in seeds if len(own)])
+    mean = np.mean([own.mean() for own in seeds])
     ends = bootstrap.intervals({measure: np.concatenate(seeds)}, bootstrap.Resampling())[measure]
     return f"{mean:.3f}" + (f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else "")
 

@@ -85,7 +85,7 @@ def built(source: Path, folder: Path) -> Path:
     """The index of a source, in the space of red, green and blue; within ``toy.encoders()``."""
     encoders = {"audio": "toy-audio", "video": "frames:toy-image"}
     summary = indexer.build(
-        [source], out=folder, preset="toy", encoders=encoders, align="identity", holdout=0.0
+        [source], out=folder, preset="toy", encoders=encoders, align="identity", holdout=0.0, fuse="weighted"
     )
     assert summary.failed == 0
     return folder

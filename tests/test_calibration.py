@@ -11,12 +11,22 @@ from scipy.special import expit, ndtr
 import indexer
 import retrieval
 from retrieval import Query, answers, calibration
-from retrieval.calibration import LOG_ODDS, Backgrounds, log_odds, percentiles, quantiles, scores_at
+from retrieval.calibration import (
+    BACKGROUND,
+    LOG_ODDS,
+    Backgrounds,
+    log_odds,
+    percentiles,
+    quantiles,
+    scores_at,
+)
 from retrieval.errors import OptionError
 from retrieval.manifest import Manifest
 from retrieval.shelf import Found
 from retrieval.types import Modality, Term
 from tests import toy
+
+NOTHING = np.zeros((1, 2), np.float32)
 
 
 def drawn(count=200_000, mean=0.2, deviation=0.1, seed=0):
@@ -41,7 +51,7 @@ def test_of_few_pairs_the_tail_goes_on_in_a_straight_line(count):
 
 def test_too_few_pairs_say_nothing():
     assert quantiles(np.zeros(19)) is None
-    assert np.isnan(Backgrounds({}).of([[(Modality.TEXT, 1.0)]])).all()
+    assert np.isnan(Backgrounds({}).of([[(Modality.TEXT, 1.0)]], NOTHING)).all()
 
 
 def test_where_all_scores_are_the_same_rounding_is_not_rare():
@@ -64,7 +74,8 @@ def test_a_lone_terms_background_is_its_modalitys_and_an_unwanted_ones_the_other
     kept = quantiles(drawn())
     backgrounds = Backgrounds({"text": kept.tolist(), "image": (kept + 1).tolist()})
     text, image, away, pooled = backgrounds.of(
-        [[(Modality.TEXT, 1.0)], [(Modality.IMAGE, 1.0)], [(Modality.TEXT, -1.0)], [(None, 1.0)]]
+        [[(Modality.TEXT, 1.0)], [(Modality.IMAGE, 1.0)], [(Modality.TEXT, -1.0)], [(None, 1.0)]],
+        np.repeat(NOTHING, 4, axis=0),
     )
     np.testing.assert_array_equal(text, kept)
     np.testing.assert_array_equal(image, kept + 1)
@@ -75,8 +86,22 @@ def test_a_lone_terms_background_is_its_modalitys_and_an_unwanted_ones_the_other
 def test_a_composed_querys_background_is_that_of_the_sum_of_its_terms_scores():
     first, second = drawn(), drawn(mean=-0.1, deviation=0.05, seed=1)
     backgrounds = Backgrounds({"text": quantiles(first).tolist(), "image": quantiles(second).tolist()})
-    [composed] = backgrounds.of([[(Modality.TEXT, 0.8), (Modality.IMAGE, -0.6)]])
+    [composed] = backgrounds.of([[(Modality.TEXT, 0.8), (Modality.IMAGE, -0.6)]], NOTHING)
     np.testing.assert_allclose(composed[1:-1], quantiles(0.8 * first - 0.6 * second)[1:-1], atol=0.012)
+
+
+def test_what_a_query_has_in_common_with_everything_does_not_count():
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(50, 8)).astype(np.float32)
+    rows[:, 0] = 0.7  # which all share
+    query = random.normal(size=(1, 8)).astype(np.float32)
+    near = query + np.eye(1, 8, dtype=np.float32)  # to all of them alike
+    backgrounds = Backgrounds({"text": quantiles(drawn()).tolist()}, rows.mean(axis=0))
+    odds = [
+        log_odds(own @ rows.T, backgrounds.of([[(Modality.TEXT, 1.0)]], own)) for own in (query, near, -query)
+    ]
+    np.testing.assert_allclose(odds[0], odds[1], atol=1e-4)
+    assert abs(odds[0] - odds[2]).max() > 1
 
 
 def test_pairs_of_one_item_are_left_out_and_a_medium_counts_by_its_best_segment():
@@ -132,7 +157,8 @@ def engine(folder):
 
 def test_percentiles_are_the_odds_of_the_background_that_the_index_keeps(engine):
     hits = engine.text_to_image("red", k=10)
-    kept = np.array(engine.manifest.indexes[Modality.IMAGE]["background"]["text"])
+    kept = np.array(engine.manifest.indexes[Modality.IMAGE][BACKGROUND]["text"])
+    kept += engine.encode(text="red")[0] @ engine.shelf(Modality.IMAGE).index.vectors().mean(axis=0)
     for hit in hits:
         share = 100 * expit(np.interp(hit.score, kept, LOG_ODDS))
         if kept[0] < hit.score < kept[-1]:
@@ -160,13 +186,14 @@ def test_items_and_composed_queries_have_percentiles_too(engine):
     found = engine.search_batch(queries, to="any", k=20)
     assert all(0 <= hit.percentile <= 100 for hits in found for hit in hits)
     expected = engine.search(text="red", to="any", k=20)
-    assert [(hit.id, hit.percentile) for hit in found[2]] == [(hit.id, hit.percentile) for hit in expected]
+    assert [hit.id for hit in found[2]] == [hit.id for hit in expected]
+    assert [hit.percentile for hit in found[2]] == pytest.approx([hit.percentile for hit in expected])
 
 
 def test_an_index_of_before_is_read_and_says_that_it_does_not_know(folder, tmp_path, monkeypatch):
     engine = retrieval.open(folder)
     for entry in engine.manifest.indexes.values():
-        monkeypatch.delitem(entry, "background")
+        monkeypatch.delitem(entry, BACKGROUND)
     assert {hit.percentile for hit in engine.search(text="red", to="any", k=20)} == {None}
     with pytest.raises(OptionError, match="xmodal index"):
         engine.text_to_image("red", min_percentile=50)
@@ -178,9 +205,9 @@ def test_indexing_again_measures_what_a_former_version_did_not(tmp_path):
         indexer.build([source], out=out, preset="toy")
         manifest = Manifest.read(out)
         for entry in manifest.indexes.values():
-            del entry["background"]
+            del entry[BACKGROUND]
         manifest.write(out / "manifest.json")
         assert indexer.build([source], out=out).generation == 2
         assert indexer.build([source], out=out).generation == 2
     for entry in json.loads((out / "manifest.json").read_text())["indexes"].values():
-        assert {len(scores) for scores in entry["background"].values()} == {13}
+        assert {len(scores) for scores in entry[BACKGROUND].values()} == {13}

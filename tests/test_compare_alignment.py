@@ -31,9 +31,9 @@ def compare(index, tmp_path, monkeypatch, capsys):
     spec.loader.exec_module(script)
     measured, real = [], script._compare
 
-    def measuring(copy, method, seed, options):
+    def measuring(copy, method, seed, holdout, options):
         measured.append((method, seed))
-        return real(copy, method, seed, options)
+        return real(copy, method, seed, holdout, options)
 
     monkeypatch.setattr(script, "_compare", measuring)
 
@@ -62,6 +62,16 @@ def test_what_was_measured_otherwise_is_not(compare, otherwise):
     compare("weighted")
     assert compare(*otherwise)[0] == BOTH
     assert compare("weighted")[0] == []
+
+
+def test_holdouts_are_kept_one_by_one_and_shown_together(compare):
+    compare("weighted", "--holdout", "letters = 5")
+    measured, table = compare("weighted", "--holdout", "letters = 5", "letters = 6", "--wide")
+    assert measured == BOTH
+    assert "held out letters = 5; letters = 6" in table
+    [row] = [line for line in table.splitlines() if line.startswith("| cca |")]
+    assert row.count("/") == 1
+    assert compare("weighted", "--holdout", "letters = 6")[0] == []
 
 
 def test_what_was_measured_of_another_index_is_not(compare, index, tmp_path):

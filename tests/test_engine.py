@@ -239,7 +239,8 @@ def test_threads_may_search_at_once(folder):
 
 
 @pytest.mark.parametrize(
-    "lost", ["catalog.sqlite", "image.faiss", "text.assets.npy", "alignment.safetensors"]
+    "lost",
+    ["catalog.sqlite", "image.faiss", "text.assets.npy", "text.centre.npy", "alignment.safetensors"],
 )
 def test_a_damaged_folder_is_refused_in_a_sentence(folder, tmp_path, lost):
     copy = tmp_path / "copy"

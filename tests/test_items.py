@@ -116,7 +116,7 @@ def test_items_are_taken_back_and_asking_then_says_what_to_do(folder, tmp_path):
     with pytest.raises(OptionError, match=r"holds no item.*realign DIR --fuse METHOD") as raised:
         retrieval.open(index).search(text="red", to="item")
     assert str(tmp_path) not in str(raised.value)  # a server says it to anybody
-    with pytest.raises(OptionError, match="unknown fusion 'soup'"):
+    with pytest.raises(OptionError, match=r"unknown fusion 'soup'.* weighted, .*, none$"):
         indexer.realign(index, fuse="soup")
 
 
@@ -160,7 +160,9 @@ def test_a_generation_that_is_gone_is_said_to_be(folder, tmp_path):
         _ = engine.fusion
 
 
-@pytest.mark.parametrize("name", ["item.faiss", "item.assets.npy", "item.fusion.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["item.faiss", "item.assets.npy", "item.centre.npy", "item.fusion.safetensors"]
+)
 def test_damage_is_found_and_mended(folder, tmp_path, name):
     index = shutil.copytree(folder / "index", tmp_path / "index")
     before = retrieval.open(index).search(text="red", to="item", k=3)

@@ -127,6 +127,22 @@ def test_sounds_play_among_the_results(page: Page, address: str) -> None:
     expect(cards(page).first.locator(".progress")).to_have_count(0)
 
 
+def test_whole_items_are_found_and_all_that_they_have_is_shown(page: Page, address: str) -> None:
+    page.goto(f"{address}/?q=something+green")
+    find(page, "Items")
+    assert results(page, 11)[0] == "green"
+    assert page.url.endswith("&to=item")
+    expect(page.get_by_role("status")).to_have_text("11 items found. The best: shapes/green")
+    cards(page).get_by_role("button", name=re.compile("^1. item: .*green")).click()
+    dialog = page.get_by_role("dialog")
+    dialog.locator(".stage img").evaluate("image => image.decode()")
+    expect(dialog.get_by_label("Captions")).to_contain_text("Something green.")
+    expect(dialog.get_by_label("The item's sound")).to_be_visible()
+    page.keyboard.press("Escape")
+    cards(page).get_by_role("button", name=re.compile("item: film")).click()
+    expect(dialog.get_by_label("The item's video")).to_be_visible()
+
+
 def test_filters(page: Page, address: str) -> None:
     ask(page, address, "q=red&to=image", 10)
     page.get_by_role("button", name="Filters").click()

@@ -68,7 +68,7 @@ def test_nothing_is_done_to_a_whole_index(index, encoders):
     assert {name: (index / name).read_bytes() for name in damaged.files(index)} == before
 
 
-@pytest.mark.parametrize("name", ["image.faiss", "text.faiss", "image.assets.npy"])
+@pytest.mark.parametrize("name", ["image.faiss", "text.faiss", "image.assets.npy", "image.centre.npy"])
 @pytest.mark.parametrize("manner", ["flipped", "missing", "empty"])
 def test_vectors_come_from_the_features(index, answers, encoders, name, manner):
     path = index / "generations/000002" / name

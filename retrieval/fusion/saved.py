@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,14 @@ class Fused:
     method: str
     modalities: tuple[Modality, ...]
     fusion: Fusion
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """32 hex digits that differ wherever two fusions do."""
+        digest = hashlib.sha256(json.dumps([self.method, *self.modalities]).encode())
+        for name, array in sorted(self.fusion.arrays().items()):
+            digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:32]
 
     def asking(self, vectors: Matrix, of: Modality | None) -> Matrix:
         """(n, k) float32 of unit norm: (n, d) vectors of the aligned space as items that have nothing else.

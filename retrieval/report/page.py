@@ -13,7 +13,7 @@ from retrieval.evaluation import Evaluation
 from retrieval.report import charts, exhibits, samples
 from retrieval.report.rendering import render
 from retrieval.trial import Trial
-from retrieval.types import Modality
+from retrieval.types import Target
 
 
 def write(path: Path, evaluation: Evaluation, values: Mapping[str, Any]) -> None:
@@ -48,7 +48,7 @@ def _charts(evaluation: Evaluation) -> dict[str, str]:
             {name: samples.found_curves(outcome) for name, outcome in outcomes.items()}
         )
     }
-    trials: dict[frozenset[Modality], Trial] = {}
+    trials: dict[frozenset[Target], Trial] = {}
     for outcome in outcomes.values():  # both directions of a pair of modalities have the same pairs
         task = outcome.trial.task
         trials.setdefault(frozenset((task.query, task.target)), outcome.trial)

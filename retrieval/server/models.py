@@ -75,7 +75,7 @@ class SearchIn(_Closed):
         ge=0,
         le=100,
         allow_inf_nan=False,
-        description="Only hits of at least this percentile, such as 99.9.",
+        description="Only hits of at least this percentile, such as 99.",
     )
 
 

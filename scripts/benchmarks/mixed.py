@@ -20,6 +20,7 @@ import numpy as np
 
 import retrieval
 from retrieval import Query, SearchEngine
+from retrieval.calibration import BACKGROUND
 from retrieval.types import Hit, Modality, Term
 
 
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     after, before = retrieval.open(options.index), retrieval.open(options.index)
     for entry in before.manifest.indexes.values():
-        entry.pop("background", None)  # type: ignore[attr-defined]
+        entry.pop(BACKGROUND, None)  # type: ignore[attr-defined]
     print(f"{datetime.now(UTC):%Y-%m-%d}, {options.index}, k {options.k}, seed {options.seed}")
     print("| asked by | scores | queries | own item in the first k | " + " | ".join(_share(after)) + " |")
     print("| --- " * (4 + len(after.modalities)) + "|")

@@ -40,7 +40,7 @@ export function isModality(name: string): name is Modality {
 }
 
 function isTarget(name: string): name is Target {
-  return name === "any" || isModality(name);
+  return name === "any" || name === "item" || isModality(name);
 }
 
 function results(k: number): number {

@@ -1,7 +1,7 @@
 /** The server, asked. */
 
 import { compile } from "./where";
-import type { Answer, Hit, Info, Request, Term } from "./types";
+import type { Answer, Info, Modality, Request, Term } from "./types";
 import { uploadOf } from "./uploads";
 
 /** What went wrong, in the server's words where it had any. */
@@ -19,7 +19,7 @@ export class ApiError extends Error {
 
 export interface ItemAsset {
   asset: number;
-  modality: Hit["modality"];
+  modality: Modality;
   path: string | null;
   text: string | null;
   start: number | null;

@@ -28,10 +28,11 @@ export const opened = signal<number | null>(null);
 /** What is told once, for instance why a file was refused. */
 export const notice = signal<string | null>(null);
 
-/** The modalities that can be found, those that people look at first. */
+/** What can be found: the modalities, those that people look at first, whole items where the index has them, all. */
 export const targets = computed<Target[]>(() => {
   const held = MODALITIES.filter((modality) => info.value?.modalities[modality]?.index);
-  return held.length > 1 ? [...held, "any"] : held;
+  const items: Target[] = info.value?.fusion ? ["item"] : [];
+  return [...held, ...items, ...(held.length > 1 ? (["any"] as const) : [])];
 });
 
 /** What is looked for: as chosen, or what the index has first. */

@@ -2,7 +2,7 @@
 
 export const MODALITIES = ["image", "video", "audio", "text"] as const;
 export type Modality = (typeof MODALITIES)[number];
-export type Target = Modality | "any";
+export type Target = Modality | "item" | "any";
 
 export type Value = string | number | boolean | null;
 
@@ -10,7 +10,7 @@ export interface Hit {
   rank: number;
   score: number;
   id: string;
-  modality: Modality;
+  modality: Modality | "item";
   path: string | null;
   text: string | null;
   start: number | null;
@@ -44,6 +44,8 @@ export interface Info {
   items: number;
   generation: number;
   modalities: Partial<Record<Modality, Held>>;
+  /** Null where whole items cannot be found. */
+  fusion: string | null;
   columns: Column[];
 }
 

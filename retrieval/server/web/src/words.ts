@@ -2,11 +2,17 @@
 
 import type { Modality, Target } from "./types";
 
-const ONE: Record<Modality, string> = { image: "picture", video: "video", audio: "sound", text: "caption" };
+const ONE: Record<Modality | "item", string> = {
+  image: "picture",
+  video: "video",
+  audio: "sound",
+  text: "caption",
+  item: "item",
+};
 
 /** `3 pictures`. */
-export function counted(count: number, what: Target | "item"): string {
-  const one = what === "any" ? "result" : what === "item" ? "item" : ONE[what];
+export function counted(count: number, what: Target): string {
+  const one = what === "any" ? "result" : ONE[what];
   return `${count.toLocaleString("en")} ${one}${count === 1 ? "" : "s"}`;
 }
 
@@ -18,7 +24,7 @@ export function plural(what: Target): string {
 }
 
 /** `picture`. */
-export function singular(what: Modality): string {
+export function singular(what: Modality | "item"): string {
   return ONE[what];
 }
 

@@ -26,6 +26,9 @@ describe("the address", () => {
     expect(read(write(NOTHING))).toEqual(NOTHING);
     expect(write(NOTHING)).toBe("");
   });
+  it("knows items", () => {
+    expect(read("?q=a&to=item").to).toBe("item");
+  });
   it("is readable", () => {
     expect(
       write({ ...NOTHING, text: "a dog", terms: [{ kind: "text", value: "snow", weight: -1 }], to: "image" }),

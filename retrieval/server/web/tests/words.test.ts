@@ -12,6 +12,7 @@ it("counts", () => {
   expect(counted(1, "image")).toBe("1 picture");
   expect(counted(12000, "any")).toBe("12,000 results");
   expect(plural("audio")).toBe("Sounds");
+  expect(plural("item")).toBe("Items");
   expect(fileName("a/b.png")).toBe("b.png");
 });
 

@@ -86,7 +86,7 @@ function Action(props: { icon: "like" | "plus" | "minus"; name: string; tab: num
 }
 
 function Preview({ hit }: { hit: Hit }) {
-  if (hit.modality === "text")
+  if (hit.text !== null)
     return (
       <span class="caption" dir="auto">
         {hit.text}

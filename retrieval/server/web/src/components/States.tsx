@@ -1,15 +1,16 @@
 /** What stands where the results would, when there are none. */
 
+import { isModality } from "../address";
 import { ApiError } from "../api";
 import { ask, info, infoError, learn, request, run, targets, understands } from "../store";
 import { kindName } from "../terms";
-import type { Modality, Term } from "../types";
+import type { Term } from "../types";
 import { counted, plural } from "../words";
 import { Icon } from "./icons";
 import type { IconName } from "./icons";
 
 export function Empty() {
-  const held = targets.value.filter((each): each is Modality => each !== "any");
+  const held = targets.value.filter(isModality);
   if (!held.length)
     return (
       <Message icon="image" title="This index is empty">

@@ -97,7 +97,7 @@ export function Viewer() {
 function Medium({ hit }: { hit: Hit }) {
   const [broken, setBroken] = useState(false);
   const moment = span(hit.start, hit.end);
-  if (hit.modality === "text")
+  if (hit.text !== null)
     return (
       <blockquote dir="auto">
         <p>{hit.text}</p>
@@ -112,6 +112,7 @@ function Medium({ hit }: { hit: Hit }) {
     );
   const fail = () => setBroken(true);
   if (hit.modality === "image") return <img src={hit.media} alt={hit.id} onError={fail} />;
+  if (hit.modality === "item") return <img src={`${hit.thumbnail}?size=512`} alt={hit.id} onError={fail} />;
   return (
     <>
       {hit.modality === "video" ? (
@@ -136,8 +137,11 @@ function Others({ hit }: { hit: Hit }) {
     return () => leaving.abort();
   }, [hit.id]);
   const texts = assets.filter((other) => other.text !== null && other.asset !== hit.asset);
-  // Neither the hit's own segments, nor a video's sound track as a sound.
-  const media = assets.filter((other) => other.media && other.start === null && other.path !== hit.path);
+  // Neither the hit's own segments, nor a video's sound track as a sound; of an item that is shown by a thumbnail
+  // of its video or sound, that one too, to be played.
+  const shown = (other: ItemAsset) =>
+    other.path === hit.path && (hit.modality !== "item" || other.modality === "image");
+  const media = assets.filter((other) => other.media && other.start === null && !shown(other));
   return (
     <>
       {texts.length > 0 && (

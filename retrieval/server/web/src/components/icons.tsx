@@ -16,6 +16,7 @@ const PATHS = {
   video: "M4 6h11v12H4zM15 10l5-3v10l-5-3",
   audio: "M4 10v4M8 7v10M12 4v16M16 7v10M20 10v4",
   text: "M5 7V5h14v2M12 5v14M9 19h6",
+  item: "M12 3l8 4.5v9L12 21l-8-4.5v-9zM4 7.5l8 4.5 8-4.5M12 12v9",
   id: "M12 3l1.8 5.2L19 10l-5.2 1.8L12 17l-1.8-5.2L5 10l5.2-1.8z",
   previous: "M15 5l-7 7 7 7",
   next: "M9 5l7 7-7 7",

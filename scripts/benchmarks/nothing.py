@@ -1,0 +1,129 @@
+"""Whether percentiles tell that nothing in an index matches: the figures of docs/alignment.md.
+
+Usage: python scripts/benchmarks/nothing.py [INDEX] [--seeds 0 1 2] [--align METHOD] [--least 99.9 99.99]
+
+INDEX is the index that scripts/demo made. It is copied, and for every seed fitted anew on the items that the seed does
+not hold out. Then the captions held out ask for pictures, all of which the index holds, and so do texts about nothing
+that can be seen on a stamp. Each text counts by the first picture's percentile, and beside it by that picture's plain
+score: the area under the curve is how often a caption's is the higher one, and with --min-percentile so many would
+still find something.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+import indexer
+import retrieval
+from retrieval import Query, SearchEngine
+from retrieval.assets import Assets
+from retrieval.types import Modality
+
+NOTHING = {
+    # What scores are compared with was chosen with these.
+    "first list": """
+the treaty of Westphalia; asdf qwerty zxcv; quarterly revenue exceeded expectations; please unsubscribe me from this
+list; the theory of general relativity; a proof by induction on the length of the list; terms and conditions apply;
+the meeting was moved to Thursday; inflation rose by two percent last year; she apologised for her late reply; how to
+file a tax return; the constitution was amended in 1791; undefined reference to main; segmentation fault, core dumped;
+an ontological argument; the subjunctive mood in Latin; the causes of the First World War; your password has expired;
+mortgage interest rates; the categorical imperative; a sonnet in iambic pentameter; he resigned from the board of
+directors; minutes of the annual general meeting; a Bayesian estimate of the variance; the industrial revolution;
+unemployment among young people; the separation of powers; the present perfect continuous; a breach of contract; the
+customer is always right; lorem ipsum dolor sit amet; xkcd plmokn ijbuhv; qqqq wwww eeee; zzyzx vbnm hjkl; wqx rtpl
+mngh kkd; blorf snarg wibble; foo bar baz qux; 1234567890; 3.14159265358979; 404 not found; the invisible hand of the
+market; freedom of the press; nostalgia for a time before I was born; a conflict of interest; the law of diminishing
+returns; human resources department; the quadratic formula; an existential crisis; customer satisfaction survey; the
+right to remain silent; economic sanctions; a change of government; the speed of light in a vacuum; compound interest;
+the decline of the Roman Empire; supply chain management; peer review; a matter of opinion; privacy policy; the end of
+history""",
+    # These were written afterwards.
+    "second list": """
+the edict of Nantes; hjkl uiop bnm; shareholders approved the merger; you have been added to a mailing list; quantum
+chromodynamics; a lemma about compact operators; subject to availability; the deadline was extended by a week; wages
+fell behind prices; he thanked them for their patience; how to renew a passport; parliament was dissolved in May;
+expected semicolon before return; stack overflow in recursive call; the problem of induction; the ablative absolute;
+the origins of the Cold War; your session has timed out; a thirty year loan at a fixed rate; the veil of ignorance;
+free verse without rhyme; she was elected treasurer; the agenda for the next session; a confidence interval for the
+median; the age of enlightenment; a shortage of skilled labour; judicial review; the past participle of irregular
+verbs; a violation of the licence; satisfaction guaranteed or your money back; sed ut perspiciatis unde omnis; mxqv
+trw plk; aaaa zzzz xxxx; kjhg wert sdfg; vbg ytr nmkl ppo; glimp frobozz quaddle; spam eggs ham knights; 9876543210;
+2.71828182845905; 500 internal server error; the tragedy of the commons; freedom of assembly; regret about words left
+unsaid; a lack of evidence; the principle of least action; the accounts department; integration by parts; a sense of
+belonging; terms of service; the burden of proof; a trade agreement; a vote of no confidence; the boiling point of
+nitrogen; an overdraft fee; the rise of the Ottoman Empire; inventory turnover; a letter of recommendation; a
+difference in principle; cookie settings; the meaning of life""",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print a table: lists of texts by what they are told from captions with, means over seeds."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("index", nargs="?", type=Path, default=Path("demo/index"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--align", default="auto")
+    parser.add_argument("--holdout", type=float, default=0.33)
+    parser.add_argument("--least", type=float, nargs="+", default=[99.9, 99.99], metavar="PERCENTILE")
+    options = parser.parse_args(argv)
+    rows: dict[str, list[list[float]]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "index"
+        shutil.copytree(options.index, copy)
+        for seed in options.seeds:
+            indexer.realign(copy, align=options.align, seed=seed, holdout=options.holdout)
+            for name, row in _measured(retrieval.open(copy, device="cpu"), options.least).items():
+                rows.setdefault(name, []).append(row)
+    seeds = " ".join(map(str, options.seeds))
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {options.index.name}, {options.align}, seeds {seeds}")
+    shares = [f"at least {least:g}" for least in options.least]
+    columns = ["texts", "area by percentile", "area by score", "median percentile", *shares]
+    print(f"| asked by | {' | '.join(columns)} |")
+    print("| --- " * (1 + len(columns)) + "|")
+    for name, seen in rows.items():
+        count, *cells = (mean(column) for column in zip(*seen, strict=True))
+        print(f"| {name} | {count:.0f} | {' | '.join('' if np.isnan(c) else f'{c:.3f}' for c in cells)} |")
+
+
+def _measured(engine: SearchEngine, leasts: Sequence[float]) -> dict[str, list[float]]:
+    """By list of texts how many they are, both areas, the median percentile and the shares above the least."""
+    captions = _first(engine, _held_out(engine))
+    rows = {"captions": [len(captions), np.nan, np.nan, *_levels(captions, leasts)]}
+    for name, texts in NOTHING.items():
+        own = _first(engine, [" ".join(text.split()) for text in texts.split(";")])
+        is_caption = np.arange(len(captions) + len(own)) < len(captions)
+        areas = [float(roc_auc_score(is_caption, both)) for both in np.concatenate([captions, own]).T]
+        rows[name] = [len(own), *areas, *_levels(own, leasts)]
+    return rows
+
+
+def _held_out(engine: SearchEngine) -> list[str]:
+    """The captions held out of items with a picture."""
+    texts, pictures = Assets.of(engine, Modality.TEXT), engine.table(Modality.IMAGE)
+    chosen = texts.chosen(held_out_only=True)
+    return [
+        texts.texts[row] or "" for row in chosen[np.isin(texts.table.items[chosen], pictures.items)].tolist()
+    ]
+
+
+def _first(engine: SearchEngine, texts: Sequence[str]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """(n, 2): the percentile and the score of the first picture for each text."""
+    found = engine.search_batch([Query(text=text) for text in texts], to="image", k=1)
+    return np.array([(hits[0].percentile, hits[0].score) for hits in found], np.float64)
+
+
+def _levels(first: np.ndarray[tuple[int, int], np.dtype[np.float64]], leasts: Sequence[float]) -> list[float]:
+    percentiles = first[:, 0]
+    return [float(np.median(percentiles)), *(float((percentiles >= least).mean()) for least in leasts)]
+
+
+if __name__ == "__main__":
+    main()

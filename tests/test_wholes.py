@@ -1,0 +1,172 @@
+"""Evaluating whole items: each of what it has besides the modality that asks."""
+
+import json
+
+import numpy as np
+import pytest
+
+import indexer
+import retrieval
+from indexer.cli import run
+from retrieval import served, trec
+from retrieval.errors import OptionError
+from retrieval.fusion import registry
+from retrieval.fusion.base import Parts
+from retrieval.fusion.saved import Fused
+from retrieval.types import Modality
+from tests import sounds, toy
+
+PITCHES = (250, 1000, 3000)  # what the toy encoder hears as red, green and blue
+TASK = "text-to-item"
+
+
+def sound(path, colour):
+    times = np.arange(3200) / 16000
+    tones = [
+        share / 255 * np.sin(2 * np.pi * pitch * times)
+        for share, pitch in zip(colour, PITCHES, strict=True)
+        if share
+    ]
+    path.write_bytes(sounds.wav((0.2 * np.sum(tones, axis=0)).astype(np.float32), 16000))
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    """Colours in two shades, of which one is held out: captioned all, some without a picture, some without a sound."""
+    root = tmp_path_factory.mktemp("wholes")
+    (root / "source").mkdir()
+    rows = ["id,image,audio,caption,colour,shade"]
+    for number, (name, colour) in enumerate(toy.COLOURS.items()):
+        for shade in (0, 1):
+            own = f"{name}{shade}"
+            shaded = tuple(max(value - 20 * shade, 0) for value in colour)
+            picture, heard = (
+                f"{own}.png" if number % 4 else "",
+                f"{own}.wav" if number % 3 and any(colour) else "",
+            )
+            if picture:
+                toy.paint(root / "source" / picture, shaded)
+            if heard:
+                sound(root / "source" / heard, shaded)
+            rows += [f"{own},{picture},{heard},Something {name}.,{name},{shade}"]
+    rows += ["pink1,,,A warm pink.,,"]
+    (root / "source/m.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    with toy.encoders():
+        indexer.build(
+            [root / "source/m.csv"], out=root / "index", preset="toy", encoders={"audio": "toy-audio"},
+            align="cca", holdout="shade = 1", fuse="weighted",
+        )  # fmt: skip
+        yield root / "index"
+
+
+@pytest.fixture(scope="module")
+def engine(index):
+    return retrieval.open(index)
+
+
+def held_out(engine):
+    """By modality, the vectors of what is held out, and whose they are."""
+    found = {}
+    for modality in engine.modalities:
+        table = engine.table(modality)
+        rows = np.flatnonzero(table.held_out)
+        found[modality] = engine.shelf(modality).index.vectors(rows), table.items[rows]
+    return found
+
+
+@pytest.mark.parametrize("method", registry.METHODS)
+@pytest.mark.parametrize("asking", [Modality.TEXT, Modality.IMAGE])
+def test_items_are_fused_of_what_they_have_besides(engine, method, asking):
+    held = held_out(engine)
+    parts, items = Parts.of(held, engine.modalities)
+    fused = Fused(method, parts.modalities, registry.fit(method, parts))
+    others = np.array([[modality is not asking for modality in engine.modalities]])
+    some = (parts.present & others).any(axis=1)
+    gallery = fused.fusion(parts.taken(some).only(others))
+    vectors, owners = held[asking]
+    scores = fused.asking(vectors, asking) @ gallery.T
+    task = f"{asking}-to-item"
+    evaluation = retrieval.evaluate(engine, [task], (1, 3), fusion=fused)
+    queries, pool = evaluation.outcomes[task].trial.vectors()
+    np.testing.assert_allclose(np.sort(queries @ pool.T), np.sort(scores), atol=1e-5)
+    own = np.flatnonzero(np.isin(owners, items[some]))
+    ranks = [1 + (scores[at] > scores[at, items[some] == owners[at]][0] + 1e-6).sum() for at in own]
+    assert evaluation.tasks[task]["queries"] == len(own)
+    assert evaluation.tasks[task]["pool"] == some.sum()
+    if len({*np.round(scores.ravel(), 5)}) == scores.size:  # ties go by id
+        assert evaluation.tasks[task]["hit@3"] == pytest.approx(np.mean(np.array(ranks) <= 3))
+
+
+def test_of_a_lone_other_modality_an_item_is_as_good_as_its_asset(tmp_path):
+    with toy.encoders():
+        source = toy.folder(tmp_path / "source")
+        indexer.build([source], out=tmp_path / "index", preset="toy", fuse="weighted")
+        tasks = retrieval.evaluate(retrieval.open(tmp_path / "index"), ["text-to-image", TASK]).tasks
+    assert tasks[TASK] == tasks["text-to-image"]
+
+
+def test_the_protocol_says_how_items_came_about(engine):
+    protocol = retrieval.evaluate(engine, [TASK], exact=False).protocol
+    assert protocol["items"]["rule"].startswith("fused of what they have besides the asking modality")
+    assert protocol["items"]["fusion"] == "weighted"
+    assert protocol["exact"]
+    assert set(protocol["index"]["vectors"]) == set(engine.modalities)
+    other = Fused(
+        "concat",
+        tuple(engine.modalities),
+        registry.fit("concat", Parts.of(held_out(engine), engine.modalities)[0]),
+    )
+    again = retrieval.evaluate(engine, [TASK], fusion=other).protocol
+    assert again["items"]["fusion"] == "concat"
+    assert again["items"]["fingerprint"] != protocol["items"]["fingerprint"]
+    assert retrieval.evaluate(engine, ["text-to-image"]).protocol["items"] is None
+    assert TASK not in retrieval.evaluate(engine).tasks
+
+
+def test_pools_and_relevance_are_as_for_assets(engine):
+    everything = retrieval.evaluate(engine, [TASK], pool="all").tasks[TASK]
+    held = retrieval.evaluate(engine, [TASK]).tasks[TASK]
+    assert held["pool"] < everything["pool"]
+    assert held["queries"] == everything["queries"]
+    few = retrieval.evaluate(engine, [TASK], pool="all", where="colour in ('pink', 'white')").tasks[TASK]
+    assert few["pool"] == 4
+    alike = retrieval.evaluate(engine, [TASK], (10,), pool="all", relevance="colour").tasks[TASK]
+    assert alike["recall@10"] > 0.8
+    once = retrieval.evaluate(engine, [TASK], captions=1).tasks[TASK]
+    assert once["queries"] == held["queries"] - 1
+
+
+def test_a_run_of_items_is_measured_as_they_are(engine, tmp_path):
+    searched = retrieval.evaluate(engine, [TASK], pool="all", relevance="colour")
+    trial = searched.outcomes[TASK].trial
+    scores, rows = served.results(trial, 100)
+    trec.write_run(tmp_path / "run", trial.query_names, trial.pool_names, scores, rows, "t")
+    figures = retrieval.evaluate(engine, [TASK], pool="all", relevance="colour", run=tmp_path / "run")
+    assert figures.tasks == searched.tasks
+
+
+def test_corrections_of_hubs_take_items_too(engine):
+    assert retrieval.evaluate(engine, [TASK], hubness="csls").tasks[TASK]["hit@10"] > 0.5
+
+
+def test_what_cannot_be_asked_is_said(engine, tmp_path):
+    with pytest.raises(OptionError, match="leave out compare"):
+        retrieval.evaluate(engine, [TASK], compare=True)
+    with pytest.raises(OptionError, match="holds no video"):
+        retrieval.evaluate(engine, ["video-to-item"])
+    for task in ("item-to-text", "item-to-item"):
+        with pytest.raises(OptionError, match="unknown modality 'item'"):
+            retrieval.evaluate(engine, [task])
+    with toy.encoders():
+        indexer.build([toy.folder(tmp_path / "source")], out=tmp_path / "index", preset="toy")
+    with pytest.raises(OptionError, match="realign DIR --fuse METHOD"):
+        retrieval.evaluate(retrieval.open(tmp_path / "index"), [TASK])
+
+
+def test_the_command_prints_and_reports_items(index, tmp_path, capsys):
+    report = tmp_path / "report.html"
+    assert run(["evaluate", str(index), "--task", TASK, "--report", str(report)]) == 0
+    assert "items by weighted, fused of what they have besides" in capsys.readouterr().out
+    assert "text and item" in report.read_text(encoding="utf-8")
+    assert run(["evaluate", str(index), "--task", TASK, "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["tasks"]) == [TASK]
