@@ -14,10 +14,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 import retrieval
 from indexer.cli import run
 from retrieval.alignment import attention as learning
-from retrieval.alignment.attention import Attention
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
-from retrieval.alignment.pooling import Reading, weighted
+from retrieval.alignment.pooling import Reading
 from retrieval.alignment.projector import unit
+from retrieval.alignment.queries import Queries
 from retrieval.alignment.registry import METHODS, fit
 from retrieval.encoders.base import ClassHead, Parts
 from retrieval.errors import AlignmentError
@@ -75,10 +75,7 @@ def test_the_part_that_matters_is_found_wherever_it_is(attention: Alignment) -> 
     assert hit(attention) > 0.9
     rows = planted(60, 9)[IMAGE]
     marked = (PARTS.of(rows) @ MARK).argmax(axis=1)
-    query = attention.readings[IMAGE].query
-    assert query is not None
-    weights = weighted(unit(PARTS.of(rows).reshape(-1, 20)).reshape(60, 9, 20), query)
-    assert np.mean(weights.argmax(axis=1) == marked) > 0.95
+    assert np.mean(attention.readings[IMAGE].weights(rows).argmax(axis=1) == marked) > 0.95
 
 
 def test_it_is_saved_bit_for_bit_and_older_versions_refuse_it(attention: Alignment, tmp_path: Path) -> None:
@@ -103,11 +100,9 @@ def test_without_scores_parts_are_pooled_to_their_mean() -> None:
     rows[3, 60:] = 0  # of which two parts are left
     rows[4, 20:] = 0  # and of which none
     read = Reading(PARTS, np.zeros(20, np.float32))(rows)
-    norms = np.linalg.norm(rows[:, :20], axis=1, keepdims=True)
-    parts = PARTS.of(rows) / np.maximum(np.linalg.norm(PARTS.of(rows), axis=2, keepdims=True), 1e-12)
     assert_array_equal(read[:, :20], rows[:, :20])
-    assert_allclose(read[[0, 1, 2], 20:], (norms * parts.mean(axis=1))[:3], atol=1e-5)
-    assert_allclose(read[3, 20:], norms[3] * parts[3, :2].mean(axis=0), atol=1e-5)
+    assert_allclose(read[:3, 20:], PARTS.of(rows)[:3].mean(axis=1), atol=1e-5)
+    assert_allclose(read[3, 20:], PARTS.of(rows)[3, :2].mean(axis=0), atol=1e-5)
     assert not read[4, 20:].any()
 
 
@@ -128,12 +123,13 @@ def test_absent_parts_weigh_nothing_wherever_they_are() -> None:
 def test_what_is_learned_is_what_numpy_applies(parts: Parts) -> None:
     rows = planted(40, 0)[IMAGE]
     rows[3, 60:], rows[4, 20:], rows[5] = 0, 0, 0
-    learned = Attention([parts, None])
+    rows[:5] /= np.linalg.norm(rows[:5, : parts.whole], axis=1, keepdims=True)
+    rows[6:] /= np.linalg.norm(rows[6:, : parts.whole], axis=1, keepdims=True)
+    learned = Queries([parts, None])
     with torch.no_grad():
-        learned.queries[0].normal_(generator=torch.Generator().manual_seed(0))
+        learned.learned[0].normal_(std=0.1, generator=torch.Generator().manual_seed(0))
         own = learned.read(0, rows).numpy()
-    [reading] = learned.readings((IMAGE, TEXT)).values()
-    assert_allclose(unit(reading(rows)), own, atol=1e-5)
+    assert_allclose(unit(Reading(parts, learned.queries()[0])(rows)), own, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"attention", "identity"}))

@@ -6,20 +6,17 @@ The pooled part stands beside the row of the whole, and ``cca`` makes the map of
 
 Queries begin at zero, where parts weigh the same, and are learned in rounds. Each fits canonical correlations to what
 the parts are pooled to by now, and then moves the queries so that partners find each other through these maps
-(symmetric InfoNCE). Items kept apart from both tell how well the maps rank, and the queries of the best round are what
-is kept: zero, where none is better.
+(symmetric InfoNCE). Items kept apart from both tell how well the maps rank. The queries of the best round are what is
+kept, or zero, or the wholes alone where these rank better.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
-from torch import nn
 
-from retrieval.alignment.base import Alignment, FeatureTable, TrainingData
+from retrieval.alignment.base import Alignment, TrainingData
 from retrieval.alignment.batches import KEPT_APART, by_item, parted
 from retrieval.alignment.contrastive import Contrast
 from retrieval.alignment.fitting import Report, lifts
@@ -30,11 +27,10 @@ from retrieval.alignment.linked import Link
 from retrieval.alignment.links import Connections, connect
 from retrieval.alignment.methods import cca_of
 from retrieval.alignment.pooling import Reading
-from retrieval.alignment.prior import Lift
+from retrieval.alignment.queries import Queries
+from retrieval.alignment.sampled import AsIs, Sample
 from retrieval.alignment.study import PairedViews, study
 from retrieval.alignment.training import Schedule
-from retrieval.encoders.base import Parts
-from retrieval.rows import Chosen
 from retrieval.types import Integers, Matrix, Modality
 
 SCHEDULE = Schedule(decay=0.0, epochs=20)
@@ -46,8 +42,8 @@ ROUNDS, PATIENCE = 10, 3
 MOST = 2000
 """Items that queries are learned from, at most, for they are a few thousand numbers; the maps are of all."""
 
-SHARPNESS = 30.0
-"""What a learned number counts for in a query: scores are cosines, and the rate of learning is that of heads."""
+Asked = dict[Modality, Matrix]
+"""The query of each modality whose parts are weighed."""
 
 
 def fit(data: TrainingData) -> Alignment:
@@ -56,92 +52,46 @@ def fit(data: TrainingData) -> Alignment:
     Raises:
         AlignmentError: as ``from_pairs``.
     """
-    readings, report = _learned(data)
+    asked, report = _learned(data)
+    readings = {modality: Reading(own, asked.get(modality)) for modality, own in data.parts.items()}
     fitted = cca_of("attention", data.read(readings)).reading(readings)
     return replace(fitted, report={**fitted.report, **report})
 
 
-class Attention(nn.Module):
-    """Rows to unit rows of what is read of them and then mapped, a view each; queries are learned, maps are not."""
-
-    def __init__(self, parts: Sequence[Parts | None]) -> None:
-        """Begin at zero. ``parts`` are of each view, where its rows hold any."""
-        super().__init__()
-        self._parts = parts
-        self._maps: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self.queries = nn.ParameterList(torch.zeros(own.columns if own else 0) for own in parts)
-
-    def through(self, starts: Sequence[Start]) -> None:
-        """Take these maps from now on."""
-        self._maps = [
-            (torch.from_numpy(start.center), torch.from_numpy(start.basis @ start.weights))
-            for start in starts
-        ]
-
-    def forward(self, view: int, rows: Matrix) -> torch.Tensor:
-        """(n, m) unit rows of the (n, d) rows of a view."""
-        center, linear = self._maps[view]
-        return nn.functional.normalize((self.read(view, rows) - center) @ linear, dim=1)
-
-    def read(self, view: int, rows: Matrix) -> torch.Tensor:
-        """What a ``Reading`` of the rows is, at unit norm."""
-        if (own := self._parts[view]) is None:
-            return nn.functional.normalize(torch.from_numpy(rows), dim=1)
-        parts = nn.functional.normalize(torch.from_numpy(own.of(rows)), dim=2)
-        absent = ~parts.any(dim=2)
-        scores = (SHARPNESS * parts @ self.queries[view]).masked_fill(absent, torch.finfo(parts.dtype).min)
-        weights = scores.softmax(dim=1).masked_fill(absent, 0.0)
-        pooled = torch.einsum("np,npc->nc", weights, parts)
-        whole = nn.functional.normalize(torch.from_numpy(rows[:, : own.whole]), dim=1)
-        return nn.functional.normalize(torch.cat([whole, pooled * whole.norm(dim=1, keepdim=True)], 1), dim=1)
-
-    def readings(self, names: Sequence[Modality]) -> dict[Modality, Reading]:
-        """By modality, what has been learned by now."""
-        return {
-            name: Reading(own, SHARPNESS * query.detach().numpy())
-            for name, own, query in zip(names, self._parts, self.queries, strict=True)
-            if own
-        }
-
-
-def _learned(data: TrainingData) -> tuple[dict[Modality, Reading], Report]:
-    """How parts are best pooled, and what to say of it."""
-    zero = {modality: Reading(own, np.zeros(own.columns, np.float32)) for modality, own in data.parts.items()}
-    some = _some(data)
-    means = some.read(zero)
-    connections = connect(means.tables, lifts(means, None), ())
+def _learned(data: TrainingData) -> tuple[Asked, Report]:
+    """How parts are best pooled, or nothing where they are best left alone; and what to say of it."""
+    sample = Sample.of(data, MOST)
+    some = sample.data
+    whole = _read(some, {})
+    connections = connect(whole.tables, lifts(whole, None), ())
     names = connections.modalities
-    if not zero.keys() & data.tables.keys():
-        return zero, {"reason": "no parts to weigh: canonical correlations alone"}
-    if not connections.tested or not zero.keys() & set(names):
-        return zero, {"reason": "too few pairs of what has parts: all parts weigh the same"}
-    pairs = _pairs(some, connections)
-    links = by_item(pairs, [Lift(some.tables[name].features.shape[1]) for name in names])
+    if not some.parts.keys() & some.tables.keys():
+        return {}, {"reason": "there are no parts to weigh: canonical correlations alone"}
+    if not connections.tested or not some.parts.keys() & set(names):
+        return {}, {"reason": "too few pairs to weigh parts by: canonical correlations alone"}
+    links = by_item(_pairs(some, connections), [AsIs(some.tables[name].features.shape[1]) for name in names])
     rest, apart = parted(links, KEPT_APART, data.seed)
-    attention = Attention([data.parts.get(name) for name in names])
-    kept, losses = zero, list[float]()
-    while len(losses) <= ROUNDS and len(losses) - int(np.argmin(losses or [0])) <= PATIENCE:
-        if losses:
-            train_head(attention, Contrast(), links, rest, None, SCHEDULE, data.seed + len(losses))
-        readings = zero | attention.readings(names)
-        starts, loss = _maps(some.read(readings), connections, apart)
-        attention.through(starts)
+    learner = Queries([some.parts.get(name) for name in names])
+    kept, without = Asked(), _maps(whole, connections, apart)[1]
+    losses = list[float]()
+    for number in range(ROUNDS + 1):
+        if number:
+            train_head(learner, Contrast(), links, rest, None, SCHEDULE, data.seed + number)
+        asked = {
+            name: query for name, query in zip(names, learner.queries(), strict=True) if name in some.parts
+        }
+        starts, loss = _maps(_read(some, asked), connections, apart)
+        if loss < min([without, *losses]):
+            kept = {name: sample.axes[name] @ query for name, query in asked.items()}
         losses.append(loss)
-        kept = readings if loss == min(losses) else kept
-    return kept, {"rounds": int(np.argmin(losses)), "validation_losses": losses}
+        if number - int(np.argmin(losses)) >= PATIENCE:
+            break
+        learner.through(starts)
+    return kept, {"validation_losses": losses, "validation_loss_without_parts": without}
 
 
-def _some(data: TrainingData) -> TrainingData:
-    """At most ``MOST`` of the items that several modalities have."""
-    tables = data.tables.values()
-    items, counts = np.unique(np.concatenate([np.unique(own.items) for own in tables]), return_counts=True)
-    kept = np.random.default_rng(data.seed).permutation(items[counts > 1])[:MOST]
-    rows = {modality: np.flatnonzero(np.isin(own.items, kept)) for modality, own in data.tables.items()}
-    chosen = {
-        modality: FeatureTable(Chosen(own.features, rows[modality]), own.items[rows[modality]])
-        for modality, own in data.tables.items()
-    }
-    return replace(data, tables=chosen)
+def _read(data: TrainingData, asked: Asked) -> TrainingData:
+    return data.read({name: Reading(own, asked.get(name)) for name, own in data.parts.items()})
 
 
 def _pairs(data: TrainingData, connections: Connections) -> dict[Link, PairedViews]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from retrieval.alignment.projector import unit
 from retrieval.encoders.base import ClassHead, Parts
 from retrieval.errors import AlignmentError
 from retrieval.rows import Applied, MatrixLike
@@ -15,10 +14,10 @@ from retrieval.types import Matrix
 
 @dataclass(frozen=True)
 class Reading:
-    """y = w, the row of the whole alone; with a query y = [w, |w| m], m being what the parts are pooled to.
+    """y = w, the row of the whole alone; with a query y = [w, m], m being what the parts are pooled to.
 
-    m = a_1 unit(p_1) + a_2 unit(p_2) + ..., where a is the softmax of unit(p_i) @ query over the parts that are
-    there: absent parts weigh nothing, and with a query of zeros m is the mean. Without any part it is zero.
+    m = a_1 p_1 + a_2 p_2 + ..., where a is the softmax of p_i @ query / |w| over the parts that are there: absent parts
+    weigh nothing, and with a query of zeros m is the mean of the others. Without any part it is zero.
 
     Attributes:
         parts: how rows hold them.
@@ -47,10 +46,18 @@ class Reading:
         whole = rows[:, : self.parts.whole]
         if self.query is None:
             return whole
-        parts = self.parts.of(rows)
-        parts = unit(parts.reshape(-1, self.parts.columns)).reshape(parts.shape)
-        pooled = np.einsum("np,npc->nc", weighted(parts, self.query), parts)
-        return np.concatenate([whole, np.linalg.norm(whole, axis=1, keepdims=True) * pooled], axis=1)
+        pooled = np.einsum("np,npc->nc", self.weights(rows), self.parts.of(rows))
+        return np.concatenate([whole, pooled], axis=1)
+
+    def weights(self, rows: Matrix) -> Matrix:
+        """(n, count) of the parts of (n, parts.dimension) rows, summing to 1 where there is any part."""
+        query = np.zeros(self.parts.columns, np.float32) if self.query is None else self.query
+        parts, norms = self.parts.of(rows), np.linalg.norm(rows[:, : self.parts.whole], axis=1, keepdims=True)
+        there = parts.any(axis=2)
+        scores = np.where(there, parts @ query / np.maximum(norms, 1e-12), np.finfo(np.float32).min)
+        weights: Matrix = np.exp(scores - scores.max(axis=1, keepdims=True)) * there
+        weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1)  # the largest is 1, unless there is none
+        return weights
 
     def of_head(self, head: ClassHead) -> ClassHead:
         """A classifier of feature rows as one of y; it looks at the whole alone."""
@@ -61,12 +68,3 @@ class Reading:
     def of(self, rows: MatrixLike) -> MatrixLike:
         """The same of each row of a matrix, when it is asked for."""
         return Applied(rows, self, self.columns)
-
-
-def weighted(parts: Matrix, query: Matrix) -> Matrix:
-    """(n, count) weights of (n, count, columns) unit parts, which sum to 1 where there is any; absent ones have 0."""
-    there = parts.any(axis=2)
-    scores = np.where(there, parts @ query, np.finfo(np.float32).min)
-    weights: Matrix = np.exp(scores - scores.max(axis=1, keepdims=True)) * there
-    weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1)  # the largest is 1, unless there is none
-    return weights
