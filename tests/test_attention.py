@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import retrieval
 from indexer.cli import run
 from retrieval.alignment import attention as learning
+from retrieval.alignment import dcca, joint, kcca
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.alignment.pooling import Reading
 from retrieval.alignment.projector import unit
@@ -47,6 +48,15 @@ def planted(count: int, seed: int) -> dict[Modality, Matrix]:
     text = said @ SAID + 0.2 * random.normal(size=(count, 12))
     image = np.concatenate([cells.mean(axis=1), cells.reshape(count, -1)], axis=1)
     return {TEXT: text.astype(np.float32), IMAGE: image.astype(np.float32)}
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer settings to choose from: what is tested is not the choice."""
+    monkeypatch.setattr(joint, "POWERS", (1.0,))
+    monkeypatch.setattr(kcca, "WIDTHS", (1.0,))
+    monkeypatch.setattr(dcca, "OUTPUTS", (8,))
+    monkeypatch.setattr(learning, "ROUNDS", 3)
 
 
 def training(features: dict[Modality, Matrix], **more: object) -> TrainingData:
@@ -132,6 +142,7 @@ def test_what_is_learned_is_what_numpy_applies(parts: Parts) -> None:
     assert_allclose(unit(Reading(parts, learned.queries()[0])(rows)), own, atol=1e-5)
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"attention", "identity"}))
 def test_other_methods_read_the_whole_alone(method: str, tmp_path: Path) -> None:
     rows = planted(40, 0)
@@ -207,6 +218,7 @@ def pictures_alone(rows: dict[Modality, Matrix]) -> TrainingData:
     return training({IMAGE: rows[IMAGE]})
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     "hard",
     [few, fewer_still, duplicates, constant, all_the_same_part, absent, some_alone, pictures_alone],
