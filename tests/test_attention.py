@@ -230,6 +230,7 @@ def test_it_survives(hard: object) -> None:
         assert np.isfinite(alignment.project(modality, table.features)).all()
 
 
+@pytest.mark.usefixtures("quick")
 def test_from_files_to_hits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
