@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -18,8 +18,8 @@ from retrieval.alignment import registry as alignments
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.alignment.shared import sharing
 from retrieval.catalog import AssetTable
-from retrieval.encoders.base import Encoder, Releasing
-from retrieval.errors import DamagedIndexError
+from retrieval.encoders.base import Encoder, Releasing, parts_of
+from retrieval.errors import AlignmentError, DamagedIndexError
 from retrieval.features import FeatureStore, first_rows
 from retrieval.rows import Chosen
 from retrieval.types import Matrix, Modality
@@ -42,6 +42,7 @@ def fit(
         AlignmentError: the method cannot be fitted on what there is.
     """
     tables = {modality: draft.catalog.table(modality) for modality in encoders}
+    check_parts(settings, encoders, [modality for modality, table in tables.items() if len(table.assets)])
     evidence = _evidence(settings, encoders, tables)
     if not (alignment := _published_alignment(draft, evidence)):
         data = _training_data(settings, encoders, stores, tables)
@@ -64,6 +65,29 @@ def fit(
         "report": dict(alignment.report),
     }
     return described, entries, of_items
+
+
+def check_parts(
+    settings: Settings, encoders: Mapping[Modality, Encoder], present: Collection[Modality]
+) -> None:
+    """Refuse a method that weighs parts where nothing that is there has any.
+
+    Args:
+        settings: what was asked for.
+        encoders: of the index.
+        present: modalities of what is to be aligned.
+
+    Raises:
+        AlignmentError: there are none.
+    """
+    if alignments.METHODS[settings.align].pools and not any(
+        parts_of(encoder) for modality, encoder in encoders.items() if modality in present
+    ):
+        names = ", ".join(settings.encoders.values())
+        raise AlignmentError(
+            f"alignment {settings.align!r} weighs the parts of assets, and none of the encoders used here "
+            f"({names}) keeps any: run 'xmodal index' on the sources with --preset parts, or align by 'cca'"
+        )
 
 
 def _release(encoders: Mapping[Modality, Encoder]) -> None:
@@ -120,9 +144,13 @@ def _training_data(
             training[modality] = FeatureTable(
                 Chosen(stores[modality], table.features[kept]), table.items[kept]
             )
-    specs = (encoder.spec for encoder in encoders.values())
-    models = ((spec.modality, spec.name, spec.weights, spec.dimension) for spec in specs)
-    return TrainingData(training, _class_prior(encoders, stores), settings.seed, sharing(models))
+    parts = {modality: own for modality, encoder in encoders.items() if (own := parts_of(encoder))}
+    models = []
+    for modality, encoder in encoders.items():
+        whole = parts[modality].whole if modality in parts else encoder.spec.dimension
+        models.append((modality, encoder.spec.name, encoder.spec.weights, whole))
+    prior = _class_prior(encoders, stores)
+    return TrainingData(training, prior, settings.seed, sharing(models), parts=parts)
 
 
 def _class_prior(

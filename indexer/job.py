@@ -16,7 +16,7 @@ from indexer import removal
 from indexer.adapters import registry as adapters
 from indexer.corpus import Corpus
 from indexer.encoding import Encoded, Encoding
-from indexer.fit import fit
+from indexer.fit import check_parts, fit
 from indexer.holdout import Holdout
 from indexer.journal import Journal
 from indexer.progress import Progress, silent
@@ -119,6 +119,7 @@ def build(
         loaded, stores = _open(draft, settings, device, runtime)
         threads = workers or min(os.cpu_count() or 1, 8)
         parts = [part for _, part in corpus.assets()]
+        check_parts(settings, loaded, {part.modality for part in parts})  # before all is encoded for nothing
         roots = [adapters.absolute(source) for source in sources]
         before = draft.before.sources if draft.before else []
         journal = Journal(draft.layout.journal, roots)

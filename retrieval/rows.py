@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,36 @@ class Chosen:
 
     def __getitem__(self, rows: Any) -> Matrix:
         return self.matrix[self.numbers[rows]]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What is made of each row of a matrix.
+
+    Attributes:
+        matrix: which reads them.
+        function: (n, d) to (n, columns) float32, each row by itself.
+        columns: of what it makes.
+    """
+
+    matrix: MatrixLike
+    function: Callable[[Matrix], Matrix]
+    columns: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """See ``MatrixLike``."""
+        return len(self.matrix), self.columns
+
+    def __len__(self) -> int:
+        return len(self.matrix)
+
+    def __getitem__(self, rows: Any) -> Matrix:
+        chosen = Chosen(self.matrix, np.arange(len(self.matrix))[rows])
+        out = np.empty((len(chosen), self.columns), np.float32)
+        for chunk in blocks(chosen):
+            out[chunk] = self.function(np.asarray(chosen[chunk], np.float32))
+        return out
 
 
 @dataclass(frozen=True, slots=True)

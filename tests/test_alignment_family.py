@@ -93,7 +93,8 @@ def method(request: pytest.FixtureRequest) -> str:
 
 def test_the_family_is_there() -> None:
     assert set(FAMILY) >= {
-        "auto", "cca", "kcca", "dcca", "ridge", "procrustes", "contrastive", "sigmoid", "adversarial", "distill"
+        "attention", "auto", "cca", "kcca", "dcca", "ridge", "procrustes", "contrastive", "sigmoid", "adversarial",
+        "distill",
     }  # fmt: skip
 
 

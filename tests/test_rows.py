@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from retrieval import rows
-from retrieval.rows import Chosen, Stacked
+from retrieval.rows import Applied, Chosen, Stacked
 
 WHOLE = np.arange(60, dtype=np.float32).reshape(20, 3)
 NUMBERS = np.array([4, 19, 4, 0, 7])
 WAYS = {
+    "applied": (Applied(WHOLE, lambda some: 2 * some[:, :2], 2), 2 * WHOLE[:, :2]),
     "chosen": (Chosen(WHOLE, NUMBERS), WHOLE[NUMBERS]),
     "stacked": (
         Stacked([WHOLE[:6], WHOLE[:0], Chosen(WHOLE, NUMBERS)]),
@@ -26,6 +27,14 @@ def test_rows_are_those_of_the_matrix_in_memory(name, asked):
     assert (lazy.shape, len(lazy)) == (whole.shape, len(whole))
     np.testing.assert_array_equal(lazy[asked], whole[asked])
     assert lazy[asked].dtype == np.float32
+
+
+def test_a_function_is_applied_to_few_rows_at_once(monkeypatch):
+    monkeypatch.setattr(rows, "AT_ONCE", 7 * 12)
+    seen = []
+    lazy = Applied(WHOLE, lambda some: seen.append(len(some)) or some, 3)
+    np.testing.assert_array_equal(lazy[::-1], WHOLE[::-1])
+    assert seen == [7, 7, 6]
 
 
 @pytest.mark.parametrize("count", [0, 20])

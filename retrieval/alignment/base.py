@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,16 @@ from safetensors.numpy import save_file
 
 from retrieval.alignment.bank import Bank
 from retrieval.alignment.layers import Layer
+from retrieval.alignment.pooling import Reading
 from retrieval.alignment.projector import Block, Mixture, Projector
-from retrieval.encoders.base import ClassHead
+from retrieval.encoders.base import ClassHead, Parts
 from retrieval.errors import AlignmentError, DamagedIndexError, IndexFormatError
 from retrieval.rows import MatrixLike
 from retrieval.types import Integers, Matrix, Modality
 
-LINEAR, LAYERED, FORMAT = 1, 2, 3
-"""The format of files without layers and banks, of those with layers, which older versions read too, and of those
-with banks, the newest."""
+LINEAR, LAYERED, BANKED, FORMAT = 1, 2, 3, 4
+"""The format of files without layers and banks, of those with layers, which older versions read too, of those with
+banks, and of those whose rows hold parts, the newest."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class TrainingData:
         seed: of the folds of cross-validation; the same seed gives the same alignment.
         shared: modalities that one model reads, whose features are of one space already; in no order.
         teacher: features of the same items by another model, whose modalities are of one space; a row an item.
+        parts: of the modalities whose rows hold parts, those of the prior too, how they do.
     """
 
     tables: Mapping[Modality, FeatureTable]
@@ -73,6 +75,23 @@ class TrainingData:
     seed: int = 0
     shared: frozenset[Modality] = frozenset()
     teacher: Mapping[Modality, FeatureTable] = field(default_factory=dict)
+    parts: Mapping[Modality, Parts] = field(default_factory=dict)
+
+    def read(self, readings: Mapping[Modality, Reading]) -> TrainingData:
+        """What is read of the rows, one reading for every modality whose rows hold parts; no parts are left."""
+        tables = {
+            modality: FeatureTable(readings[modality].of(table.features), table.items)
+            if modality in readings
+            else table
+            for modality, table in self.tables.items()
+        }
+        prior = self.prior
+        if prior is not None:
+            if own := readings.get(prior.modality):
+                prior = replace(prior, head=own.of_head(prior.head))
+            if own := readings.get(Modality.TEXT):
+                prior = replace(prior, text=own(prior.text))
+        return replace(self, tables=tables, prior=prior, parts={})
 
 
 @dataclass(frozen=True)
@@ -83,11 +102,13 @@ class Alignment:
         method: the name of the method that fitted it.
         projectors: by modality.
         report: how it came about (pairs, ridge, weights, scores ...), as JSON-able values.
+        readings: of the modalities whose rows hold parts, what the projector is given of them.
     """
 
     method: str
     projectors: Mapping[Modality, Projector]
     report: Mapping[str, Any] = field(default_factory=dict)
+    readings: Mapping[Modality, Reading] = field(default_factory=dict)
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -102,7 +123,7 @@ class Alignment:
     @cached_property
     def fingerprint(self) -> str:
         """32 hex digits that differ wherever two alignments project differently."""
-        arrays, layout = _flatten(self.projectors)
+        arrays, layout = self._flattened()
         digest = hashlib.sha256(json.dumps([self._format, self.method, layout]).encode())
         for name in sorted(arrays):
             digest.update(name.encode())
@@ -125,11 +146,17 @@ class Alignment:
                 f"the alignment {self.method!r} was fitted for {known}, not for {modality}: "
                 f"index items that have {modality}, then fit it again"
             )
-        return self.projectors[modality].project(features)
+        reading = self.readings.get(modality)
+        return self.projectors[modality].project(reading.of(features) if reading else features)
+
+    def reading(self, readings: Mapping[Modality, Reading]) -> Alignment:
+        """The same of rows that hold parts; it was fitted on what these read of them."""
+        own = {modality: readings[modality] for modality in self.projectors if modality in readings}
+        return replace(self, readings=own)
 
     def save(self, path: Path) -> None:
         """Write the maps to a safetensors file, everything else into its JSON header."""
-        arrays, layout = _flatten(self.projectors)
+        arrays, layout = self._flattened()
         header = {
             "format": self._format,
             "method": self.method,
@@ -142,10 +169,21 @@ class Alignment:
     @property
     def _format(self) -> int:
         projectors = self.projectors.values()
-        if any(projector.bank_columns for projector in projectors):
+        if self.readings:
             return FORMAT
+        if any(projector.bank_columns for projector in projectors):
+            return BANKED
         layered = any(block.layers for projector in projectors for block in projector.blocks)
         return LAYERED if layered else LINEAR
+
+    def _flattened(self) -> tuple[dict[str, Matrix], dict[str, Any]]:
+        """The arrays by name, and what else it takes to put them together again."""
+        arrays, layout = _flatten(self.projectors)
+        for modality, reading in self.readings.items():
+            layout[str(modality)]["parts"] = astuple(reading.parts)
+            if reading.query is not None:
+                arrays[f"{modality}.query"] = reading.query
+        return arrays, layout
 
     @classmethod
     def load(cls, path: Path) -> Alignment:
@@ -164,7 +202,13 @@ class Alignment:
                     f"{path} has alignment format {header['format']}, this version reads up to {FORMAT}: "
                     "install a newer xmodal"
                 )
-            return cls(header["method"], _restore(arrays, header["projectors"]), header["report"])
+            layout = header["projectors"]
+            readings = {
+                Modality(name): Reading(Parts(*entry["parts"]), arrays.get(f"{name}.query"))
+                for name, entry in layout.items()
+                if "parts" in entry
+            }
+            return cls(header["method"], _restore(arrays, layout), header["report"], readings)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise DamagedIndexError(
                 f"{path} is not a whole alignment file ({error}): fit it again"

@@ -65,10 +65,10 @@ def _fitted(connections: Connections, own: Sequence[Lift], aim: Aim, seed: int) 
     rest, apart = parted(links, KEPT_APART if connections.tested else 0.0, seed)
     course = Course((), 0)
     if len(apart) > 1:
-        course = _trained(Head(starts, seed), aim(connections, columns), links, rest, apart, SCHEDULE, seed)
+        course = train_head(Head(starts, seed), aim(connections, columns), links, rest, apart, SCHEDULE, seed)
     head, objective = Head(starts, seed), aim(connections, columns)
     again = replace(SCHEDULE, epochs=course.best)
-    _trained(head, objective, links, np.sort(np.concatenate([rest, apart])), None, again, seed)
+    train_head(head, objective, links, np.sort(np.concatenate([rest, apart])), None, again, seed)
     report: Report = {
         "ridge": choice.ridge if choice else DEFAULT_RIDGE,
         "epochs": course.best,
@@ -101,8 +101,8 @@ def starting(summary: Study, choice: Choice | None) -> list[Start]:
     return starts
 
 
-def _trained(
-    head: Head,
+def train_head(
+    head: nn.Module,
     objective: Objective,
     links: Sequence[LinkedItems],
     items: Integers,
@@ -110,6 +110,17 @@ def _trained(
     schedule: Schedule,
     seed: int,
 ) -> Course:
+    """Train what maps (n, d) rows of a view to unit rows, and what it is trained for, on the mean over all links.
+
+    Args:
+        head: called with the number of a view and its rows.
+        objective: what for.
+        links: the pairs.
+        items: to learn from.
+        apart: items that tell when to stop; None to go on to the end.
+        schedule: how.
+        seed: of the order of items, and which of an item's pairs are drawn.
+    """
     random = np.random.default_rng(seed)
 
     def loss(some: Integers, random: np.random.Generator | None = random) -> torch.Tensor:

@@ -46,8 +46,17 @@ def fit_cca(data: TrainingData) -> Alignment:
     Raises:
         AlignmentError: as ``from_pairs``.
     """
+    return cca_of("cca", data)
+
+
+def cca_of(method: str, data: TrainingData) -> Alignment:
+    """The same for a method that has made the features something else.
+
+    Raises:
+        AlignmentError: as ``from_pairs``.
+    """
     return from_pairs(
-        "cca", data, lambda connections: canonical_parts(connections, lifts(data, None), data.seed)
+        method, data, lambda connections: canonical_parts(connections, lifts(data, None), data.seed)
     )
 
 

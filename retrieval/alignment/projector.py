@@ -9,7 +9,7 @@ import numpy as np
 from retrieval.alignment.bank import Bank
 from retrieval.alignment.layers import Layer, through
 from retrieval.errors import AlignmentError
-from retrieval.rows import slices
+from retrieval.rows import MatrixLike, slices
 from retrieval.types import Matrix
 
 BLOCK_ROWS = 4096
@@ -128,8 +128,8 @@ class Projector:
         rows = unit(raw)
         return [block.apply(rows, shares) for block in self.blocks]
 
-    def project(self, features: Matrix) -> Matrix:
-        """(n, columns) float32 unit rows of (n, dimension) float32 feature rows, which may be a memmap.
+    def project(self, features: MatrixLike) -> Matrix:
+        """(n, columns) float32 unit rows of (n, dimension) float32 feature rows, read some at a time.
 
         Raises:
             AlignmentError: the rows have another dimension.

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from retrieval.alignment.base import Alignment, TrainingData
 from retrieval.alignment.identity import fit_identity
 from retrieval.alignment.methods import fit_auto, fit_cca, fit_conse
+from retrieval.alignment.pooling import Reading
 from retrieval.naming import known
 
 
@@ -21,6 +22,7 @@ class Method:
     Attributes:
         fit: from training data to the alignment.
         description: one line for ``--help``.
+        pools: whether it looks at the parts that rows may hold; the others are given the row of the whole.
         revision: raised whenever the method makes another alignment of the same evidence: what a former one fitted is
             then fitted anew by the next job.
     """
@@ -28,6 +30,7 @@ class Method:
     fit: Callable[[TrainingData], Alignment]
     description: str
     revision: int = 1
+    pools: bool = False
 
 
 def _by_module(name: str, data: TrainingData) -> Alignment:
@@ -46,6 +49,11 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "conse": Method(fit_conse, "the image classifier's classes and their names alone; needs no captions"),
         "identity": Method(fit_identity, "none: the features of all modalities are of one space already"),
         "cca": Method(fit_cca, "regularised canonical correlations of what the items have in common, alone"),
+        "attention": Method(
+            partial(_by_module, "attention"),
+            "canonical correlations that also read parts of assets, weighed by how much they matter",
+            pools=True,
+        ),
         **{
             name: Method(partial(_by_module, name), description)
             for name, description in {
@@ -79,4 +87,8 @@ def fit(method: str, data: TrainingData) -> Alignment:
         OptionError: no method has that name.
         AlignmentError: the method cannot be fitted on these data; the message says what to do.
     """
-    return METHODS[check(method)].fit(data)
+    own = METHODS[check(method)]
+    if own.pools or not data.parts:
+        return own.fit(data)
+    readings = {modality: Reading(parts) for modality, parts in data.parts.items()}
+    return own.fit(data.read(readings)).reading(readings)

