@@ -27,8 +27,8 @@ INVERTED_FROM = 50_000
 GRAPH_BYTES = 2**32
 """Memory that a graph may take where no other bound is given; while it is built, its vectors are in memory as well."""
 
-GRAPH_FROM_MS = 2.0
-"""Milliseconds a query from which on a graph is tried: it takes as long to build as all the others together."""
+GRAPH_FROM_MS = 0.5
+"""Milliseconds a query from which on a graph is tried: it takes longer to build than all the others together."""
 
 SINGLE, BATCH = FAVOURS = ("single", "batch")
 
