@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from retrieval.encoders.base import Span
 from retrieval.errors import DamagedIndexError
+from retrieval.rows import numbered
 from retrieval.types import Integers, Matrix
 
 VALUE = np.dtype("<f4")
@@ -69,7 +70,7 @@ class FeatureStore:
 
     def __getitem__(self, rows: slice | Integers) -> Matrix:
         """See ``read``."""
-        return self.read(np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else rows)
+        return self.read(numbered(rows, len(self)))
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -79,7 +79,7 @@ class Applied:
         return len(self.matrix)
 
     def __getitem__(self, rows: Any) -> Matrix:
-        chosen = Chosen(self.matrix, np.arange(len(self.matrix))[rows])
+        chosen = Chosen(self.matrix, numbered(rows, len(self)))
         out = np.empty((len(chosen), self.columns), np.float32)
         for chunk in blocks(chosen):
             out[chunk] = self.function(np.asarray(chosen[chunk], np.float32))
@@ -105,7 +105,7 @@ class Stacked:
         return sum(map(len, self.matrices))
 
     def __getitem__(self, rows: Any) -> Matrix:
-        numbers = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else np.asarray(rows)
+        numbers = numbered(rows, len(self))
         out = np.empty((len(numbers), self.shape[1]), np.float32)
         start = 0
         for matrix in self.matrices:
@@ -151,6 +151,11 @@ def filed(path: Path, parts: Iterable[Matrix], columns: int) -> Iterator[Filed]:
         yield Filed(path, (count, columns))
     finally:
         path.unlink(missing_ok=True)
+
+
+def numbered(rows: slice | Integers, count: int) -> Integers:
+    """Which of ``count`` rows these are, a slice of them or their numbers."""
+    return np.arange(*rows.indices(count)) if isinstance(rows, slice) else np.asarray(rows)
 
 
 def blocks(matrix: MatrixLike) -> Iterator[slice]:
