@@ -8,13 +8,11 @@ not hold out.
 
 from __future__ import annotations
 
-import argparse
-import shutil
-import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import mean
+
+import _fitted
 
 import indexer
 import retrieval
@@ -26,17 +24,12 @@ MEASURES = ("hit@1", "hit@10", "map")
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print a table: tasks by corrections, means over seeds."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("index", nargs="?", type=Path, default=Path("demo/index"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = _fitted.options(__doc__)
     parser.add_argument("--align", default="auto")
-    parser.add_argument("--holdout", type=float, default=0.33)
     parser.add_argument("--tasks", nargs="+", default=["text-to-image", "image-to-text"])
     options = parser.parse_args(argv)
     figures: dict[tuple[str, str], list[list[float]]] = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / "index"
-        shutil.copytree(options.index, copy)
+    with _fitted.copied(options.index) as copy:
         for seed in options.seeds:
             indexer.realign(copy, align=options.align, seed=seed, holdout=options.holdout)
             engine = retrieval.open(copy)

@@ -11,14 +11,11 @@ still find something.
 
 from __future__ import annotations
 
-import argparse
-import shutil
-import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import mean
 
+import _fitted
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
@@ -67,17 +64,12 @@ difference in principle; cookie settings; the meaning of life""",
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print a table: lists of texts by what they are told from captions with, means over seeds."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("index", nargs="?", type=Path, default=Path("demo/index"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = _fitted.options(__doc__)
     parser.add_argument("--align", default="auto")
-    parser.add_argument("--holdout", type=float, default=0.33)
     parser.add_argument("--least", type=float, nargs="+", default=[99.9, 99.99], metavar="PERCENTILE")
     options = parser.parse_args(argv)
     rows: dict[str, list[list[float]]] = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / "index"
-        shutil.copytree(options.index, copy)
+    with _fitted.copied(options.index) as copy:
         for seed in options.seeds:
             indexer.realign(copy, align=options.align, seed=seed, holdout=options.holdout)
             for name, row in _measured(retrieval.open(copy, device="cpu"), options.least).items():

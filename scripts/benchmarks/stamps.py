@@ -8,13 +8,12 @@ items that the seed does not hold out.
 
 from __future__ import annotations
 
-import argparse
-import shutil
-import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean
+
+import _fitted
 
 import indexer
 import retrieval
@@ -25,17 +24,12 @@ MEASURES = ("hit@1", "hit@10", "mrr", "median_rank")
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print a table: methods by tasks, means over seeds."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("index", nargs="?", type=Path, default=Path("demo/index"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = _fitted.options(__doc__)
     parser.add_argument("--align", nargs="+", default=["conse", "cca", "auto"])
-    parser.add_argument("--holdout", type=float, default=0.33)
     options = parser.parse_args(argv)
     print(f"{datetime.now(UTC):%Y-%m-%d}, {options.index}, held out {options.holdout}, seeds {options.seeds}")
     print(f"{'method':8}  {'task':13}  {'queries':>7}  " + "  ".join(f"{name:>11}" for name in MEASURES))
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / "index"
-        shutil.copytree(options.index, copy)
+    with _fitted.copied(options.index) as copy:
         for method in options.align:
             figures = [_evaluate(copy, method, seed, options.holdout) for seed in options.seeds]
             for task in TASKS:
