@@ -216,13 +216,14 @@ def against(folder: Path, vectors: Matrix, share: Column, options: argparse.Name
         name for name in (OURS, *filter(None, options.peers.split(","))) if filled(name, folder, options)
     ]
     turns: dict[str, list[list[dict[str, Any]]]] = {name: [] for name in names}
-    ends = {}
+    ends: dict[str, str] = {}
     for _ in range(options.turns):  # in turns, for what else the machine does comes and goes
         for name in names:
             if name not in ends:
-                answers, ends[name] = store(name, "ask", folder, options)
+                answers, problem = store(name, "ask", folder, options)
                 turns[name].append(answers)
-                ends = {name: problem for name, problem in ends.items() if problem}
+                if problem:
+                    ends[name] = problem
     print(
         f"\n{'one query':16}" + "".join(f"{(limit or 1000) / 10:>8g}%: ms, recall, hits" for limit in LIMITS)
     )
@@ -235,7 +236,7 @@ def against(folder: Path, vectors: Matrix, share: Column, options: argparse.Name
             found, hits = recall(answer["rows"], right), min(map(len, answer["rows"]))
             ms = median(own["ms"] for own in same)
             cells.append(f"{ms:8.3f} {found:6.3f} {hits:3} ({answer['first_ms']:5.0f})")
-        print(f"{name:16}" + "  ".join([*cells, *notes, *filter(None, [ends.get(name)])]), flush=True)
+        print(f"{name:16}" + "  ".join([*cells, *notes, *([ends[name]] if name in ends else [])]), flush=True)
     print(f"medians of {options.turns} turns; in brackets: the very first query with that filter, ms")
 
 
