@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
-from retrieval.calibration import Values, log_odds, percentiles, scores_at
+from retrieval.calibration import Curve, mean_of, percentile
 from retrieval.catalog import Catalog, Record
 from retrieval.errors import OptionError
 from retrieval.shelf import NOBODY, Found
@@ -23,7 +20,7 @@ class Answer(NamedTuple):
     asset: int
 
 
-def merged(found: Sequence[Found], backgrounds: Sequence[Values]) -> list[list[Answer]]:
+def merged(found: Sequence[Found], backgrounds: Sequence[Sequence[Curve | None]]) -> list[list[Answer]]:
     """The answers to each query, those of one modality after those of another.
 
     Scores of several modalities become comparable: each is replaced by that which is as rare in the mean of their
@@ -33,24 +30,26 @@ def merged(found: Sequence[Found], backgrounds: Sequence[Values]) -> list[list[A
 
     Args:
         found: in each modality, for the same q queries.
-        backgrounds: of each modality, (q, 13) as ``calibration.Backgrounds.of`` gives them.
+        backgrounds: of each modality, q curves as ``calibration.Backgrounds.of`` gives them.
     """
-    odds = [log_odds(own.scores, background) for own, background in zip(found, backgrounds, strict=True)]
-    scores = [own.scores for own in found]
-    if len(found) > 1:
-        common = np.mean(backgrounds, axis=0)
-        known = ~np.isnan(common[:, :1])
-        scores = [np.where(known, scores_at(own, common), raw) for own, raw in zip(odds, scores, strict=True)]
-    answers: list[list[Answer]] = [[] for _ in found[0].scores]
-    for one, own, its_odds in zip(found, scores, odds, strict=True):
-        columns = (own.tolist(), percentiles(its_odds).tolist(), one.assets.tolist())
-        for answer, *rows in zip(answers, *columns, strict=True):
+    common = [mean_of(own) if len(found) > 1 else None for own in zip(*backgrounds, strict=True)]
+    answers: list[list[Answer]] = [[] for _ in common]
+    for one, curves in zip(found, backgrounds, strict=True):
+        columns = zip(one.scores.tolist(), one.assets.tolist(), curves, common, answers, strict=True)
+        for scores, assets, curve, shared, answer in columns:
             answer += [
-                Answer(score, None if math.isnan(share) else share, asset)
-                for score, share, asset in zip(*rows, strict=True)
+                _answer(score, asset, curve, shared)
+                for score, asset in zip(scores, assets, strict=True)
                 if asset != NOBODY
             ]
     return answers
+
+
+def _answer(score: float, asset: int, curve: Curve | None, common: Curve | None) -> Answer:
+    if curve is None:
+        return Answer(score, None, asset)
+    odds = curve.log_odds(score)
+    return Answer(score if common is None else common.score_at(odds), percentile(odds), asset)
 
 
 def joined(catalog: Catalog, answers: Sequence[Sequence[Answer]], k: int) -> list[list[Hit]]:

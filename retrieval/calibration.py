@@ -10,8 +10,10 @@ either: where hubs are corrected (``alignment.hubness``) it is the higher, the l
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +32,7 @@ BACKGROUND = "centred_background"
 LOG_ODDS = np.linspace(-9.0, 9.0, 13)
 """Where a background is kept: log(p / (1 - p)) of the share p of pairs below, from 0.0001 to 0.9999."""
 
-STEP = 1.5
+LEAST_ODDS, STEP = -9.0, 1.5
 
 LEAST = 20
 """Pairs below which nothing is said of a background."""
@@ -80,29 +82,46 @@ def pair_scores(queries: Matrix, items: Integers, rows: Matrix, media: Integers,
     return np.asarray(best[strangers], np.float64)
 
 
-def log_odds(scores: NDArray[np.floating], background: Values) -> Values:
-    """(q, k) float64: the log-odds that a score of the background is below; strictly rising with the score.
+class Curve(NamedTuple):
+    """How the scores of one query are distributed where nothing is meant.
 
-    Args:
-        scores: (q, k); NaN stays NaN.
-        background: (q, 13) of each query, as ``Backgrounds.of`` gives it.
+    Attributes:
+        scores: 13, ascending, above the query's mean score, at ``LOG_ODDS``.
+        mean: the query's mean score.
     """
-    values = np.asarray(scores, np.float64)
-    step = (values[:, :, None] > background[:, None, 1:-1]).sum(axis=2)
-    low, high = _between(background, step)
-    odds: Values = LOG_ODDS[step] + STEP * (values - low) / (high - low)
-    return odds
+
+    scores: Sequence[float]
+    mean: float
+
+    # Numbers one by one: a query has ten scores, and NumPy's functions cost as much for ten as for a thousand.
+
+    def log_odds(self, score: float) -> float:
+        """Of the share that is below; strictly rising with the score."""
+        scores, value = self.scores, score - self.mean
+        step = bisect_left(scores, value, 1, len(scores) - 1) - 1
+        low = scores[step]
+        return LEAST_ODDS + STEP * (step + (value - low) / (scores[step + 1] - low))
+
+    def score_at(self, odds: float) -> float:
+        """The inverse."""
+        scores, place = self.scores, (odds - LEAST_ODDS) / STEP
+        step = min(max(int(place), 0), len(scores) - 2)
+        low = scores[step]
+        return self.mean + low + (place - step) * (scores[step + 1] - low)
 
 
-def scores_at(odds: Values, background: Values) -> Values:
-    """The inverse: (q, k) float64 scores of (q, k) log-odds."""
-    return _along(background, (odds - LOG_ODDS[0]) / STEP)
-
-
-def percentiles(odds: Values) -> Values:
+def percentile(odds: float) -> float:
     """The share of the background below, in percent, of log-odds."""
-    shares: Values = 100 / (1 + np.exp(np.minimum(-odds, LARGEST)))
-    return shares
+    return 100 / (1 + math.exp(min(-odds, LARGEST)))
+
+
+def mean_of(curves: Sequence[Curve | None]) -> Curve | None:
+    """The curve whose score at any log-odds is the mean of theirs; None where one is not known."""
+    known = [curve for curve in curves if curve is not None]
+    if len(known) < len(curves):
+        return None
+    scores = [sum(column) / len(known) for column in zip(*(curve.scores for curve in known), strict=True)]
+    return Curve(scores, sum(curve.mean for curve in known) / len(known))
 
 
 def check_percentile(least: Any) -> float | None:
@@ -119,23 +138,11 @@ def check_percentile(least: Any) -> float | None:
     return float(least)
 
 
-def _along(background: Values, places: Values) -> Values:
-    """Values of (..., m) rising numbers at real-valued places, beyond the ends by the outermost two."""
-    missing = np.isnan(places)
-    step = np.where(missing, 0, places).astype(np.int64).clip(0, background.shape[-1] - 2)
-    low, high = _between(background, step)
-    along: Values = low + (places - step) * (high - low)
+def _along(values: Values, places: Values) -> Values:
+    """Rising numbers at real-valued places, beyond the ends by the outermost two."""
+    step = places.astype(np.int64).clip(0, len(values) - 2)
+    along: Values = values[step] + (places - step) * (values[step + 1] - values[step])
     return along
-
-
-def _between(background: Values, step: Integers) -> tuple[Values, Values]:
-    """The numbers of (..., m) rows at (..., n) places of the same rows, and those behind them."""
-    if len(background) == 1:  # a lone query: a third of its time
-        return background[0, step], background[0, step + 1]
-    width = background.shape[-1]
-    rows = np.arange(0, background.size, width).reshape(*background.shape[:-1], 1)
-    flat, at = background.ravel(), rows + step  # a third of the time of np.take_along_axis
-    return flat[at], flat[at + 1]
 
 
 class Backgrounds:
@@ -149,11 +156,11 @@ class Backgrounds:
             centre: (d,) the mean of what is looked for; None where it is zero.
         """
         self._known = {name: np.array(values) for name, values in kept.items()}
-        self._pooled = np.mean(list(self._known.values()), axis=0) if kept else np.full(len(LOG_ODDS), np.nan)
+        self._pooled = np.mean(list(self._known.values()), axis=0) if kept else np.empty(0)
         self._centre = centre
 
-    def of(self, queries: Sequence[Sequence[Source]], vectors: Matrix) -> Values:
-        """(q, 13) float64, each ascending: the background of each query's scores; NaN where none is known.
+    def of(self, queries: Sequence[Sequence[Source]], vectors: Matrix) -> list[Curve | None]:
+        """The background of each query's scores; None where none is known.
 
         That of one term is its modality's; of a term of no known modality, the mean of all. A composed query's score
         is the sum of its terms', so that the medians add up, and the deviations from them as those of independent
@@ -163,8 +170,10 @@ class Backgrounds:
             queries: the terms of each.
             vectors: (q, d) what they are put together to.
         """
-        above = np.array([self._one(terms) for terms in queries]).reshape(len(queries), len(LOG_ODDS))
-        return above if self._centre is None else above + (vectors @ self._centre)[:, None]
+        if not self._known:
+            return [None] * len(queries)
+        means = [0.0] * len(queries) if self._centre is None else (vectors @ self._centre).tolist()
+        return [Curve(self._one(terms).tolist(), mean) for terms, mean in zip(queries, means, strict=True)]
 
     def _one(self, terms: Sequence[Source]) -> Values:
         if len(terms) == 1 and terms[0][1] == 1:

@@ -232,10 +232,12 @@ class Catalog:
         try:
             rows = self._rows(_RECORDS_SQL, str(sorted(wanted)))
             # One text of all is parsed in a third of the time that each by itself takes.
-            details = json.loads(f"[{','.join(row[-1] for row in rows)}]")
+            details = json.loads(f"[{','.join([row[-1] for row in rows])}]")
             found = {
-                row[0]: Record._make((*row[:2], _MODALITIES[row[2]], *row[3:-1], own))
-                for row, own in zip(rows, details, strict=True)
+                number: Record(number, item, _MODALITIES[modality], path, caption, start, end, own)
+                for (number, item, modality, path, caption, start, end, _), own in zip(
+                    rows, details, strict=True
+                )
             }
         except (sqlite3.DatabaseError, ValueError, KeyError, TypeError) as error:
             raise self._unreadable(error) from error

@@ -17,7 +17,7 @@ from retrieval import arrays, meaning
 from retrieval import device as devices
 from retrieval.alignment.base import Alignment
 from retrieval.answers import at_least, joined, merged
-from retrieval.calibration import BACKGROUND, Backgrounds, Values, check_percentile
+from retrieval.calibration import BACKGROUND, Backgrounds, Curve, check_percentile
 from retrieval.catalog import AssetTable, Catalog
 from retrieval.contributions import explained
 from retrieval.counts import check_k
@@ -350,8 +350,10 @@ class SearchEngine(Searcher):
         dimension = self.shelf(ITEM).index.dimension if target == ITEM else self.space.dimension
         return combine(terms, lambda kind, own: meaning.vectors(self, kind, own, target), dimension)
 
-    def _background(self, terms: Sequence[Sequence[Term]], composed: Composed, target: Target) -> Values:
-        """(q, 13) float64: how the scores of queries are distributed where nothing is meant."""
+    def _background(
+        self, terms: Sequence[Sequence[Term]], composed: Composed, target: Target
+    ) -> list[Curve | None]:
+        """How the scores of each query are distributed where nothing is meant."""
         sources = [
             [(self._made_of(term, target), share) for term, share in zip(group, own, strict=True)]
             for group, own in zip(terms, composed.shares, strict=True)

@@ -15,10 +15,10 @@ from retrieval.calibration import (
     BACKGROUND,
     LOG_ODDS,
     Backgrounds,
-    log_odds,
-    percentiles,
+    Curve,
+    mean_of,
+    percentile,
     quantiles,
-    scores_at,
 )
 from retrieval.errors import OptionError
 from retrieval.manifest import Manifest
@@ -33,12 +33,16 @@ def drawn(count=200_000, mean=0.2, deviation=0.1, seed=0):
     return np.random.default_rng(seed).normal(mean, deviation, count)
 
 
+def curve_of(scores, mean=0.0):
+    return Curve(quantiles(scores).tolist(), mean)
+
+
 def test_percentiles_of_a_normal_background_are_those_of_the_normal_distribution():
     kept = quantiles(drawn())
-    scores = np.linspace(-0.1, 0.5, 25)[None]
-    found = percentiles(log_odds(scores, kept[None]))
-    np.testing.assert_allclose(found[0], 100 * ndtr((scores[0] - 0.2) / 0.1), atol=1.2)
-    assert found[0][-1] > 99.8
+    scores = np.linspace(-0.1, 0.5, 25)
+    found = [percentile(Curve(kept.tolist(), 0.0).log_odds(score)) for score in scores]
+    np.testing.assert_allclose(found, 100 * ndtr((scores - 0.2) / 0.1), atol=1.2)
+    assert found[-1] > 99.8
 
 
 @pytest.mark.parametrize("count", [20, 100, 5_000])
@@ -51,23 +55,44 @@ def test_of_few_pairs_the_tail_goes_on_in_a_straight_line(count):
 
 def test_too_few_pairs_say_nothing():
     assert quantiles(np.zeros(19)) is None
-    assert np.isnan(Backgrounds({}).of([[(Modality.TEXT, 1.0)]], NOTHING)).all()
+    assert Backgrounds({}).of([[(Modality.TEXT, 1.0)]], NOTHING) == [None]
 
 
 def test_where_all_scores_are_the_same_rounding_is_not_rare():
     kept = quantiles(np.full(1000, 0.5))
     assert (np.diff(kept) > 0).all()
-    assert percentiles(log_odds(np.array([[0.5 + 1e-7]]), kept[None]))[0, 0] < 75
+    assert percentile(Curve(kept.tolist(), 0.0).log_odds(0.5 + 1e-7)) < 75
 
 
-@given(st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=30), st.integers(0, 5))
-def test_calibrating_never_changes_an_order(scores, seed):
-    background = np.sort(quantiles(drawn(500, seed=seed)))[None]
-    values = np.sort(np.array([scores]))
-    odds = log_odds(values, background)
+def test_no_score_is_too_far_out():
+    curve = curve_of(drawn(), 0.1)
+    assert percentile(curve.log_odds(-1e6)) == pytest.approx(0)
+    assert percentile(curve.log_odds(1e6)) == 100
+
+
+@given(st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=30), st.integers(0, 5), st.floats(-1, 1))
+def test_calibrating_never_changes_an_order(scores, seed, mean):
+    curve = curve_of(drawn(500, seed=seed), mean)
+    values = sorted(scores)
+    odds = np.array([curve.log_odds(score) for score in values])
     assert (np.diff(odds) >= 0).all()
     assert (np.diff(odds)[np.diff(values) > 1e-9] > 0).all()
-    np.testing.assert_allclose(scores_at(odds, background), values, atol=1e-9)
+    np.testing.assert_allclose([curve.score_at(own) for own in odds], values, atol=1e-9)
+
+
+def test_where_a_score_is_that_of_a_quantile_its_odds_are_the_quantiles():
+    curve = curve_of(drawn(), -0.3)
+    found = [curve.log_odds(score - 0.3) for score in curve.scores]
+    np.testing.assert_allclose(found, LOG_ODDS)
+    np.testing.assert_allclose([curve.score_at(odds) + 0.3 for odds in LOG_ODDS], curve.scores)
+
+
+def test_the_mean_of_curves_has_at_any_odds_the_mean_of_their_scores():
+    first, second = curve_of(drawn(), 0.1), curve_of(drawn(seed=1), -0.4)
+    both = mean_of([first, second])
+    for odds in (-20, -9, 0.2, 3, 30):
+        assert both.score_at(odds) == pytest.approx((first.score_at(odds) + second.score_at(odds)) / 2)
+    assert mean_of([first, None]) is None
 
 
 def test_a_lone_terms_background_is_its_modalitys_and_an_unwanted_ones_the_other_way_round():
@@ -77,17 +102,17 @@ def test_a_lone_terms_background_is_its_modalitys_and_an_unwanted_ones_the_other
         [[(Modality.TEXT, 1.0)], [(Modality.IMAGE, 1.0)], [(Modality.TEXT, -1.0)], [(None, 1.0)]],
         np.repeat(NOTHING, 4, axis=0),
     )
-    np.testing.assert_array_equal(text, kept)
-    np.testing.assert_array_equal(image, kept + 1)
-    np.testing.assert_allclose(away, -kept[::-1])
-    np.testing.assert_allclose(pooled, kept + 0.5)
+    assert text == (kept.tolist(), 0)
+    assert image == ((kept + 1).tolist(), 0)
+    np.testing.assert_allclose(away.scores, -kept[::-1])
+    np.testing.assert_allclose(pooled.scores, kept + 0.5)
 
 
 def test_a_composed_querys_background_is_that_of_the_sum_of_its_terms_scores():
     first, second = drawn(), drawn(mean=-0.1, deviation=0.05, seed=1)
     backgrounds = Backgrounds({"text": quantiles(first).tolist(), "image": quantiles(second).tolist()})
     [composed] = backgrounds.of([[(Modality.TEXT, 0.8), (Modality.IMAGE, -0.6)]], NOTHING)
-    np.testing.assert_allclose(composed[1:-1], quantiles(0.8 * first - 0.6 * second)[1:-1], atol=0.012)
+    np.testing.assert_allclose(composed.scores[1:-1], quantiles(0.8 * first - 0.6 * second)[1:-1], atol=0.012)
 
 
 def test_what_a_query_has_in_common_with_everything_does_not_count():
@@ -97,11 +122,13 @@ def test_what_a_query_has_in_common_with_everything_does_not_count():
     query = random.normal(size=(1, 8)).astype(np.float32)
     near = query + np.eye(1, 8, dtype=np.float32)  # to all of them alike
     backgrounds = Backgrounds({"text": quantiles(drawn()).tolist()}, rows.mean(axis=0))
-    odds = [
-        log_odds(own @ rows.T, backgrounds.of([[(Modality.TEXT, 1.0)]], own)) for own in (query, near, -query)
-    ]
-    np.testing.assert_allclose(odds[0], odds[1], atol=1e-4)
-    assert abs(odds[0] - odds[2]).max() > 1
+
+    def odds(own):
+        [curve] = backgrounds.of([[(Modality.TEXT, 1.0)]], own)
+        return np.array([curve.log_odds(score) for score in (own @ rows.T)[0].tolist()])
+
+    np.testing.assert_allclose(odds(query), odds(near), atol=1e-4)
+    assert abs(odds(query) - odds(-query)).max() > 1
 
 
 def test_pairs_of_one_item_are_left_out_and_a_medium_counts_by_its_best_segment():
@@ -120,9 +147,9 @@ def found_in(seed, mean, deviation, count):
 def test_no_modality_is_favoured_for_being_what_it_is():
     sizes = {1: (0.1, 0.02, 900), 2: (0.5, 0.2, 100)}
     found = [found_in(seed, *of) for seed, of in sizes.items()]
-    backgrounds = [quantiles(drawn(mean=mean, deviation=by, seed=9))[None] for mean, by, _ in sizes.values()]
+    backgrounds = [[curve_of(drawn(mean=mean, deviation=by, seed=9))] for mean, by, _ in sizes.values()]
     [calibrated] = answers.merged(found, backgrounds)
-    [raw] = answers.merged(found, [np.full((1, 13), np.nan)] * 2)
+    [raw] = answers.merged(found, [[None]] * 2)
 
     def first(own, count=100):
         chosen = sorted(own, key=lambda answer: -answer.score)[:count]
@@ -138,7 +165,7 @@ def test_no_modality_is_favoured_for_being_what_it_is():
 
 def test_one_modality_alone_keeps_its_scores():
     found = found_in(1, 0.1, 0.02, 50)
-    [own] = answers.merged([found], [quantiles(drawn())[None]])
+    [own] = answers.merged([found], [[curve_of(drawn())]])
     assert [answer.score for answer in own] == found.scores[0].tolist()
 
 

@@ -136,9 +136,10 @@ def in_order(search: Callable[[int], tuple[Matrix, Integers]], k: int, count: in
     asked = min(k + 1, count)
     while True:
         scores, rows = search(asked)
-        if not (scores[:, 1:] < scores[:, :-1]).all():  # as they come from a library that sorts, without ties
-            order = np.lexsort((rows, -scores))
-            scores, rows = np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
+        if (scores[:, 1:] < scores[:, :-1]).all():  # as they come from a library that sorts, without ties
+            return scores[:, :k], rows[:, :k]
+        order = np.lexsort((rows, -scores))
+        scores, rows = np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
         if asked == count or bool((scores[:, -1] < scores[:, k - 1]).all()):
             return scores[:, :k], rows[:, :k]
         asked = min(asked * 2, count)

@@ -1,11 +1,10 @@
 """How long canonical correlations take beside the matrix products that they need, and beside other packages.
 
-Usage: python scripts/benchmarks/canonical.py [--pairs 50000] [--rounds 5] [--threads 2] [--iterated 1]
+Usage: python scripts/benchmarks/canonical.py [--pairs 50000] [--rounds 5] [--threads 2] [--patience 500]
 
 Views of 1,280 and 384 columns, 64 components, ridge 0.1: streamed covariances and their solution, as every alignment
-has them. cca-zoo is left out where it is not installed. scikit-learn iterates for each component, most of a minute
-of all pairs: it is measured for as many as --iterated says, and the time for the rest is taken for the same. Whether
-that holds, --iterated 1 64 tells of fewer pairs.
+has them. cca-zoo is left out where it is not installed. scikit-learn iterates for each component, minutes of all
+pairs: it is stopped after --patience times what ours took; 0 leaves it out.
 """
 
 from __future__ import annotations
@@ -16,6 +15,8 @@ import tracemalloc
 import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 
 import numpy as np
 from _common import compare, facts, scaling
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
-        "--iterated", type=int, nargs="*", default=[1], metavar="N", help="components of scikit-learn's (1)"
+        "--patience", type=float, default=500, metavar="N", help="times of ours that scikit-learn may take"
     )
     options = parser.parse_args(argv)
     print(facts("scipy", "scikit-learn", *(["cca-zoo"] if find_spec("cca_zoo") else [])))
@@ -54,18 +55,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         print("cca-zoo: not installed, left out")
     with threadpool_limits(options.threads):
         rates = compare(ways, rounds=options.rounds, unit="pairs")
-        iterated = {count: _scikit_learn(x, y, count) for count in options.iterated}
     ours = len(x) / rates["ours"]
     for name, rate in rates.items():
         print(f"{name:14}  {len(x) / rate:8.2f} s")
     print(f"times the products alone: {ours * rates['products alone'] / len(x):.2f}")
-    for count, seconds in iterated.items():
-        times = seconds * COMPONENTS / count / ours
-        print(
-            f"scikit-learn, {count} of {COMPONENTS} components: {seconds:.1f} s; at that pace {times:.0f} times ours"
-        )
     for count in (len(x) // PART, len(x)):
         print(f"peak of memory beside {count} pairs: {_peak(x[:count], y[:count]) / 2**20:.0f} MiB")
+    if options.patience:
+        limit = options.patience * ours
+        print(f"scikit-learn may take {limit:.0f} s ...", flush=True)
+        seconds = _scikit_learn(len(x), limit, options.threads)
+        print(
+            f"scikit-learn: not done after {limit:.0f} s, {options.patience:g} times ours"
+            if seconds is None
+            else f"scikit-learn: {seconds:.1f} s, {seconds / ours:.0f} times ours"
+        )
 
 
 def _views(count: int) -> tuple[Matrix, Matrix]:
@@ -99,17 +103,32 @@ def _cca_zoo(x: Matrix, y: Matrix) -> int:
     return len(x)
 
 
-def _scikit_learn(x: Matrix, y: Matrix, count: int) -> float:
-    """Seconds for so many components."""
+def _scikit_learn(count: int, limit: float, threads: int) -> float | None:
+    """Seconds for all components of the same views, in a process of its own; None where ``limit`` is too short."""
+    context = get_context("spawn")
+    ours, its = context.Pipe()
+    process = context.Process(target=_iterated, args=(its, count, threads), daemon=True)
+    process.start()
+    its.close()
+    ours.recv()  # it has its data
+    seconds = float(ours.recv()) if ours.poll(limit) else None
+    process.kill()
+    return seconds
+
+
+def _iterated(parent: Connection, count: int, threads: int) -> None:
     from sklearn.cross_decomposition import CCA
     from sklearn.exceptions import ConvergenceWarning
 
-    start = time.perf_counter()
-    with warnings.catch_warnings(
-        action="ignore", category=ConvergenceWarning
-    ):  # it gives up after 500 rounds
-        CCA(n_components=count).fit(x, y)
-    return time.perf_counter() - start
+    x, y = _views(count)
+    with (
+        threadpool_limits(threads),
+        warnings.catch_warnings(action="ignore", category=ConvergenceWarning),  # it gives up after 500 rounds
+    ):
+        parent.send("ready")
+        start = time.perf_counter()
+        CCA(n_components=COMPONENTS).fit(x, y)
+        parent.send(time.perf_counter() - start)
 
 
 def _peak(x: Matrix, y: Matrix) -> int:
