@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from indexer.settings import Settings
+from indexer.aligned import Aligned
 from retrieval import arrays, calibration
-from retrieval.alignment.base import Alignment
 from retrieval.catalog import AssetTable
-from retrieval.features import FeatureStore
 from retrieval.types import Integers, Matrix, Modality, Target
 from retrieval.vectors import sample as samples
+
+Asking: TypeAlias = Mapping[Modality, "tuple[Matrix, Integers]"]
+"""Of each modality that may ask a sample: (q, d) float32 in the aligned space, and (q,) the item each is of."""
 
 NOBODY = -1
 """Whose a row is that no item has, such as a class name: everybody else's is another's."""
@@ -40,7 +41,7 @@ class Background:
         return {calibration.BACKGROUND: self.scores}
 
 
-def _asking(settings: Settings, table: AssetTable, store: FeatureStore) -> tuple[Integers, Integers]:
+def _sampled(aligned: Aligned, modality: Modality, table: AssetTable) -> tuple[Integers, Integers]:
     """(q,) feature rows of a sample of what may ask, and (q,) whose they are.
 
     Its assets, or without any, whatever else was encoded of the modality: such as the class names by which
@@ -49,49 +50,37 @@ def _asking(settings: Settings, table: AssetTable, store: FeatureStore) -> tuple
     if len(table.assets):
         rows, items = table.features[table.whole], table.items[table.whole]
     else:
-        rows = np.arange(len(store))
+        rows = np.arange(len(aligned.stores[modality]))
         items = np.full(len(rows), NOBODY, np.int64)
-    chosen = samples.draw(len(rows), settings.seed)
+    chosen = samples.draw(len(rows), aligned.settings.seed)
     return rows[chosen], items[chosen]
 
 
-def queries(
-    settings: Settings,
-    alignment: Alignment,
-    tables: Mapping[Modality, AssetTable],
-    stores: Mapping[Modality, FeatureStore],
-) -> dict[Modality, tuple[Matrix, Integers]]:
-    """A sample of every modality that may ask: (q, d) float32 in the aligned space, and (q,) whose they are."""
+def queries(aligned: Aligned) -> Asking:
+    """A sample of every modality that may ask."""
     drawn = {}
-    for modality, table in tables.items():
-        rows, items = _asking(settings, table, stores[modality])
-        if len(rows) and modality in alignment.projectors:
-            drawn[modality] = alignment.project(modality, stores[modality].read(rows)), items
+    for modality, table in aligned.tables.items():
+        rows, items = _sampled(aligned, modality, table)
+        if len(rows) and modality in aligned.alignment.projectors:
+            drawn[modality] = aligned.read(modality, rows), items
     return drawn
 
 
-def measure(
-    settings: Settings,
-    alignment: Alignment,
-    tables: Mapping[Modality, AssetTable],
-    stores: Mapping[Modality, FeatureStore],
-    asking: Mapping[Modality, tuple[Matrix, Integers]],
-) -> dict[Modality, Background]:
+def measure(aligned: Aligned, asking: Asking) -> dict[Modality, Background]:
     """By the modality that is looked for, its background.
 
-    Scores are those of ``asking``, what ``queries`` gave, with a sample of media, each medium by its best segment
-    as in a search.
+    Scores are those of ``asking`` with a sample of media, each medium by its best segment as in a search.
     """
     found = {}
-    for modality, table in tables.items():
-        if not len(table.assets) or modality not in alignment.projectors:
+    for modality, table in aligned.present.items():
+        if modality not in aligned.alignment.projectors:
             continue
         media = np.unique(table.media)
         # Another seed than the queries', or the same media would be on both sides.
-        media = media[samples.draw(len(media), settings.seed + 1)]
+        media = media[samples.draw(len(media), aligned.settings.seed + 1)]
         chosen = np.flatnonzero(np.isin(table.media, media))
         chosen = chosen[np.argsort(table.media[chosen], kind="stable")]
-        asked = alignment.project(modality, stores[modality].read(table.features[chosen]))
+        asked = aligned.read(modality, table.features[chosen])
         found[modality] = against(asking.items(), asked, table.media[chosen], table.items[chosen])
     return found
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from indexer import background, indexes, items
+from indexer.aligned import Aligned
 from indexer.embed import content_of_text
 from indexer.publish import Draft
 from indexer.settings import Settings
@@ -44,17 +45,14 @@ def fit(
     tables = {modality: draft.catalog.table(modality) for modality in encoders}
     check_parts(settings, encoders, [modality for modality, table in tables.items() if len(table.assets)])
     evidence = _evidence(settings, encoders, tables)
-    if not (alignment := _published_alignment(draft, evidence)):
-        data = _training_data(settings, encoders, stores, tables)
-        _release(encoders)
-        alignment = alignments.fit(settings.align, data)
+    found = _published_alignment(draft, evidence) or _training_data(settings, encoders, stores, tables)
     _release(encoders)
+    alignment = found if isinstance(found, Alignment) else alignments.fit(settings.align, found)
     alignment.save(draft.files.alignment)
-    asking = background.queries(settings, alignment, tables, stores)
-    entries = indexes.write(draft, settings, alignment, tables, stores, asking, device=device)
-    of_items: dict[str, Any] = {}
-    if settings.fuse:
-        of_items = items.write(draft, settings, alignment, tables, stores, asking, device=device)
+    aligned = Aligned(settings, alignment, tables, stores, device)
+    asking = background.queries(aligned)
+    entries = indexes.write(draft, aligned, asking)
+    of_items = items.write(draft, aligned, asking) if settings.fuse else {}
     described = {
         "method": alignment.method,
         "fingerprint": alignment.fingerprint,

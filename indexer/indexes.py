@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from indexer import background
+from indexer.aligned import Aligned
+from indexer.background import Asking
 from indexer.publish import Draft
 from indexer.settings import Settings
 from retrieval import arrays, rows
-from retrieval.alignment.base import Alignment
-from retrieval.catalog import AssetTable
-from retrieval.features import FeatureStore
-from retrieval.rows import Chosen, MatrixLike
-from retrieval.types import Integers, Matrix, Modality
+from retrieval.rows import MatrixLike
+from retrieval.types import Integers, Modality
 from retrieval.vectors import choice, files, opening, updated
 from retrieval.vectors import sample as samples
 from retrieval.vectors.choice import Needs
@@ -26,26 +24,13 @@ DECIDING = ("index", "recall", "memory", "favour", "seed")
 """Settings without which an index would be another one."""
 
 
-def write(
-    draft: Draft,
-    settings: Settings,
-    alignment: Alignment,
-    tables: Mapping[Modality, AssetTable],
-    stores: Mapping[Modality, FeatureStore],
-    asking: Mapping[Modality, tuple[Matrix, Integers]],
-    *,
-    device: str = "cpu",
-) -> dict[Modality, dict[str, Any]]:
+def write(draft: Draft, aligned: Aligned, asking: Asking) -> dict[Modality, dict[str, Any]]:
     """Write the index of each modality that has assets.
 
     Args:
         draft: the generation in the making.
-        settings: what is asked of the indexes.
-        alignment: from features into the space.
-        tables: the assets of each modality.
-        stores: their features.
-        asking: a sample of what may ask, as ``background.queries`` gives it.
-        device: ``"cuda"`` trains and adds on a GPU.
+        aligned: its assets.
+        asking: a sample of what may ask.
 
     Returns:
         The manifest's entry of each.
@@ -54,32 +39,29 @@ def write(
         OptionError: an index does not fit the vectors or the memory.
     """
     sample = {modality: vectors for modality, (vectors, _) in asking.items()}
-    backgrounds = background.measure(settings, alignment, tables, stores, asking)
+    backgrounds = background.measure(aligned, asking)
     entries = {}
-    for modality, table in tables.items():
-        if not len(table.assets):
-            continue
+    for modality, table in aligned.present.items():
         path = draft.files.vectors(modality)
         # Projected once, and then read in blocks from a file as often as they are needed.
-        projected = _projected(alignment, modality, Chosen(stores[modality], table.features))
-        with rows.filed(path.with_suffix(".projected"), projected, alignment.dimension) as vectors:
-            entry = _carried_on(draft, settings, alignment, modality, table, vectors)
+        columns = aligned.alignment.dimension
+        with rows.filed(path.with_suffix(".projected"), aligned.blocks(modality), columns) as vectors:
+            entry = _carried_on(draft, aligned, modality, vectors)
             if entry is None:
-                entry = built(draft, settings, vectors, sample, path, device=device)
+                entry = built(draft, aligned, vectors, sample, path)
         arrays.write(draft.files.assets(modality), np.stack([table.assets, table.media], axis=1))
         entries[modality] = {**entry, **backgrounds[modality].save(draft.files.centre(modality))}
     return entries
 
 
-def built(
-    draft: Draft, settings: Settings, vectors: MatrixLike, sample: Sample, path: Path, *, device: str
-) -> dict[str, Any]:
+def built(draft: Draft, aligned: Aligned, vectors: MatrixLike, sample: Sample, path: Path) -> dict[str, Any]:
     """Write an index of ``vectors`` to ``path``, of the kind that is asked for, and return the manifest's entry.
 
     Where memory is bounded it has its share of it: by its vectors, among all of the generation.
     """
+    settings = aligned.settings
     part = settings.memory and settings.memory * len(vectors) // _indexed(draft, settings)
-    needs = Needs(settings.recall, part, settings.favour, settings.seed, device)
+    needs = Needs(settings.recall, part, settings.favour, settings.seed, aligned.device)
     entry = choice.build(settings.index, vectors, sample, needs, path)
     if "measured" in entry:
         samples.write(files.sample(path), sample)
@@ -93,19 +75,15 @@ def _indexed(draft: Draft, settings: Settings) -> int:
 
 
 def _carried_on(
-    draft: Draft,
-    settings: Settings,
-    alignment: Alignment,
-    modality: Modality,
-    table: AssetTable,
-    vectors: MatrixLike,
+    draft: Draft, aligned: Aligned, modality: Modality, vectors: MatrixLike
 ) -> dict[str, Any] | None:
     """The entry of the index before with what changed since; None where there is none that would do."""
+    settings = aligned.settings
     before, was = draft.before, draft.settings_before
     entry = before.indexes.get(modality, {}) if before else {}
     if before is None or was is None or "factory" not in entry:  # an exact index is rebuilt in no time
         return None
-    if before.alignment["fingerprint"] != alignment.fingerprint:
+    if before.alignment["fingerprint"] != aligned.alignment.fingerprint:
         return None
     if any(getattr(was, name) != getattr(settings, name) for name in DECIDING):
         return None
@@ -114,13 +92,9 @@ def _carried_on(
     files_before = draft.layout.generation(before.generation)
     index = opening.load(entry, files_before.vectors(modality))
     known: Integers = arrays.read(files_before.assets(modality))[:, 0]
-    carried = updated.continued(index, known, table.assets, vectors)
+    carried = updated.continued(index, known, aligned.tables[modality].assets, vectors)
     if carried is None:
         return None
     updated.link(files_before.vectors(modality), draft.files.vectors(modality))
     carried.save_beside(draft.files.vectors(modality))
     return updated.described(carried, entry)
-
-
-def _projected(alignment: Alignment, modality: Modality, features: MatrixLike) -> Iterator[Matrix]:
-    return (alignment.project(modality, features[block]) for block in rows.blocks(features))

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from indexer import background, indexes
+from indexer.aligned import Aligned
+from indexer.background import Asking
 from indexer.publish import Draft
-from indexer.settings import Settings
 from retrieval import arrays, rows
-from retrieval.alignment.base import Alignment
-from retrieval.catalog import AssetTable
-from retrieval.features import FeatureStore
 from retrieval.fusion import registry
 from retrieval.fusion.gathered import Gathered
 from retrieval.fusion.saved import Fused
@@ -25,40 +22,27 @@ FITTED = 5000
 """Items that a fusion learns from, at most."""
 
 
-def write(
-    draft: Draft,
-    settings: Settings,
-    alignment: Alignment,
-    tables: Mapping[Modality, AssetTable],
-    stores: Mapping[Modality, FeatureStore],
-    asking: Mapping[Modality, tuple[Matrix, Integers]],
-    *,
-    device: str = "cpu",
-) -> dict[str, Any]:
+def write(draft: Draft, aligned: Aligned, asking: Asking) -> dict[str, Any]:
     """Write the fusion that the settings name and the index of items.
 
     Args:
         draft: the generation in the making.
-        settings: which fusion.
-        alignment: from features into the space.
-        tables: the assets of each modality.
-        stores: their features.
-        asking: a sample of what may ask, as ``background.queries`` gives it.
-        device: ``"cuda"`` trains and adds on a GPU.
+        aligned: its assets.
+        asking: a sample of what may ask.
 
     Returns:
         The manifest's entry; empty where there are no items.
     """
+    settings, held = aligned.settings, aligned.present
     method = registry.check(str(settings.fuse))
-    held = {modality: table for modality, table in tables.items() if len(table.assets)}
     if not held:
         return {}
 
     def projected(modality: Modality, own: Integers) -> Matrix:
-        return alignment.project(modality, stores[modality].read(held[modality].features[own]))
+        return aligned.read(modality, held[modality].features[own])
 
     items = draft.catalog.ordered_items()
-    gathered = Gathered(items, held, projected, tuple(held), alignment.dimension)
+    gathered = Gathered(items, held, projected, tuple(held), aligned.alignment.dimension)
     fusion = registry.fit(method, gathered.parts(_learnable(gathered, settings.seed)), settings.seed)
     fused = Fused(method, tuple(held), fusion)
     fused.save(draft.files.fusion)
@@ -68,7 +52,7 @@ def write(
     sample = {of: vectors for of, (vectors, _) in queries.items()}
     columns = fusion(gathered.parts(places[:1])).shape[1]
     with rows.filed(path.with_suffix(".fused"), made, columns) as vectors:
-        entry = indexes.built(draft, settings, vectors, sample, path, device=device)
+        entry = indexes.built(draft, aligned, vectors, sample, path)
         scores = _background(vectors, items, queries, settings.seed)
     shown = gathered.shown()
     arrays.write(draft.files.assets(ITEM), np.stack([shown, shown], axis=1))
@@ -82,9 +66,7 @@ def _learnable(gathered: Gathered, seed: int) -> Integers:
     return np.sort(np.random.default_rng(seed).permutation(free)[:FITTED])
 
 
-def _background(
-    vectors: MatrixLike, items: Integers, asking: Mapping[Modality, tuple[Matrix, Integers]], seed: int
-) -> background.Background:
+def _background(vectors: MatrixLike, items: Integers, asking: Asking, seed: int) -> background.Background:
     """By what asks, items among it, the scores with items that it has nothing to do with."""
     chosen, other = samples.draw(len(vectors), seed + 1), samples.draw(len(vectors), seed)
     itself = (ITEM, (vectors[other], items[other]))

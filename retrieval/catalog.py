@@ -247,6 +247,11 @@ class Catalog:
             )
         return found
 
+    def item_ids(self) -> dict[int, str]:
+        """The id of every item, by its number."""
+        with self.session() as session:
+            return dict(session.execute(select(Item.id, Item.key)).all())
+
     def ordered_items(self) -> Integers:
         """(n,) int64 the numbers of all items, in the order of their ids."""
         with self.session() as session:

@@ -9,14 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from sqlalchemy import select
 
 from retrieval.assets import Assets
 from retrieval.catalog import AssetTable
 from retrieval.engine import SearchEngine
 from retrieval.fusion.gathered import Gathered
 from retrieval.fusion.saved import Fused
-from retrieval.schema import Item
 from retrieval.types import Integers, Matrix, Modality
 
 RULE = "fused of what they have besides the asking modality; every one compared"
@@ -72,11 +70,10 @@ class Wholes:
         shown = gathered.shown()
         places = np.flatnonzero(shown >= 0)
         kept_back = [item for table in tables.values() for item in table.items[table.held_out].tolist()]
-        with engine.catalog.session() as session:
-            keys = {number: key for number, key in session.execute(select(Item.id, Item.key))}  # noqa: C416
+        ids = engine.catalog.item_ids()
         chosen = items[places]
         table = AssetTable(shown[places], shown[places], chosen, places, np.isin(chosen, kept_back))
-        names = [keys[item] for item in chosen.tolist()]
+        names = [ids[item] for item in chosen.tolist()]
         assets = Assets(table, names, np.zeros(len(places), np.int64), [None] * len(places))
         return cls(assets, besides, fusion, gathered, places)
 

@@ -345,7 +345,8 @@ def test_ctrl_c_ends_everything_with_one_line(tmp_path):
     for number in range(100):
         toy.paint(tmp_path / f"source/{number}.png", (number, 0, 0))
     program = (
-        "import sys, time\nfrom indexer.cli import run\nfrom tests import toy\n"
+        "import signal, sys, time\nfrom indexer.cli import run\nfrom tests import toy\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "with toy.encoders() as encoders:\n"
         "    for one in encoders.values():\n"
         "        one.encode = lambda media, encode=one.encode: [time.sleep(1), encode(media)][1]\n"
