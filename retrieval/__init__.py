@@ -12,13 +12,26 @@ if TYPE_CHECKING:
     from retrieval.engine import SearchEngine
     from retrieval.engine import open_index as open  # noqa: A004 - the public face's name
     from retrieval.evaluation import evaluate
+    from retrieval.several import Several
     from retrieval.verification import verify
 
-__all__ = ["Client", "Hit", "Modality", "Query", "SearchEngine", "XmodalError", "evaluate", "open", "verify"]
+__all__ = [
+    "Client",
+    "Hit",
+    "Modality",
+    "Query",
+    "SearchEngine",
+    "Several",
+    "XmodalError",
+    "evaluate",
+    "open",
+    "verify",
+]
 
 _LATER = {
     "Client": ("retrieval.client", "Client"),
     "SearchEngine": ("retrieval.engine", "SearchEngine"),
+    "Several": ("retrieval.several", "Several"),
     "open": ("retrieval.engine", "open_index"),
     "verify": ("retrieval.verification", "verify"),
     "evaluate": ("retrieval.evaluation", "evaluate"),

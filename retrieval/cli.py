@@ -29,6 +29,7 @@ from retrieval.verify_cli import verify
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from retrieval.searcher import Searcher
     from retrieval.types import Hit
 
 app = typer.Typer(
@@ -70,6 +71,13 @@ def search(
         str | None,
         typer.Option(metavar="HOW", help="Search each term by itself and join the rankings: rrf or zscore."),
     ] = None,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="Search this index of the same sources too, and join the rankings (--combine, else rrf).",
+        ),
+    ] = None,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page that shows what was found.")
     ] = None,
@@ -90,19 +98,26 @@ def search(
     """
     from retrieval.engine import open_index
     from retrieval.errors import OptionError
+    from retrieval.several import Several
     from retrieval.types import Query
     from retrieval.vectors.base import silent
 
-    if combine is not None and explain_plan:
-        raise OptionError("--explain-plan says how one search went, --combine makes several: leave one out")
+    if explain_plan and (combine is not None or also):
+        raise OptionError(
+            "--explain-plan says how one search went, --combine and --also make several: leave one out"
+        )
     terms = {"text": text, "image": image, "audio": audio, "video": video, "id": item}
     encoders = by_modality(text_encoder, image_encoder, audio_encoder, video_encoder)
     engine = open_index(index, device=device, runtime=runtime, encoders=encoders)
+    searcher: Searcher = engine
+    if also:
+        others = [open_index(other, device=device, runtime=runtime) for other in also]
+        searcher = Several([engine, *others], combine=combine or "rrf")
     asked = {kind: [weighted(value) for value in values] for kind, values in terms.items() if values}
     explain = _plan if explain_plan else silent
     hits = (
-        engine.search(**asked, to=to, k=k, where=where, min_percentile=min_percentile, combine=combine)
-        if combine is not None
+        searcher.search(**asked, to=to, k=k, where=where, min_percentile=min_percentile, combine=combine)
+        if combine is not None or also
         else engine.search_batch(
             [Query(**asked)], to=to, k=k, where=where, min_percentile=min_percentile, explain=explain
         )[0]
@@ -111,7 +126,7 @@ def search(
         from retrieval.report import results
 
         results.write(
-            html, hits, engine, ", ".join(value for values in terms.values() for value in values or ())
+            html, hits, searcher, ", ".join(value for values in terms.values() for value in values or ())
         )
     if as_json:
         print_json([hit.as_dict() for hit in hits])

@@ -17,7 +17,7 @@ from retrieval.counts import check_k
 from retrieval.errors import OptionError
 from retrieval.fusion import late
 from retrieval.naming import known
-from retrieval.types import Hit, Query, Term
+from retrieval.types import Hit, Query
 
 if TYPE_CHECKING:
     from retrieval.searcher import Searcher
@@ -70,25 +70,41 @@ def combined(
         raise OptionError("say what to find: terms that are searched one by one may ask for different things")
     k, terms = check_k(k), query.terms()
     lone = [Query(**{term.kind: replace(term, weight=1.0)}) for term in terms]
-    depth = max(k, min(MOST, max(DEPTH, FOLD * k)))
-    found = searcher.search_batch(lone, to=to, k=depth, where=where, min_percentile=min_percentile)
+    found = searcher.search_batch(lone, to=to, k=depth(k), where=where, min_percentile=min_percentile)
     named = {term.value for term in terms if term.kind == "id"}
-    return _joined(terms, [[hit for hit in hits if hit.id not in named] for hits in found], way)[:k]
+    rankings = [[hit for hit in hits if hit.id not in named] for hits in found]
+    return joined(rankings, [term.weight for term in terms], way, _medium)[:k]
 
 
-def _joined(terms: Sequence[Term], found: Sequence[Sequence[Hit]], way: str) -> list[Hit]:
-    shown: dict[tuple[object, ...], Hit] = {}
-    for hit in (hit for hits in found for hit in hits):
-        shown.setdefault(_medium(hit), hit)
-    hits, place = list(shown.values()), {medium: at for at, medium in enumerate(shown)}
-    added = np.zeros((len(terms), len(hits)))
-    for own, term, ranking in zip(added, terms, found, strict=True):
+def depth(k: int) -> int:
+    """How many hits of each ranking are joined where ``k`` are wanted."""
+    return max(k, min(MOST, max(DEPTH, FOLD * k)))
+
+
+def joined(
+    rankings: Sequence[Sequence[Hit]], weights: Sequence[float], way: str, medium: Callable[[Hit], object]
+) -> list[Hit]:
+    """One ranking of what is in several, best first, ties by item id.
+
+    Args:
+        rankings: each best first, none with a medium twice.
+        weights: of each; what those above 0 do not hold is not among the hits, where there are such.
+        way: a name in ``WAYS``.
+        medium: of a hit, what it has in common with the hits of other rankings that are the same; of these the first
+            is kept.
+    """
+    shown: dict[object, Hit] = {}
+    for hit in (hit for hits in rankings for hit in hits):
+        shown.setdefault(medium(hit), hit)
+    hits, place = list(shown.values()), {own: at for at, own in enumerate(shown)}
+    added = np.zeros((len(rankings), len(hits)))
+    for own, weight, ranking in zip(added, weights, rankings, strict=True):
         scores = np.full((1, len(hits)), np.nan)
-        scores[0, [place[_medium(hit)] for hit in ranking]] = [hit.score for hit in ranking]
-        own[:] = term.weight * WAYS[way]([scores])[0]
+        scores[0, [place[medium(hit)] for hit in ranking]] = [hit.score for hit in ranking]
+        own[:] = weight * WAYS[way]([scores])[0]
     total = added.sum(axis=0)
-    wanted = [own for own, term in zip(found, terms, strict=True) if term.weight > 0] or found
-    candidates = {place[_medium(hit)] for ranking in wanted for hit in ranking}
+    wanted = [own for own, weight in zip(rankings, weights, strict=True) if weight > 0] or rankings
+    candidates = {place[medium(hit)] for ranking in wanted for hit in ranking}
     order = sorted(candidates, key=lambda at: (-total[at], hits[at].id))
     return [
         replace(
@@ -96,7 +112,7 @@ def _joined(terms: Sequence[Term], found: Sequence[Sequence[Hit]], way: str) -> 
             rank=rank,
             score=float(total[at]),
             percentile=None,
-            contributions=tuple(added[:, at].tolist()) if len(terms) > 1 else None,
+            contributions=tuple(added[:, at].tolist()) if len(rankings) > 1 else None,
         )
         for rank, at in enumerate(order, start=1)
     ]

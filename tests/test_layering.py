@@ -94,6 +94,7 @@ def test_help_stays_light() -> None:
                 "Modality",
                 "Query",
                 "SearchEngine",
+                "Several",
                 "XmodalError",
                 "evaluate",
                 "open",
