@@ -16,7 +16,7 @@ from retrieval.types import Integers, Matrix, Modality, Target
 from retrieval.vectors import sample as samples
 
 Asking: TypeAlias = Mapping[Modality, "tuple[Matrix, Integers]"]
-"""Of each modality that may ask a sample: (q, d) float32 in the aligned space, and (q,) the item each is of."""
+"""Of each modality that may ask, a sample: (q, d) float32 in the aligned space, and (q,) the item each is of."""
 
 NOBODY = -1
 """Whose a row is that no item has, such as a class name: everybody else's is another's."""
