@@ -314,6 +314,31 @@ def test_an_index_is_tuned_for_filters_too(choosing, spec, tmp_path, monkeypatch
     assert "just those, exactly" in told[0]
 
 
+@pytest.mark.parametrize(
+    ("spec", "name", "enough", "chosen"),
+    [
+        ("HNSW16", "beam", 90, 96),  # of 64 and 128, then 96, then 80
+        ("HNSW16", "beam", 128, 128),
+        ("HNSW16", "beam", 10, 16),  # the least there is
+        ("HNSW16", "beam", 10**9, 2048),  # never enough
+        ("IVF64,Flat", "probes", 3, 3),
+        ("IVF64,Flat", "probes", 33, 40),
+        ("IVF64,Flat", "probes", 1, 1),
+    ],
+)
+def test_an_effort_is_found_between_powers_of_two(large, monkeypatch, spec, name, enough, chosen):
+    images, sample = large
+    index = registry.build(spec, images)
+
+    def reaches(_index, effort, *_):
+        return getattr(effort, name) >= enough and effort.depth >= 10
+
+    monkeypatch.setattr(tuning, "_reaches", reaches)
+    effort = tuning.tuned(index, Truth.of(sample, index.stored), 0.95)
+    assert getattr(effort, name) == chosen
+    assert effort.depth == (16 if chosen == 16 else 20 if enough < 10**9 else 2048)
+
+
 @pytest.fixture
 def hard(monkeypatch):
     """What tuning for filters tried, of an index that never finds enough, when comparing takes as long as beam 256."""

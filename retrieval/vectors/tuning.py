@@ -24,6 +24,9 @@ SURE = 1.64
 DEPTHS = tuple(K * 2**power for power in range(1, 10))
 BEAMS = tuple(2**power for power in range(4, 12))
 
+HALVINGS = 2
+"""How often the step between an effort that is enough and half of it is halved, to find one that takes less time."""
+
 ASKED_AT_ONCE = 16
 """Queries whose recall is looked at in one search: of thousands of candidates each, FAISS holds megabytes a query."""
 
@@ -99,10 +102,11 @@ class Truth:
 
 def tuned(index: RefinedIndex, truth: Truth, target: float) -> Effort:
     """The least effort by which every modality's queries find the ``target`` share; the largest if none does."""
-    enough = index.effort
-    for enough in _ladder(index):
-        if _reaches(index, enough, truth, target):
-            break
+    ladder = list(_ladder(index))
+    at = next(
+        (at for at, effort in enumerate(ladder) if _reaches(index, effort, truth, target)), len(ladder) - 1
+    )
+    enough = _least_between(index, ladder[at - 1], ladder[at], truth, target) if at else ladder[0]
     for depth in DEPTHS:
         less = replace(enough, depth=depth)
         if depth < enough.depth and _reaches(index, less, truth, target):
@@ -159,6 +163,23 @@ def _reaches(
     spent = effort if subset is None else _whatever(effort)
     recalls = truth.recalls(lambda asking: index.search(asking, K, subset, effort=spent)[1])
     return all(each.mean() - SURE * each.std() / len(each) ** 0.5 >= target for each in recalls.values())
+
+
+def _least_between(index: RefinedIndex, short: Effort, enough: Effort, truth: Truth, target: float) -> Effort:
+    """The least effort that is seen to be enough between two steps of a ladder, the lower of which falls short."""
+    for _ in range(HALVINGS):
+        middle = Effort(
+            (short.depth + enough.depth) // 2,
+            (short.probes + enough.probes) // 2,
+            (short.beam + enough.beam) // 2,
+        )
+        if middle in (short, enough):
+            break
+        if _reaches(index, middle, truth, target):
+            enough = middle
+        else:
+            short = middle
+    return enough
 
 
 def _whatever(effort: Effort) -> Effort:
