@@ -47,7 +47,7 @@ def fit(
     evidence = _evidence(settings, encoders, tables)
     found = _published_alignment(draft, evidence) or _training_data(settings, encoders, stores, tables)
     _release(encoders)
-    alignment = found if isinstance(found, Alignment) else alignments.fit(settings.align, found)
+    alignment = found if isinstance(found, Alignment) else alignments.fit(settings.align, found, device)
     alignment.save(draft.files.alignment)
     aligned = Aligned(settings, alignment, tables, stores, device)
     asking = background.queries(aligned)

@@ -43,7 +43,9 @@ def write(draft: Draft, aligned: Aligned, asking: Asking) -> dict[str, Any]:
 
     items = draft.catalog.ordered_items()
     gathered = Gathered(items, held, projected, tuple(held), aligned.alignment.dimension)
-    fusion = registry.fit(method, gathered.parts(_learnable(gathered, settings.seed)), settings.seed)
+    fusion = registry.fit(
+        method, gathered.parts(_learnable(gathered, settings.seed)), settings.seed, aligned.device
+    )
     fused = Fused(method, tuple(held), fusion)
     fused.save(draft.files.fusion)
     places, path = np.arange(len(items)), draft.files.vectors(ITEM)

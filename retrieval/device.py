@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from retrieval.errors import DeviceError
@@ -39,6 +41,22 @@ def resolve(device: str) -> str:
     if device == "cuda":
         raise DeviceError("device 'cuda' was asked for, but PyTorch finds no CUDA GPU: use 'auto' or 'cpu'")
     return "cpu"
+
+
+@contextmanager
+def training_on(device: str) -> Iterator[None]:
+    """Where PyTorch makes tensors meanwhile, those of NumPy's arrays by ``torch.as_tensor`` among them.
+
+    Raises:
+        OptionError, DeviceError: as ``resolve``.
+    """
+    if resolve(device) == "cpu":
+        yield
+        return
+    import torch
+
+    with torch.device("cuda"):
+        yield
 
 
 def has_driver() -> bool:

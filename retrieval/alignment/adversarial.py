@@ -45,9 +45,10 @@ class Adversary(Contrast):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self._discriminator = nn.Sequential(
-                nn.Linear(columns, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, views)
-            )
+            with torch.device("cpu"):  # the same numbers wherever they go
+                drawn = _discriminator(columns, views)
+            self._discriminator = _discriminator(columns, views)
+        self._discriminator.load_state_dict(drawn.state_dict())
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """The loss of a batch; in evaluation that of the contrast alone, for the adversary's is a moving aim."""
@@ -59,6 +60,10 @@ class Adversary(Contrast):
         rows = torch.cat([_Reversed.apply(batch.first), _Reversed.apply(batch.second)])
         views = torch.tensor(batch.views).repeat_interleave(len(batch.items))
         return nn.functional.cross_entropy(self._discriminator(rows), views)
+
+
+def _discriminator(columns: int, views: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(columns, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, views))
 
 
 class _Reversed(torch.autograd.Function):

@@ -114,8 +114,8 @@ class Distilled(Contrast):
         known = np.isin(batch.items, own.items) & np.isin(batch.items, other.items)
         if known.sum() < 2:
             return contrast
-        items, rows = batch.items[known], torch.from_numpy(known)
-        told = torch.from_numpy(own.of_items(items) @ other.of_items(items).T)
+        items, rows = batch.items[known], torch.as_tensor(np.flatnonzero(known))
+        told = torch.as_tensor(own.of_items(items) @ other.of_items(items).T)
         taught = soft_loss(batch.first[rows], batch.second[rows], self.sharpness(), told / TEMPERATURE)
         return (1 - SHARE) * contrast + SHARE * taught
 

@@ -41,25 +41,27 @@ class Head(nn.Module):
         """Begin at the starts, one a view. ``seed`` is that of what a step does without."""
         super().__init__()
         self._starts = [
-            tuple(map(torch.from_numpy, (start.center, start.basis, start.weights))) for start in starts
+            tuple(map(torch.as_tensor, (start.center, start.basis, start.weights))) for start in starts
         ]
         self._changes = nn.ParameterList(torch.zeros_like(weights) for _, _, weights in self._starts)
-        self._random = torch.Generator().manual_seed(seed)
+        self._random = torch.Generator("cpu").manual_seed(
+            seed
+        )  # wherever the rest is: the same numbers everywhere
 
     def forward(self, view: int, rows: Matrix) -> torch.Tensor:
         """(n, m) unit rows of the (n, d) rows of a view."""
         center, basis, weights = self._starts[view]
-        inputs = (torch.from_numpy(rows) - center) @ basis
+        inputs = (torch.as_tensor(rows) - center) @ basis
         if self.training:
-            kept = torch.rand(inputs.shape, generator=self._random) >= DROPPED
-            inputs = inputs * kept / (1 - DROPPED)
+            kept = torch.rand(inputs.shape, generator=self._random, device="cpu") >= DROPPED
+            inputs = inputs * kept.to(inputs.device) / (1 - DROPPED)
         return nn.functional.normalize(inputs @ (weights + self._changes[view]), dim=1)
 
     def folded(self, view: int) -> tuple[Matrix, Matrix]:
         """(d, m) and (m,) float32 W and b of a view: z = unit(x @ W - b)."""
         center, basis, weights = self._starts[view]
         linear = basis @ (weights + self._changes[view].detach())
-        return linear.numpy(), (center @ linear).numpy()
+        return linear.numpy(force=True), (center @ linear).numpy(force=True)
 
 
 @dataclass(frozen=True)

@@ -53,14 +53,16 @@ class Networks(nn.Module):
     def __init__(self, inputs: Sequence[Input], plan: Plan, seed: int) -> None:
         """Begin anywhere, the same for the same seed."""
         super().__init__()
-        self._inputs = [tuple(map(torch.from_numpy, each)) for each in inputs]
-        self._noise, self._random = plan.noise, torch.Generator().manual_seed(seed)
+        self._inputs = [tuple(map(torch.as_tensor, each)) for each in inputs]
+        self._noise, self._random = plan.noise, torch.Generator("cpu").manual_seed(seed)
         self._views: list[list[nn.Linear]] = []
         for _, basis in inputs:
             widths = (basis.shape[1], *plan.hidden, plan.outputs)
             layers = [nn.Linear(*pair) for pair in pairwise(widths)]
             for layer in layers:
-                nn.init.normal_(layer.weight, std=layer.in_features**-0.5, generator=self._random)
+                drawn = torch.empty(layer.weight.shape, device="cpu")  # the same numbers wherever they go
+                drawn.normal_(std=layer.in_features**-0.5, generator=self._random)
+                layer.weight.data.copy_(drawn)
                 nn.init.zeros_(layer.bias)
             self._views.append(layers)
         self._learned = nn.ModuleList(layer for layers in self._views for layer in layers)
@@ -68,9 +70,10 @@ class Networks(nn.Module):
     def forward(self, view: int, rows: Matrix) -> torch.Tensor:
         """(n, outputs) float32 of (n, d) rows of a view."""
         center, basis = self._inputs[view]
-        out = (torch.from_numpy(rows) - center) @ basis
+        out = (torch.as_tensor(rows) - center) @ basis
         if self.training and self._noise:
-            out = out + self._noise * torch.randn(out.shape, generator=self._random)
+            noise = torch.randn(out.shape, generator=self._random, device="cpu")
+            out = out + self._noise * noise.to(out.device)
         *hidden, last = self._views[view]
         for layer in hidden:
             out = torch.tanh(layer(out))
@@ -79,10 +82,10 @@ class Networks(nn.Module):
 
     def layers(self, view: int) -> tuple[Layer, ...]:
         """A view's network, its inputs' center and basis taken in, without PyTorch."""
-        center, basis = (each.double().numpy() for each in self._inputs[view])
+        center, basis = (each.double().numpy(force=True) for each in self._inputs[view])
         made = []
         for depth, layer in enumerate(self._views[view], 1):
-            weights, bias = (each.detach().double().numpy() for each in (layer.weight.T, layer.bias))
+            weights, bias = (each.double().numpy(force=True) for each in (layer.weight.T, layer.bias))
             if depth == 1:
                 weights = basis @ weights
                 bias = bias - center @ weights
@@ -138,7 +141,9 @@ def _linked(networks: Networks, links: Sequence[LinkedItems], items: Integers, o
         total = Covariances.empty(outputs, outputs)
         for chunk in slices(len(items), BLOCK_ROWS):
             _, rows = own.drawn(items[chunk], None)
-            sides = (networks(view, each).numpy() for view, each in zip(own.views, rows, strict=True))
+            sides = (
+                networks(view, each).numpy(force=True) for view, each in zip(own.views, rows, strict=True)
+            )
             total = total.merge(Covariances.of(*sides))
         found[own.views] = total
     return Linked(found)

@@ -28,8 +28,7 @@ class Queries(nn.Module):
     def through(self, starts: Sequence[Start]) -> None:
         """Take these maps from now on."""
         self._maps = [
-            (torch.from_numpy(start.center), torch.from_numpy(start.basis @ start.weights))
-            for start in starts
+            (torch.as_tensor(start.center), torch.as_tensor(start.basis @ start.weights)) for start in starts
         ]
 
     def forward(self, view: int, rows: Matrix) -> torch.Tensor:
@@ -40,8 +39,8 @@ class Queries(nn.Module):
     def read(self, view: int, rows: Matrix) -> torch.Tensor:
         """What a ``Reading`` of the rows is, at unit norm."""
         if (own := self._parts[view]) is None:
-            return nn.functional.normalize(torch.from_numpy(rows), dim=1)
-        whole, parts = torch.from_numpy(rows[:, : own.whole]), torch.from_numpy(own.of(rows))
+            return nn.functional.normalize(torch.as_tensor(rows), dim=1)
+        whole, parts = torch.as_tensor(rows[:, : own.whole]), torch.as_tensor(own.of(rows))
         absent = ~parts.any(dim=2)
         scores = (SHARPNESS * parts @ self.learned[view]).masked_fill(absent, torch.finfo(parts.dtype).min)
         weights = scores.softmax(dim=1).masked_fill(absent, 0.0)
@@ -50,4 +49,4 @@ class Queries(nn.Module):
 
     def queries(self) -> list[Matrix]:
         """(columns,) float32 of each view, as a ``Reading`` has it."""
-        return [SHARPNESS * own.detach().numpy() for own in self.learned]
+        return [SHARPNESS * own.numpy(force=True) for own in self.learned]

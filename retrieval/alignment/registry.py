@@ -12,6 +12,7 @@ from retrieval.alignment.base import Alignment, TrainingData
 from retrieval.alignment.identity import fit_identity
 from retrieval.alignment.methods import fit_auto, fit_cca, fit_conse
 from retrieval.alignment.pooling import Reading
+from retrieval.device import training_on
 from retrieval.naming import known
 
 
@@ -80,8 +81,13 @@ def check(method: str) -> str:
     return known("alignment", method, METHODS)
 
 
-def fit(method: str, data: TrainingData) -> Alignment:
+def fit(method: str, data: TrainingData, device: str = "cpu") -> Alignment:
     """Fit the alignment called ``method``.
+
+    Args:
+        method: its name.
+        data: what to fit it to.
+        device: where what is trained by gradients is: ``"auto"``, ``"cpu"`` or ``"cuda"``.
 
     Raises:
         OptionError: no method has that name.
@@ -89,6 +95,8 @@ def fit(method: str, data: TrainingData) -> Alignment:
     """
     own = METHODS[check(method)]
     if own.pools or not data.parts:
-        return own.fit(data)
+        with training_on(device):
+            return own.fit(data)
     readings = {modality: Reading(parts) for modality, parts in data.parts.items()}
-    return own.fit(data.read(readings)).reading(readings)
+    with training_on(device):
+        return own.fit(data.read(readings)).reading(readings)

@@ -79,13 +79,13 @@ def learn(kind: type[Kind], parts: Parts, seed: int) -> Kind:
     several = parts.taken(parts.present.sum(axis=1) > 1)
     if len(several) < LEAST:
         return kind(values)
-    learned = nn.ParameterDict({name: nn.Parameter(torch.from_numpy(own)) for name, own in values.items()})
+    learned = nn.ParameterDict({name: nn.Parameter(torch.as_tensor(own)) for name, own in values.items()})
     items = np.random.default_rng(seed).permutation(len(several))
     apart = int(KEPT_APART * len(items))
 
     def fused(chosen: Parts) -> torch.Tensor:
         made = kind.formula(
-            torch, dict(learned.items()), torch.from_numpy(chosen.vectors), torch.from_numpy(chosen.present)
+            torch, dict(learned.items()), torch.as_tensor(chosen.vectors), torch.as_tensor(chosen.present)
         )
         return nn.functional.normalize(made, dim=1)
 
@@ -104,7 +104,7 @@ def learn(kind: type[Kind], parts: Parts, seed: int) -> Kind:
         SCHEDULE,
         seed,
     )
-    return kind({name: own.detach().numpy() for name, own in learned.items()})
+    return kind({name: own.numpy(force=True) for name, own in learned.items()})
 
 
 def small(random: np.random.Generator, *shape: int) -> Matrix:

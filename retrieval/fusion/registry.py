@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from retrieval.device import training_on
 from retrieval.fusion.base import Fusion, Parts
 from retrieval.naming import known
 from retrieval.types import Modality
@@ -68,15 +69,18 @@ def check(method: str) -> str:
     return known("fusion", method, METHODS)
 
 
-def fit(method: str, parts: Parts, seed: int = 0) -> Fusion:
+def fit(method: str, parts: Parts, seed: int = 0, device: str = "cpu") -> Fusion:
     """Fit the fusion called ``method``.
 
     Args:
         method: its name.
         parts: of items that may be learned from.
         seed: of starts and splits; the same seed gives the same fusion.
+        device: where what is trained by gradients is: ``"auto"``, ``"cpu"`` or ``"cuda"``.
 
     Raises:
         OptionError: no method has that name.
     """
-    return METHODS[check(method)].fit(parts, seed)
+    own = METHODS[check(method)]
+    with training_on(device):
+        return own.fit(parts, seed)

@@ -1,0 +1,112 @@
+"""Training on a GPU, as far as it can be seen without one: every tensor of every loss is where it was asked to be.
+
+PyTorch's fake tensors have a device and a shape and compute nothing. Two that are at different places may not meet,
+as on a GPU; gradients and what comes back as numbers need a real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from retrieval import device as devices
+from retrieval.alignment import attention, dcca, heads, joint, networks
+from retrieval.alignment.queries import Queries
+from retrieval.alignment.registry import METHODS
+from retrieval.alignment.registry import fit as align
+from retrieval.errors import DeviceError
+from retrieval.fusion import learned
+from retrieval.fusion.registry import fit as fuse
+from retrieval.types import Modality
+from tests.test_alignment_family import made, tables
+from tests.test_attention import planted, training
+from tests.test_fusion import items
+
+TRAINED = ("contrastive", "sigmoid", "adversarial", "distill", "dcca", "attention")
+"""The alignments that are learned by gradients; ``attention`` needs parts."""
+
+
+class BegunError(Exception):
+    """Training got as far as to have its losses."""
+
+
+@pytest.fixture
+def losses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.Tensor]]:
+    """The losses that the first step of a training has, on a GPU that is not there."""
+    seen: list[torch.Tensor] = []
+
+    def train(
+        module: torch.nn.Module,
+        loss: Callable[[Any], torch.Tensor],
+        rows: Any,
+        validation: Callable[[], torch.Tensor] | None,
+        *_: object,
+    ) -> NoReturn:
+        assert {own.device.type for own in module.parameters()} == {"cuda"}
+        seen.append(loss(rows))
+        if validation is not None and not isinstance(module, networks.Networks):  # theirs are numbers
+            module.eval()
+            seen.append(validation())
+        raise BegunError
+
+    for module in (heads, networks, learned):
+        monkeypatch.setattr(module, "train", train)
+    monkeypatch.setattr(devices, "resolve", lambda device: device)
+    monkeypatch.setattr(joint, "POWERS", (1.0,))
+    monkeypatch.setattr(dcca, "OUTPUTS", (8,))
+    monkeypatch.setattr(attention, "ROUNDS", 1)
+    monkeypatch.setattr(
+        Queries, "queries", lambda self: [np.zeros(own.shape, np.float32) for own in self.learned]
+    )
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        yield seen
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_an_alignment_is_learned_where_it_is_told(losses: list[torch.Tensor], method: str) -> None:
+    data = training(planted(80, 0)) if METHODS[method].pools else tables(made(80))
+    with pytest.raises(BegunError):
+        align(method, data, "cuda")
+    assert {own.device.type for own in losses} == {"cuda"}
+    assert {own.shape for own in losses} == {()}
+
+
+@pytest.mark.parametrize("method", ["attention", "gated", "tensor"])
+def test_a_fusion_is_learned_where_it_is_told(losses: list[torch.Tensor], method: str) -> None:
+    with pytest.raises(BegunError):
+        fuse(method, items(), device="cuda")
+    assert {own.device.type for own in losses} == {"cuda"}
+
+
+@pytest.mark.parametrize("method", ["cca", "ridge", "procrustes", "kcca"])
+def test_what_needs_no_gradients_is_the_same_anywhere(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    monkeypatch.setattr(devices, "resolve", lambda device: device)
+    data = tables(made(60))
+    assert align(method, data, "cuda").fingerprint == align(method, data).fingerprint
+
+
+def test_the_device_must_be_there() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(DeviceError, match="finds no CUDA GPU"):
+        align("cca", tables(made(60)), "cuda")
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_a_gpu_learns_what_a_processor_does(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    monkeypatch.setattr(heads, "SCHEDULE", replace(heads.SCHEDULE, epochs=5))
+    parted = METHODS[method].pools
+    data = training(planted(200, 0)) if parted else tables(made(200))
+    rows = planted(60, 9) if parted else made(60, 99)
+    found = [align(method, data, device) for device in ("cpu", "cuda")]
+    for modality in (Modality.TEXT, Modality.IMAGE):
+        here, there = (own.project(modality, rows[modality]) for own in found)
+        assert np.vecdot(here, there).mean() > 0.9 or method == "dcca"
