@@ -44,9 +44,8 @@ class Head(nn.Module):
             tuple(map(torch.as_tensor, (start.center, start.basis, start.weights))) for start in starts
         ]
         self._changes = nn.ParameterList(torch.zeros_like(weights) for _, _, weights in self._starts)
-        self._random = torch.Generator("cpu").manual_seed(
-            seed
-        )  # wherever the rest is: the same numbers everywhere
+        # Wherever the rest is, the same numbers are drawn.
+        self._random = torch.Generator("cpu").manual_seed(seed)
 
     def forward(self, view: int, rows: Matrix) -> torch.Tensor:
         """(n, m) unit rows of the (n, d) rows of a view."""

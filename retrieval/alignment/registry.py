@@ -94,9 +94,8 @@ def fit(method: str, data: TrainingData, device: str = "cpu") -> Alignment:
         AlignmentError: the method cannot be fitted on these data; the message says what to do.
     """
     own = METHODS[check(method)]
-    if own.pools or not data.parts:
-        with training_on(device):
-            return own.fit(data)
-    readings = {modality: Reading(parts) for modality, parts in data.parts.items()}
     with training_on(device):
+        if own.pools or not data.parts:
+            return own.fit(data)
+        readings = {modality: Reading(parts) for modality, parts in data.parts.items()}
         return own.fit(data.read(readings)).reading(readings)
