@@ -23,7 +23,7 @@ class Aligned:
         alignment: from features into the space.
         tables: the assets of each modality that has an encoder.
         stores: their features.
-        device: ``"cuda"`` trains indexes and adds vectors on a GPU.
+        device: where fusions are learned; ``"cuda"`` also trains indexes and adds vectors on a GPU.
     """
 
     settings: Settings

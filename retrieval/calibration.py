@@ -29,10 +29,10 @@ Source: TypeAlias = "tuple[Target | None, float]"
 BACKGROUND = "centred_background"
 """Where a manifest's entry of an index keeps it. Versions that did not centre scores had another name for theirs."""
 
-LOG_ODDS = np.linspace(-9.0, 9.0, 13)
-"""Where a background is kept: log(p / (1 - p)) of the share p of pairs below, from 0.0001 to 0.9999."""
-
 LEAST_ODDS, STEP = -9.0, 1.5
+
+LOG_ODDS = np.arange(13) * STEP + LEAST_ODDS
+"""Where a background is kept: log(p / (1 - p)) of the share p of pairs below, from 0.0001 to 0.9999."""
 
 LEAST = 20
 """Pairs below which nothing is said of a background."""

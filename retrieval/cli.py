@@ -98,7 +98,6 @@ def search(
     """
     from retrieval.engine import open_index
     from retrieval.errors import OptionError
-    from retrieval.several import Several
     from retrieval.types import Query
     from retrieval.vectors.base import silent
 
@@ -111,6 +110,8 @@ def search(
     engine = open_index(index, device=device, runtime=runtime, encoders=encoders)
     searcher: Searcher = engine
     if also:
+        from retrieval.several import Several
+
         others = [open_index(other, device=device, runtime=runtime) for other in also]
         searcher = Several([engine, *others], combine=combine or "rrf")
     asked = {kind: [weighted(value) for value in values] for kind, values in terms.items() if values}

@@ -6,7 +6,7 @@ scores that can be compared. See ``fusion.late``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -93,9 +93,7 @@ def joined(
         medium: of a hit, what it has in common with the hits of other rankings that are the same; of these the first
             is kept.
     """
-    shown: dict[object, Hit] = {}
-    for hit in (hit for hits in rankings for hit in hits):
-        shown.setdefault(medium(hit), hit)
+    shown = firsts((hit for hits in rankings for hit in hits), medium)
     hits, place = list(shown.values()), {own: at for at, own in enumerate(shown)}
     added = np.zeros((len(rankings), len(hits)))
     for own, weight, ranking in zip(added, weights, rankings, strict=True):
@@ -116,6 +114,14 @@ def joined(
         )
         for rank, at in enumerate(order, start=1)
     ]
+
+
+def firsts(hits: Iterable[Hit], medium: Callable[[Hit], object]) -> dict[object, Hit]:
+    """The first hit of each medium, in the order of these, by what ``medium`` says of it."""
+    found: dict[object, Hit] = {}
+    for hit in hits:
+        found.setdefault(medium(hit), hit)
+    return found
 
 
 def _medium(hit: Hit) -> tuple[object, ...]:

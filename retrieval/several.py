@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from retrieval.combined import WAYS, depth, joined
+from retrieval.combined import WAYS, depth, firsts, joined
 from retrieval.counts import check_k
-from retrieval.engine import SearchEngine
 from retrieval.errors import OptionError
 from retrieval.naming import known
 from retrieval.searcher import Searcher
 from retrieval.types import Hit, Query
 
 if TYPE_CHECKING:
+    from retrieval.engine import SearchEngine
     from retrieval.report.media import Medium
 
 
@@ -74,15 +74,16 @@ class Several(Searcher):
 
     def media(self, hits: Sequence[Hit]) -> list[Medium]:
         """What the hits are, to be looked at, each as an index has it in which its number stands for the same."""
-        return [self._medium(hit) for hit in hits if hit.asset is not None]
+        return [self._medium(hit, hit.asset) for hit in hits if hit.asset is not None]
 
     def _joined(self, rankings: Sequence[Sequence[Hit]]) -> list[Hit]:
-        firsts = [_firsts(ranking) for ranking in rankings]
-        return [replace(hit, contributions=None) for hit in joined(firsts, self._weights, self._way, _same)]
+        # A caption that an item has twice an index finds twice.
+        own = [list(firsts(ranking, _same).values()) for ranking in rankings]
+        return [replace(hit, contributions=None) for hit in joined(own, self._weights, self._way, _same)]
 
-    def _medium(self, hit: Hit) -> Medium:
+    def _medium(self, hit: Hit, asset: int) -> Medium:
         for engine in self.engines:
-            if hit.asset is not None and engine.catalog.asset(hit.asset) is not None:
+            if engine.catalog.asset(asset) is not None:
                 medium = engine.media([hit])[0]
                 if (medium.id, medium.path, medium.text) == (hit.id, hit.path, hit.text):
                     return medium
@@ -92,11 +93,3 @@ class Several(Searcher):
 def _same(hit: Hit) -> tuple[object, ...]:
     """What is the same in every index."""
     return hit.id, hit.modality, hit.path, hit.text
-
-
-def _firsts(ranking: Sequence[Hit]) -> list[Hit]:
-    """Without what came before: a caption that an item has twice an index finds twice."""
-    found: dict[object, Hit] = {}
-    for hit in ranking:
-        found.setdefault(_same(hit), hit)
-    return list(found.values())
