@@ -29,8 +29,8 @@ def reads(monkeypatch):
     monkeypatch.setattr(registry, "FEWEST", 0)
     monkeypatch.setattr("retrieval.vectors.refined.TRAINING_CODES", MOST)
     monkeypatch.setattr("retrieval.vectors.scan.SCORES_AT_ONCE", 1)
-    monkeypatch.setattr("retrieval.vectors.scan.PIECE", MOST // 8)
-    monkeypatch.setattr("retrieval.vectors.scan.SCORED_AT_ONCE", 1)
+    monkeypatch.setattr("retrieval.vectors.kept.PIECE", MOST // 8)
+    monkeypatch.setattr("retrieval.vectors.kept.SCORED_AT_ONCE", 1)
     most = Counter()
 
     def watched(owner, name):

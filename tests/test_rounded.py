@@ -1,0 +1,200 @@
+"""What eight bits say of a score is a bound, and an exact scan that goes by it stays exact."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retrieval.vectors import rounded as rounding
+from retrieval.vectors import scan
+from retrieval.vectors.exact import ExactIndex
+from retrieval.vectors.rounded import VECTORS, rounded
+
+COUNT = scan.FIRST + 2 * VECTORS + 37
+DIMENSION = 48
+
+
+@pytest.fixture(autouse=True)
+def always(monkeypatch):
+    """However little there is to compare."""
+    monkeypatch.setattr(scan, "MANY", 0)
+    monkeypatch.setattr(scan, "ENOUGH", 0)
+
+
+@pytest.fixture
+def reached(monkeypatch):
+    """How many pairs were reached in each block, of the scans meanwhile."""
+    counts = []
+    real = rounding.Rounded._reaching
+
+    def counted(self, request, least):
+        found = real(self, request, least)
+        counts.append(len(found[0]))
+        return found
+
+    monkeypatch.setattr(rounding.Rounded, "_reaching", counted)
+    return counts
+
+
+def drawn(count, seed=0, dimension=DIMENSION):
+    made = np.random.default_rng(seed).standard_normal((count, dimension)).astype(np.float32)
+    return made / np.linalg.norm(made, axis=1, keepdims=True)
+
+
+def unit(made):
+    return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+
+
+def with_a_large_mean():
+    return unit(drawn(COUNT) + np.float32(3) * drawn(1, seed=2))
+
+
+def with_two_large_columns():
+    return unit(drawn(COUNT) * np.r_[np.full(2, 20), np.ones(DIMENSION - 2)])
+
+
+def halfway():
+    """Numbers that lie between two steps, all off to one side: as wrong as can be."""
+    made = (np.random.default_rng(3).integers(-60, 60, (COUNT, DIMENSION)) + 0.4999) / 127
+    made[:, 0] = np.random.default_rng(4).choice([-1, 1], COUNT)
+    return made.astype(np.float32)
+
+
+def better_and_better():
+    made = drawn(COUNT)
+    return made[np.argsort(made @ drawn(1, seed=1)[0])]
+
+
+GALLERIES = {
+    "drawn": lambda: drawn(COUNT),
+    "a large mean": with_a_large_mean,
+    "two large columns": with_two_large_columns,
+    "halfway": halfway,
+    "better and better": better_and_better,
+    "in pairs": lambda: np.tile(drawn(COUNT // 2), (2, 1)),
+}
+
+
+def needed():
+    if rounded(drawn(2), drawn(1)[0]) is None:
+        pytest.skip("this processor does not multiply eight bits")
+
+
+@pytest.mark.parametrize("queries", [1, 130, 1100])
+@pytest.mark.parametrize("name", GALLERIES)
+def test_a_scan_by_eight_bits_finds_what_a_product_finds(monkeypatch, name, queries):
+    gallery, asking = GALLERIES[name](), drawn(queries, seed=1)
+    found = scan.best(asking, gallery, 7)
+    monkeypatch.setattr(scan, "MANY", np.inf)
+    for one, other in zip(found, scan.best(asking, gallery, 7), strict=True):
+        np.testing.assert_array_equal(one, other)  # to the last bit: either way, what is kept is scored alike
+    np.testing.assert_allclose(found[0], ExactIndex(gallery).search(asking, 7)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [1e-12, 0, 1e12])
+def test_queries_of_any_length_find_as_much(length):
+    gallery, asking = drawn(COUNT), drawn(50, seed=1)
+    expected = ExactIndex(gallery).search(asking, 10)[1]
+    asking[::7] *= np.float32(length)
+    if not length:
+        expected[::7] = np.arange(10)
+    np.testing.assert_array_equal(scan.best(asking, gallery, 10)[1], expected)
+
+
+def test_some_rows_are_scanned_alike():
+    gallery, asking = drawn(2 * COUNT), drawn(50, seed=1)
+    rows = np.flatnonzero(np.random.default_rng(2).random(len(gallery)) < 0.6)
+    np.testing.assert_array_equal(
+        scan.best(asking, gallery, 10, rows)[1], ExactIndex(gallery).search(asking, 10, rows)[1]
+    )
+
+
+def test_few_pairs_are_scored_and_none_twice(reached):
+    needed()
+    gallery = drawn(scan.FIRST + 20 * VECTORS + 1, dimension=256)
+    scan.best(drawn(100, seed=1, dimension=256), gallery, 10)
+    assert len(reached) == 21
+    assert sum(reached) < 100 * 200
+
+
+def test_where_eight_bits_tell_too_little_the_rest_is_multiplied(reached):
+    needed()
+    gallery = np.repeat(drawn(2), COUNT // 2, axis=0)
+    rows = scan.best(gallery[[0, -1]], gallery, 7)[1]
+    np.testing.assert_array_equal(rows, [np.arange(7), COUNT // 2 + np.arange(7)])
+    assert len(reached) == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    large=st.floats(1, 100),
+    mean=st.floats(0, 10),
+    length=st.sampled_from([1e-6, 1, 1e6]),
+)
+def test_no_score_is_larger_than_its_bound(seed, large, mean, length):
+    needed()
+    random = np.random.default_rng(seed)
+    scale = np.where(random.random(DIMENSION) < 0.1, large, 1)
+    block = (length * (random.standard_normal((VECTORS, DIMENSION)) * scale + mean)).astype(np.float32)
+    asking = (random.standard_normal((20, DIMENSION)) / scale).astype(np.float32)
+    exact = block.astype(np.float64) @ asking.T.astype(np.float64)
+    # All pairs at or above each query's median have to be reached; the sizes of what float32 adds up may hide the rest.
+    rounding_off = 4e-6 * np.linalg.norm(block, axis=1).max() * np.linalg.norm(asking, axis=1)
+    least = np.median(exact, axis=0) + rounding_off
+    ((_, owners, places),) = rounded(asking, block.mean(axis=0)).reaching(
+        iter([block]), lambda: (least - rounding_off).astype(np.float32)
+    )
+    reached = np.zeros(exact.shape, bool)
+    reached[places, owners] = True
+    assert reached[exact >= least].all()
+
+
+def test_vectors_that_are_all_alike_have_no_step():
+    needed()
+    block, asking = np.tile(drawn(1), (VECTORS, 1)), drawn(3, seed=1)
+    ((_, owners, _),) = rounded(asking, block[0]).reaching(iter([block]), lambda: asking @ block[0] - 1e-6)
+    assert len(owners) == 3 * VECTORS
+
+
+def test_a_processor_that_adds_in_sixteen_bits_is_not_trusted():
+    def saturating(inputs):
+        """As AVX2 does it: one side from 0 to 255, products added two and two, at 32,767 the most."""
+        vectors, asking, _ = inputs
+        bytes_, signed = 127 * vectors[None] + 128, 127 * asking[:, None]
+        products = bytes_ * signed
+        pairs = np.clip(products[..., ::2] + products[..., 1::2], -32768, 32767)
+        return [(pairs.sum(axis=2) - 128 * signed.sum(axis=2)) / 127**2]
+
+    def right(inputs):
+        return [inputs[1] @ inputs[0].T]
+
+    assert rounding._right(right, 20, DIMENSION)
+    assert not rounding._right(saturating, 20, DIMENSION)
+
+
+def test_where_it_cannot_be_had_all_is_multiplied(monkeypatch):
+    monkeypatch.setattr(scan, "rounded", lambda *_: None)
+    gallery, asking = drawn(COUNT), drawn(50, seed=1)
+    np.testing.assert_array_equal(
+        scan.best(asking, gallery, 10)[1], ExactIndex(gallery).search(asking, 10)[1]
+    )
+
+
+@pytest.mark.parametrize("kind", ["f32", "bf16"])
+def test_a_network_that_is_not_run_in_eight_bits_is_not_used(monkeypatch, kind):
+    """OpenVINO computes it in float32 on a processor without eight bits, which would be slower than NumPy."""
+
+    class Core:
+        def compile_model(self, *_):
+            way = {
+                "layerType": SimpleNamespace(astype=lambda _: "MatMul"),
+                "runtimePrecision": SimpleNamespace(astype=lambda _: kind),
+            }
+            model = SimpleNamespace(get_ordered_ops=lambda: [SimpleNamespace(get_rt_info=lambda: way)])
+            return SimpleNamespace(get_runtime_model=lambda: model)
+
+    monkeypatch.setattr(rounding.module(), "Core", Core)
+    assert rounding._compiled.__wrapped__(3, DIMENSION) is None
