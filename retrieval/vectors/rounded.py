@@ -33,6 +33,9 @@ PIECE = 32
 STEPS = 127
 """On either side of nought."""
 
+STREAMS = 4
+"""Blocks compared at once, at the most: each has the memory of its scores."""
+
 SLACK = 1.001
 """What float32 rounds within the bound itself, generously."""
 
@@ -48,9 +51,6 @@ class Rounded:
 
     def __init__(self, compiled: Any, queries: Matrix, centre: Matrix) -> None:
         """Round ``queries`` (q, d); ``centre`` (d,) is what vectors are measured from, best their mean."""
-        # More than run at once: none waits for Python to look at the one before.
-        self._requests = deque(compiled.create_infer_request() for _ in range(2 * device.cores()))
-        self._centre = centre[None]
         largest = np.abs(queries).max(axis=1)
         self._largest = np.where(largest > 0, largest, 1).astype(np.float32)
         self._queries = np.rint(queries / self._largest[:, None] * STEPS).astype(np.float32) / STEPS
@@ -58,6 +58,11 @@ class Rounded:
         self._sums = np.abs(rounded).sum(axis=1)
         self._off = np.linalg.norm(queries - rounded, axis=1)
         self._at_centre = queries @ centre
+        # More than run at once: none waits for Python to look at the one before.
+        self._requests = deque(compiled.create_infer_request() for _ in range(2 * _streams()))
+        for request in self._requests:
+            request.set_input_tensor(1, module().Tensor(self._queries))
+            request.set_input_tensor(2, module().Tensor(np.ascontiguousarray(centre[None])))
 
     def reaching(
         self, blocks: Iterator[Matrix], least: Callable[[], Matrix]
@@ -82,7 +87,8 @@ class Rounded:
         try:
             for block in blocks:
                 request = idle.popleft()
-                request.start_async([block, self._queries, self._centre], share_inputs=True)
+                request.set_input_tensor(0, _tensor(block))
+                request.start_async()
                 started.append((request, block))
                 if not idle:
                     yield taken()
@@ -104,6 +110,15 @@ class Rounded:
         return owners[which], places
 
 
+def _streams() -> int:
+    return min(STREAMS, device.cores())
+
+
+def _tensor(block: Matrix) -> Any:
+    """``block`` where it lies, which somebody has to keep there; a copy where it is read-only, which OpenVINO refuses."""
+    return module().Tensor(block, shared_memory=block.flags.writeable and block.flags.c_contiguous)
+
+
 def rounded(queries: Matrix, centre: Matrix) -> Rounded | None:
     """``queries`` (q, d) float32 at eight bits, or None where the processor does not multiply those, or not rightly."""
     compiled = _compiled(*queries.shape)
@@ -115,7 +130,7 @@ def _compiled(queries: int, dimension: int) -> Any:
     """The network for so many queries, if it is run in eight bits and multiplies them without a fault."""
     core = module().Core()
     options = {
-        "NUM_STREAMS": device.cores(),
+        "NUM_STREAMS": _streams(),
         "INFERENCE_NUM_THREADS": device.cores(),
         "ENABLE_CPU_PINNING": False,
         "INFERENCE_PRECISION_HINT": "f32",
@@ -135,7 +150,7 @@ def _network(queries: int, dimension: int) -> Any:
     """
     ops = module().opset13
 
-    def eighths(numbers: Any) -> Any:
+    def in_eight_bits(numbers: Any) -> Any:
         low, high = np.float32(-(STEPS + 1) / STEPS), np.float32(1)
         return ops.fake_quantize(numbers, low, high, low, high, 2 * STEPS + 2)
 
@@ -147,7 +162,7 @@ def _network(queries: int, dimension: int) -> Any:
     largest = ops.reduce_max(ops.abs(apart), everything, keep_dims=True)
     lengths = ops.reduce_sum(ops.multiply(apart, apart), np.array([1]), keep_dims=True)
     within = ops.divide(apart, ops.maximum(largest, np.float32(SMALLEST)))
-    scores = ops.matmul(eighths(asking), eighths(within), transpose_a=False, transpose_b=True)
+    scores = ops.matmul(in_eight_bits(asking), in_eight_bits(within), transpose_a=False, transpose_b=True)
     pieces = ops.reshape(scores, np.array([queries, -1, PIECE]), special_zero=False)
     found = [
         scores,

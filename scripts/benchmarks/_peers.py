@@ -90,11 +90,23 @@ def _fill_usearch_tuned(vectors: Matrix, column: Column, folder: Path) -> None:
 
 
 def _usearch_tuned(folder: Path, column: Column) -> Search:
-    """The least effort by which other queries find what ours is tuned to find."""
+    """With the effort that was found for this graph, now if not before."""
     index = _opened(folder.with_name("usearch"))
-    vectors = np.load(folder.with_name("vectors.npy"), mmap_mode="r")
-    asking = np.load(folder.with_name("queries.npy"))[-TUNED - 1000 : -1000]
-    target = json.loads(folder.with_name("made.json").read_text())["recall"]
+    found = folder / "tuned.json"
+    if not found.exists():
+        found.write_text(json.dumps(_tuned(index, folder.parent)))
+    effort = json.loads(found.read_text())
+    index.expansion_search = effort["expansion"]
+    note = "finds {recall:.3f} of other queries' with expansion {expansion}".format(**effort)
+    print(json.dumps({"note": note}))
+    return _in_graph(index, column)
+
+
+def _tuned(index: Any, beside: Path) -> dict[str, Any]:
+    """The least effort by which other queries find what ours is tuned to find."""
+    vectors = np.load(beside / "vectors.npy", mmap_mode="r")
+    asking = np.load(beside / "queries.npy")[-TUNED - 1000 : -1000]
+    target = json.loads((beside / "made.json").read_text())["recall"]
     right = [{*np.argpartition(-(vectors @ query), HITS)[:HITS].tolist()} for query in asking]
     for power in range(4, 13):
         index.expansion_search = 2**power
@@ -102,10 +114,7 @@ def _usearch_tuned(folder: Path, column: Column) -> Search:
         recall = np.mean([len({*own} & best) / HITS for own, best in zip(found, right, strict=True)])
         if recall >= target:
             break
-    print(
-        json.dumps({"note": f"finds {recall:.3f} of other queries' with expansion {index.expansion_search}"})
-    )
-    return _in_graph(index, column)
+    return {"expansion": index.expansion_search, "recall": float(recall)}
 
 
 def _opened(folder: Path) -> Any:

@@ -335,7 +335,7 @@ def run(folder: Path, parts: Sequence[str], options: argparse.Namespace) -> None
     engine = retrieval.open(folder / "index")
     print("chosen:", dict(engine.manifest.indexes[Modality.IMAGE]))
     if "exact" in parts:
-        exactly(np.asarray(vectors), asking, options.k, options.rounds)
+        exactly(np.array(vectors), asking, options.k, options.rounds)  # in memory, as FAISS has them
     if "overhead" in parts:
         overhead(engine, asking, options.k, options.rounds)
     if "peers" in parts:
