@@ -115,7 +115,7 @@ def _streams() -> int:
 
 
 def _tensor(block: Matrix) -> Any:
-    """``block`` where it lies, which somebody has to keep there; a copy where it is read-only, which OpenVINO refuses."""
+    """``block`` where it lies, which somebody has to keep there; a copy where OpenVINO may not write to it."""
     return module().Tensor(block, shared_memory=block.flags.writeable and block.flags.c_contiguous)
 
 
