@@ -16,7 +16,7 @@ MODULES = {
     for path in sorted((ROOT / package).rglob("*.py"))
 }
 HEAVY = ["PIL", "cca_zoo", "faiss", "fastapi", "httpx2", "jinja2", "librosa", "matplotlib",
-         "numba", "open_clip", "pyarrow", "pydantic", "scipy", "skimage", "sklearn",
+         "numba", "open_clip", "openvino", "pyarrow", "pydantic", "scipy", "skimage", "sklearn",
          "sqlalchemy", "torch", "torchvision", "transformers", "uvicorn"]  # fmt: skip
 
 

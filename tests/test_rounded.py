@@ -111,12 +111,55 @@ def test_some_rows_are_scanned_alike():
     )
 
 
-def test_few_pairs_are_scored_and_none_twice(reached):
+def test_few_pairs_are_scored(reached):
     needed()
     gallery = drawn(scan.FIRST + 20 * VECTORS + 1, dimension=256)
     scan.best(drawn(100, seed=1, dimension=256), gallery, 10)
     assert len(reached) == 21
     assert sum(reached) < 100 * 200
+
+
+def signs():
+    return np.random.default_rng(5).choice(np.array([-1, 1], np.float32), DIMENSION)
+
+
+def worst_vector():
+    """All numbers of one vector are almost half a step off, all to one side of the query's."""
+    block = np.tile(np.float32(-0.1) * signs(), (VECTORS, 1))
+    block[1] = -signs()  # is the reach
+    block[0] = np.float32(0.4999 / 127) * signs()
+    return signs(), block
+
+
+def worst_query():
+    """All numbers of the query but one are almost half a step off, all to the side of one vector's."""
+    asking, best = np.float32(0.4999 / 127) * signs(), signs()
+    asking[0] = best[0] = 1
+    return asking, np.concatenate([best[None], np.tile(np.float32(-0.1) * best, (VECTORS - 1, 1))])
+
+
+@pytest.mark.parametrize("made", [worst_vector, worst_query])
+def test_a_score_that_is_as_far_off_as_can_be_is_reached(made):
+    """Both terms of the bound are as large here as what they bound: of a smaller one this would be lost."""
+    needed()
+    asking, block = made()
+    least = np.atleast_1d(asking @ block[0]) - np.float32(1e-5)
+    network = rounded(asking[None], np.zeros(DIMENSION, np.float32))
+    ((_, _, places),) = network.reaching(iter([block]), lambda: least)
+    assert 0 in places
+    assert len(places) == 1
+
+
+@pytest.mark.parametrize("length", [1e-30, 1e-20, 1e15])
+@pytest.mark.parametrize("of", ["queries", "vectors"])
+def test_numbers_of_any_size_are_compared_alike(monkeypatch, length, of):
+    gallery, asking = drawn(COUNT), np.eye(DIMENSION, dtype=np.float32)
+    asking[:, 1:] += np.float32(0.3 / 127)
+    (asking if of == "queries" else gallery)[:] *= np.float32(length)
+    found = scan.best(asking, gallery, 7)
+    monkeypatch.setattr(scan, "MANY", np.inf)
+    for one, other in zip(found, scan.best(asking, gallery, 7), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_where_eight_bits_tell_too_little_the_rest_is_multiplied(reached):
@@ -152,7 +195,7 @@ def test_no_score_is_larger_than_its_bound(seed, large, mean, length):
     assert reached[exact >= least].all()
 
 
-def test_vectors_that_are_all_alike_have_no_step():
+def test_vectors_that_are_all_alike_have_no_reach():
     needed()
     block, asking = np.tile(drawn(1), (VECTORS, 1)), drawn(3, seed=1)
     ((_, owners, _),) = rounded(asking, block[0]).reaching(iter([block]), lambda: asking @ block[0] - 1e-6)
@@ -183,6 +226,12 @@ def test_where_it_cannot_be_had_all_is_multiplied(monkeypatch):
     )
 
 
+def test_a_network_that_multiplies_wrongly_is_not_used(monkeypatch):
+    needed()
+    monkeypatch.setattr(rounding, "_right", lambda *_: False)
+    assert rounding._compiled.__wrapped__(rounding.QUERIES, DIMENSION) is None
+
+
 @pytest.mark.parametrize("kind", ["f32", "bf16"])
 def test_a_network_that_is_not_run_in_eight_bits_is_not_used(monkeypatch, kind):
     """OpenVINO computes it in float32 on a processor without eight bits, which would be slower than NumPy."""
@@ -198,3 +247,61 @@ def test_a_network_that_is_not_run_in_eight_bits_is_not_used(monkeypatch, kind):
 
     monkeypatch.setattr(rounding.module(), "Core", Core)
     assert rounding._compiled.__wrapped__(3, DIMENSION) is None
+
+
+def test_without_openvino_all_is_multiplied(monkeypatch):
+    monkeypatch.setattr(rounding, "find_spec", lambda _: None)
+    monkeypatch.setattr(rounding, "_to_be_had", rounding._to_be_had.__wrapped__)
+    assert rounded(drawn(2), drawn(1)[0]) is None
+
+
+def test_one_network_serves_many_numbers_of_queries():
+    needed()
+    before = rounding._compiled.cache_info().misses
+    for queries in range(1, 6):
+        scan.best(drawn(queries, dimension=40), drawn(COUNT, dimension=40), 3)
+    assert rounding._compiled.cache_info().misses == before + 1
+
+
+def test_only_large_batches_of_very_much_are_rounded(monkeypatch, reached):
+    needed()
+    gallery = drawn(COUNT)
+    for many, enough, expected in ((0, 400, 0), (np.inf, 0, 0), (0, 0, 3)):
+        monkeypatch.setattr(scan, "MANY", many)
+        monkeypatch.setattr(scan, "ENOUGH", enough)
+        reached.clear()
+        scan.best(drawn(399, seed=1), gallery, 10)
+        assert len(reached) == expected
+
+
+def test_what_must_not_be_written_to_is_read_all_the_same():
+    gallery, asking = drawn(COUNT), drawn(50, seed=1)
+    expected = scan.best(asking, gallery, 10)[1]
+    gallery.flags.writeable = False
+    np.testing.assert_array_equal(scan.best(asking, gallery, 10)[1], expected)
+    shifted = np.empty(4 * gallery.size + 1, np.uint8)[1:].view(np.float32).reshape(gallery.shape)
+    shifted[:] = gallery  # at odd addresses, as in a file
+    np.testing.assert_array_equal(scan.best(asking, shifted, 10)[1], expected)
+
+
+def test_blocks_stay_until_they_were_read(monkeypatch):
+    """Also where nobody wants to know any more what came of them."""
+    needed()
+    real, waited = rounded(drawn(3), np.zeros(DIMENSION, np.float32)), []
+
+    class Request:
+        def __init__(self, request):
+            self.request = request
+
+        def wait(self):
+            self.request.wait()
+            waited.append(self)
+
+        def __getattr__(self, name):
+            return getattr(self.request, name)
+
+    real._requests = type(real._requests)(map(Request, real._requests))
+    found = real.reaching((drawn(VECTORS, seed) for seed in range(20)), lambda: np.zeros(3, np.float32))
+    next(found)
+    found.close()
+    assert len(waited) == len(real._requests)

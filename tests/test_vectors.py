@@ -206,6 +206,13 @@ def test_a_scan_finds_as_much_for_queries_of_any_length(length):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("length", [1e-15, 1e-12, 1e12])
+def test_a_scan_finds_as_much_of_vectors_of_any_length(length):
+    gallery, asking = vectors(9000), vectors(50, seed=1)
+    expected = ExactIndex(gallery).search(asking, 10)[1]
+    np.testing.assert_array_equal(scan.best(asking, np.float32(length) * gallery, 10)[1], expected)
+
+
 @pytest.mark.parametrize("k", [1, 7, 4000])
 def test_few_rows_are_compared_in_the_same_order(k):
     gallery = np.repeat(vectors(1500), 2, axis=0)

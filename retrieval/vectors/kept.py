@@ -56,12 +56,10 @@ class Kept:
         self.scores = np.empty(0, np.float32)
         self.waiting: list[tuple[Integers, Integers, Matrix]] = []
         self.held = 0
-        length = np.linalg.norm(vectors[:PIECE] if rows is None else vectors[rows[:PIECE]], axis=1).max()
         lengths = np.linalg.norm(queries, axis=1)
-        self.margin = (ROUNDING * length * lengths).astype(np.float32)
+        self.margin = (ROUNDING * lengths).astype(np.float32)
         self.lengths = np.where(lengths > 0, lengths, 1).astype(np.float32)
         self.least = np.full(len(queries), -np.inf, np.float32)
-        self._pairs: NDArray[np.float32] | None = None
         self._across = np.ascontiguousarray(queries.T)
         self._products, self._enough = np.empty(0, np.float32), np.empty(0, np.bool_)
 
@@ -69,12 +67,13 @@ class Kept:
         """Keep what is good enough of (n, d) vectors, which stand from place ``start`` on, and all queries."""
         size = len(block) * len(self.queries)
         if size > len(self._products):
-            # Of one block for all: memory that is new costs as much as the comparison.
+            # Once for all blocks: memory that is new costs as much as the comparison.
             self._products, self._enough = np.empty(size, np.float32), np.empty(size, np.bool_)
         scores = self._products[:size].reshape(len(block), -1)
         # This way round: the other takes a fifth longer for a hundred queries, and no less for more.
         np.matmul(block, self._across, out=scores)
         if not self.held:
+            self.margin *= np.sqrt(np.vecdot(block, block).max())
             self.least = self._first(scores) - self.margin
         enough = self._enough[:size]
         np.greater_equal(scores, self.least, out=enough.reshape(scores.shape))
@@ -84,22 +83,9 @@ class Kept:
 
     def pairs(self, block: Matrix, owners: Integers, places: Integers, start: int) -> None:
         """Keep what is good enough of (m,) pairs of queries and places in a block of vectors."""
-        scores = self._scored(block, owners, places)
+        scores = scored(self.queries, block, owners, places)
         good = np.flatnonzero(scores >= self.least[owners])
         self._add(owners[good], places[good] + start, scores[good])
-
-    def _scored(self, block: Matrix, owners: Integers, places: Integers) -> Matrix:
-        scores = np.empty(len(owners), np.float32)
-        step = max(1, SCORED_AT_ONCE // block.shape[1])
-        if self._pairs is None:
-            self._pairs = np.empty((2, step, block.shape[1]), np.float32)
-        for at in range(0, len(owners), step):
-            some = slice(at, at + step)
-            own, theirs = self._pairs[:, : len(owners[some])]
-            np.take(self.queries, owners[some], axis=0, out=own, mode="clip")
-            np.take(block, places[some], axis=0, out=theirs, mode="clip")
-            np.vecdot(theirs, own, out=scores[some])
-        return scores
 
     def _add(self, owners: Integers, places: Integers, scores: Matrix) -> None:
         self.waiting.append((owners, places, scores))
@@ -125,7 +111,7 @@ class Kept:
         # One key for both is sorted in a third of the time that sorting by one within the other takes.
         # By the queries' lengths, or the scores of a short one would vanish beside those of a long one.
         scores = self.scores / self.lengths[self.owners]
-        apart = 3 * float(np.abs(scores).max(initial=0)) + 1
+        apart = 3 * float(np.abs(scores).max(initial=0)) or 1
         kth = self._kth(np.argsort(apart * self.owners - scores))
         self.least = kth - self.margin
         self._keep(np.flatnonzero(self.scores >= self.least[self.owners]))
@@ -176,6 +162,9 @@ class Kept:
 def _places(marked: NDArray[np.bool_]) -> Integers:
     """Where few of many are true, ascending."""
     whole = len(marked) // 8 * 8
-    some = np.flatnonzero(marked[:whole].view(np.uint64) != 0)
-    among, places = np.divmod(np.flatnonzero(marked[:whole].reshape(-1, 8)[some]), 8)
-    return np.concatenate([8 * some[among] + places, whole + np.flatnonzero(marked[whole:])])
+    if whole < len(marked):
+        return np.concatenate([_places(marked[:whole]), whole + np.flatnonzero(marked[whole:])])
+    some = np.flatnonzero(marked.view(np.uint64) != 0)
+    among, places = np.divmod(np.flatnonzero(marked.reshape(-1, 8)[some]), 8)
+    found: Integers = 8 * some[among] + places
+    return found

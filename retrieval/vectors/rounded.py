@@ -3,19 +3,22 @@
 Processors multiply eight bits four times as fast as float32. Such a score is not the one that was asked for, but by how
 much it is off has a bound: a pair that stays below what is worth keeping even then need not be looked at again.
 
-With a centre m, vectors x = m + c and what is rounded to a step s, or a query's own step, marked ':
+A vector is x = m + r c, with a centre m for all and a reach r that makes the numbers of c lie within one; a query is
+q = r_q p, with a reach of its own. With c' and p' for what c and p are rounded to, in steps of s = 1/127,
 
-    q.x = q.m + q'.c' + q'.(c - c') + (q - q').c
+    q.x = q.m + r_q r (p'.c' + p'.(c - c') + (p - p').c)
 
-of which the first two are what is computed, the third is at most |q'|_1 s/2, for no number is off by more than half a
-step (Hoelder's inequality), and the fourth at most |q - q'|_2 |c|_2 (Cauchy's and Schwarz's).
+where p'.c' is what is computed; the next term is at most |p'|_1 s/2, for no number is off by more than half a step
+(Hoelder's inequality), and the last at most |p - p'|_2 |c|_2 (Cauchy's and Schwarz's).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.util import find_spec
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -36,11 +39,19 @@ STEPS = 127
 STREAMS = 4
 """Blocks compared at once, at the most: each has the memory of its scores."""
 
+QUERIES = 128
+"""Networks are made for multiples of so many, or there would be one for every number of queries."""
+
 SLACK = 1.001
 """What float32 rounds within the bound itself, generously."""
 
 SMALLEST = 1e-30
-"""What a step is divided by at the least, where all vectors are alike."""
+"""The reach of vectors that are all alike, instead of nought."""
+
+FARTHEST = 1e30
+"""From nought; no score within one is as far."""
+
+_COMPILING = Lock()
 
 
 class Rounded:
@@ -51,18 +62,21 @@ class Rounded:
 
     def __init__(self, compiled: Any, queries: Matrix, centre: Matrix) -> None:
         """Round ``queries`` (q, d); ``centre`` (d,) is what vectors are measured from, best their mean."""
-        largest = np.abs(queries).max(axis=1)
-        self._largest = np.where(largest > 0, largest, 1).astype(np.float32)
-        self._queries = np.rint(queries / self._largest[:, None] * STEPS).astype(np.float32) / STEPS
-        rounded = self._queries * self._largest[:, None]
-        self._sums = np.abs(rounded).sum(axis=1)
-        self._off = np.linalg.norm(queries - rounded, axis=1)
+        reach = np.abs(queries).max(axis=1)
+        self._reach = np.where(reach > 0, reach, 1)
+        within = queries / self._reach[:, None]
+        rounded_ones = np.rint(within * STEPS).astype(np.float32) / STEPS
+        self._sums = np.abs(rounded_ones).sum(axis=1)
+        self._off = np.linalg.norm(within - rounded_ones, axis=1)
         self._at_centre = queries @ centre
+        asking = np.zeros(compiled.input(1).shape, np.float32)
+        asking[: len(queries)] = rounded_ones
+        inputs = [module().Tensor(asking), module().Tensor(centre[None])]
         # More than run at once: none waits for Python to look at the one before.
         self._requests = deque(compiled.create_infer_request() for _ in range(2 * _streams()))
         for request in self._requests:
-            request.set_input_tensor(1, module().Tensor(self._queries))
-            request.set_input_tensor(2, module().Tensor(np.ascontiguousarray(centre[None])))
+            request.set_input_tensor(1, inputs[0])
+            request.set_input_tensor(2, inputs[1])
 
     def reaching(
         self, blocks: Iterator[Matrix], least: Callable[[], Matrix]
@@ -79,8 +93,9 @@ class Rounded:
         idle, started = self._requests.copy(), deque[tuple[Any, Matrix]]()
 
         def taken() -> tuple[Matrix, Integers, Integers]:
-            request, block = started.popleft()
+            request, block = started[0]
             request.wait()
+            started.popleft()
             idle.append(request)
             return block, *self._reaching(request, least())
 
@@ -99,15 +114,17 @@ class Rounded:
                 request.wait()
 
     def _reaching(self, request: Any, least: Matrix) -> tuple[Integers, Integers]:
-        scores, largest, step, length = (request.get_output_tensor(at).data for at in range(4))
-        step = max(step.item(), SMALLEST)
-        off = self._sums * (SLACK * step / (2 * STEPS)) + self._off * (SLACK * np.sqrt(length.item()))
-        enough = ((least - off - self._at_centre) / (step * self._largest)).astype(np.float32)
-        pieces = np.flatnonzero(largest >= enough[:, None])
-        owners = pieces // largest.shape[1]
+        count = len(self._reach)
+        scores, best = (request.get_output_tensor(at).data[:count] for at in range(2))
+        reach, squared_length = (request.get_output_tensor(at).data.item() for at in range(2, 4))
+        off = SLACK * (self._sums / (2 * STEPS) + self._off * np.sqrt(squared_length))
+        # What the network computes need not be more than this. In float64, where no reach is too small to divide by.
+        enough = (least - self._at_centre) / self._reach.astype(np.float64) / max(reach, SMALLEST) - off
+        enough = np.clip(enough, -FARTHEST, FARTHEST).astype(np.float32)
+        pieces = np.flatnonzero(best >= enough[:, None])
+        owners = pieces // best.shape[1]
         which, within = np.nonzero(scores.reshape(-1, PIECE)[pieces] >= enough[owners, None])
-        places = pieces[which] % largest.shape[1] * PIECE + within
-        return owners[which], places
+        return owners[which], pieces[which] % best.shape[1] * PIECE + within
 
 
 def _streams() -> int:
@@ -115,36 +132,49 @@ def _streams() -> int:
 
 
 def _tensor(block: Matrix) -> Any:
-    """``block`` where it lies, which somebody has to keep there; a copy where OpenVINO may not write to it."""
-    return module().Tensor(block, shared_memory=block.flags.writeable and block.flags.c_contiguous)
+    """``block`` where it lies, which somebody has to keep there, or a copy of what OpenVINO cannot have as it is."""
+    flags = block.flags
+    return module().Tensor(block, shared_memory=flags.writeable and flags.c_contiguous and flags.aligned)
 
 
 def rounded(queries: Matrix, centre: Matrix) -> Rounded | None:
-    """``queries`` (q, d) float32 at eight bits, or None where the processor does not multiply those, or not rightly."""
-    compiled = _compiled(*queries.shape)
+    """(q, d) float32 ``queries`` at eight bits; None where those are not multiplied, or not rightly.
+
+    What is not there is OpenVINO, or a processor that has instructions for it.
+    """
+    with _COMPILING:
+        compiled = (
+            _compiled(-(-len(queries) // QUERIES) * QUERIES, queries.shape[1]) if _to_be_had() else None
+        )
     return None if compiled is None else Rounded(compiled, queries, centre)
 
 
-@lru_cache(maxsize=4)
+@cache
+def _to_be_had() -> bool:
+    """Whether the smallest network is run in eight bits, asked once: most processors have it for all or for none."""
+    return find_spec("openvino") is not None and _compiled(QUERIES, 64) is not None
+
+
+@lru_cache(maxsize=8)
 def _compiled(queries: int, dimension: int) -> Any:
     """The network for so many queries, if it is run in eight bits and multiplies them without a fault."""
-    core = module().Core()
     options = {
         "NUM_STREAMS": _streams(),
         "INFERENCE_NUM_THREADS": device.cores(),
         "ENABLE_CPU_PINNING": False,
         "INFERENCE_PRECISION_HINT": "f32",
     }
-    compiled = core.compile_model(_network(queries, dimension), "CPU", options)
-    ways = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
-    products = [
-        way["runtimePrecision"].astype(str) for way in ways if way["layerType"].astype(str) == "MatMul"
+    compiled = module().Core().compile_model(_network(queries, dimension), "CPU", options)
+    ways = [
+        {key: node.get_rt_info()[key].astype(str) for key in ("layerType", "runtimePrecision")}
+        for node in compiled.get_runtime_model().get_ordered_ops()
     ]
+    products = [way["runtimePrecision"] for way in ways if way["layerType"] == "MatMul"]
     return compiled if products == ["i8"] and _right(compiled, queries, dimension) else None
 
 
 def _network(queries: int, dimension: int) -> Any:
-    """Vectors, queries within one and a centre to scores, the largest of each piece, the step's multiple and length.
+    """Vectors, queries within one and the centre to scores, the best of each piece, the reach and |c|_2 squared.
 
     Shapes are fixed: of any other size OpenVINO rounds otherwise, and takes twice as long.
     """
@@ -159,16 +189,16 @@ def _network(queries: int, dimension: int) -> Any:
     centre = ops.parameter([1, dimension], np.float32)
     apart = ops.subtract(vectors, centre)
     everything = np.array([0, 1])
-    largest = ops.reduce_max(ops.abs(apart), everything, keep_dims=True)
-    lengths = ops.reduce_sum(ops.multiply(apart, apart), np.array([1]), keep_dims=True)
-    within = ops.divide(apart, ops.maximum(largest, np.float32(SMALLEST)))
+    reach = ops.reduce_max(ops.abs(apart), everything, keep_dims=True)
+    within = ops.divide(apart, ops.maximum(reach, np.float32(SMALLEST)))
+    squared_lengths = ops.reduce_sum(ops.multiply(within, within), np.array([1]), keep_dims=True)
     scores = ops.matmul(in_eight_bits(asking), in_eight_bits(within), transpose_a=False, transpose_b=True)
     pieces = ops.reshape(scores, np.array([queries, -1, PIECE]), special_zero=False)
     found = [
         scores,
         ops.reduce_max(pieces, np.array([2]), keep_dims=False),
-        largest,
-        ops.reduce_max(lengths, everything, keep_dims=True),
+        reach,
+        ops.reduce_max(squared_lengths, everything, keep_dims=True),
     ]
     return module().Model(found, [vectors, asking, centre], "rounded")
 

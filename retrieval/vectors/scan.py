@@ -50,7 +50,7 @@ def best(queries: Matrix, vectors: Vectors, k: int, rows: Integers | None = None
 
     Args:
         queries: (q, d) float32.
-        vectors: (n, d), of about one length: what rounding may do is judged by the first of them.
+        vectors: (n, d) float32, of about one length: what rounding may do is judged by the first of them.
         k: at least 1.
         rows: (m,) int64 ascending, those to compare; all when None.
 
@@ -100,11 +100,11 @@ def _reaching(queries: Matrix, kept: Kept, block: Callable[[int, int], Matrix], 
         return FIRST
     starts = [*range(FIRST, count - VECTORS, VECTORS), count - VECTORS]  # the last goes over some once more
     blocks = (block(start, VECTORS) for start in starts)
-    done, so_far = FIRST, 0
+    done, so_far, before = FIRST, 0, min(BEFORE * kept.k, DENSE * count)
     with closing(asking.reaching(blocks, lambda: kept.least)) as reached:
         for start, (part, owners, places) in zip(starts, reached, strict=True):
             so_far += len(owners)
-            if so_far > len(queries) * (BEFORE * kept.k + DENSE * (done - FIRST)):
+            if so_far > len(queries) * (before + DENSE * (done - FIRST)):
                 break
             new = slice(None) if start == done else np.flatnonzero(places >= done - start)
             kept.pairs(part, owners[new], places[new], start)
