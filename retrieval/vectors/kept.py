@@ -73,7 +73,9 @@ class Kept:
         # This way round: the other takes a fifth longer for a hundred queries, and no less for more.
         np.matmul(block, self._across, out=scores)
         if not self.held:
-            self.margin *= np.sqrt(np.vecdot(block, block).max())
+            # As many for each query: of the product it is a small share, also where a single one asks.
+            judged = block[: PIECE * len(self.queries)]
+            self.margin *= np.sqrt(np.vecdot(judged, judged).max())
             self.least = self._first(scores) - self.margin
         enough = self._enough[:size]
         np.greater_equal(scores, self.least, out=enough.reshape(scores.shape))
