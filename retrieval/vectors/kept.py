@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.rows import MatrixLike
 from retrieval.types import Integers, Matrix
 
 PIECE = 64
@@ -19,17 +18,7 @@ ROUNDING = 4e-6
 """By which a product in float32 may be off, as a share of the vectors' lengths."""
 
 
-class Vectors(Protocol):
-    """A (n, d) float32 array, or what gives rows of one."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: Any, /) -> Matrix:
-        """The rows of a slice or of an array of numbers."""
-        ...
-
-
-def scored(queries: Matrix, vectors: Vectors, owners: Integers, rows: Integers) -> Matrix:
+def scored(queries: Matrix, vectors: MatrixLike, owners: Integers, rows: Integers) -> Matrix:
     """(m,) inner products of pairs.
 
     A matrix product sums in another order at the edge of a block; here every pair is summed alike.
@@ -45,12 +34,11 @@ def scored(queries: Matrix, vectors: Vectors, owners: Integers, rows: Integers) 
 class Kept:
     """The pairs that may be among the best, in no order, and the least score worth keeping."""
 
-    def __init__(self, queries: Matrix, vectors: Vectors, k: int, rows: Integers | None) -> None:
-        """Keep none yet of (q, d) ``queries`` and the ``rows`` of ``vectors``, all when None."""
+    def __init__(self, queries: Matrix, vectors: MatrixLike, k: int) -> None:
+        """Keep none yet of (q, d) ``queries`` and (n, d) ``vectors``."""
         self.queries = queries
         self.vectors = vectors
         self.k = k
-        self.rows = rows
         self.owners = np.empty(0, np.int64)
         self.places = np.empty(0, np.int64)
         self.scores = np.empty(0, np.float32)
@@ -130,8 +118,7 @@ class Kept:
 
     def _exactly(self) -> None:
         """Score the pairs alike and keep just ``k`` a query, in their order."""
-        rows = self.places if self.rows is None else self.rows[self.places]
-        self.scores = scored(self.queries, self.vectors, self.owners, rows)
+        self.scores = scored(self.queries, self.vectors, self.owners, self.places)
         order = np.lexsort((self.places, -self.scores, self.owners))
         self.least = self._kth(order) - self.margin
         starts = np.searchsorted(self.owners[order], np.arange(len(self.queries)))

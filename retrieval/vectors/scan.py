@@ -7,14 +7,14 @@ compare, eight bits say first which pairs are worth it (``rounded.py``); the ans
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 
 import numpy as np
 
+from retrieval.rows import Chosen, MatrixLike, slices
 from retrieval.types import Integers, Matrix
 from retrieval.vectors.base import empty
-from retrieval.vectors.kept import Kept, Vectors, scored
+from retrieval.vectors.kept import Kept, scored
 from retrieval.vectors.rounded import VECTORS, rounded
 
 QUERIES_AT_ONCE = 1024
@@ -45,7 +45,9 @@ BEFORE = 8
 """Times ``k`` pairs a query that may be scored beyond that share, before it is known well what has to be reached."""
 
 
-def best(queries: Matrix, vectors: Vectors, k: int, rows: Integers | None = None) -> tuple[Matrix, Integers]:
+def best(
+    queries: Matrix, vectors: MatrixLike, k: int, rows: Integers | None = None
+) -> tuple[Matrix, Integers]:
     """The ``k`` largest inner products of each query, ties by row.
 
     Args:
@@ -59,47 +61,37 @@ def best(queries: Matrix, vectors: Vectors, k: int, rows: Integers | None = None
         equal scores: what is kept is scored anew, each pair by the same sum.
     """
     queries = np.ascontiguousarray(queries, dtype=np.float32)
-    count = len(vectors) if rows is None else len(rows)
-    k = min(k, count)
+    compared = vectors if rows is None else Chosen(vectors, rows)
+    k = min(k, len(compared))
     if not k or not len(queries):
         return empty(queries, k)
-    many = len(queries) * queries.shape[1] * count >= MANY
-    answers = [
-        _best(queries[at : at + QUERIES_AT_ONCE], vectors, k, rows, many)
-        for at in range(0, len(queries), QUERIES_AT_ONCE)
-    ]
-    scores, found = zip(*answers, strict=True)
-    return np.concatenate(scores), np.concatenate(found)
-
-
-def _best(
-    queries: Matrix, vectors: Vectors, k: int, rows: Integers | None, many: bool
-) -> tuple[Matrix, Integers]:
-    count = len(vectors) if rows is None else len(rows)
-    width = max(min(SCORES_AT_ONCE // len(queries), WIDEST), 4 * k)
-    kept = Kept(queries, vectors, k, rows)
-
-    def block(start: int, width: int) -> Matrix:
-        part = slice(start, start + width)
-        return vectors[part] if rows is None else vectors[rows[part]]
-
-    done = 0
-    if many and len(queries) >= ENOUGH and 4 * k <= FIRST < count - VECTORS:
-        kept.compare(block(0, FIRST), 0)
-        done = _reaching(queries, kept, block, count)
-    for start in range(done, count, width):
-        kept.compare(block(start, width), start)
-    scores, places = kept.ranked()
+    many = len(queries) * queries.shape[1] * len(compared) >= MANY
+    answers = [_best(queries[part], compared, k, many) for part in slices(len(queries), QUERIES_AT_ONCE)]
+    scores, places = (np.concatenate(each) for each in zip(*answers, strict=True))
     return scores, places if rows is None else rows[places]
 
 
-def _reaching(queries: Matrix, kept: Kept, block: Callable[[int, int], Matrix], count: int) -> int:
+def _best(queries: Matrix, vectors: MatrixLike, k: int, many: bool) -> tuple[Matrix, Integers]:
+    count = len(vectors)
+    width = max(min(SCORES_AT_ONCE // len(queries), WIDEST), 4 * k)
+    kept = Kept(queries, vectors, k)
+    done = 0
+    if many and len(queries) >= ENOUGH and 4 * k <= FIRST < count - VECTORS:
+        kept.compare(vectors[:FIRST], 0)
+        done = _reaching(queries, kept, vectors)
+    for start in range(done, count, width):
+        kept.compare(vectors[start : start + width], start)
+    return kept.ranked()
+
+
+def _reaching(queries: Matrix, kept: Kept, vectors: MatrixLike) -> int:
     """Compare vectors from the ``FIRST`` on by eight bits, as long as these leave few pairs; how far that went."""
-    asking = rounded(queries, block(0, VECTORS).mean(axis=0))
+    asking = rounded(queries, vectors[:VECTORS].mean(axis=0))
     if asking is None:
         return FIRST
+    count = len(vectors)
     starts = [*range(FIRST, count - VECTORS, VECTORS), count - VECTORS]  # the last goes over some once more
-    blocks = (block(start, VECTORS) for start in starts)
+    blocks = (vectors[start : start + VECTORS] for start in starts)
     done, so_far, before = FIRST, 0, min(BEFORE * kept.k, DENSE * count)
     with closing(asking.reaching(blocks, lambda: kept.least)) as reached:
         for start, (part, owners, places) in zip(starts, reached, strict=True):
@@ -112,7 +104,7 @@ def _reaching(queries: Matrix, kept: Kept, block: Callable[[int, int], Matrix], 
     return done
 
 
-def few(queries: Matrix, vectors: Vectors, k: int, rows: Integers) -> tuple[Matrix, Integers]:
+def few(queries: Matrix, vectors: MatrixLike, k: int, rows: Integers) -> tuple[Matrix, Integers]:
     """As ``best``, for few queries and few ``rows``: each pair by itself, in the thread that asks."""
     k = min(k, len(rows))
     scores = np.empty((len(queries), len(rows)), np.float32)
@@ -128,7 +120,7 @@ def few(queries: Matrix, vectors: Vectors, k: int, rows: Integers) -> tuple[Matr
     return found
 
 
-def score(queries: Matrix, vectors: Vectors, rows: Integers) -> Matrix:
+def score(queries: Matrix, vectors: MatrixLike, rows: Integers) -> Matrix:
     """(q, k) inner products of each query with its own (q, k) ``rows``, equal for equal vectors."""
     owners = np.repeat(np.arange(len(queries)), rows.shape[1])
     return scored(queries, vectors, owners, rows.ravel()).reshape(rows.shape)

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.rows import MatrixLike
 from retrieval.types import Integers, Matrix, Modality
 from retrieval.vectors import scan
 from retrieval.vectors.base import Subset, VectorIndex
 from retrieval.vectors.effort import Effort, K, is_graph, lists
-from retrieval.vectors.kept import Vectors
 from retrieval.vectors.refined import RefinedIndex
 from retrieval.vectors.sample import Sample
 
@@ -73,7 +73,7 @@ class Truth:
     rows: Mapping[Modality, Integers]
 
     @classmethod
-    def of(cls, sample: Sample, vectors: Vectors, subset: Subset | None = None) -> Truth:
+    def of(cls, sample: Sample, vectors: MatrixLike, subset: Subset | None = None) -> Truth:
         """Compare the sample with all ``vectors`` (n, d), or a subset of them."""
         rows = None if subset is None else subset.rows
         return cls(sample, {name: scan.best(asking, vectors, K, rows)[1] for name, asking in sample.items()})
@@ -115,7 +115,7 @@ def tuned(index: RefinedIndex, truth: Truth, target: float) -> Effort:
     return enough
 
 
-def filtered(index: RefinedIndex, truth: Truth, target: float, vectors: Vectors, seed: int) -> Effort:
+def filtered(index: RefinedIndex, truth: Truth, target: float, vectors: MatrixLike, seed: int) -> Effort:
     """The index's effort, with what it takes when a filter leaves some of the rows: as far as that is worth it.
 
     Rows are left at random, by halves. The last share is the one where comparing those rows exactly takes longer:
