@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections import deque
 from collections.abc import Sequence
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from retrieval.errors import OptionError
 from retrieval.runtimes import exports
 from retrieval.runtimes.base import Batch, Network
 from retrieval.runtimes.openvino_module import converted, module
+from retrieval.runtimes.openvino_streams import compiled, in_turn
 from retrieval.types import Matrix
 
 PRECISIONS = {"bf16": "bf16", "fp32": "f32"}
@@ -61,38 +62,20 @@ class OpenVINOSession:
         many = device.cores()
         if len(batches) == 1 and many not in self._compiled:
             return [self._stream(1)(batches[0])[0].copy()]
-        compiled = self._stream(many)
-        # Twice as many as run at once: no stream waits for Python to give it the next. Nothing of Python's is called
-        # in a stream's thread, which would wait for the lock of whoever drops the network, and that for the thread.
-        requests = deque(compiled.create_infer_request() for _ in range(min(2 * many, len(batches))))
-        started: deque[Any] = deque()
-        results: list[Matrix] = []
+        network = self._stream(many)
+        requests = [network.create_infer_request() for _ in range(min(2 * many, len(batches)))]
 
-        def take() -> Any:
-            request = started.popleft()
-            request.wait()
-            results.append(request.get_output_tensor(0).data.copy())
-            return request
-
-        for batch in batches:
-            request = requests.popleft() if requests else take()
-            # Arrays are read where they are: ``batches`` keeps them until all is done.
+        def start(request: Any, batch: Batch) -> None:
             request.start_async(dict(enumerate(batch)), share_inputs=True)
-            started.append(request)
-        while started:
-            take()
-        return results
+
+        with closing(in_turn(requests, batches, start)) as done:
+            return [request.get_output_tensor(0).data.copy() for request, _ in done]
 
     def _stream(self, streams: int) -> Any:
         if streams not in self._compiled:
-            # Threads are not tied to cores: those that decode, and other programs, want some too.
-            options = {
-                "NUM_STREAMS": streams,
-                "INFERENCE_NUM_THREADS": device.cores(),
-                "ENABLE_CPU_PINNING": False,
-                "INFERENCE_PRECISION_HINT": PRECISIONS[self._precision],
-            }
-            self._compiled[streams] = self._core.compile_model(self._model, "CPU", options)
+            self._compiled[streams] = compiled(
+                self._core, self._model, streams=streams, precision=PRECISIONS[self._precision]
+            )
         return self._compiled[streams]
 
     @cached_property

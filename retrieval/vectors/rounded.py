@@ -14,8 +14,8 @@ where p'.c' is what is computed; the next term is at most |p'|_1 s/2, for no num
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from threading import Lock
@@ -25,6 +25,7 @@ import numpy as np
 
 from retrieval import device
 from retrieval.runtimes.openvino_module import module
+from retrieval.runtimes.openvino_streams import compiled, in_turn
 from retrieval.types import Integers, Matrix
 
 VECTORS = 1024
@@ -60,7 +61,7 @@ class Rounded:
     OpenVINO does the rounding, the product and the look for the largest of each piece by all its threads.
     """
 
-    def __init__(self, compiled: Any, queries: Matrix, centre: Matrix) -> None:
+    def __init__(self, network: Any, queries: Matrix, centre: Matrix) -> None:
         """Round ``queries`` (q, d); ``centre`` (d,) is what vectors are measured from, best their mean."""
         reach = np.abs(queries).max(axis=1)
         self._reach = np.where(reach > 0, reach, 1)
@@ -69,11 +70,10 @@ class Rounded:
         self._sums = np.abs(rounded_ones).sum(axis=1)
         self._off = np.linalg.norm(within - rounded_ones, axis=1)
         self._at_centre = queries @ centre
-        asking = np.zeros(compiled.input(1).shape, np.float32)
+        asking = np.zeros(network.input(1).shape, np.float32)
         asking[: len(queries)] = rounded_ones
         inputs = [module().Tensor(asking), module().Tensor(centre[None])]
-        # More than run at once: none waits for Python to look at the one before.
-        self._requests = deque(compiled.create_infer_request() for _ in range(2 * _streams()))
+        self._requests = [network.create_infer_request() for _ in range(2 * _streams())]
         for request in self._requests:
             request.set_input_tensor(1, inputs[0])
             request.set_input_tensor(2, inputs[1])
@@ -90,28 +90,14 @@ class Rounded:
         Yields:
             The block, and (m,) queries and (m,) places in it. The next blocks are compared meanwhile.
         """
-        idle, started = self._requests.copy(), deque[tuple[Any, Matrix]]()
 
-        def taken() -> tuple[Matrix, Integers, Integers]:
-            request, block = started[0]
-            request.wait()
-            started.popleft()
-            idle.append(request)
-            return block, *self._reaching(request, least())
+        def start(request: Any, block: Matrix) -> None:
+            request.set_input_tensor(0, _tensor(block))
+            request.start_async()
 
-        try:
-            for block in blocks:
-                request = idle.popleft()
-                request.set_input_tensor(0, _tensor(block))
-                request.start_async()
-                started.append((request, block))
-                if not idle:
-                    yield taken()
-            while started:
-                yield taken()
-        finally:
-            for request, _ in started:  # what is read where it lies has to stay until it was
-                request.wait()
+        with closing(in_turn(self._requests, blocks, start)) as done:
+            for request, block in done:
+                yield block, *self._reaching(request, least())
 
     def _reaching(self, request: Any, least: Matrix) -> tuple[Integers, Integers]:
         count = len(self._reach)
@@ -143,10 +129,8 @@ def rounded(queries: Matrix, centre: Matrix) -> Rounded | None:
     What is not there is OpenVINO, or a processor that has instructions for it.
     """
     with _COMPILING:
-        compiled = (
-            _compiled(-(-len(queries) // QUERIES) * QUERIES, queries.shape[1]) if _to_be_had() else None
-        )
-    return None if compiled is None else Rounded(compiled, queries, centre)
+        network = _compiled(-(-len(queries) // QUERIES) * QUERIES, queries.shape[1]) if _to_be_had() else None
+    return None if network is None else Rounded(network, queries, centre)
 
 
 @cache
@@ -158,19 +142,13 @@ def _to_be_had() -> bool:
 @lru_cache(maxsize=8)
 def _compiled(queries: int, dimension: int) -> Any:
     """The network for so many queries, if it is run in eight bits and multiplies them without a fault."""
-    options = {
-        "NUM_STREAMS": _streams(),
-        "INFERENCE_NUM_THREADS": device.cores(),
-        "ENABLE_CPU_PINNING": False,
-        "INFERENCE_PRECISION_HINT": "f32",
-    }
-    compiled = module().Core().compile_model(_network(queries, dimension), "CPU", options)
+    network = compiled(module().Core(), _network(queries, dimension), streams=_streams(), precision="f32")
     ways = [
         {key: node.get_rt_info()[key].astype(str) for key in ("layerType", "runtimePrecision")}
-        for node in compiled.get_runtime_model().get_ordered_ops()
+        for node in network.get_runtime_model().get_ordered_ops()
     ]
     products = [way["runtimePrecision"] for way in ways if way["layerType"] == "MatMul"]
-    return compiled if products == ["i8"] and _right(compiled, queries, dimension) else None
+    return network if products == ["i8"] and _right(network, queries, dimension) else None
 
 
 def _network(queries: int, dimension: int) -> Any:
