@@ -11,6 +11,7 @@ from retrieval.vectors import rounded as rounding
 from retrieval.vectors import scan
 from retrieval.vectors.exact import ExactIndex
 from retrieval.vectors.rounded import VECTORS, rounded
+from tests.test_vectors import vectors
 
 COUNT = scan.FIRST + 2 * VECTORS + 37
 DIMENSION = 48
@@ -39,8 +40,7 @@ def reached(monkeypatch):
 
 
 def drawn(count, seed=0, dimension=DIMENSION):
-    made = np.random.default_rng(seed).standard_normal((count, dimension)).astype(np.float32)
-    return made / np.linalg.norm(made, axis=1, keepdims=True)
+    return vectors(count, dimension, seed)
 
 
 def unit(made):
