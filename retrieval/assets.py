@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from retrieval.catalog import AssetTable
-from retrieval.engine import SearchEngine
+from retrieval.index_reader import IndexReader
 from retrieval.schema import Asset, Item
 from retrieval.types import Integers, Modality
 
@@ -38,19 +38,19 @@ class Assets:
     texts: list[str | None]
 
     @classmethod
-    def of(cls, engine: SearchEngine, modality: Modality) -> Assets:
+    def of(cls, index: IndexReader, modality: Modality) -> Assets:
         """Those of ``modality`` in an index.
 
         Raises:
             OptionError: the index has no assets of it.
         """
-        table = engine.table(modality)
+        table = index.table(modality)
         statement = (
             select(Asset.id, Item.key, Asset.ordinal, Asset.text)
             .join(Item, Asset.item_id == Item.id)
             .where(Asset.modality == str(modality))
         )
-        with engine.catalog.session() as session:
+        with index.catalog.session() as session:
             found = {
                 number: (key, ordinal, text) for number, key, ordinal, text in session.execute(statement)
             }

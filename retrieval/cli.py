@@ -127,7 +127,10 @@ def search(
         from retrieval.report import results
 
         results.write(
-            html, hits, searcher, ", ".join(value for values in terms.values() for value in values or ())
+            html,
+            hits,
+            searcher.media(hits),
+            ", ".join(value for values in terms.values() for value in values or ()),
         )
     if as_json:
         print_json([hit.as_dict() for hit in hits])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
@@ -18,9 +18,6 @@ from retrieval.errors import OptionError
 from retrieval.fusion import late
 from retrieval.naming import known
 from retrieval.types import Hit, Query
-
-if TYPE_CHECKING:
-    from retrieval.searcher import Searcher
 
 WAYS: Mapping[str, Callable[[Sequence[late.Values]], late.Values]] = MappingProxyType(
     {"rrf": late.reciprocal_ranks, "zscore": late.standardised}
@@ -37,8 +34,24 @@ MOST = 1000
 """Hits of each term that are joined for fewer that are wanted, at most: what a server answers."""
 
 
+class SearchBatch(Protocol):
+    """``Searcher.search_batch``: many queries in a call."""
+
+    def __call__(
+        self,
+        queries: Sequence[Query],
+        *,
+        to: str | None = None,
+        k: int = 10,
+        where: str | None = None,
+        min_percentile: float | None = None,
+    ) -> Sequence[Sequence[Hit]]:
+        """Return the hits of each query, best first."""
+        ...
+
+
 def combined(
-    searcher: Searcher,
+    search_batch: SearchBatch,
     query: Query,
     *,
     way: str,
@@ -54,7 +67,7 @@ def combined(
     nothing is wanted. They have no percentile. Items that the query names are not among them.
 
     Args:
-        searcher: what is asked.
+        search_batch: searches many queries at once.
         query: of one term or more.
         way: a name in ``WAYS``.
         to: what to find.
@@ -70,7 +83,7 @@ def combined(
         raise OptionError("say what to find: terms that are searched one by one may ask for different things")
     k, terms = check_k(k), query.terms()
     lone = [Query(**{term.kind: replace(term, weight=1.0)}) for term in terms]
-    found = searcher.search_batch(lone, to=to, k=depth(k), where=where, min_percentile=min_percentile)
+    found = search_batch(lone, to=to, k=depth(k), where=where, min_percentile=min_percentile)
     named = {term.value for term in terms if term.kind == "id"}
     rankings = [[hit for hit in hits if hit.id not in named] for hits in found]
     return joined(rankings, [term.weight for term in terms], way, _medium)[:k]

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retrieval.index_reader import IndexReader
 from retrieval.shelf import Shelf
 from retrieval.terms import Composed
 from retrieval.types import Hit, Matrix, Target
 
-if TYPE_CHECKING:
-    from retrieval.engine import SearchEngine
-
 
 def explained(
-    engine: SearchEngine, composed: Mapping[Target, Composed], answers: Sequence[Sequence[Hit]]
+    index: IndexReader, composed: Mapping[Target, Composed], answers: Sequence[Sequence[Hit]]
 ) -> list[list[Hit]]:
     """The same hits; those of queries of several terms with what each term adds, in the order of ``Query.terms``.
 
     Args:
-        engine: the index that gave the hits.
+        index: the index that gave the hits.
         composed: the queries, where each target was looked for.
         answers: of each query.
     """
@@ -34,15 +31,13 @@ def explained(
             if own.parts[at] is not None
         }
         # Of the whole batch at once: every look goes over all that the index holds.
-        rows = _rows(
-            engine.shelf(target), {out[at][nth].asset for at, some in places.items() for nth in some}
-        )
+        rows = _rows(index.shelf(target), {out[at][nth].asset for at, some in places.items() for nth in some})
         for at, some in places.items():
             parts = own.parts[at]
             if parts is None or not some:
                 continue
             hits = [out[at][nth] for nth in some]
-            vectors = engine.shelf(target).index.vectors(np.array([rows[hit.asset] for hit in hits]))
+            vectors = index.shelf(target).index.vectors(np.array([rows[hit.asset] for hit in hits]))
             for nth, hit, shares in zip(some, hits, _split(parts, vectors, hits), strict=True):
                 out[at][nth] = replace(hit, contributions=tuple(shares))
     return out

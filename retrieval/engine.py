@@ -1,46 +1,34 @@
-"""The search engine: a published index, asked in any modality."""
+"""The search engine: queries in any modality against one opened index."""
 
 from __future__ import annotations
 
 import os
-import threading
-import weakref
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from retrieval import arrays, meaning
-from retrieval import device as devices
-from retrieval.alignment.base import Alignment
+from retrieval import meaning
 from retrieval.answers import at_least, joined, merged
-from retrieval.calibration import BACKGROUND, Backgrounds, Curve, check_percentile
-from retrieval.catalog import AssetTable, Catalog
+from retrieval.calibration import Curve, check_percentile
 from retrieval.contributions import explained
 from retrieval.counts import check_k
-from retrieval.errors import DamagedIndexError, OptionError, OutdatedReaderError
-from retrieval.fusion.saved import Fused
-from retrieval.manifest import Layout, Manifest
+from retrieval.errors import OptionError
+from retrieval.index_reader import IndexReader
+from retrieval.manifest import Manifest
 from retrieval.naming import known
-from retrieval.runtimes import registry as runtimes
 from retrieval.searcher import Searcher
-from retrieval.shelf import Found, Shelf
-from retrieval.space import Space, renamed
+from retrieval.shelf import Found
 from retrieval.terms import Composed, combine, unit
-from retrieval.types import ITEM, Hit, Integers, Matrix, Modality, Query, Target, Term
-from retrieval.vectors import opening
-from retrieval.vectors.base import Explain, Subset, silent
+from retrieval.types import ITEM, Hit, Matrix, Modality, Query, Target, Term
+from retrieval.vectors.base import Explain, silent
 
 if TYPE_CHECKING:
     from retrieval.report.media import Medium
 
 ANY = "any"
-
-FILTERS_KEPT = 16
-"""Filters whose matching rows are remembered, the latest: a published generation never changes."""
 
 
 class SearchEngine(Searcher):
@@ -73,136 +61,22 @@ class SearchEngine(Searcher):
             OptionError, DeviceError: the device or runtime is unknown or not there.
             EncoderMismatchError: the index was built with other encoders.
         """
-        self.folder = Path(folder)
-        self.manifest = Manifest.read(self.folder)
-        self._device = devices.check(device)
-        self._runtime = runtimes.check(runtime)
-        self._names = renamed(self.manifest.settings["encoders"], self.manifest.encoders, encoders or {})
-        self._generation = Layout(self.folder).generation(self.manifest.generation)
-        self._shelves: dict[Target, Shelf] = {}
-        self._opening = threading.Lock()
-        # Through a proxy, or the engine would refer to itself, and its files stay open when it is let go.
-        own = weakref.proxy(self)
+        self.index = IndexReader(folder, device=device, runtime=runtime, encoders=encoders)
 
-        def matching(where: str, target: Target) -> Subset:
-            found: Subset = own._matching(where, target)
-            return found
+    @property
+    def folder(self) -> Path:
+        """The index folder."""
+        return self.index.folder
 
-        self._filters = lru_cache(FILTERS_KEPT)(matching)
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of the generation that is searched."""
+        return self.index.manifest
 
     @property
     def modalities(self) -> list[Modality]:
-        """Those that have assets to be found."""
-        return list(self.manifest.indexes)
-
-    @cached_property
-    def catalog(self) -> Catalog:
-        """Items, captions, metadata."""
-        self._check_present()
-        self._check(self._generation.catalog.name)
-        return Catalog(self._generation.catalog)
-
-    @cached_property
-    def space(self) -> Space:
-        """Encoders and alignment."""
-        self._check_present()
-        alignment = Alignment.load(self._generation.alignment)
-        if alignment.fingerprint != self.manifest.alignment["fingerprint"]:
-            raise DamagedIndexError(
-                f"{self._generation.alignment} is not the alignment the manifest names: "
-                "restore or rebuild the index"
-            )
-        return Space(
-            self.manifest.encoders,
-            alignment,
-            names=self._names,
-            device=self._device,
-            runtime=self._runtime,
-        )
-
-    def shelf(self, modality: Target) -> Shelf:
-        """The vectors of ``modality``, or of ``"item"``.
-
-        Raises:
-            OptionError: the index has no assets of it.
-            DamagedIndexError: its files cannot be read or contradict the manifest.
-        """
-        with self._opening:
-            if modality not in self._shelves:
-                self._shelves[modality] = self._open(modality)
-            return self._shelves[modality]
-
-    def _open(self, modality: Target) -> Shelf:
-        entry = self.manifest.entry(modality)
-        if entry is None:
-            raise self._lacking(modality)
-        self._check_present()
-        path, whose = self._generation.vectors(modality), self._generation.assets(modality)
-        centre = self._generation.centre(modality)
-        for name in self.manifest.files_of(modality):
-            if name not in (whose.name, centre.name):  # these are compared where they are read
-                self._check(name)
-        index = opening.load(entry, path, device=self._device)
-        assets: Integers = arrays.read(whose, self.manifest.files.get(whose.name))
-        backgrounds = Backgrounds({})  # an earlier version wrote others
-        if BACKGROUND in entry:
-            mean = arrays.read(centre, self.manifest.files.get(centre.name))
-            backgrounds = Backgrounds(entry[BACKGROUND], mean)
-        if not (len(index) == entry["vectors"] and assets.shape == (len(index), 2)):
-            raise DamagedIndexError(
-                f"{path} holds {len(index)} vectors for {len(assets)} assets, "
-                f"the manifest says {entry['vectors']}: restore or rebuild the index"
-            )
-        return Shelf(index, assets[:, 0], assets[:, 1], backgrounds)
-
-    @cached_property
-    def fusion(self) -> Fused:
-        """How items became one vector each, and what asks for them becomes one beside these.
-
-        Raises:
-            OptionError: the index has no items that were made one vector each.
-            OutdatedReaderError: the generation is gone.
-            DamagedIndexError: its file is not what was written.
-        """
-        if not self.manifest.items:
-            raise self._lacking(ITEM)
-        self._check_present()
-        self._check(self._generation.fusion.name)
-        return Fused.load(self._generation.fusion)
-
-    def table(self, modality: Modality) -> AssetTable:
-        """What the catalog says of each row of ``modality``'s vectors.
-
-        Raises:
-            OptionError: the index has no assets of it.
-            DamagedIndexError: catalog and vectors contradict each other.
-        """
-        table = self.catalog.table(modality)
-        if not np.array_equal(table.assets, self.shelf(modality).assets):
-            raise DamagedIndexError(
-                f"the catalog and the {modality} vectors in {self.folder} are not of one generation: "
-                "restore or rebuild the index"
-            )
-        return table
-
-    def _lacking(self, target: Target) -> OptionError:
-        return OptionError(
-            f"this index holds no {target}: it holds {', '.join(self.modalities) or 'nothing'}"
-            + ("; run 'xmodal realign DIR --fuse METHOD'" if target == ITEM else "")
-        )
-
-    def _check(self, name: str) -> None:
-        """See that a file of the generation is what was written, as far as that is quick."""
-        checksum, path = self.manifest.files.get(name), self._generation.folder / name
-        if checksum and (problem := checksum.use(path)) is not None:
-            raise DamagedIndexError(f"{path} {problem}: run 'xmodal repair {self.folder}'")
-
-    def _check_present(self) -> None:
-        if not self._generation.folder.is_dir():
-            raise OutdatedReaderError(
-                f"generation {self.manifest.generation} of {str(self.folder)!r} is gone, newer ones were published: "
-                "open the index again"
-            )
+        """The modalities that have assets to be found."""
+        return self.index.modalities
 
     # Asking
 
@@ -234,7 +108,7 @@ class SearchEngine(Searcher):
         if len(chosen) != 1:
             raise OptionError(f"encode takes media of one modality at a time, not {len(chosen)}")
         modality, media = chosen[0]
-        return self.space.encode(modality, list(media) if isinstance(media, list | tuple) else [media])
+        return self.index.space.encode(modality, list(media) if isinstance(media, list | tuple) else [media])
 
     def search_batch(
         self,
@@ -268,16 +142,17 @@ class SearchEngine(Searcher):
             at_least([answer for answer in answers if answer.asset not in own] if own else answers, least)
             for answers, own in zip(merged(found, backgrounds), map(set, named), strict=True)
         ]
-        hits = joined(self.catalog, kept, k)
+        hits = joined(self.index.catalog, kept, k)
         if targets == [ITEM]:
             hits = [[replace(hit, modality=ITEM) for hit in own] for own in hits]
-        return explained(self, composed, hits) if any(len(group) > 1 for group in terms) else hits
+        return explained(self.index, composed, hits) if any(len(group) > 1 for group in terms) else hits
 
     def media(self, hits: Sequence[Hit]) -> list[Medium]:
         """What the hits are, to be looked at; see ``Searcher.media``."""
-        from retrieval.report.media import media
+        from retrieval.report.media import previews
 
-        return media(self, [hit.asset for hit in hits if hit.asset is not None])
+        numbers = [hit.asset for hit in hits if hit.asset is not None]
+        return previews(self.index.catalog, self.manifest.sources, numbers)
 
     def search_arrays(
         self,
@@ -302,22 +177,18 @@ class SearchEngine(Searcher):
             ExpressionError: ``where`` does not parse.
         """
         asking = np.asarray(vectors, dtype=np.float32)
-        if asking.ndim != 2 or asking.shape[1] != self.space.dimension or not np.isfinite(asking).all():
+        if asking.ndim != 2 or asking.shape[1] != self.index.space.dimension or not np.isfinite(asking).all():
             raise OptionError(
-                f"query vectors must be (q, {self.space.dimension}) finite numbers, not of shape {asking.shape}"
+                f"query vectors must be (q, {self.index.space.dimension}) finite numbers, not of shape {asking.shape}"
             )
         asking = unit(asking, np.zeros((len(asking), 1)))
         return self._search(asking, Modality.parse(to), check_k(k), where, explain)
 
     def _search(self, vectors: Matrix, target: Target, k: int, where: str | None, explain: Explain) -> Found:
-        shelf = self.shelf(target)
-        rows = None if where is None else self._filters(where, target)
+        shelf = self.index.shelf(target)
+        rows = None if where is None else self.index.matching(where, target)
         told = explain if explain is silent else lambda what: explain(f"{target}: {what}")
         return Found(*shelf.search(vectors, k, rows, told))
-
-    def _matching(self, where: str, target: Target) -> Subset:
-        shelf = self.shelf(target)
-        return Subset(shelf.rows_of(self.catalog.matching(where, target)), len(shelf.index))
 
     # Inside
 
@@ -347,8 +218,8 @@ class SearchEngine(Searcher):
         Raises:
             OptionError: the terms of one cancel each other.
         """
-        dimension = self.shelf(ITEM).index.dimension if target == ITEM else self.space.dimension
-        return combine(terms, lambda kind, own: meaning.vectors(self, kind, own, target), dimension)
+        dimension = self.index.shelf(ITEM).index.dimension if target == ITEM else self.index.space.dimension
+        return combine(terms, lambda kind, own: meaning.vectors(self.index, kind, own, target), dimension)
 
     def _background(
         self, terms: Sequence[Sequence[Term]], composed: Composed, target: Target
@@ -358,7 +229,7 @@ class SearchEngine(Searcher):
             [(self._made_of(term, target), share) for term, share in zip(group, own, strict=True)]
             for group, own in zip(terms, composed.shares, strict=True)
         ]
-        return self.shelf(target).backgrounds.of(sources, composed.vectors)
+        return self.index.shelf(target).backgrounds.of(sources, composed.vectors)
 
     def _made_of(self, term: Term, target: Target) -> Target | None:
         """The modality of a term's vector where ``target`` is looked for, as far as it has one."""
@@ -366,11 +237,11 @@ class SearchEngine(Searcher):
             return term.of
         if term.kind != "id":
             return Modality(term.kind)
-        chosen = meaning.chosen(self, term.value, target)
+        chosen = meaning.chosen(self.index, term.value, target)
         return next(iter(chosen)) if len(chosen) == 1 else None
 
     def _assets_of(self, term: Term) -> list[int]:
-        return [asset for assets in self.catalog.item_assets(term.value).values() for asset in assets]
+        return [asset for assets in self.index.catalog.item_assets(term.value).values() for asset in assets]
 
 
 def open_index(

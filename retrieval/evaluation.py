@@ -12,10 +12,10 @@ import numpy as np
 from retrieval import bootstrap, served, trec
 from retrieval.assets import first_names
 from retrieval.bootstrap import Resampling
-from retrieval.engine import SearchEngine
 from retrieval.errors import OptionError
 from retrieval.fusion.saved import Fused
 from retrieval.hubness import NONE
+from retrieval.index_reader import HasIndex, IndexReader
 from retrieval.metrics import Measure, RelevantRanks, Values, standard_measures
 from retrieval.protocol import stamp
 from retrieval.task import Task
@@ -62,7 +62,7 @@ class Evaluation:
 
 
 def evaluate(
-    engine: SearchEngine,
+    engine: HasIndex,
     tasks: Sequence[str] | None = None,
     ks: Sequence[int] = (1, 5, 10),
     *,
@@ -114,6 +114,7 @@ def evaluate(
         ExpressionError: ``relevance`` or one of ``by`` is no column, or ``where`` does not parse.
         SourceError: the judgements or the run cannot be read.
     """
+    index = engine.index
     rules = Rules(split, pool, relevance, qrels, captions, where, hubness)
     if hubness != NONE and (compare or run is not None):
         raise OptionError(
@@ -122,16 +123,16 @@ def evaluate(
     exact |= hubness != NONE
     wanted = tuple(dict.fromkeys((*standard_measures(ks), *measures)))
     resampling = resampling or Resampling()
-    chosen = _tasks(engine, tasks)
+    chosen = _tasks(index, tasks)
     if compare and any(task.target == ITEM for task in chosen):
         raise OptionError(
             "items are evaluated by exact search alone: leave out compare, or the tasks to item"
         )
-    trials, rules = Trials(engine, rules, fusion).of(chosen)
+    trials, rules = Trials(index, rules, fusion).of(chosen)
     listed = None if run is None else trec.read_run(run)
     if listed is not None and len(trials) > 1:
         raise OptionError(f"a run is of one task, not of {len(trials)}: say which with --task")
-    columns = {column: engine.catalog.labels(column) for column in by}
+    columns = {column: index.catalog.labels(column) for column in by}
     figures, outcomes = {}, {}
     for trial in trials:
         outcome = _outcome(trial, wanted, exact=exact, run=listed)
@@ -148,18 +149,18 @@ def evaluate(
             found["slices"] = {column: _slices(outcome, values) for column, values in columns.items()}
         figures[str(trial.task)], outcomes[str(trial.task)] = found, outcome
     if compare:
-        for name, columns_of in _compared(engine, chosen, rules, wanted).items():
+        for name, columns_of in _compared(index, chosen, rules, wanted).items():
             figures[name]["compare"] = columns_of
     is_exact = run is None and (exact or all(served.is_exact(trial) for trial in trials))
-    return Evaluation(stamp(engine, trials, rules, resampling, exact=is_exact), figures, outcomes)
+    return Evaluation(stamp(index, trials, rules, resampling, exact=is_exact), figures, outcomes)
 
 
-def _tasks(engine: SearchEngine, names: Sequence[str] | None) -> list[Task]:
+def _tasks(index: IndexReader, names: Sequence[str] | None) -> list[Task]:
     if names:
         return list(dict.fromkeys(Task.parse(name) for name in names))
-    pairs = [Task(a, b) for a in engine.modalities for b in engine.modalities if a is not b]
+    pairs = [Task(a, b) for a in index.modalities for b in index.modalities if a is not b]
     if not pairs:
-        held = ", ".join(engine.modalities) or "nothing"
+        held = ", ".join(index.modalities) or "nothing"
         raise OptionError(f"there is no pair of modalities to evaluate: the index holds {held}")
     return pairs
 
@@ -201,13 +202,13 @@ def _slices(outcome: Outcome, values: Mapping[int, Any]) -> dict[str, dict[str, 
 
 
 def _compared(
-    engine: SearchEngine, tasks: Sequence[Task], rules: Rules, measures: Sequence[Measure]
+    index: IndexReader, tasks: Sequence[Task], rules: Rules, measures: Sequence[Measure]
 ) -> dict[str, Any]:
     """Exact and served search of each task, and where there is a filter, both with it and without."""
     filters = {"": None} if rules.where is None else {"": None, f" where {rules.where}": rules.where}
     trials: dict[str, dict[str, Trial]] = {str(task): {} for task in tasks}
     for suffix, where in filters.items():
         same = replace(rules, where=where)
-        for trial in Trials(engine, same).of(tasks)[0]:
+        for trial in Trials(index, same).of(tasks)[0]:
             trials[str(trial.task)][suffix] = trial
     return {name: served.side_by_side(each, measures) for name, each in trials.items()}

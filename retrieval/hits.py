@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from retrieval.types import Hit
 
 if TYPE_CHECKING:
-    from retrieval.searcher import Searcher
+    from retrieval.report.media import Medium
 
 
 class Hits(list[Hit]):
-    """A list of hits, best first, that knows who found them and so can show what they are."""
+    """A list of hits, best first, that notebooks show with a preview of each.
 
-    def __init__(self, hits: Iterable[Hit] = (), searcher: Searcher | None = None) -> None:
+    Args:
+        hits: best first.
+        media: makes the previews of hits; ``Searcher.media`` of what found them.
+    """
+
+    def __init__(
+        self, hits: Iterable[Hit] = (), media: Callable[[Sequence[Hit]], Sequence[Medium]] | None = None
+    ) -> None:
         super().__init__(hits)
-        self._searcher = searcher
+        self._media = media
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Without who found them: an index does not travel with its answers."""
+        """Pickle the hits alone: an index does not travel with its results."""
         return Hits, (list(self),)
 
     def _repr_html_(self) -> str:
-        """What notebooks show: pictures, captions and players."""
+        """Return what notebooks show: pictures, captions and players."""
         from retrieval.report.results import fragment
 
-        return fragment(self, self._searcher)
+        return fragment(self, None if self._media is None else self._media(self))

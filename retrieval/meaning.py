@@ -3,56 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from retrieval.alignment.projector import unit
+from retrieval.index_reader import IndexReader
 from retrieval.terms import given
 from retrieval.types import ITEM, Matrix, Modality, Target, Term
 
-if TYPE_CHECKING:
-    from retrieval.engine import SearchEngine
 
-
-def vectors(engine: SearchEngine, kind: str, terms: Sequence[Term], target: Target) -> Matrix:
+def vectors(index: IndexReader, kind: str, terms: Sequence[Term], target: Target) -> Matrix:
     """(n, k) float32: the vectors of terms of one kind, where ``target`` is looked for.
 
     Of media they are those of the aligned space, where items are looked for those of items that have nothing else.
     """
     if kind == "id":
-        return np.stack([_item_vector(engine, term.value, target) for term in terms])
+        return np.stack([_item_vector(index, term.value, target) for term in terms])
     if kind == "vector":
-        found = given([term.value for term in terms], engine.space.dimension)
+        found = given([term.value for term in terms], index.space.dimension)
     else:
-        found = engine.space.encode(Modality(kind), [term.value for term in terms])
+        found = index.space.encode(Modality(kind), [term.value for term in terms])
     if target != ITEM:
         return found
     made_of = [term.of if kind == "vector" else Modality(kind) for term in terms]
     rows = {of: [at for at, own in enumerate(made_of) if own == of] for of in made_of}
-    fused = {of: engine.fusion.asking(unit(found[own]), of) for of, own in rows.items()}
+    fused = {of: index.fusion.asking(unit(found[own]), of) for of, own in rows.items()}
     out = np.empty((len(terms), next(iter(fused.values())).shape[1]), np.float32)
     for of, own in rows.items():
         out[own] = fused[of]
     return out
 
 
-def chosen(engine: SearchEngine, key: str, target: Target) -> Mapping[Target, list[int]]:
+def chosen(index: IndexReader, key: str, target: Target) -> Mapping[Target, list[int]]:
     """An item's assets of the modality that is looked for, or where it has none, all by modality.
 
     Where items are looked for, all together: the item is known by one of them.
     """
-    held = engine.catalog.item_assets(key)
+    held = index.catalog.item_assets(key)
     if target == ITEM:
         return {ITEM: [asset for assets in held.values() for asset in assets]}
     return {target: held[target]} if target in held else dict(held.items())
 
 
-def _item_vector(engine: SearchEngine, key: str, target: Target) -> Matrix:
+def _item_vector(index: IndexReader, key: str, target: Target) -> Matrix:
     """The item's vector in what is looked for, or where it has none there, in the modalities it has."""
     found = []
-    for modality, assets in chosen(engine, key, target).items():
-        shelf = engine.shelf(modality)
+    for modality, assets in chosen(index, key, target).items():
+        shelf = index.shelf(modality)
         found.append(shelf.index.vectors(shelf.rows_of(assets)))
     mean: Matrix = np.concatenate(found).mean(axis=0)
     return mean

@@ -12,7 +12,7 @@ from retrieval import wholes
 from retrieval.assets import Assets, per_item
 from retrieval.bootstrap import Resampling
 from retrieval.encoders.base import sha256_of
-from retrieval.engine import SearchEngine
+from retrieval.index_reader import IndexReader
 from retrieval.manifest import Layout
 from retrieval.trial import QRELS, Rules, Trial
 from retrieval.types import ITEM, Integers, Target
@@ -20,10 +20,10 @@ from retrieval.vectors import faiss_module
 
 
 def stamp(
-    engine: SearchEngine, trials: Sequence[Trial], rules: Rules, resampling: Resampling, *, exact: bool
+    index: IndexReader, trials: Sequence[Trial], rules: Rules, resampling: Resampling, *, exact: bool
 ) -> dict[str, Any]:
     """What was measured, on what, and by what."""
-    manifest = engine.manifest
+    manifest = index.manifest
     return {
         "split": rules.split,
         "pool": rules.pool,
@@ -53,7 +53,7 @@ def stamp(
             "alignment": manifest.alignment["fingerprint"],
             "alignment_method": manifest.alignment["method"],
             "kinds": {str(modality): entry["kind"] for modality, entry in manifest.indexes.items()},
-            "vectors": _vectors(engine, trials),
+            "vectors": _vectors(index, trials),
         },
         "version": version("xmodal"),
         "versions": {
@@ -108,17 +108,17 @@ def _relevance_rule(rules: Rules) -> str:
     )
 
 
-def _vectors(engine: SearchEngine, trials: Sequence[Trial]) -> dict[str, str]:
+def _vectors(index: IndexReader, trials: Sequence[Trial]) -> dict[str, str]:
     """A digest of all files of each modality's index; as the manifest has them, which is checked at their use."""
-    files = Layout(engine.folder).generation(engine.manifest.generation)
+    files = Layout(index.folder).generation(index.manifest.generation)
     asked = dict.fromkeys(
         modality
         for trial in trials
-        for modality in (engine.modalities if trial.wholes else (trial.task.query, trial.task.target))
+        for modality in (index.modalities if trial.wholes else (trial.task.query, trial.task.target))
     )
 
     def digest(modality: Target) -> str:
-        own = engine.manifest.files_of(modality)
+        own = index.manifest.files_of(modality)
         if not own:  # an index of before there were checksums
             return sha256_of(files.vectors(modality))[:32]
         return _digest(f"{name} {own[name].sha256}" for name in own)

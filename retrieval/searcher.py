@@ -4,15 +4,55 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Self, overload
 
 from retrieval.combined import combined
 from retrieval.hits import Hits
-from retrieval.pairs import pair
 from retrieval.types import Hit, Modality, Query
 
 if TYPE_CHECKING:
     from retrieval.report.media import Medium
+
+
+class Pair(Protocol):
+    """A search from one modality to another."""
+
+    def __call__(
+        self, query: Any, k: int = 10, *, where: str | None = None, min_percentile: float | None = None
+    ) -> Hits:
+        """The ``k`` assets nearest to ``query``; see ``SearchEngine.search``."""
+        ...
+
+
+class pair:  # noqa: N801 - used as a function
+    """The method that asks by one modality for another."""
+
+    def __init__(self, query: Modality, target: Modality) -> None:
+        self._query, self._target = query, target
+        self.__doc__ = f"The {target} nearest to a query of {query}; see ``search``."
+
+    @overload
+    def __get__(self, asked: None, owner: type) -> Self: ...
+
+    @overload
+    def __get__(self, asked: Searcher, owner: type) -> Pair: ...
+
+    def __get__(self, asked: Searcher | None, owner: type) -> Self | Pair:
+        """Bound to what is asked, the search."""
+        if asked is None:
+            return self
+
+        def search(
+            query: Any, k: int = 10, *, where: str | None = None, min_percentile: float | None = None
+        ) -> Hits:
+            one = Query(**{self._query: query})
+            found = asked.search_batch(
+                [one], to=self._target, k=k, where=where, min_percentile=min_percentile
+            )
+            return Hits(found[0], asked.media)
+
+        search.__doc__ = self.__doc__
+        return search
 
 
 class Searcher(ABC):
@@ -80,11 +120,11 @@ class Searcher(ABC):
         query = Query(text=text, image=image, audio=audio, video=video, id=id, vector=vector)
         if combine is not None:
             joined = combined(
-                self, query, way=combine, to=to, k=k, where=where, min_percentile=min_percentile
+                self.search_batch, query, way=combine, to=to, k=k, where=where, min_percentile=min_percentile
             )
-            return Hits(joined, self)
+            return Hits(joined, self.media)
         found = self.search_batch([query], to=to, k=k, where=where, min_percentile=min_percentile)
-        return Hits(found[0], self)
+        return Hits(found[0], self.media)
 
     text_to_text = pair(Modality.TEXT, Modality.TEXT)
     text_to_image = pair(Modality.TEXT, Modality.IMAGE)

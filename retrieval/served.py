@@ -29,7 +29,7 @@ RESULTS_A_CHUNK = 2**20
 
 def is_exact(trial: Trial) -> bool:
     """Whether all vectors are compared: by the kind of the index, or because items are evaluated in no other way."""
-    return trial.wholes is not None or trial.engine.shelf(trial.task.target).index.kind in EXACT_KINDS
+    return trial.wholes is not None or trial.index.shelf(trial.task.target).index.kind in EXACT_KINDS
 
 
 def exact_ranks(trial: Trial) -> RelevantRanks:
@@ -57,8 +57,8 @@ def results(trial: Trial, depth: int) -> tuple[Matrix, Integers]:
         index: VectorIndex = ExactIndex(gallery)
         asked = np.arange(len(gallery))
     else:
-        queries = trial.engine.shelf(trial.task.query).index.vectors(trial.asking)
-        index, asked = trial.engine.shelf(trial.task.target).index, trial.asked
+        queries = trial.index.shelf(trial.task.query).index.vectors(trial.asking)
+        index, asked = trial.index.shelf(trial.task.target).index, trial.asked
     among = None if len(asked) == len(index) else asked
     places = np.full(len(index), -1, np.int64)
     places[asked] = np.arange(len(asked))

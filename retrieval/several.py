@@ -83,7 +83,7 @@ class Several(Searcher):
 
     def _medium(self, hit: Hit, asset: int) -> Medium:
         for engine in self.engines:
-            if engine.catalog.asset(asset) is not None:
+            if engine.index.catalog.asset(asset) is not None:
                 medium = engine.media([hit])[0]
                 if (medium.id, medium.path, medium.text) == (hit.id, hit.path, hit.text):
                     return medium

@@ -10,9 +10,9 @@ import numpy as np
 
 from retrieval import hubness, trec
 from retrieval.assets import Assets
-from retrieval.engine import SearchEngine
 from retrieval.errors import OptionError
 from retrieval.fusion.saved import Fused
+from retrieval.index_reader import IndexReader
 from retrieval.metrics import Values
 from retrieval.naming import known
 from retrieval.relevance import Judged, Judgements, Relevance, SameLabel
@@ -71,7 +71,7 @@ class Trial:
         wholes: the pool's items, where whole items are asked for.
     """
 
-    engine: SearchEngine
+    index: IndexReader
     task: Task
     queries: Assets
     asking: Integers
@@ -102,13 +102,13 @@ class Trial:
         return hubness.CORRECTIONS[self.hubness](queries, gallery, bank)
 
     def _asking(self, rows: Integers) -> Matrix:
-        vectors = self.engine.shelf(self.task.query).index.vectors(rows)
+        vectors = self.index.shelf(self.task.query).index.vectors(rows)
         return self.wholes.asking(vectors) if self.wholes else vectors
 
     def _searched(self, rows: Integers) -> Matrix:
         if self.wholes:
             return self.wholes.vectors(rows)
-        return self.engine.shelf(self.task.target).index.vectors(rows)
+        return self.index.shelf(self.task.target).index.vectors(rows)
 
 
 def _banked(assets: Assets) -> Integers:
@@ -121,20 +121,20 @@ def _banked(assets: Assets) -> Integers:
 class Trials:
     """Makes trials of one index by one set of rules, and keeps what they share."""
 
-    def __init__(self, engine: SearchEngine, rules: Rules, fusion: Fused | None = None) -> None:
+    def __init__(self, index: IndexReader, rules: Rules, fusion: Fused | None = None) -> None:
         """Take the rules, and how items become one vector each where not as in the index.
 
         Raises:
             ExpressionError: the relevance names no column of the index.
             SourceError: the judgements cannot be read.
         """
-        self.engine = engine
+        self.index = index
         self.rules = rules
         self._fusion = fusion
         self._assets: dict[Modality, Assets] = {}
         self._judged = trec.read_qrels(rules.qrels) if rules.qrels else {}
         by_item = rules.relevance == ITEM
-        self._values = {} if by_item else engine.catalog.labels(rules.relevance)
+        self._values = {} if by_item else index.catalog.labels(rules.relevance)
 
     def of(self, tasks: Sequence[Task]) -> tuple[list[Trial], Rules]:
         """The trials of some tasks, and the rules with what was left open filled in.
@@ -144,10 +144,10 @@ class Trials:
             ExpressionError: ``where`` does not parse, or names a column there is not.
         """
         for task in tasks:
-            others = self.engine.modalities if task.target == ITEM else [task.target]
+            others = self.index.modalities if task.target == ITEM else [task.target]
             for modality in (task.query, *others):
                 if modality not in self._assets:
-                    self._assets[modality] = Assets.of(self.engine, modality)
+                    self._assets[modality] = Assets.of(self.index, modality)
         kept_back = any(assets.table.held_out.any() for assets in self._assets.values())
         split = self.rules.split or (HOLDOUT if kept_back else ALL)
         pool = self.rules.pool or split
@@ -158,15 +158,15 @@ class Trials:
         captions, wholes = self.rules.captions, None
         queries = self._assets[task.query]
         if task.target == ITEM:
-            fusion = self._fusion or self.engine.fusion
-            wholes = Wholes.of(self.engine, self._assets, task.query, fusion, captions)
+            fusion = self._fusion or self.index.fusion
+            wholes = Wholes.of(self.index, self._assets, task.query, fusion, captions)
             targets = wholes.assets
         else:
             targets = self._assets[task.target]
         asking = queries.chosen(held_out_only=split == HOLDOUT, captions=captions)
         asked = targets.chosen(held_out_only=pool == HOLDOUT, captions=captions)
         if self.rules.where is not None:
-            matching = self.engine.catalog.matching(self.rules.where, task.target)
+            matching = self.index.catalog.matching(self.rules.where, task.target)
             asked = asked[np.isin(targets.table.assets[asked], matching)]
         if not len(asking) or not len(asked):
             narrowed = "" if self.rules.where is None else f" where {self.rules.where}"
@@ -182,7 +182,7 @@ class Trials:
         else:
             relevance = SameLabel(self._labels(queries)[asking], self._labels(targets)[asked], selves)
         return Trial(
-            self.engine, task, queries, asking, targets, asked, relevance, missing, self.rules.hubness, wholes
+            self.index, task, queries, asking, targets, asked, relevance, missing, self.rules.hubness, wholes
         )
 
     def _labels(self, assets: Assets) -> Integers:

@@ -12,9 +12,9 @@ import numpy as np
 
 from retrieval.assets import Assets
 from retrieval.catalog import AssetTable
-from retrieval.engine import SearchEngine
 from retrieval.fusion.gathered import Gathered
 from retrieval.fusion.saved import Fused
+from retrieval.index_reader import IndexReader
 from retrieval.types import Integers, Matrix, Modality
 
 RULE = "fused of what they have besides the asking modality; every one compared"
@@ -40,7 +40,7 @@ class Wholes:
     @classmethod
     def of(
         cls,
-        engine: SearchEngine,
+        index: IndexReader,
         held: Mapping[Modality, Assets],
         besides: Modality,
         fusion: Fused,
@@ -49,7 +49,7 @@ class Wholes:
         """Those of an index.
 
         Args:
-            engine: the index.
+            index: the index.
             held: the assets of its modalities.
             besides: the modality that asks.
             fusion: the index's own, or another of the same space.
@@ -63,14 +63,14 @@ class Wholes:
         tables = {modality: _taken(held[modality].table, own) for modality, own in rows.items()}
 
         def read(modality: Modality, own: Integers) -> Matrix:
-            return engine.shelf(modality).index.vectors(rows[modality][own])
+            return index.shelf(modality).index.vectors(rows[modality][own])
 
-        items = engine.catalog.ordered_items()
-        gathered = Gathered(items, tables, read, fusion.modalities, engine.space.dimension)
+        items = index.catalog.ordered_items()
+        gathered = Gathered(items, tables, read, fusion.modalities, index.space.dimension)
         shown = gathered.shown()
         places = np.flatnonzero(shown >= 0)
         kept_back = [item for table in tables.values() for item in table.items[table.held_out].tolist()]
-        ids = engine.catalog.item_ids()
+        ids = index.catalog.item_ids()
         chosen = items[places]
         table = AssetTable(shown[places], shown[places], chosen, places, np.isin(chosen, kept_back))
         names = [ids[item] for item in chosen.tolist()]

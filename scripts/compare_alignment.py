@@ -120,7 +120,7 @@ def _compare(
     engine = retrieval.open(index)
     size = next((index / "generations").glob(f"{engine.manifest.generation:06d}/alignment.safetensors"))
     costs: Costs = {(method, NO_FUSION): [(seconds, size.stat().st_size)]}
-    tables = {modality: engine.table(modality) for modality in engine.modalities}
+    tables = {modality: engine.index.table(modality) for modality in engine.modalities}
     asking = [modality for modality, table in tables.items() if (table.whole & table.held_out).any()]
     if len(asking) < 2:
         return {}, costs
@@ -152,7 +152,7 @@ def _learned(
     for modality, table in tables.items():
         rows = np.flatnonzero(table.whole & ~table.held_out)
         if len(rows):
-            found[modality] = engine.shelf(modality).index.vectors(rows), table.items[rows]
+            found[modality] = engine.index.shelf(modality).index.vectors(rows), table.items[rows]
     return found
 
 

@@ -266,11 +266,12 @@ def test_somebodys_vectors_are_indexed_with_no_encoder(tmp_path):
     engine = retrieval.open(tmp_path / "index")
     figures = retrieval.evaluate(engine, ks=(1,)).tasks["text-to-image"]
     assert (figures["queries"], figures["hit@1"]) == (40, 1.0)
-    stored = engine.shelf(Modality.IMAGE).index.vectors()
+    stored = engine.index.shelf(Modality.IMAGE).index.vectors()
     unit = images.astype(np.float16).astype(np.float32)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     keys = [
-        engine.catalog.records([asset])[asset].item for asset in engine.table(Modality.IMAGE).assets.tolist()
+        engine.index.catalog.records([asset])[asset].item
+        for asset in engine.index.table(Modality.IMAGE).assets.tolist()
     ]
     order = [int(part) * 20 + int(row) for part, row in (key.split("/") for key in keys)]
     np.testing.assert_allclose(stored, unit[order], atol=1e-6)

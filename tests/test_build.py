@@ -42,8 +42,8 @@ def vectors(out):
     engine = retrieval.open(out)
     found = {}
     for modality in engine.modalities:
-        shelf = engine.shelf(modality)
-        records = engine.catalog.records(shelf.assets)
+        shelf = engine.index.shelf(modality)
+        records = engine.index.catalog.records(shelf.assets)
         for asset, vector in zip(shelf.assets.tolist(), shelf.index.vectors(), strict=True):
             found[records[asset].item, modality, records[asset].text] = vector.tolist()
     return found
@@ -122,7 +122,7 @@ def test_a_bad_file_costs_itself_alone(source, out, at, encoders):
     for other in toy.COLOURS:
         if other != name:
             assert engine.text_to_image(other, k=1)[0].id == other
-    failure = engine.catalog.failures()[0]
+    failure = engine.index.catalog.failures()[0]
     assert (failure.path, failure.stage, failure.source) == (f"{name}.png", "decode", 0)
 
 
@@ -156,11 +156,11 @@ def test_the_index_can_be_moved(source, out, tmp_path):
 def test_held_out_items_are_searched_but_never_fitted_on(source, out):
     build(source, out, holdout=0.4, seed=3)
     engine = retrieval.open(out)
-    table = engine.catalog.table(Modality.IMAGE)
+    table = engine.index.catalog.table(Modality.IMAGE)
     assert 0 < table.held_out.sum() < 10
     assert len(engine.text_to_image("red", k=20)) == 10
     before = engine.manifest.alignment
-    held = engine.catalog.records(table.assets[table.held_out])
+    held = engine.index.catalog.records(table.assets[table.held_out])
     for record in held.values():
         (source / f"{record.item}.txt").write_text("Something else.", encoding="utf-8")
     build(source, out)
@@ -170,8 +170,8 @@ def test_held_out_items_are_searched_but_never_fitted_on(source, out):
 
 def test_a_holdout_is_stable_when_items_come_and_go(source, out):
     def held():
-        table = (engine := retrieval.open(out)).catalog.table(Modality.IMAGE)
-        records = engine.catalog.records(table.assets)
+        table = (engine := retrieval.open(out)).index.catalog.table(Modality.IMAGE)
+        records = engine.index.catalog.records(table.assets)
         return {
             records[a].item: h for a, h in zip(table.assets.tolist(), table.held_out.tolist(), strict=True)
         }
@@ -190,8 +190,8 @@ def test_metadata_decides_a_holdout(source, out, tmp_path):
     rows = [f"{name},{name}.png,Something {name}.,{len(name)}" for name in toy.COLOURS]
     (source / "m.csv").write_text("id,image,caption,letters\n" + "\n".join(rows), encoding="utf-8")
     build(source / "m.csv", out, holdout="letters > 5 or letters = 3")
-    table = (engine := retrieval.open(out)).catalog.table(Modality.IMAGE)
-    records = engine.catalog.records(table.assets[table.held_out])
+    table = (engine := retrieval.open(out)).index.catalog.table(Modality.IMAGE)
+    records = engine.index.catalog.records(table.assets[table.held_out])
     assert {record.item for record in records.values()} == {"red", "yellow", "purple", "turquoise", "orange"}
     with pytest.raises(ExpressionError, match="color"):
         build(source / "m.csv", out, holdout="color = 'red'")

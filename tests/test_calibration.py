@@ -185,7 +185,7 @@ def engine(folder):
 def test_percentiles_are_the_odds_of_the_background_that_the_index_keeps(engine):
     hits = engine.text_to_image("red", k=10)
     kept = np.array(engine.manifest.indexes[Modality.IMAGE][BACKGROUND]["text"])
-    kept += engine.encode(text="red")[0] @ engine.shelf(Modality.IMAGE).index.vectors().mean(axis=0)
+    kept += engine.encode(text="red")[0] @ engine.index.shelf(Modality.IMAGE).index.vectors().mean(axis=0)
     for hit in hits:
         share = 100 * expit(np.interp(hit.score, kept, LOG_ODDS))
         if kept[0] < hit.score < kept[-1]:

@@ -270,7 +270,7 @@ def test_the_catalog_says_which_text_was_read_in_windows(moved_index: tuple[Path
     from retrieval.schema import Asset
 
     engine = retrieval.open(moved_index[0])
-    with engine.catalog.session() as session:
+    with engine.index.catalog.session() as session:
         found = dict(session.execute(select(Asset.text, Asset.windows).where(Asset.modality == "text")).all())
     assert {text: windows for text, windows in found.items() if windows} == {
         ("Something red. " * 9).strip(): 2

@@ -129,7 +129,7 @@ def test_the_target_may_be_left_out_when_there_is_one_other(engine):
     assert engine.search(text="red", k=1)[0].modality == "image"
     assert engine.search(image=Image.new("RGB", (1, 1)), k=1)[0].modality == "text"
     with pytest.raises(OptionError, match="say what to find, one of text, image, any"):
-        engine.search(vector=np.ones(engine.space.dimension))
+        engine.search(vector=np.ones(engine.index.space.dimension))
     with pytest.raises(OptionError, match="unknown modality 'smell'"):
         engine.search(text="red", to="smell")
     with pytest.raises(OptionError, match="holds no audio"):
@@ -187,8 +187,8 @@ def test_more_like_this_leaves_itself_out(engine):
 
 
 def vector_of(engine, key, modality):
-    shelf = engine.shelf(modality)
-    return shelf.index.vectors(shelf.rows_of(engine.catalog.item_assets(key)[modality]))[0]
+    shelf = engine.index.shelf(modality)
+    return shelf.index.vectors(shelf.rows_of(engine.index.catalog.item_assets(key)[modality]))[0]
 
 
 def test_vectors_can_be_given(engine):
@@ -204,8 +204,8 @@ def test_vectors_can_be_given(engine):
 def test_encoding_gives_unit_vectors_of_the_one_space(engine, folder):
     text = engine.encode(text=["red", "blue"])
     image = engine.encode(image=[folder / "source/red.png"])
-    assert (text.shape, text.dtype) == ((2, engine.space.dimension), np.float32)
-    assert image.shape == (1, engine.space.dimension)
+    assert (text.shape, text.dtype) == ((2, engine.index.space.dimension), np.float32)
+    assert image.shape == (1, engine.index.space.dimension)
     np.testing.assert_allclose(np.linalg.norm(np.concatenate([text, image]), axis=1), 1, atol=1e-5)
     assert (image @ text.T).argmax() == 0
     with pytest.raises(OptionError, match="one modality at a time, not 2"):

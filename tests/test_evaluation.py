@@ -60,11 +60,11 @@ def test_by_default_the_held_out_items_ask_and_are_searched(engine):
 
 def test_figures_equal_those_of_searching(engine):
     result = retrieval.evaluate(engine, ["image-to-text"], (1, 2, 3), split="all").as_dict()
-    shelf = engine.shelf(Modality.IMAGE)
-    table = engine.table(Modality.IMAGE)
+    shelf = engine.index.shelf(Modality.IMAGE)
+    table = engine.index.table(Modality.IMAGE)
     hits, recalls = [], []
     for asset, item in zip(table.assets, table.items, strict=True):
-        record = engine.catalog.records([asset])[asset]
+        record = engine.index.catalog.records([asset])[asset]
         vector = shelf.index.vectors(shelf.rows_of([asset]))[0]
         found = [hit.id for hit in engine.search(vector=vector, to="text", k=3)]
         hits.append(record.item in found)

@@ -66,8 +66,8 @@ def engine(folder):
 
 def exact(engine, queries, k, keep=None):
     """The ids of the exact answers."""
-    shelf, table = engine.shelf(Modality.IMAGE), engine.table(Modality.IMAGE)
-    keys = [engine.catalog.records([asset])[asset].item for asset in table.assets.tolist()]
+    shelf, table = engine.index.shelf(Modality.IMAGE), engine.index.table(Modality.IMAGE)
+    keys = [engine.index.catalog.records([asset])[asset].item for asset in table.assets.tolist()]
     rows = np.array([at for at, key in enumerate(keys) if keep is None or keep(key)])
     scores = queries @ shelf.index.vectors(rows).T
     return [[keys[rows[at]] for at in np.argsort(-each, kind="stable")[:k]] for each in scores]
@@ -103,7 +103,7 @@ def test_what_was_measured_can_be_measured_again(folder, engine):
         Modality.TEXT: (samples.SIZE, DIMENSION),
         Modality.IMAGE: (samples.SIZE, DIMENSION),
     }
-    index = engine.shelf(Modality.IMAGE).index
+    index = engine.index.shelf(Modality.IMAGE).index
     found = measure(index, Truth.of(sample, index.vectors()).half(1)).recall
     assert found == pytest.approx(engine.manifest.indexes[Modality.IMAGE]["measured"]["recall"], abs=0.01)
     files.sample(path).with_name("no.npz").write_bytes(b"nonsense")
@@ -149,7 +149,7 @@ def test_arrays_say_what_hits_say(engine):
     asking = unit(clustered()[1][:50])
     found = engine.search_arrays(3 * asking, to="image", k=7, where="thousandth > 500")
     hits = engine.search_batch([Query(vector=v) for v in asking], to="image", k=7, where="thousandth > 500")
-    records = engine.catalog.records(found.assets.ravel())
+    records = engine.index.catalog.records(found.assets.ravel())
     assert [[records[at].item for at in row] for row in found.assets.tolist()] == [
         [hit.id for hit in each] for each in hits
     ]
@@ -192,14 +192,14 @@ def growing(tmp_path):
 
 def asserted_right(engine, chosen):
     """The index holds just these items, in their order, and finds them."""
-    table = engine.table(Modality.IMAGE)
-    records = engine.catalog.records(table.assets)
+    table = engine.index.table(Modality.IMAGE)
+    records = engine.index.catalog.records(table.assets)
     assert [records[asset].item for asset in table.assets.tolist()] == [f"{at:05}" for at in chosen]
     asking = unit(clustered(3000)[1][:100])
     for where, kept in ((None, 1000), ("thousandth < 300", 300)):
         expected = exact(engine, asking, 10, lambda key, kept=kept: int(key) % 1000 < kept)
         assert overlap(ids(engine, asking, where=where), expected) >= 0.95
-    own = engine.shelf(Modality.IMAGE).index.vectors()
+    own = engine.index.shelf(Modality.IMAGE).index.vectors()
     found = engine.search_arrays(own[::50], to="image", k=1).assets[:, 0]
     np.testing.assert_array_equal(found, table.assets[::50])
 
@@ -208,13 +208,13 @@ def test_what_changed_is_carried_on_until_it_is_much(growing, tmp_path):
     engine, entry = growing(range(2000))
     assert "updated" not in entry
     first = Layout(tmp_path / "index").generation(1).vectors(Modality.IMAGE)
-    numbers = {key: engine.catalog.item_assets(f"{key:05}") for key in range(500, 1900)}
+    numbers = {key: engine.index.catalog.item_assets(f"{key:05}") for key in range(500, 1900)}
 
     chosen = [*range(100, 2000), *range(2000, 2050)]
     engine, entry = growing(chosen, altered=[300, 301])
     assert entry["updated"] == {"built": 2000, "dead": 102, "added": 52}
     assert entry["vectors"] == 1950
-    assert {key: engine.catalog.item_assets(f"{key:05}") for key in numbers} == numbers
+    assert {key: engine.index.catalog.item_assets(f"{key:05}") for key in numbers} == numbers
     second = Layout(tmp_path / "index").generation(2).vectors(Modality.IMAGE)
     assert first.samefile(second)
     asserted_right(engine, chosen)

@@ -47,14 +47,14 @@ def test_a_hit_is_an_item_shown_by_its_picture(engine):
 
 
 def test_an_items_vector_is_the_fusion_of_its_parts(engine):
-    table = {modality: engine.table(modality) for modality in engine.modalities}
-    weights = engine.fusion.fusion.weights
-    shelf = engine.shelf(ITEM)
+    table = {modality: engine.index.table(modality) for modality in engine.modalities}
+    weights = engine.index.fusion.fusion.weights
+    shelf = engine.index.shelf(ITEM)
     item = table[Modality.IMAGE].items[0]
     parts = []
-    for modality in engine.fusion.modalities:
+    for modality in engine.index.fusion.modalities:
         rows = np.flatnonzero(table[modality].items == item)
-        mean = engine.shelf(modality).index.vectors(rows).mean(axis=0)
+        mean = engine.index.shelf(modality).index.vectors(rows).mean(axis=0)
         parts.append(mean / np.linalg.norm(mean))
     fused = weights @ np.array(parts)
     row = shelf.rows_of([table[Modality.IMAGE].assets[0]])
@@ -157,7 +157,7 @@ def test_a_generation_that_is_gone_is_said_to_be(folder, tmp_path):
     engine = retrieval.open(index)
     shutil.rmtree(index / "generations")
     with pytest.raises(OutdatedReaderError, match="open the index again"):
-        _ = engine.fusion
+        _ = engine.index.fusion
 
 
 @pytest.mark.parametrize(

@@ -260,7 +260,7 @@ def test_requests_are_counted_by_route(api):
 @pytest.mark.parametrize("step", ["prepare", "encode"])
 def test_one_slow_query_holds_up_no_other(api, engine, served_folder, monkeypatch, step):
     go_on, begun = threading.Event(), threading.Event()
-    kind = type(engine.space.encoder("video"))
+    kind = type(engine.index.space.encoder("video"))
     slow, name = (Filming, "__call__") if step == "prepare" else (kind, step)
     plain = getattr(slow, name)
 

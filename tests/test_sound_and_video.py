@@ -44,16 +44,16 @@ def test_a_video_finds_itself(engine, folder):
 
 
 def test_a_long_sound_has_segments(engine):
-    table = engine.table(Modality.AUDIO)
-    records = engine.catalog.records(table.assets)
+    table = engine.index.table(Modality.AUDIO)
+    records = engine.index.catalog.records(table.assets)
     spans = [(records[a].start, records[a].end) for a in table.assets.tolist() if records[a].item == "sound2"]
     assert spans[:2] == [(None, None), (0.0, 10.0)]
     assert table.whole.sum() == 4
 
 
 def test_a_video_without_sound_has_no_sound_and_fails_nothing(engine):
-    assert set(engine.catalog.item_assets("clip0")) == {Modality.VIDEO}
-    assert set(engine.catalog.item_assets("spoken")) == {Modality.VIDEO, Modality.AUDIO}
+    assert set(engine.index.catalog.item_assets("clip0")) == {Modality.VIDEO}
+    assert set(engine.index.catalog.item_assets("spoken")) == {Modality.VIDEO, Modality.AUDIO}
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_every_file_from_the_wild_is_indexed_or_refused_with_its_reason(wild, tm
             "video": "frames:toy-image",
         }
         summary = indexer.build([wild], out=tmp_path / "index", encoders=encoders)
-        catalog = retrieval.open(tmp_path / "index").catalog
+        catalog = retrieval.open(tmp_path / "index").index.catalog
     found = {
         record.path
         for modality in summary.assets

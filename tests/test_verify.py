@@ -293,4 +293,4 @@ def test_what_is_used_is_checked_before(index, ending, monkeypatch):
     damaged.flip(path, 4 * path.stat().st_size)
     engine = retrieval.open(index)
     with pytest.raises(DamagedIndexError, match="is not what was written: run 'xmodal repair"):
-        engine.search(vector=np.ones(engine.space.dimension), to="image")
+        engine.search(vector=np.ones(engine.index.space.dimension), to="image")

@@ -68,9 +68,9 @@ def held_out(engine):
     """By modality, the vectors of what is held out, and whose they are."""
     found = {}
     for modality in engine.modalities:
-        table = engine.table(modality)
+        table = engine.index.table(modality)
         rows = np.flatnonzero(table.held_out)
-        found[modality] = engine.shelf(modality).index.vectors(rows), table.items[rows]
+        found[modality] = engine.index.shelf(modality).index.vectors(rows), table.items[rows]
     return found
 
 

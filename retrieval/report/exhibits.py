@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from retrieval.evaluation import Outcome
-from retrieval.report.media import Medium, media
+from retrieval.report.media import Medium, previews
 from retrieval.trial import Trial
 from retrieval.types import Integers
 
@@ -72,4 +72,4 @@ def _media(trial: Trial, query: int, columns: Integers) -> list[Medium]:
     """The query, and the pool's assets at ``columns``."""
     asks = int(trial.queries.table.assets[trial.asking[query]])
     found = trial.pool.table.assets[trial.asked[columns]].tolist()
-    return media(trial.engine, [asks, *found])
+    return previews(trial.index.catalog, trial.index.manifest.sources, [asks, *found])

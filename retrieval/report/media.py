@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import select
 
+from retrieval.catalog import Catalog
 from retrieval.content_types import content_type
-from retrieval.engine import SearchEngine
 from retrieval.errors import MediaError, MissingFileError
 from retrieval.schema import Asset
 from retrieval.sources import Sources
@@ -47,21 +47,27 @@ class Medium:
     problem: str | None = None
 
 
-def media(engine: SearchEngine, assets: Iterable[int]) -> list[Medium]:
-    """The assets with these numbers, in their order, their files taken from where they were indexed."""
+def previews(catalog: Catalog, sources: Sequence[str], assets: Iterable[int]) -> list[Medium]:
+    """Return previews of assets, in the order of their numbers.
+
+    Args:
+        catalog: of the index that found them.
+        sources: the sources that were indexed, as the manifest lists them.
+        assets: asset numbers.
+    """
     numbers = list(assets)
-    records = engine.catalog.records(numbers)
-    places = Sources(engine.manifest.sources, confined=False)
-    with engine.catalog.session() as session:
+    records = catalog.records(numbers)
+    places = Sources(sources, confined=False)
+    with catalog.session() as session:
         statement = select(Asset.id, Asset.source).where(Asset.id.in_(numbers))
-        sources = {number: source for number, source in session.execute(statement)}  # noqa: C416
+        source_of = {number: source for number, source in session.execute(statement)}  # noqa: C416
     shown = []
     for number in numbers:
         record = records[number]
         picture = played = problem = None
         if record.text is None:
             try:
-                file = places.file(sources[number], record.path)
+                file = places.file(source_of[number], record.path)
                 picture = address(
                     KINDS[record.modality], drawn(file, record.modality, SIZE, record.start, record.end)
                 )

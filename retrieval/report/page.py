@@ -56,8 +56,8 @@ def _charts(evaluation: Evaluation) -> dict[str, str]:
         f"evaluated pairs, {trial.task.query} and {trial.task.target}": samples.dimension_correlations(trial)
         for trial in trials.values()
     }
-    engine = next(iter(trials.values())).engine
-    fitted = engine.manifest.alignment["report"].get("correlations")
+    manifest = next(iter(trials.values())).index.manifest
+    fitted = manifest.alignment["report"].get("correlations")
     if fitted:
         curves["canonical correlations of the fit"] = np.array(fitted)
     curves = {name: values for name, values in curves.items() if len(values)}

@@ -24,8 +24,8 @@ def item(engine: SearchEngine, key: str) -> ItemOut:
     Raises:
         UnknownItemError: there is none.
     """
-    numbers = [number for held in engine.catalog.item_assets(key).values() for number in held]
-    records = [record for _, record in sorted(engine.catalog.records(numbers).items())]
+    numbers = [number for held in engine.index.catalog.item_assets(key).values() for number in held]
+    records = [record for _, record in sorted(engine.index.catalog.records(numbers).items())]
     order = list(Modality)
     assets = []
     for record in sorted(records, key=lambda each: (order.index(each.modality), each.start or 0)):
@@ -54,7 +54,7 @@ def index(engine: SearchEngine) -> InfoOut:
             "items": values["counts"]["items"],
             "modalities": modalities,
             "fusion": engine.manifest.items.get("fusion"),
-            "columns": columns(engine.catalog),
+            "columns": columns(engine.index.catalog),
         }
     )
 

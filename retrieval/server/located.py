@@ -43,7 +43,7 @@ def locate(opened: Opened, asset: int) -> Located:
         UnknownItemError: there is no such asset.
         MissingFileError: it has no file, or one that is gone or must not be served.
     """
-    found = opened.engine.catalog.asset(asset)
+    found = opened.engine.index.catalog.asset(asset)
     if found is None:
         raise UnknownItemError(f"the index has no asset {asset}: numbers are as hits show them")
     if found.modality == Modality.TEXT:

@@ -50,12 +50,12 @@ class Opened:
         self.info = describing.index(self.engine)
         self.sources = Sources(self.engine.manifest.sources, roots)
         for target in self.engine.manifest.targets:
-            self.engine.shelf(target)
+            self.engine.index.shelf(target)
         if self.engine.manifest.items:
-            _ = self.engine.fusion
-        self.engine.space.warm()
+            _ = self.engine.index.fusion
+        self.engine.index.space.warm()
         self.lanes: Mapping[Modality, Lane] = {
-            modality: Lane(self.engine.space, modality, workers, metrics)
+            modality: Lane(self.engine.index.space, modality, workers, metrics)
             for modality in self.engine.manifest.encoders
         }
         sizes = metrics.batches.labels("search").observe
@@ -75,7 +75,7 @@ class Opened:
         Raises:
             OptionError: the index cannot be asked by it.
         """
-        self.engine.space.encoder(modality)
+        self.engine.index.space.encoder(modality)
         return self.lanes[modality]
 
     async def search(self, ask: Ask) -> list[Hit]:
@@ -127,4 +127,4 @@ class Opened:
 
     def _close_if_done(self) -> None:
         if self._retired and not self._users:
-            self.engine.catalog.close()
+            self.engine.index.catalog.close()

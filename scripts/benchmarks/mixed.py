@@ -49,10 +49,13 @@ def _queries(
     engine: SearchEngine, modality: Modality, count: int, seed: int
 ) -> tuple[list[Query], list[tuple[int, str]]]:
     """Whole assets that ask by their vectors, and the number and the item of each."""
-    table, shelf = engine.table(modality), engine.shelf(modality)
+    table, shelf = engine.index.table(modality), engine.index.shelf(modality)
     # Items with something else to be found.
     _, items = np.concatenate(
-        [np.stack([own.assets, own.items])[:, own.whole] for own in map(engine.table, engine.modalities)],
+        [
+            np.stack([own.assets, own.items])[:, own.whole]
+            for own in map(engine.index.table, engine.modalities)
+        ],
         axis=1,
     )
     several = np.unique(items)[np.unique(items, return_counts=True)[1] > 1]
@@ -62,7 +65,7 @@ def _queries(
     rows = np.flatnonzero(chosen)
     rows = np.sort(np.random.default_rng(seed).choice(rows, min(count, len(rows)), replace=False))
     numbers = table.assets[rows].tolist()
-    records = engine.catalog.records(numbers)
+    records = engine.index.catalog.records(numbers)
     vectors = shelf.index.vectors(rows)
     queries = [Query(vector=Term("vector", vector, of=modality)) for vector in vectors]
     return queries, [(number, records[number].item) for number in numbers]
@@ -88,7 +91,7 @@ def _row(
 
 
 def _share(engine: SearchEngine) -> list[str]:
-    counts = {modality: int(engine.table(modality).whole.sum()) for modality in engine.modalities}
+    counts = {modality: int(engine.index.table(modality).whole.sum()) for modality in engine.modalities}
     return [f"{modality} ({count / sum(counts.values()):.3f})" for modality, count in counts.items()]
 
 

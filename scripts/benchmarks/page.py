@@ -71,8 +71,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if chromium is None:
         parser.error("needs Chromium: apt-get install chromium")
     engine = retrieval.open(options.index)
-    table = engine.table(retrieval.Modality.TEXT)
-    records = engine.catalog.records(table.assets[:: max(1, len(table.assets) // options.queries)].tolist())
+    table = engine.index.table(retrieval.Modality.TEXT)
+    records = engine.index.catalog.records(
+        table.assets[:: max(1, len(table.assets) // options.queries)].tolist()
+    )
     queries = [record.text for record in records.values() if record.text][: options.queries]
     files = [path.read_bytes() for path in BUILT.rglob("*.*")]
     print(facts("playwright"))

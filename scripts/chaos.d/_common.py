@@ -75,7 +75,7 @@ def forked(work: Callable[[], None]) -> int:
 def contents(out: Path) -> str:
     """A digest of all that an index says: items and assets with their numbers, failures, and every vector."""
     engine = retrieval.open(out, device="cpu")
-    catalog = engine.catalog
+    catalog = engine.index.catalog
     with catalog.session() as session:
         tables = {
             name: session.connection().exec_driver_sql(f"SELECT * FROM {name}").all()  # noqa: S608
@@ -84,7 +84,7 @@ def contents(out: Path) -> str:
     failures = [(row.path, row.stage, row.reason) for row in catalog.failures()]
     vectors = {}
     for modality in engine.modalities:
-        shelf = engine.shelf(modality)
+        shelf = engine.index.shelf(modality)
         vectors[modality] = (shelf.assets.tolist(), np.asarray(shelf.index.vectors()).tobytes())
     catalog.close()
     said = [tables, failures, vectors, dict(engine.manifest.counts)]
@@ -100,7 +100,7 @@ def answers(out: Path) -> list[list[list[Any]]]:
             for name in toy.COLOURS
         ]
     finally:
-        engine.catalog.close()
+        engine.index.catalog.close()
 
 
 def stored(out: Path) -> int:

@@ -112,10 +112,10 @@ def contents(index: Path) -> dict[str, Any]:
     engine = retrieval.open(index, device="cpu")
     try:
         found: dict[str, Any] = {"vectors": {}, "hits": []}
-        assert engine.space.dimension  # noqa: S101 - so that the alignment is read, as for a query in words
+        assert engine.index.space.dimension  # noqa: S101 - so that the alignment is read, as for a query in words
         for modality in engine.modalities:
-            shelf = engine.shelf(modality)
-            records = engine.catalog.records(shelf.assets)
+            shelf = engine.index.shelf(modality)
+            records = engine.index.catalog.records(shelf.assets)
             for asset, vector in zip(shelf.assets.tolist(), shelf.index.vectors(), strict=True):
                 record = records[asset]
                 key = (
@@ -131,7 +131,7 @@ def contents(index: Path) -> dict[str, Any]:
                 found["hits"].append([(hit.id, hit.score) for hit in engine.search(id=item, to="any", k=20)])
         return found
     finally:
-        engine.catalog.close()
+        engine.index.catalog.close()
 
 
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:

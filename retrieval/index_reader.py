@@ -1,0 +1,204 @@
+"""An opened index: its manifest, catalog, encoders and vectors, each read at its first use."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from retrieval import arrays
+from retrieval import device as devices
+from retrieval.alignment.base import Alignment
+from retrieval.calibration import BACKGROUND, Backgrounds
+from retrieval.catalog import AssetTable, Catalog
+from retrieval.errors import DamagedIndexError, OptionError, OutdatedReaderError
+from retrieval.fusion.saved import Fused
+from retrieval.manifest import Layout, Manifest
+from retrieval.runtimes import registry as runtimes
+from retrieval.shelf import Shelf
+from retrieval.space import Space, renamed
+from retrieval.types import ITEM, Integers, Modality, Target
+from retrieval.vectors import opening
+from retrieval.vectors.base import Subset
+
+FILTERS_KEPT = 16
+"""Filters whose matching rows are cached, most recently used first. A published generation never changes."""
+
+
+class IndexReader:
+    """One published generation of an index, opened for reading. Any number of threads may use it.
+
+    Encoders, vectors and catalog are opened at their first use.
+
+    Attributes:
+        folder: the index folder.
+        manifest: of the generation that was published when the reader was opened.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        device: str = "auto",
+        runtime: str = "auto",
+        encoders: Mapping[str, str] | None = None,
+    ) -> None:
+        """Open the published generation in ``folder``; args and errors are those of ``SearchEngine``."""
+        self.folder = Path(folder)
+        self.manifest = Manifest.read(self.folder)
+        self._device = devices.check(device)
+        self._runtime = runtimes.check(runtime)
+        self._names = renamed(self.manifest.settings["encoders"], self.manifest.encoders, encoders or {})
+        self._generation = Layout(self.folder).generation(self.manifest.generation)
+        self._shelves: dict[Target, Shelf] = {}
+        self._opening = threading.Lock()
+        # Through a proxy: a reference to itself would keep the reader, and its open files, alive.
+        own = weakref.proxy(self)
+
+        def matching(where: str, target: Target) -> Subset:
+            found: Subset = own._matching(where, target)
+            return found
+
+        self._rows_matching = lru_cache(FILTERS_KEPT)(matching)
+
+    @property
+    def modalities(self) -> list[Modality]:
+        """Those that have assets to be found."""
+        return list(self.manifest.indexes)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """Items, captions, metadata."""
+        self._check_present()
+        self._check(self._generation.catalog.name)
+        return Catalog(self._generation.catalog)
+
+    @cached_property
+    def space(self) -> Space:
+        """Encoders and alignment."""
+        self._check_present()
+        alignment = Alignment.load(self._generation.alignment)
+        if alignment.fingerprint != self.manifest.alignment["fingerprint"]:
+            raise DamagedIndexError(
+                f"{self._generation.alignment} is not the alignment the manifest names: "
+                "restore or rebuild the index"
+            )
+        return Space(
+            self.manifest.encoders,
+            alignment,
+            names=self._names,
+            device=self._device,
+            runtime=self._runtime,
+        )
+
+    def shelf(self, modality: Target) -> Shelf:
+        """The vectors of ``modality``, or of ``"item"``.
+
+        Raises:
+            OptionError: the index has no assets of it.
+            DamagedIndexError: its files cannot be read or contradict the manifest.
+        """
+        with self._opening:
+            if modality not in self._shelves:
+                self._shelves[modality] = self._open(modality)
+            return self._shelves[modality]
+
+    def _open(self, modality: Target) -> Shelf:
+        entry = self.manifest.entry(modality)
+        if entry is None:
+            raise self._lacking(modality)
+        self._check_present()
+        path, whose = self._generation.vectors(modality), self._generation.assets(modality)
+        centre = self._generation.centre(modality)
+        for name in self.manifest.files_of(modality):
+            if name not in (whose.name, centre.name):  # these are compared where they are read
+                self._check(name)
+        index = opening.load(entry, path, device=self._device)
+        assets: Integers = arrays.read(whose, self.manifest.files.get(whose.name))
+        backgrounds = Backgrounds({})  # an earlier version wrote others
+        if BACKGROUND in entry:
+            mean = arrays.read(centre, self.manifest.files.get(centre.name))
+            backgrounds = Backgrounds(entry[BACKGROUND], mean)
+        if not (len(index) == entry["vectors"] and assets.shape == (len(index), 2)):
+            raise DamagedIndexError(
+                f"{path} holds {len(index)} vectors for {len(assets)} assets, "
+                f"the manifest says {entry['vectors']}: restore or rebuild the index"
+            )
+        return Shelf(index, assets[:, 0], assets[:, 1], backgrounds)
+
+    @cached_property
+    def fusion(self) -> Fused:
+        """How items became one vector each, and what asks for them becomes one beside these.
+
+        Raises:
+            OptionError: the index has no items that were made one vector each.
+            OutdatedReaderError: the generation is gone.
+            DamagedIndexError: its file is not what was written.
+        """
+        if not self.manifest.items:
+            raise self._lacking(ITEM)
+        self._check_present()
+        self._check(self._generation.fusion.name)
+        return Fused.load(self._generation.fusion)
+
+    def table(self, modality: Modality) -> AssetTable:
+        """What the catalog says of each row of ``modality``'s vectors.
+
+        Raises:
+            OptionError: the index has no assets of it.
+            DamagedIndexError: catalog and vectors contradict each other.
+        """
+        table = self.catalog.table(modality)
+        if not np.array_equal(table.assets, self.shelf(modality).assets):
+            raise DamagedIndexError(
+                f"the catalog and the {modality} vectors in {self.folder} are not of one generation: "
+                "restore or rebuild the index"
+            )
+        return table
+
+    def _lacking(self, target: Target) -> OptionError:
+        return OptionError(
+            f"this index holds no {target}: it holds {', '.join(self.modalities) or 'nothing'}"
+            + ("; run 'xmodal realign DIR --fuse METHOD'" if target == ITEM else "")
+        )
+
+    def _check(self, name: str) -> None:
+        """See that a file of the generation is what was written, as far as that is quick."""
+        checksum, path = self.manifest.files.get(name), self._generation.folder / name
+        if checksum and (problem := checksum.use(path)) is not None:
+            raise DamagedIndexError(f"{path} {problem}: run 'xmodal repair {self.folder}'")
+
+    def _check_present(self) -> None:
+        if not self._generation.folder.is_dir():
+            raise OutdatedReaderError(
+                f"generation {self.manifest.generation} of {str(self.folder)!r} is gone, newer ones were published: "
+                "open the index again"
+            )
+
+    def matching(self, where: str, target: Target) -> Subset:
+        """Rows of the vectors of ``target`` whose items match the filter ``where``; cached by filter.
+
+        Raises:
+            OptionError: the index has no assets of it.
+            ExpressionError: ``where`` does not parse, or names a column there is not.
+        """
+        return self._rows_matching(where, target)
+
+    def _matching(self, where: str, target: Target) -> Subset:
+        shelf = self.shelf(target)
+        return Subset(shelf.rows_of(self.catalog.matching(where, target)), len(shelf.index))
+
+
+class HasIndex(Protocol):
+    """Something that searches one opened index, such as ``SearchEngine``."""
+
+    @property
+    def index(self) -> IndexReader:
+        """The opened index."""
+        ...
