@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from indexer.index_repair import repair
     from indexer.job import build, realign
-    from indexer.repairing import repair
 
 __all__ = ["build", "realign", "repair"]
 
-_HOMES = {"build": "indexer.job", "realign": "indexer.job", "repair": "indexer.repairing"}
+_HOMES = {"build": "indexer.job", "realign": "indexer.job", "repair": "indexer.index_repair"}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,19 +10,20 @@ from typing import Any
 
 from sqlalchemy import select
 
-from indexer import corpus as corpora
-from indexer import plan, removal
-from indexer.adapters import registry as adapters
-from indexer.corpus import Corpus
-from indexer.journal import Journal
+from indexer.changes import mass_removal, plan
+from indexer.changes.journal import Journal
+from indexer.changes.reading import Reading, read, seen, unmoved
 from indexer.progress import Progress, silent
-from indexer.reading import Reading, read, seen, unmoved
 from indexer.settings import Settings, Wishes, defaults
-from retrieval.catalog import Catalog
+from indexer.sources import corpus as corpora
+from indexer.sources.adapters import registry as adapters
+from indexer.sources.corpus import Corpus
 from retrieval.errors import MassRemovalError
-from retrieval.features import FeatureStore
-from retrieval.manifest import Layout, Manifest
-from retrieval.schema import Asset, Item
+from retrieval.storage.catalog import Catalog
+from retrieval.storage.feature_store import FeatureStore
+from retrieval.storage.layout import Layout
+from retrieval.storage.manifest import Manifest
+from retrieval.storage.schema import Asset, Item
 from retrieval.types import Modality
 
 Place = tuple[str, str, str | None]
@@ -110,7 +111,7 @@ def preview(
     if catalog:
         try:
             if not allow_mass_removal:
-                removal.check(catalog, corpus, reading, before, roots, settings.encoders)
+                mass_removal.check(catalog, corpus, reading, before, roots, settings.encoders)
         except MassRemovalError as error:
             found.refused = str(error)
         catalog.close()

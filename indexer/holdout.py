@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from sqlalchemy import create_engine, insert, select
 
-from retrieval import expression
+from retrieval import filters
 from retrieval.errors import OptionError
-from retrieval.schema import Item
+from retrieval.storage.schema import Item
 from retrieval.types import MetadataValue
 
 Holdout = str | float | None
@@ -28,7 +28,7 @@ def check(holdout: Holdout) -> Holdout:
     try:
         fraction = float(holdout)
     except ValueError:
-        expression.parse(str(holdout))
+        filters.parse(str(holdout))
         return holdout
     if not 0 <= fraction <= 1:
         raise OptionError(f"holdout must be a fraction from 0 to 1, or an expression, not {holdout}")
@@ -74,7 +74,7 @@ def _satisfying(
 ) -> set[str]:
     """Asked of SQLite, as a filter of a search is, so that both mean the same."""
     table = Item.__table__
-    condition = expression.condition(expression.parse(holdout), table.c.metadata, columns)
+    condition = filters.condition(filters.parse(holdout), table.c.metadata, columns)
     engine = create_engine("sqlite://")
     try:
         with engine.begin() as connection:

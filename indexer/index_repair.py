@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from indexer.job import realign
-from indexer.mend import mend
 from indexer.progress import Progress, silent
-from indexer.publish import locked
-from retrieval import device as devices
-from retrieval.damage import Damage, Remedy, Verdict
-from retrieval.features import FeatureStore
-from retrieval.manifest import Layout, Manifest
+from indexer.publishing.draft import locked
+from indexer.reencode import mend
+from retrieval.runtimes import device as devices
 from retrieval.runtimes import registry as runtimes
+from retrieval.storage.damage import Damage, Remedy, Verdict
+from retrieval.storage.feature_store import FeatureStore
+from retrieval.storage.layout import Layout
+from retrieval.storage.manifest import Manifest
+from retrieval.storage.verification import verify
 from retrieval.types import Modality
-from retrieval.verification import verify
 
 
 @dataclass(frozen=True, slots=True)

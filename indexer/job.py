@@ -10,31 +10,30 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer import corpus as corpora
 from indexer import holdout as holdouts
-from indexer import removal
-from indexer.adapters import registry as adapters
-from indexer.corpus import Corpus
-from indexer.encoding import Encoded, Encoding
-from indexer.fit import check_parts, fit
+from indexer.changes import mass_removal
+from indexer.changes.journal import Journal
+from indexer.changes.reading import read, seen, unmoved
+from indexer.encoding.corpus_features import Encoded, Encoding
+from indexer.fitting.fit import check_parts, fit
 from indexer.holdout import Holdout
-from indexer.journal import Journal
+from indexer.job_summary import SHOWN_FAILURES, Summary
 from indexer.progress import Progress, silent
-from indexer.publish import Draft, writing
-from indexer.reading import read, seen, unmoved
+from indexer.publishing.draft import Draft, writing
 from indexer.settings import Settings, Wishes, defaults
-from indexer.summary import SHOWN_FAILURES, Summary
-from retrieval import catalog_writer
-from retrieval import device as devices
-from retrieval.catalog import Catalog
-from retrieval.catalog_writer import AssetRow, ItemRow
+from indexer.sources import corpus as corpora
+from indexer.sources.adapters import registry as adapters
+from indexer.sources.corpus import Corpus
 from retrieval.encoders import registry
-from retrieval.encoders.base import Encoder
+from retrieval.encoders.base import Encoder, check_same
 from retrieval.errors import DamagedIndexError, OptionError
-from retrieval.features import FeatureStore
-from retrieval.manifest import Manifest
+from retrieval.runtimes import device as devices
 from retrieval.runtimes import registry as runtimes
-from retrieval.space import check_same
+from retrieval.storage import catalog_writer
+from retrieval.storage.catalog import Catalog
+from retrieval.storage.catalog_writer import AssetRow, ItemRow
+from retrieval.storage.feature_store import FeatureStore
+from retrieval.storage.manifest import Manifest
 from retrieval.types import Modality
 
 
@@ -133,7 +132,7 @@ def build(
                 note=journal.note,
             )
             if not allow_mass_removal:
-                removal.check(draft.catalog, corpus, reading, before, roots, settings.encoders)
+                mass_removal.check(draft.catalog, corpus, reading, before, roots, settings.encoders)
             encoding = Encoding(loaded, stores, threads, batch_size, progress, journal.fail, trusted)
             done = encoding.run(parts, reading)
         encoded, problems = done.encoded, corpus.problems + done.problems

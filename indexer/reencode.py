@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from indexer import corpus as corpora
-from indexer import embed
-from indexer.corpus import Part
+from indexer.changes import content_hash
+from indexer.encoding import encode
 from indexer.progress import Progress
-from retrieval.catalog import Catalog, StoredAsset
+from indexer.sources import corpus as corpora
+from indexer.sources.corpus import Part
 from retrieval.encoders import registry
-from retrieval.encoders.base import Span
+from retrieval.encoders.base import Span, check_same
 from retrieval.errors import MediaError, SourceError
-from retrieval.features import FeatureStore
-from retrieval.manifest import Layout, Manifest
-from retrieval.space import check_same
+from retrieval.storage.catalog import Catalog, StoredAsset
+from retrieval.storage.feature_store import FeatureStore
+from retrieval.storage.layout import Layout
+from retrieval.storage.manifest import Manifest
 from retrieval.types import Matrix, Modality
 
 
@@ -87,7 +88,7 @@ def mend(
         check_same(spec, encoder.spec)
         store.note(encoder.numerics)
         with progress(f"encoding {modality}", len(found)) as advance:
-            embed.encode(
+            encode.encode(
                 encoder,
                 found,
                 store,
@@ -117,7 +118,7 @@ def _parts(
     """Contents that can be had still, each with what has it."""
     elsewhere: dict[int, dict[str | None, set[str]]] = {}
     for asset in assets:
-        if asset.text is not None and embed.content_of_text(asset.text) == asset.content:
+        if asset.text is not None and content_hash.content_of_text(asset.text) == asset.content:
             yield asset.content, Part(modality, asset.source or 0, asset.path, text=asset.text)
         elif asset.source is not None and asset.source < len(manifest.sources):
             elsewhere.setdefault(asset.source, {}).setdefault(asset.path, set()).add(asset.content)
@@ -130,7 +131,7 @@ def _parts(
             if part.modality is not modality or part.path not in paths:
                 continue
             try:
-                content = embed.content(part)
+                content = content_hash.content(part)
             except MediaError:
                 continue
             if content in paths[part.path]:

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from indexer import holdout as holdouts
-from indexer.corpus import Corpus
 from indexer.holdout import Holdout
-from retrieval import naming
+from indexer.sources.corpus import Corpus
+from retrieval import validation
 from retrieval.alignment import registry as alignments
 from retrieval.encoders import registry as known
 from retrieval.errors import OptionError
 from retrieval.fusion import registry as fusions
 from retrieval.types import Modality
-from retrieval.vectors import choice
 from retrieval.vectors import registry as indexes
+from retrieval.vectors import selection
 
 DEFAULT_PRESET = "packaged"
 
@@ -48,7 +48,7 @@ class Settings:
     index: str = "auto"
     recall: float = 0.95
     memory: int | None = None
-    favour: str = choice.SINGLE
+    favour: str = selection.SINGLE
     fuse: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -107,9 +107,9 @@ class Wishes:
             holdout=base.holdout if self.holdout is None else holdouts.check(self.holdout),
             seed=base.seed if self.seed is None else self.seed,
             index=base.index if self.index is None else indexes.check(self.index),
-            recall=base.recall if self.recall is None else choice.check_recall(self.recall),
-            memory=base.memory if self.memory is None else choice.check_memory(self.memory),
-            favour=base.favour if self.favour is None else choice.check_favour(self.favour),
+            recall=base.recall if self.recall is None else selection.check_recall(self.recall),
+            memory=base.memory if self.memory is None else selection.check_memory(self.memory),
+            favour=base.favour if self.favour is None else selection.check_favour(self.favour),
             fuse=base.fuse if self.fuse is None else _fusion(self.fuse),
         )
 
@@ -121,9 +121,9 @@ def defaults(corpus: Corpus) -> Settings:
 
 
 def _fusion(name: str) -> str | None:
-    checked = naming.known("fusion", name, (*fusions.METHODS, LEFT_OUT))
+    checked = validation.known("fusion", name, (*fusions.METHODS, LEFT_OUT))
     return None if checked == LEFT_OUT else checked
 
 
 def _preset(name: str) -> Mapping[Modality, str]:
-    return known.PRESETS[naming.known("preset", name, known.PRESETS)]
+    return known.PRESETS[validation.known("preset", name, known.PRESETS)]

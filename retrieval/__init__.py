@@ -8,12 +8,12 @@ from retrieval.errors import XmodalError
 from retrieval.types import Hit, Modality, Query
 
 if TYPE_CHECKING:
-    from retrieval.client import Client
-    from retrieval.engine import SearchEngine
-    from retrieval.engine import open_index as open  # noqa: A004 - the public face's name
-    from retrieval.evaluation import evaluate
-    from retrieval.several import Several
-    from retrieval.verification import verify
+    from retrieval.evaluation.evaluate import evaluate
+    from retrieval.remote.client import Client
+    from retrieval.search.engine import SearchEngine
+    from retrieval.search.engine import open_index as open  # noqa: A004 - the public face's name
+    from retrieval.search.federated import Several
+    from retrieval.storage.verification import verify
 
 __all__ = [
     "Client",
@@ -29,12 +29,12 @@ __all__ = [
 ]
 
 _LATER = {
-    "Client": ("retrieval.client", "Client"),
-    "SearchEngine": ("retrieval.engine", "SearchEngine"),
-    "Several": ("retrieval.several", "Several"),
-    "open": ("retrieval.engine", "open_index"),
-    "verify": ("retrieval.verification", "verify"),
-    "evaluate": ("retrieval.evaluation", "evaluate"),
+    "Client": ("retrieval.remote.client", "Client"),
+    "SearchEngine": ("retrieval.search.engine", "SearchEngine"),
+    "Several": ("retrieval.search.federated", "Several"),
+    "open": ("retrieval.search.engine", "open_index"),
+    "verify": ("retrieval.storage.verification", "verify"),
+    "evaluate": ("retrieval.evaluation.evaluate", "evaluate"),
 }
 
 

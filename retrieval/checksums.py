@@ -99,3 +99,9 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def _unreadable(error: OSError) -> str:
     return "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file in hex, as ``EncoderSpec.weights`` has it; read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

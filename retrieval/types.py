@@ -60,8 +60,8 @@ class Hit:
     Attributes:
         rank: 1 for the best.
         score: inner product with the query in the aligned space, in [-1, 1]; among hits of several modalities
-            made comparable, as ``retrieval.answers.merged`` does; in joined rankings (``combine``) what they add up to,
-            in no fixed range.
+            made comparable, as ``retrieval.search.merging.merged`` does; in joined rankings (``combine``) what they
+            add up to, in no fixed range.
         id: the item's id.
         modality: of the asset that was found; ``"item"`` where whole items were looked for.
         path: the asset's file relative to its source, of an item that of its picture, video or sound, whichever it has

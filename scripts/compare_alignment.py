@@ -28,18 +28,19 @@ import numpy as np
 
 import indexer
 import retrieval
-from retrieval import SearchEngine, bootstrap
+from retrieval import SearchEngine
 from retrieval.alignment import registry as alignments
-from retrieval.bootstrap import Resampling
-from retrieval.catalog import AssetTable
 from retrieval.errors import AlignmentError
-from retrieval.evaluation import Outcome
+from retrieval.evaluation import bootstrap
+from retrieval.evaluation.bootstrap import Resampling
+from retrieval.evaluation.evaluate import Outcome
+from retrieval.evaluation.metrics import Measure, Values
+from retrieval.evaluation.prepared_task import HOLDOUT
 from retrieval.fusion import registry as fusions
 from retrieval.fusion.base import Parts
-from retrieval.fusion.saved import Fused
-from retrieval.manifest import Manifest
-from retrieval.metrics import Measure, Values
-from retrieval.trial import HOLDOUT
+from retrieval.fusion.fitted import Fused
+from retrieval.storage.catalog import AssetTable
+from retrieval.storage.manifest import Manifest
 from retrieval.types import ITEM, Integers, Matrix, Modality
 
 HIT, MAP = Measure("hit", 10), Measure("map")

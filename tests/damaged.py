@@ -8,7 +8,7 @@ import numpy as np
 
 import indexer
 import retrieval
-from retrieval.features import RECORD
+from retrieval.storage.feature_store import RECORD
 from tests import toy
 
 GIVEN = ["red", "a green thing", "pink or blue"]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from retrieval import acoustics
 from retrieval.errors import OptionError
+from retrieval.media import acoustics
 from tests.sounds import melody
 
 RATE = 22050

@@ -13,9 +13,9 @@ import toy
 
 import indexer
 import retrieval
-from indexer import corpus
-from indexer.adapters import registry
-from indexer.cli import run
+from indexer.cli.main import run
+from indexer.sources import corpus
+from indexer.sources.adapters import registry
 from retrieval.encoders import registry as encoders
 from retrieval.errors import AlignmentError, MediaError, OptionError, SourceError
 from retrieval.types import Modality

@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval.alignment.bank import CONSTANT, nearness
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
-from retrieval.alignment.evidence import weigh
-from retrieval.alignment.hubness import relieved
-from retrieval.alignment.links import connect
-from retrieval.alignment.pairs import folds, join
-from retrieval.alignment.prior import Lift
-from retrieval.alignment.projector import Projector, unchanged, unit
+from retrieval.alignment.cca.folds import folds, join
+from retrieval.alignment.cca.linked_modalities import connect
+from retrieval.alignment.cca.view_weights import weigh
+from retrieval.alignment.class_prior import Lift
+from retrieval.alignment.hub_correction import relieved
+from retrieval.alignment.maps.bank import CONSTANT, nearness
+from retrieval.alignment.maps.projector import Projector, unchanged
 from retrieval.alignment.registry import METHODS, fit
+from retrieval.arrays.norms import unit
 from retrieval.encoders.base import ClassHead
 from retrieval.errors import AlignmentError, DamagedIndexError, OptionError
 from retrieval.types import Matrix, Modality

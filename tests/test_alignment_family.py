@@ -13,32 +13,34 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy import linalg
 
-from retrieval.alignment import dcca, heads, joint, kcca
-from retrieval.alignment.adversarial import WEIGHT, Adversary
-from retrieval.alignment.anchored import way
 from retrieval.alignment.base import Alignment, FeatureTable, TrainingData
-from retrieval.alignment.batches import by_item
-from retrieval.alignment.cca import solve
-from retrieval.alignment.correlation import total_correlation
-from retrieval.alignment.distill import soft_loss
+from retrieval.alignment.cca import model_selection
+from retrieval.alignment.cca.linked_covariances import Linked
+from retrieval.alignment.cca.linked_modalities import connect
+from retrieval.alignment.cca.paired_views import PairedViews
+from retrieval.alignment.cca.solver import solve
+from retrieval.alignment.class_prior import Lift
 from retrieval.alignment.fitting import lifts
-from retrieval.alignment.head import Batch
-from retrieval.alignment.layers import Layer, through
-from retrieval.alignment.linked import Linked
-from retrieval.alignment.links import connect
-from retrieval.alignment.networks import Plan, trained
-from retrieval.alignment.prior import Lift
-from retrieval.alignment.procrustes import rotation
-from retrieval.alignment.projector import unit
+from retrieval.alignment.maps.layers import Layer, through
+from retrieval.alignment.methods import dcca, kcca
+from retrieval.alignment.methods.adversarial import WEIGHT, Adversary
+from retrieval.alignment.methods.anchored import way
+from retrieval.alignment.methods.distill import soft_loss
+from retrieval.alignment.methods.procrustes import rotation
+from retrieval.alignment.methods.ridge import regression
+from retrieval.alignment.methods.sigmoid import sigmoid_loss
 from retrieval.alignment.registry import METHODS, fit
-from retrieval.alignment.ridge import regression
-from retrieval.alignment.sigmoid import sigmoid_loss
-from retrieval.alignment.study import PairedViews
-from retrieval.alignment.training import Schedule
+from retrieval.alignment.trained import fit_heads
+from retrieval.alignment.trained.batches import by_item
+from retrieval.alignment.trained.correlation import total_correlation
+from retrieval.alignment.trained.head import Batch
+from retrieval.alignment.trained.networks import Plan, trained
+from retrieval.alignment.trained.training import Schedule
+from retrieval.arrays.lazy import Chosen
+from retrieval.arrays.norms import unit
 from retrieval.encoders.base import WHOLE
 from retrieval.errors import AlignmentError
-from retrieval.features import FeatureStore
-from retrieval.rows import Chosen
+from retrieval.storage.feature_store import FeatureStore
 from retrieval.types import Matrix, Modality
 
 IMAGE, TEXT, AUDIO = Modality.IMAGE, Modality.TEXT, Modality.AUDIO
@@ -50,8 +52,8 @@ FAMILY = sorted(set(METHODS) - {"identity", "conse"})
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer settings to choose from: what is tested is not the choice."""
-    monkeypatch.setattr(joint, "POWERS", (1.0,))
-    monkeypatch.setattr(heads, "SCHEDULE", replace(heads.SCHEDULE, epochs=15))
+    monkeypatch.setattr(model_selection, "POWERS", (1.0,))
+    monkeypatch.setattr(fit_heads, "SCHEDULE", replace(fit_heads.SCHEDULE, epochs=15))
     monkeypatch.setattr(kcca, "FEATURES", 64)
     monkeypatch.setattr(kcca, "WIDTHS", (1.0,))
     monkeypatch.setattr(dcca, "OUTPUTS", (8,))
@@ -257,7 +259,7 @@ def test_a_contrastive_head_beats_cca_where_the_relation_is_bent() -> None:
     # Of four relations tried, two showed a clear gain and this the largest; the schedule is longer than the default.
     data = tables(bent(500, 0))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(heads, "SCHEDULE", Schedule(rate=5e-3, decay=0.01, epochs=150, patience=10))
+        patch.setattr(fit_heads, "SCHEDULE", Schedule(rate=5e-3, decay=0.01, epochs=150, patience=10))
         rates = {name: rank(fit(name, data), bent(500, 9)) for name in ("cca", "contrastive")}
     assert rates["contrastive"] > 1.05 * rates["cca"]
 

@@ -12,14 +12,15 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 import retrieval
-from indexer.cli import run
-from retrieval.alignment import attention as learning
-from retrieval.alignment import dcca, joint, kcca
+from indexer.cli.main import run
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
-from retrieval.alignment.pooling import Reading
-from retrieval.alignment.projector import unit
-from retrieval.alignment.queries import Queries
+from retrieval.alignment.cca import model_selection
+from retrieval.alignment.maps.pooling import Reading
+from retrieval.alignment.methods import dcca, kcca
+from retrieval.alignment.methods import part_attention as learning
 from retrieval.alignment.registry import METHODS, fit
+from retrieval.alignment.trained.attention_queries import Queries
+from retrieval.arrays.norms import unit
 from retrieval.encoders.base import ClassHead, Parts
 from retrieval.errors import AlignmentError
 from retrieval.types import Matrix, Modality
@@ -53,7 +54,7 @@ def planted(count: int, seed: int) -> dict[Modality, Matrix]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer settings to choose from: what is tested is not the choice."""
-    monkeypatch.setattr(joint, "POWERS", (1.0,))
+    monkeypatch.setattr(model_selection, "POWERS", (1.0,))
     monkeypatch.setattr(kcca, "WIDTHS", (1.0,))
     monkeypatch.setattr(dcca, "OUTPUTS", (8,))
     monkeypatch.setattr(learning, "ROUNDS", 3)

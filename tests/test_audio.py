@@ -11,11 +11,11 @@ import soundfile
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import correlate
 
-from retrieval import audio
-from retrieval.audio import sound
-from retrieval.encoders.acoustic import Acoustic
 from retrieval.encoders.base import Span
+from retrieval.encoders.mfcc import Acoustic
 from retrieval.errors import MediaError
+from retrieval.media import audio
+from retrieval.media.audio import sound
 from tests.pictures import noise, saved
 from tests.sounds import coded, melody, wav
 

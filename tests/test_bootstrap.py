@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from retrieval import bootstrap
-from retrieval.bootstrap import Resampling, intervals, paired
 from retrieval.errors import OptionError
-from retrieval.metrics import Measure
+from retrieval.evaluation import bootstrap
+from retrieval.evaluation.bootstrap import Resampling, intervals, paired
+from retrieval.evaluation.metrics import Measure
 
 HIT, MRR, MEDIAN, MEAN = (Measure.parse(text) for text in ("hit@1", "mrr", "median_rank", "mean_rank"))
 

@@ -7,9 +7,11 @@ import pytest
 
 import indexer
 import retrieval
-from retrieval import features, rows
-from retrieval.alignment import hubness, study
-from retrieval.vectors import choice, registry, sample
+from retrieval.alignment import hub_correction
+from retrieval.alignment.cca import paired_views
+from retrieval.arrays import lazy
+from retrieval.storage import feature_store
+from retrieval.vectors import query_sample, registry, selection
 from tests import toy
 
 COUNT = 240
@@ -19,18 +21,18 @@ MOST = 64  # as many as an inverted file is trained on a list, which no setting 
 @pytest.fixture
 def reads(monkeypatch):
     """The most rows that were read at once, by what of; everything that is a number of rows is made small."""
-    monkeypatch.setattr(rows, "AT_ONCE", 4 * 3 * MOST)  # toy encoders give three numbers
-    monkeypatch.setattr(study, "BLOCK_ROWS", MOST)
-    monkeypatch.setattr(study, "LOOKED_AT", MOST)
-    monkeypatch.setattr(study, "POOL", MOST)
-    monkeypatch.setattr(hubness, "ROWS", MOST)
-    monkeypatch.setattr(sample, "SIZE", MOST)
-    monkeypatch.setattr(choice, "SMALL", 0)
+    monkeypatch.setattr(lazy, "AT_ONCE", 4 * 3 * MOST)  # toy encoders give three numbers
+    monkeypatch.setattr(paired_views, "BLOCK_ROWS", MOST)
+    monkeypatch.setattr(paired_views, "LOOKED_AT", MOST)
+    monkeypatch.setattr(paired_views, "POOL", MOST)
+    monkeypatch.setattr(hub_correction, "ROWS", MOST)
+    monkeypatch.setattr(query_sample, "SIZE", MOST)
+    monkeypatch.setattr(selection, "SMALL", 0)
     monkeypatch.setattr(registry, "FEWEST", 0)
     monkeypatch.setattr("retrieval.vectors.refined.TRAINING_CODES", MOST)
     monkeypatch.setattr("retrieval.vectors.scan.SCORES_AT_ONCE", 1)
-    monkeypatch.setattr("retrieval.vectors.kept.PIECE", MOST // 8)
-    monkeypatch.setattr("retrieval.vectors.kept.SCORED_AT_ONCE", 1)
+    monkeypatch.setattr("retrieval.vectors.top_k.PIECE", MOST // 8)
+    monkeypatch.setattr("retrieval.vectors.top_k.SCORED_AT_ONCE", 1)
     most = Counter()
 
     def watched(owner, name):
@@ -43,8 +45,8 @@ def reads(monkeypatch):
 
         monkeypatch.setattr(owner, name, read)
 
-    watched(features.FeatureStore, "read")
-    watched(rows.Filed, "__getitem__")
+    watched(feature_store.FeatureStore, "read")
+    watched(lazy.Filed, "__getitem__")
     return most
 
 

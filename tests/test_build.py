@@ -9,7 +9,7 @@ from filelock import FileLock
 
 import indexer
 import retrieval
-from indexer.publish import writing
+from indexer.publishing.draft import writing
 from retrieval.alignment import registry
 from retrieval.alignment.registry import Method
 from retrieval.errors import (
@@ -21,7 +21,8 @@ from retrieval.errors import (
     OptionError,
     SourceError,
 )
-from retrieval.manifest import FORMAT, Layout, Manifest
+from retrieval.storage.layout import Layout
+from retrieval.storage.manifest import FORMAT, Manifest
 from retrieval.types import Modality
 from tests import toy
 

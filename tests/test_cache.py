@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from retrieval.server.cache import Cache
+from retrieval.server.disk_cache import Cache
 
 
 def test_what_is_put_is_there_also_for_another_server(tmp_path):
@@ -57,6 +57,6 @@ def test_a_full_disk_costs_nobody_a_picture(tmp_path, monkeypatch):
     def full(*_args, **_options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("retrieval.server.cache.tempfile.NamedTemporaryFile", full)
+    monkeypatch.setattr("retrieval.server.disk_cache.tempfile.NamedTemporaryFile", full)
     cache.put("a", b"one")
     assert cache.get("a") is None

@@ -10,8 +10,10 @@ from scipy.special import expit, ndtr
 
 import indexer
 import retrieval
-from retrieval import Query, answers, calibration
-from retrieval.calibration import (
+from retrieval import Query
+from retrieval.errors import OptionError
+from retrieval.search import calibration, merging
+from retrieval.search.calibration import (
     BACKGROUND,
     LOG_ODDS,
     Backgrounds,
@@ -20,9 +22,8 @@ from retrieval.calibration import (
     percentile,
     quantiles,
 )
-from retrieval.errors import OptionError
-from retrieval.manifest import Manifest
-from retrieval.shelf import Found
+from retrieval.search.modality_index import Found
+from retrieval.storage.manifest import Manifest
 from retrieval.types import Modality, Term
 from tests import toy
 
@@ -148,8 +149,8 @@ def test_no_modality_is_favoured_for_being_what_it_is():
     sizes = {1: (0.1, 0.02, 900), 2: (0.5, 0.2, 100)}
     found = [found_in(seed, *of) for seed, of in sizes.items()]
     backgrounds = [[curve_of(drawn(mean=mean, deviation=by, seed=9))] for mean, by, _ in sizes.values()]
-    [calibrated] = answers.merged(found, backgrounds)
-    [raw] = answers.merged(found, [[None]] * 2)
+    [calibrated] = merging.merged(found, backgrounds)
+    [raw] = merging.merged(found, [[None]] * 2)
 
     def first(own, count=100):
         chosen = sorted(own, key=lambda answer: -answer.score)[:count]
@@ -165,7 +166,7 @@ def test_no_modality_is_favoured_for_being_what_it_is():
 
 def test_one_modality_alone_keeps_its_scores():
     found = found_in(1, 0.1, 0.02, 50)
-    [own] = answers.merged([found], [[curve_of(drawn())]])
+    [own] = merging.merged([found], [[curve_of(drawn())]])
     assert [answer.score for answer in own] == found.scores[0].tolist()
 
 

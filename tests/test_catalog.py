@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import create_engine, event, inspect
 
-from retrieval import catalog_writer
-from retrieval.catalog import Catalog
-from retrieval.catalog_writer import AssetRow, FailureRow, ItemRow
 from retrieval.errors import DamagedIndexError, ExpressionError, IndexFormatError, UnknownItemError
-from retrieval.schema import Base
+from retrieval.storage import catalog_writer
+from retrieval.storage.catalog import Catalog
+from retrieval.storage.catalog_writer import AssetRow, FailureRow, ItemRow
+from retrieval.storage.schema import Base
 from retrieval.types import Modality
 
 
@@ -120,7 +120,7 @@ def test_migrations_make_what_the_models_say(catalog, tmp_path):
 CUT = """
 import os, sys
 from pathlib import Path
-from retrieval.catalog import Catalog
+from retrieval.storage.catalog import Catalog
 from retrieval.errors import DamagedIndexError
 from retrieval.types import Modality
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import linalg
 
-from retrieval.alignment.cca import solve
-from retrieval.alignment.covariances import Covariances
-from retrieval.alignment.linked import Linked
+from retrieval.alignment.cca.covariances import Covariances
+from retrieval.alignment.cca.linked_covariances import Linked
+from retrieval.alignment.cca.solver import solve
 from retrieval.errors import AlignmentError
 
 Views = tuple[NDArray[np.float64], NDArray[np.float64]]

@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 import retrieval
-from indexer.cli import run
-from retrieval.cli import weighted
+from indexer.cli.main import run
+from retrieval.cli.commands import weighted
 from tests import toy
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 import retrieval
 from retrieval import Client, Query, errors
-from retrieval.searcher import Searcher
+from retrieval.search.searcher import Searcher
 from tests import served, sounds, toy
 
 TOKEN = "correct-horse-battery"  # noqa: S105

@@ -19,10 +19,10 @@ import retrieval
 from retrieval.encoders import registry
 from retrieval.encoders.base import WHOLE, Encoder, Span
 from retrieval.encoders.clip_model import ClipModel
-from retrieval.encoders.clip_views import ClipViews
+from retrieval.encoders.clip_transforms import ClipViews
 from retrieval.errors import EncoderMismatchError, MediaError, OptionError, WeightsError
-from retrieval.features import FeatureStore
 from retrieval.server.app import make as serving
+from retrieval.storage.feature_store import FeatureStore
 from retrieval.types import Matrix, Modality
 from tests import served, toy
 from tests.clips import CONFIG, make, small_clip
@@ -267,7 +267,7 @@ def test_a_server_is_told_where_the_weights_are(moved_index: tuple[Path, str]) -
 def test_the_catalog_says_which_text_was_read_in_windows(moved_index: tuple[Path, str]) -> None:
     from sqlalchemy import select
 
-    from retrieval.schema import Asset
+    from retrieval.storage.schema import Asset
 
     engine = retrieval.open(moved_index[0])
     with engine.index.catalog.session() as session:

@@ -8,10 +8,10 @@ import pytest
 import indexer
 import retrieval
 from retrieval import Client, Hit, Query
-from retrieval.combined import MOST, WAYS, combined
 from retrieval.errors import OptionError
-from retrieval.searcher import Searcher
-from retrieval.server.models import MAX_K
+from retrieval.search.rank_fusion import MOST, WAYS, combined
+from retrieval.search.searcher import Searcher
+from retrieval.server.api_models import MAX_K
 from retrieval.types import Modality
 from tests import served, toy
 

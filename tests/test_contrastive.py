@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from numpy.testing import assert_allclose
 
-from retrieval.alignment.contrastive import info_nce
-from retrieval.alignment.head import Head, Start
-from retrieval.alignment.training import Schedule, train
+from retrieval.alignment.methods.contrastive import info_nce
+from retrieval.alignment.trained.head import Head, Start
+from retrieval.alignment.trained.training import Schedule, train
 from retrieval.types import Integers
 
 

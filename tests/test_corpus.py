@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from indexer import corpus, tables
+from indexer.sources import corpus, tables
 from retrieval.errors import SourceError
 from retrieval.types import Modality
 from tests.toy import paint

@@ -17,12 +17,12 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from retrieval import device
 from retrieval.encoders import registry
 from retrieval.encoders.base import Encoder, EncoderSpec, Span, parts_of
 from retrieval.encoders.efficientnet import EfficientNetLite0
-from retrieval.encoders.frames import Footage
+from retrieval.encoders.video_frames import Footage
 from retrieval.errors import DependencyError, DeviceError, MediaError, OptionError
+from retrieval.runtimes import device
 from retrieval.types import Matrix, Modality
 from tests.encoders_fixture import FP32, NAMES, TEXTS, encoder, loadable, media
 from tests.pictures import noise, saved

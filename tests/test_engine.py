@@ -13,7 +13,7 @@ import indexer
 import retrieval
 from retrieval import Query
 from retrieval.errors import ExpressionError, MediaError, OptionError, UnknownItemError
-from retrieval.shelf import Shelf
+from retrieval.search.modality_index import Shelf
 from tests import toy
 
 

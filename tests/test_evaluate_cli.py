@@ -6,7 +6,7 @@ import ir_measures
 import pytest
 import toy
 
-from indexer.cli import run
+from indexer.cli.main import run
 
 
 @pytest.fixture(scope="module")

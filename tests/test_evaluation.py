@@ -8,12 +8,12 @@ import pytest
 
 import indexer
 import retrieval
-from retrieval import served, trec
-from retrieval.against import compare
-from retrieval.bootstrap import Resampling
 from retrieval.errors import ExpressionError, OptionError
-from retrieval.metrics import Measure
-from retrieval.task import Task
+from retrieval.evaluation import runs, trec
+from retrieval.evaluation.bootstrap import Resampling
+from retrieval.evaluation.comparison import compare
+from retrieval.evaluation.metrics import Measure
+from retrieval.evaluation.task import Task
 from retrieval.types import Modality
 from tests import toy
 
@@ -200,7 +200,7 @@ def test_a_task_may_be_judged_by_a_file(engine, tmp_path):
 def test_a_run_is_measured_as_the_search_it_came_from(engine, tmp_path):
     searched = retrieval.evaluate(engine, ["text-to-image"], split="all", relevance="colour")
     trial = searched.outcomes["text-to-image"].trial
-    scores, rows = served.results(trial, 30)
+    scores, rows = runs.results(trial, 30)
     trec.write_run(tmp_path / "run", trial.query_names, trial.pool_names, scores, rows, "t")
     options = {"split": "all", "relevance": "colour", "run": tmp_path / "run"}
     figures = retrieval.evaluate(engine, ["text-to-image"], **options)

@@ -11,7 +11,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, create_engine, insert, 
 from sqlalchemy import Text as SqlText
 
 from retrieval.errors import ExpressionError
-from retrieval.expression import (
+from retrieval.filters import (
     And,
     Boolean,
     Comparison,

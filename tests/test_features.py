@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from retrieval.encoders.base import WHOLE, Span
 from retrieval.errors import DamagedIndexError
-from retrieval.features import MOST_WINDOWS, RECORD, FeatureStore
+from retrieval.storage.feature_store import MOST_WINDOWS, RECORD, FeatureStore
 from tests import damaged
 
 

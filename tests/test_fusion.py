@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from retrieval.alignment.projector import unit
+from retrieval.arrays.norms import unit
 from retrieval.errors import AlignmentError, DamagedIndexError, OptionError
-from retrieval.fusion import late, registry
+from retrieval.fusion import registry
 from retrieval.fusion.attention import Attention
 from retrieval.fusion.base import Parts
+from retrieval.fusion.fitted import Fused
 from retrieval.fusion.gated import Gated
 from retrieval.fusion.graph import Propagated
-from retrieval.fusion.saved import Fused
 from retrieval.fusion.tensor import LowRankTensor
 from retrieval.fusion.weighted import Weighted
+from retrieval.search import rank_fusion
 from retrieval.types import Modality
 
 THREE = (Modality.TEXT, Modality.IMAGE, Modality.AUDIO)
@@ -175,27 +176,29 @@ def test_parts_are_joined_by_item():
 def test_reciprocal_ranks_are_the_formula():
     first, second = np.array([[0.9, 0.1, 0.5]]), np.array([[0.2, np.nan, 0.3]])
     expected = [1 / 61 + 1 / 62, 1 / 63, 1 / 62 + 1 / 61]
-    np.testing.assert_allclose(late.reciprocal_ranks([first, second])[0], expected)
-    tied = late.reciprocal_ranks([np.zeros((1, 3))])[0]
+    np.testing.assert_allclose(rank_fusion.reciprocal_ranks([first, second])[0], expected)
+    tied = rank_fusion.reciprocal_ranks([np.zeros((1, 3))])[0]
     np.testing.assert_allclose(tied, [1 / 61, 1 / 62, 1 / 63])
 
 
 def test_standardised_sums_do_not_know_a_scale():
     random = np.random.default_rng(0)
     first, second = random.normal(size=(2, 4, 30))
-    fused = late.standardised([first, second])
-    np.testing.assert_allclose(late.standardised([7 * first + 3, second]), fused, atol=1e-9)
-    np.testing.assert_allclose(late.standardised([first, np.ones_like(first)]), late.standardised([first]))
+    fused = rank_fusion.standardised([first, second])
+    np.testing.assert_allclose(rank_fusion.standardised([7 * first + 3, second]), fused, atol=1e-9)
+    np.testing.assert_allclose(
+        rank_fusion.standardised([first, np.ones_like(first)]), rank_fusion.standardised([first])
+    )
     np.testing.assert_allclose(fused.mean(axis=1), 0, atol=1e-9)
     cut = np.where(first < np.median(first, axis=1, keepdims=True), np.nan, first)
-    held, alone = ~np.isnan(cut), late.standardised([cut])
+    held, alone = ~np.isnan(cut), rank_fusion.standardised([cut])
     for own, kept, known in zip(alone, held, cut, strict=True):
         whole = (known[kept] - known[kept].mean()) / known[kept].std()
         np.testing.assert_allclose(own[kept], whole)
         np.testing.assert_allclose(
             own[~kept], whole.min()
         )  # not their mean, which would be above half of them
-    np.testing.assert_array_equal(late.standardised([np.full((2, 3), np.nan)]), 0)
+    np.testing.assert_array_equal(rank_fusion.standardised([np.full((2, 3), np.nan)]), 0)
     for wrong in ([], [first, second[:2]]):
         with pytest.raises(OptionError, match="one shape"):
-            late.standardised(wrong)
+            rank_fusion.standardised(wrong)

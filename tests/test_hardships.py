@@ -7,8 +7,8 @@ import pytest
 
 import indexer
 import retrieval
-from indexer import corpus
-from indexer.cli import run
+from indexer.cli.main import run
+from indexer.sources import corpus
 from retrieval.errors import OptionError, OutdatedReaderError, SourceError
 from tests import toy
 
@@ -109,7 +109,7 @@ def test_system_errors_and_interruptions_are_one_line(source, tmp_path, monkeypa
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("indexer.corpus.read", interrupted)
+    monkeypatch.setattr("indexer.sources.corpus.read", interrupted)
     assert run(["index", str(source), "--out", str(tmp_path / "index"), "--preset", "toy"]) == 130
     assert capsys.readouterr().err == "xmodal: interrupted: run the same command again to go on\n"
 

@@ -9,9 +9,9 @@ import pytest
 
 import indexer
 import retrieval
-from indexer.cli import run
+from indexer.cli.main import run
 from retrieval import Client, Hit
-from retrieval.hits import Hits
+from retrieval.search.hits import Hits
 from retrieval.types import Modality
 from tests import served, toy
 

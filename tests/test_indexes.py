@@ -12,14 +12,14 @@ import pytest
 
 import indexer
 import retrieval
-from indexer.cli import run
+from indexer.cli.main import run
 from retrieval import Modality, Query
 from retrieval.errors import DamagedIndexError, ExpressionError, OptionError
-from retrieval.manifest import Layout
-from retrieval.vectors import choice, describing, files, opening, registry, tuning, updated
-from retrieval.vectors import sample as samples
-from retrieval.vectors.effort import Effort
+from retrieval.storage.layout import Layout
+from retrieval.vectors import faiss_files, incremental, index_summary, load_index, registry, selection, tuning
+from retrieval.vectors import query_sample as samples
 from retrieval.vectors.exact import ExactIndex
+from retrieval.vectors.search_effort import Effort
 from retrieval.vectors.tuning import Truth, measure
 
 COUNT, DIMENSION = 2400, 32
@@ -98,7 +98,7 @@ def test_every_modality_that_asks_is_measured(folder, capsys):
 
 def test_what_was_measured_can_be_measured_again(folder, engine):
     path = Layout(folder).generation(1).vectors(Modality.IMAGE)
-    sample = samples.read(files.sample(path))
+    sample = samples.read(faiss_files.sample(path))
     assert {name: queries.shape for name, queries in sample.items()} == {
         Modality.TEXT: (samples.SIZE, DIMENSION),
         Modality.IMAGE: (samples.SIZE, DIMENSION),
@@ -106,7 +106,7 @@ def test_what_was_measured_can_be_measured_again(folder, engine):
     index = engine.index.shelf(Modality.IMAGE).index
     found = measure(index, Truth.of(sample, index.vectors()).half(1)).recall
     assert found == pytest.approx(engine.manifest.indexes[Modality.IMAGE]["measured"]["recall"], abs=0.01)
-    files.sample(path).with_name("no.npz").write_bytes(b"nonsense")
+    faiss_files.sample(path).with_name("no.npz").write_bytes(b"nonsense")
     with pytest.raises(DamagedIndexError, match="cannot be read"):
         samples.read(path.with_name("no.npz"))
 
@@ -236,11 +236,11 @@ def test_files_that_do_not_belong_together_are_refused(growing, tmp_path):
     growing(range(2000))
     engine, entry = growing(range(10, 2010))
     path = Layout(tmp_path / "index").generation(2).vectors(Modality.IMAGE)
-    order = np.load(files.order(path))
-    np.save(files.order(path), np.append(order[1:], 5000))
+    order = np.load(faiss_files.order(path))
+    np.save(faiss_files.order(path), np.append(order[1:], 5000))
     with pytest.raises(DamagedIndexError, match=r"does not fit the 2010 vectors"):
-        opening.load(entry, path)
-    files.added(path).unlink()
+        load_index.load(entry, path)
+    faiss_files.added(path).unlink()
     with pytest.raises(DamagedIndexError, match="is missing: run"):
         engine.search(id="00020", to="image")
 
@@ -251,9 +251,9 @@ def test_files_are_copied_where_they_cannot_be_linked(folder, tmp_path, monkeypa
 
     monkeypatch.setattr(os, "link", refuse)
     path = Layout(folder).generation(1).vectors(Modality.IMAGE)
-    updated.link(path, tmp_path / "image.faiss")
+    incremental.link(path, tmp_path / "image.faiss")
     assert (tmp_path / "image.faiss").read_bytes() == path.read_bytes()
-    assert files.sample(tmp_path / "image.faiss").is_file()
+    assert faiss_files.sample(tmp_path / "image.faiss").is_file()
 
 
 @pytest.fixture(scope="module")
@@ -265,16 +265,16 @@ def large():
 
 @pytest.fixture
 def choosing(monkeypatch):
-    monkeypatch.setattr(choice, "SMALL", 0)
-    monkeypatch.setattr(choice, "INVERTED_FROM", 1000)
-    monkeypatch.setattr(choice, "GRAPH_FROM_MS", 0.0)
+    monkeypatch.setattr(selection, "SMALL", 0)
+    monkeypatch.setattr(selection, "INVERTED_FROM", 1000)
+    monkeypatch.setattr(selection, "GRAPH_FROM_MS", 0.0)
 
 
-@pytest.mark.parametrize("favour", choice.FAVOURS)
+@pytest.mark.parametrize("favour", selection.FAVOURS)
 def test_auto_takes_the_fastest_of_those_that_find_enough(large, choosing, favour, tmp_path):
     path = tmp_path / "image.faiss"
-    entry = choice.build("auto", *large, choice.Needs(recall=0.9, favour=favour), path)
-    index = opening.load(entry, path)
+    entry = selection.build("auto", *large, selection.Needs(recall=0.9, favour=favour), path)
+    index = load_index.load(entry, path)
     kinds = [(each["kind"], each.get("factory")) for each in entry["considered"]]
     lists = [("factory", "IVF39,PQ16x4fs"), ("factory", "IVF156,PQ16x4fs")]
     assert kinds == [("flat", None), ("fastscan", "IVF1,PQ16x4fs"), ("ivf-fastscan", "IVF78,PQ16x4fs"), *lists,
@@ -288,8 +288,8 @@ def test_auto_takes_the_fastest_of_those_that_find_enough(large, choosing, favou
 
 
 def test_auto_builds_no_graph_where_a_query_is_fast_anyway(large, choosing, monkeypatch, tmp_path):
-    monkeypatch.setattr(choice, "GRAPH_FROM_MS", 1e6)
-    entry = choice.build("auto", *large, choice.Needs(recall=0.9), tmp_path / "image.faiss")
+    monkeypatch.setattr(selection, "GRAPH_FROM_MS", 1e6)
+    entry = selection.build("auto", *large, selection.Needs(recall=0.9), tmp_path / "image.faiss")
     assert "hnsw" not in {each["kind"] for each in entry["considered"]}
 
 
@@ -300,12 +300,12 @@ def test_an_index_is_tuned_for_filters_too(choosing, spec, tmp_path, monkeypatch
     images, texts = (unit(rows) for rows in clustered(12_000))
     sample = {Modality.TEXT: texts[:200], Modality.IMAGE: images[::60]}
     path = tmp_path / "index.faiss"
-    entry = choice.build(spec, images, sample, choice.Needs(recall=0.9), path)
+    entry = selection.build(spec, images, sample, selection.Needs(recall=0.9), path)
     shares = [share for share, _ in entry["filtered"]]
     assert shares == [2.0**-power for power in range(1, len(shares) + 1)]
     assert len(shares) > 1
-    again = opening.load(entry, path)
-    assert f"tuned for filters that leave {100 * shares[-1]:.3g}%" in describing.told(entry)
+    again = load_index.load(entry, path)
+    assert f"tuned for filters that leave {100 * shares[-1]:.3g}%" in index_summary.told(entry)
     rows = np.flatnonzero(np.random.default_rng(5).random(len(images)) < 0.6)
     found = again.search(sample["text"], 10, rows)[1]
     assert overlap(found, ExactIndex(images).search(sample["text"], 10, rows)[1]) >= 0.88
@@ -384,25 +384,27 @@ def test_what_is_compared_anyway_is_not_tuned_for(hard):
 def test_auto_keeps_to_the_memory(large, choosing, tmp_path):
     images, sample = large
     path = tmp_path / "image.faiss"
-    entry = choice.build("auto", images, sample, choice.Needs(memory=200_000), path)
+    entry = selection.build("auto", images, sample, selection.Needs(memory=200_000), path)
     assert {each["kind"] for each in entry["considered"]} == {"fastscan", "ivf-fastscan", "factory"}
-    assert opening.load(entry, path).bytes <= 200_000
-    coarse = opening.load(choice.build("auto", images, sample, choice.Needs(memory=80_000), path), path)
+    assert load_index.load(entry, path).bytes <= 200_000
+    coarse = load_index.load(
+        selection.build("auto", images, sample, selection.Needs(memory=80_000), path), path
+    )
     assert (coarse.factory, coarse.bytes <= 80_000) == ("IVF1,PQ8x4fs", True)
     with pytest.raises(OptionError, match=r"--memory must be 60,128 at least"):
-        choice.build("auto", images, sample, choice.Needs(memory=1000), path)
+        selection.build("auto", images, sample, selection.Needs(memory=1000), path)
     with pytest.raises(OptionError, match=r"more than the 1,000 of --memory"):
-        choice.build("fastscan", images, sample, choice.Needs(memory=1000), path)
+        selection.build("fastscan", images, sample, selection.Needs(memory=1000), path)
 
 
 def test_the_memory_is_shared_with_items_also_when_these_come_later(folder, tmp_path, monkeypatch):
-    real, bounds = choice.build, {}
+    real, bounds = selection.build, {}
 
     def build(spec, vectors, sample, needs, path):
         bounds[path.name] = needs.memory
         return real(spec, vectors, sample, needs, path)
 
-    monkeypatch.setattr(choice, "build", build)
+    monkeypatch.setattr(selection, "build", build)
     source = f"embeddings:{folder.parent / 'source'}"
     indexer.build([source], out=tmp_path / "index", index="ivf-fastscan", memory=60_000_000)
     assert bounds == {"image.faiss": 30_000_000, "text.faiss": 30_000_000}
@@ -411,7 +413,7 @@ def test_the_memory_is_shared_with_items_also_when_these_come_later(folder, tmp_
 
 
 def test_little_is_compared_without_a_choice(large, tmp_path):
-    entry = choice.build("auto", *large, choice.Needs(), tmp_path / "image.faiss")
+    entry = selection.build("auto", *large, selection.Needs(), tmp_path / "image.faiss")
     assert entry == {"kind": "flat", "vectors": len(large[0])}
 
 
@@ -419,7 +421,7 @@ def test_little_is_compared_without_a_choice(large, tmp_path):
     ("given", "size"), [("4GB", 2**32), ("1.5 k", 1536), (77, 77), ("500MiB", 500 * 2**20)]
 )
 def test_sizes_are_read(given, size):
-    assert choice.check_memory(given) == size
+    assert selection.check_memory(given) == size
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,15 @@ from PIL import Image
 
 import indexer
 import retrieval
-from indexer import background
-from indexer.cli import run
+from indexer.cli.main import run
+from indexer.fitting import score_backgrounds
 from indexer.settings import Settings
 from retrieval import Client, Query
 from retrieval.errors import OptionError, OutdatedReaderError
 from retrieval.fusion import registry
 from retrieval.server.app import make
+from retrieval.storage.verification import verify
 from retrieval.types import ITEM, Modality, Term
-from retrieval.verification import verify
 from tests import served, toy
 
 
@@ -96,13 +96,13 @@ def test_every_fusion_can_be_had_without_encoding(folder, tmp_path, method):
 
 def test_what_asks_is_drawn_and_projected_once(folder, tmp_path, monkeypatch):
     index = shutil.copytree(folder / "index", tmp_path / "index")
-    real, drawn = background.queries, []
+    real, drawn = score_backgrounds.queries, []
 
     def queries(*arguments):
         drawn.append(arguments)
         return real(*arguments)
 
-    monkeypatch.setattr(background, "queries", queries)
+    monkeypatch.setattr(score_backgrounds, "queries", queries)
     before = retrieval.open(index).manifest
     indexer.realign(index, fuse="concat")
     after = indexer.realign(index, fuse="weighted")

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from retrieval.errors import MediaError
-from retrieval.media import ENDINGS, MAX_PIXELS, modality_of, picture
+from retrieval.media.formats import ENDINGS, modality_of
+from retrieval.media.images import MAX_PIXELS, picture
 from retrieval.types import Modality
 from tests.pictures import BLUE, RED, WHITE, halves, noise, oriented, png_header, saved
 
@@ -336,7 +337,7 @@ def test_modality_of(path: str | Path, modality: Modality | None) -> None:
 
 def test_importing_media_imports_no_decoder() -> None:
     program = (
-        "import sys, retrieval.media, retrieval.device, retrieval.encoders.registry as r; r.PRESETS; "
+        "import sys, retrieval.media.images, retrieval.runtimes.device, retrieval.encoders.registry as r; r.PRESETS; "
         "sys.exit(bool({'PIL', 'torch', 'transformers'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from retrieval.errors import OptionError
-from retrieval.metrics import Measure, RelevantRanks, standard_measures, summarise
-from retrieval.ranking import COUNT_UP_TO, ranks_from_results, relevant_ranks
-from retrieval.relevance import Judged, Judgements, SameLabel
+from retrieval.evaluation.metrics import Measure, RelevantRanks, standard_measures, summarise
+from retrieval.evaluation.ranking import COUNT_UP_TO, ranks_from_results, relevant_ranks
+from retrieval.evaluation.relevance import Judged, Judgements, SameLabel
 
 
 def plain_rankings(queries, gallery, query_rows=None):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 
-from retrieval.server.page import BUILT
+from retrieval.server.static_page import BUILT
 
 
 def test_the_page_is_light() -> None:

@@ -8,12 +8,13 @@ import pytest
 
 import indexer
 import retrieval
-from indexer.cli import run
-from retrieval.damage import Remedy
+from indexer.cli.main import run
 from retrieval.encoders.base import Span
 from retrieval.errors import DamagedIndexError, EncoderMismatchError, IndexBusyError, XmodalError
-from retrieval.features import FeatureStore
-from retrieval.manifest import Layout, Manifest
+from retrieval.storage.damage import Remedy
+from retrieval.storage.feature_store import FeatureStore
+from retrieval.storage.layout import Layout
+from retrieval.storage.manifest import Manifest
 from retrieval.types import Modality
 from tests import damaged, toy
 

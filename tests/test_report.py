@@ -9,8 +9,8 @@ import toy
 
 import indexer
 import retrieval
-from indexer.cli import run
-from retrieval.report import samples
+from indexer.cli.main import run
+from retrieval.evaluation.report import chart_data
 
 EVIL = "<script>alert('red')</script> $x_1$ {{ 7 * 7 }}"
 
@@ -110,13 +110,13 @@ def test_missing_files_are_said_to_be(root, tmp_path):
 def test_curves_end_at_the_figures(root):
     result = retrieval.evaluate(retrieval.open(root / "index"), ks=(1, 10))
     for name, outcome in result.outcomes.items():
-        (ks, hits), (_, recalls) = samples.found_curves(outcome)
+        (ks, hits), (_, recalls) = chart_data.found_curves(outcome)
         assert ks.tolist() == list(range(1, 11))
         for k in (1, 10):
             assert hits[k - 1] == pytest.approx(result.tasks[name][f"hit@{k}"])
             assert recalls[k - 1] == pytest.approx(result.tasks[name][f"recall@{k}"])
-        matching, others = samples.similarity_samples(outcome.trial)
+        matching, others = chart_data.similarity_samples(outcome.trial)
         assert (len(matching), len(others)) == (10, 90)
-        correlations = samples.dimension_correlations(outcome.trial)
+        correlations = chart_data.dimension_correlations(outcome.trial)
         assert (np.diff(correlations) <= 0).all()
         assert (np.abs(correlations) <= 1 + 1e-9).all()

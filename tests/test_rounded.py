@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.vectors import rounded as rounding
+from retrieval.vectors import int8_scan as rounding
 from retrieval.vectors import scan
 from retrieval.vectors.exact import ExactIndex
-from retrieval.vectors.rounded import VECTORS, rounded
+from retrieval.vectors.int8_scan import VECTORS, rounded
 from tests.test_vectors import vectors
 
 COUNT = scan.FIRST + 2 * VECTORS + 37

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from retrieval import rows
-from retrieval.rows import Applied, Chosen, Stacked
+from retrieval.arrays import lazy
+from retrieval.arrays.lazy import Applied, Chosen, Stacked
 
 WHOLE = np.arange(60, dtype=np.float32).reshape(20, 3)
 NUMBERS = np.array([4, 19, 4, 0, 7])
@@ -23,24 +23,24 @@ WAYS = {
     "asked", [slice(None), slice(1, 4), slice(None, None, 2), np.array([4, 0, 4]), np.array([], np.int64)]
 )
 def test_rows_are_those_of_the_matrix_in_memory(name, asked):
-    lazy, whole = WAYS[name]
-    assert (lazy.shape, len(lazy)) == (whole.shape, len(whole))
-    np.testing.assert_array_equal(lazy[asked], whole[asked])
-    assert lazy[asked].dtype == np.float32
+    matrix, whole = WAYS[name]
+    assert (matrix.shape, len(matrix)) == (whole.shape, len(whole))
+    np.testing.assert_array_equal(matrix[asked], whole[asked])
+    assert matrix[asked].dtype == np.float32
 
 
 def test_a_function_is_applied_to_few_rows_at_once(monkeypatch):
-    monkeypatch.setattr(rows, "AT_ONCE", 7 * 12)
+    monkeypatch.setattr(lazy, "AT_ONCE", 7 * 12)
     seen = []
-    lazy = Applied(WHOLE, lambda some: seen.append(len(some)) or some, 3)
-    np.testing.assert_array_equal(lazy[::-1], WHOLE[::-1])
+    matrix = Applied(WHOLE, lambda some: seen.append(len(some)) or some, 3)
+    np.testing.assert_array_equal(matrix[::-1], WHOLE[::-1])
     assert seen == [7, 7, 6]
 
 
 @pytest.mark.parametrize("count", [0, 20])
 def test_a_file_of_rows_is_there_as_long_as_it_is_needed(tmp_path, count):
     parts = (WHOLE[at : at + 6] for at in range(0, count, 6))
-    with rows.filed(tmp_path / "rows", parts, 3) as kept:
+    with lazy.filed(tmp_path / "rows", parts, 3) as kept:
         assert (kept.shape, len(kept)) == ((count, 3), count)
         for asked in (slice(None), slice(3, 5), np.arange(count)[::-3]):
             np.testing.assert_array_equal(kept[asked], WHOLE[:count][asked])
@@ -48,10 +48,10 @@ def test_a_file_of_rows_is_there_as_long_as_it_is_needed(tmp_path, count):
 
 
 def test_blocks_cover_every_row_once_and_hold_few(monkeypatch):
-    monkeypatch.setattr(rows, "AT_ONCE", 7 * 12 + 5)
-    found = [WHOLE[block] for block in rows.blocks(WHOLE)]
+    monkeypatch.setattr(lazy, "AT_ONCE", 7 * 12 + 5)
+    found = [WHOLE[block] for block in lazy.blocks(WHOLE)]
     assert [len(each) for each in found] == [7, 7, 6]
     np.testing.assert_array_equal(np.concatenate(found), WHOLE)
-    monkeypatch.setattr(rows, "AT_ONCE", 1)
-    assert len(list(rows.blocks(WHOLE))) == 20
-    assert not list(rows.blocks(WHOLE[:0]))
+    monkeypatch.setattr(lazy, "AT_ONCE", 1)
+    assert len(list(lazy.blocks(WHOLE))) == 20
+    assert not list(lazy.blocks(WHOLE[:0]))

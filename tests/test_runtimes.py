@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from retrieval import device
-from retrieval.alignment.projector import unit
+from retrieval.arrays.norms import unit
 from retrieval.encoders.minilm import MiniLM
 from retrieval.errors import DependencyError, OptionError
-from retrieval.runtimes import exports, registry
+from retrieval.runtimes import device, export_cache, registry
 from retrieval.runtimes.base import Network
 from retrieval.runtimes.openvino_cpu import OpenVINOSession
 from retrieval.runtimes.torch_module import COMPILE_FROM, TorchSession
@@ -183,9 +182,9 @@ def test_a_damaged_export_is_made_anew(own_cache: Path, damage: str) -> None:
     elif damage == "remove":
         file.unlink()
     elif damage == "sums":
-        (folder / exports.SUMS).write_text("[")
+        (folder / export_cache.SUMS).write_text("[")
     else:
-        (folder / exports.SUMS).write_text("{}")
+        (folder / export_cache.SUMS).write_text("{}")
     assert_allclose(OpenVINOSession(network(built=built)).run(BATCHES[:1])[0], expected(BATCHES[0]))
     assert len(built) == 2
     assert [one.name for one in own_cache.iterdir()] == [folder.name]
@@ -201,14 +200,16 @@ def test_writers_at_once_leave_one_whole_export(own_cache: Path) -> None:
         (folder / "content").write_bytes(b"the same" * 1000)
 
     found: list[Path | None] = []
-    threads = [threading.Thread(target=lambda: found.append(exports.kept("key", make))) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: found.append(export_cache.kept("key", make))) for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert found == [own_cache / "key"] * 4
     assert [one.name for one in own_cache.iterdir()] == ["key"]
-    assert exports.kept("key", make) == own_cache / "key"
+    assert export_cache.kept("key", make) == own_cache / "key"
 
 
 def test_a_failed_export_leaves_nothing(own_cache: Path) -> None:
@@ -217,7 +218,7 @@ def test_a_failed_export_leaves_nothing(own_cache: Path) -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        exports.kept("key", fail)
+        export_cache.kept("key", fail)
     assert list(own_cache.iterdir()) == []
 
 

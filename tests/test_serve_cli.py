@@ -10,12 +10,12 @@ import httpx2
 import pytest
 
 import indexer
-from indexer.cli import run
+from indexer.cli.main import run
 from tests import toy
 
 PROGRAM = """
 import sys
-from indexer.cli import run
+from indexer.cli.main import run
 from tests import toy
 with toy.encoders():
     sys.exit(run(["serve", *sys.argv[1:]]))

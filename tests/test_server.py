@@ -12,9 +12,9 @@ from PIL import Image
 
 import indexer
 import retrieval
-from retrieval.encoders.frames import Filming
+from retrieval.encoders.video_frames import Filming
+from retrieval.search.modality_index import Shelf
 from retrieval.server.app import make
-from retrieval.shelf import Shelf
 from retrieval.types import Modality
 from tests import served, toy
 
@@ -239,7 +239,7 @@ def test_a_wrong_query_fails_alone_in_its_batch(served_folder):
     with toy.encoders():
         app = make(served_folder / "index")
     opened = app.state.service.library._current
-    from retrieval.server.opened import Ask
+    from retrieval.server.open_generation import Ask
     from retrieval.types import Query
 
     point = opened.engine.encode(text="red")[0]
@@ -306,7 +306,7 @@ def test_networks_have_run_before_the_first_request(tmp_path, encoders):
 
 
 def test_a_new_generation_is_gone_over_to(tmp_path, monkeypatch):
-    monkeypatch.setattr("retrieval.server.library.LOOK_EVERY", 0)
+    monkeypatch.setattr("retrieval.server.reloading.LOOK_EVERY", 0)
     toy.folder(tmp_path / "source")
     with toy.encoders():
         indexer.build([tmp_path / "source"], out=tmp_path / "index", preset="toy")

@@ -7,10 +7,10 @@ import pytest
 
 import indexer
 import retrieval
-from indexer.cli import run
+from indexer.cli.main import run
 from retrieval import Query, Several
-from retrieval.combined import WAYS
 from retrieval.errors import OptionError
+from retrieval.search.rank_fusion import WAYS
 from retrieval.types import ITEM, Modality
 from tests import toy
 

@@ -7,9 +7,9 @@ import pytest
 from numpy.testing import assert_allclose
 
 from retrieval.alignment.base import Alignment, FeatureTable, TrainingData
-from retrieval.alignment.projector import unit
+from retrieval.alignment.methods.shared_space import sharing
 from retrieval.alignment.registry import fit
-from retrieval.alignment.shared import sharing
+from retrieval.arrays.norms import unit
 from retrieval.types import Matrix, Modality
 
 SIZE, SOUND = 12, 20

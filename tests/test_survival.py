@@ -14,9 +14,9 @@ import pytest
 
 import indexer
 import retrieval
-from indexer.cli import run
-from indexer.journal import Journal
-from indexer.preview import preview
+from indexer.changes.journal import Journal
+from indexer.cli.main import run
+from indexer.dry_run import preview
 from retrieval.errors import (
     EncoderMismatchError,
     FullDiskError,
@@ -24,7 +24,7 @@ from retrieval.errors import (
     MassRemovalError,
     SourceError,
 )
-from retrieval.manifest import Layout
+from retrieval.storage.layout import Layout
 from retrieval.types import Modality
 from tests import toy
 
@@ -49,9 +49,9 @@ def cut_short(source, out, encoders, monkeypatch, **options):
 
 def count_reads(monkeypatch):
     read = []
-    digest = indexer.medium.Medium.sha256
+    digest = indexer.decoding.media_file.Medium.sha256
     monkeypatch.setattr(
-        indexer.medium.Medium, "sha256", lambda self: read.append(self.file.name) or digest(self)
+        indexer.decoding.media_file.Medium, "sha256", lambda self: read.append(self.file.name) or digest(self)
     )
     return read
 
@@ -82,7 +82,7 @@ def test_a_damaged_journal_costs_reading_alone(source, out, encoders, monkeypatc
 
 def test_a_journal_knows_sources_by_name(tmp_path):
     journal = Journal(tmp_path / "journal", ["/a", "/b"])
-    part = indexer.corpus.Part(Modality.IMAGE, 1, "x\ny.png", tmp_path, None, 3, 4)
+    part = indexer.sources.corpus.Part(Modality.IMAGE, 1, "x\ny.png", tmp_path, None, 3, 4)
     with journal.open():
         journal.note(part, "00ff")
     assert Journal(tmp_path / "journal", ["/a"]).seen() == {}
@@ -93,7 +93,7 @@ def test_a_journal_knows_sources_by_name(tmp_path):
 def test_the_second_writer_is_told_of_the_first(source, out):
     build(source, out)
     program = (
-        "import sys\nfrom pathlib import Path\nfrom indexer.publish import writing\n"
+        "import sys\nfrom pathlib import Path\nfrom indexer.publishing.draft import writing\n"
         "with writing(Path(sys.argv[1])):\n    print('ready', flush=True)\n    sys.stdin.read()\n"
     )
     command = [sys.executable, "-c", program, out]
@@ -164,17 +164,17 @@ def test_unreadable_files_are_not_taken_for_removed_ones(source, out, monkeypatc
         os.utime(path, (1e9, 1e9))
 
     def gone(self):
-        raise indexer.medium.UnreadableError("cannot be read: Input/output error")
+        raise indexer.decoding.media_file.UnreadableError("cannot be read: Input/output error")
 
     for path in source.glob("*.txt"):
         path.unlink()
-    monkeypatch.setattr(indexer.medium.Medium, "sha256", gone)
+    monkeypatch.setattr(indexer.decoding.media_file.Medium, "sha256", gone)
     with pytest.raises(MassRemovalError):
         build(source, out)
 
 
 def test_a_file_that_changes_meanwhile_is_not_indexed_as_what_it_was(source, out, monkeypatch):
-    check = indexer.medium.Medium.check
+    check = indexer.decoding.media_file.Medium.check
 
     def touched(self):
         if self.file.name == "red.png":
@@ -182,7 +182,7 @@ def test_a_file_that_changes_meanwhile_is_not_indexed_as_what_it_was(source, out
         check(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(indexer.medium.Medium, "check", touched)
+        patch.setattr(indexer.decoding.media_file.Medium, "check", touched)
         summary = build(source, out, trusted=True)
     assert [(one["path"], one["reason"]) for one in summary.failures] == [
         ("red.png", "changed while it was read: run the same command again")
@@ -345,7 +345,7 @@ def test_ctrl_c_ends_everything_with_one_line(tmp_path):
     for number in range(100):
         toy.paint(tmp_path / f"source/{number}.png", (number, 0, 0))
     program = (
-        "import signal, sys, time\nfrom indexer.cli import run\nfrom tests import toy\n"
+        "import signal, sys, time\nfrom indexer.cli.main import run\nfrom tests import toy\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "with toy.encoders() as encoders:\n"
         "    for one in encoders.values():\n"

@@ -15,14 +15,16 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from retrieval import device as devices
-from retrieval.alignment import attention, dcca, heads, joint, networks
-from retrieval.alignment.queries import Queries
+from retrieval.alignment.cca import model_selection
+from retrieval.alignment.methods import dcca, part_attention
 from retrieval.alignment.registry import METHODS
 from retrieval.alignment.registry import fit as align
+from retrieval.alignment.trained import fit_heads, networks
+from retrieval.alignment.trained.attention_queries import Queries
 from retrieval.errors import DeviceError
 from retrieval.fusion import learned
 from retrieval.fusion.registry import fit as fuse
+from retrieval.runtimes import device as devices
 from retrieval.types import Modality
 from tests.test_alignment_family import made, tables
 from tests.test_attention import planted, training
@@ -55,12 +57,12 @@ def losses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.Tensor]]:
             seen.append(validation())
         raise BegunError
 
-    for module in (heads, networks, learned):
+    for module in (fit_heads, networks, learned):
         monkeypatch.setattr(module, "train", train)
     monkeypatch.setattr(devices, "resolve", lambda device: device)
-    monkeypatch.setattr(joint, "POWERS", (1.0,))
+    monkeypatch.setattr(model_selection, "POWERS", (1.0,))
     monkeypatch.setattr(dcca, "OUTPUTS", (8,))
-    monkeypatch.setattr(attention, "ROUNDS", 1)
+    monkeypatch.setattr(part_attention, "ROUNDS", 1)
     monkeypatch.setattr(
         Queries, "queries", lambda self: [np.zeros(own.shape, np.float32) for own in self.learned]
     )
@@ -102,7 +104,7 @@ def test_the_device_must_be_there() -> None:
 def test_a_gpu_learns_what_a_processor_does(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     if not torch.cuda.is_available():
         pytest.skip("there is no GPU")
-    monkeypatch.setattr(heads, "SCHEDULE", replace(heads.SCHEDULE, epochs=5))
+    monkeypatch.setattr(fit_heads, "SCHEDULE", replace(fit_heads.SCHEDULE, epochs=5))
     parted = METHODS[method].pools
     data = training(planted(200, 0)) if parted else tables(made(200))
     rows = planted(60, 9) if parted else made(60, 99)

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from retrieval import trec
 from retrieval.errors import SourceError
-from retrieval.metrics import Measure, summarise
-from retrieval.ranking import ranks_from_results
-from retrieval.relevance import SameLabel
+from retrieval.evaluation import trec
+from retrieval.evaluation.metrics import Measure, summarise
+from retrieval.evaluation.ranking import ranks_from_results
+from retrieval.evaluation.relevance import SameLabel
 
 floats = st.floats(-2, 2, width=32) | st.sampled_from([0.0, -0.0, 0.5, -0.5])
 

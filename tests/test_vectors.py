@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval import rows as blockwise
+from retrieval.arrays import lazy as blockwise
 from retrieval.errors import DamagedIndexError, OptionError
-from retrieval.vectors import effort, faiss_module, files, opening, registry, scan
+from retrieval.vectors import faiss_files, faiss_module, load_index, registry, scan, search_effort
 from retrieval.vectors.base import Subset
-from retrieval.vectors.choice import described
-from retrieval.vectors.effort import KEPT, Effort, Parameters
 from retrieval.vectors.exact import ExactIndex
+from retrieval.vectors.half_precision import decoded
+from retrieval.vectors.incremental import COMPACTED_ABOVE
 from retrieval.vectors.refined import NEARLY_ALL, SCAN_SHARE, RefinedIndex
-from retrieval.vectors.stored import decoded
-from retrieval.vectors.updated import COMPACTED_ABOVE
+from retrieval.vectors.search_effort import KEPT, Effort, Parameters
+from retrieval.vectors.selection import described
 
 EXACT = sorted(registry.EXACT)
 APPROXIMATE = [
@@ -69,7 +69,7 @@ def test_what_is_written_in_blocks_is_what_is_built_in_memory(spec, count, tmp_p
     index = registry.build(spec, Reading(made, most), path=tmp_path / "blocks")
     assert len(index) == count
     if spec not in ("HNSW16", "hnsw"):  # which draw their levels anew with every block
-        names = (lambda path: path, files.stored)
+        names = (lambda path: path, faiss_files.stored)
         for beside in names if (tmp_path / "whole.vectors.faiss").exists() else names[:1]:
             assert beside(tmp_path / "blocks").read_bytes() == beside(tmp_path / "whole").read_bytes()
 
@@ -83,13 +83,13 @@ def test_a_graph_walks_over_the_stored_vectors_and_keeps_no_copy(tmp_path):
     index.effort = HARD
     asking = vectors(50, 64, seed=1)
     expected = index.search(asking, 10)
-    np.testing.assert_array_equal(opening.load(described(index), path).search(asking, 10)[1], expected[1])
+    np.testing.assert_array_equal(load_index.load(described(index), path).search(asking, 10)[1], expected[1])
     # As FAISS writes one of itself, with a copy of the vectors.
     own = faiss.index_factory(64, index.factory, faiss.METRIC_INNER_PRODUCT)
     own.train(made)
     own.add(made)
     faiss.write_index(own, str(path))
-    again = opening.load(described(index), path)
+    again = load_index.load(described(index), path)
     assert again.bytes == pytest.approx(index.bytes, rel=0.01)
     np.testing.assert_array_equal(again.search(asking, 10)[1], expected[1])
 
@@ -260,7 +260,9 @@ def test_a_bounded_number_of_parameters_is_remembered(monkeypatch):
         sizes.append(len(parameters))
     assert max(sizes) == KEPT
     assert parameters.of(HARD, 5, None).k_factor == first.k_factor
-    monkeypatch.setattr(effort, "KEPT", len(parameters) - 1)  # as if threads had gone past the bound together
+    monkeypatch.setattr(
+        search_effort, "KEPT", len(parameters) - 1
+    )  # as if threads had gone past the bound together
     parameters.of(HARD, 1000, None)
     assert len(parameters) == 1
 
@@ -293,7 +295,7 @@ def test_what_a_filter_leaves_is_searched_as_was_tuned(filtered, exactly_below, 
     entry = described(index)
     assert "filtered" not in entry  # never tuned, which is not the same as tuned and not worth it
     entry |= {"effort": TUNED} | ({} if filtered is None else {"filtered": filtered})
-    again = opening.load(entry, tmp_path / "image.faiss")
+    again = load_index.load(entry, tmp_path / "image.faiss")
     assert described(again) == entry
     for share in (0.95, 0.9, 0.7, 0.5, 0.3, 0.1, 0.05):
         told, rows = [], np.arange(round(share * len(index)))
@@ -332,7 +334,7 @@ def test_no_queries_have_no_answers(spec):
 def test_a_saved_index_answers_the_same(spec, tmp_path):
     index, queries = index_of(spec), vectors(4, seed=1)
     index.save(tmp_path / "image.faiss")
-    again = opening.load(described(index), tmp_path / "image.faiss")
+    again = load_index.load(described(index), tmp_path / "image.faiss")
     assert (len(again), again.dimension, again.kind) == (COUNT, 16, index.kind)
     np.testing.assert_array_equal(again.search(queries, 9)[1], index.search(queries, 9)[1])
     np.testing.assert_array_equal(again.vectors(), halves(vectors(COUNT)))
@@ -357,7 +359,7 @@ def test_threads_may_search_at_once(spec):
 def test_a_damaged_file_is_refused(spec, tmp_path):
     (tmp_path / "i").write_bytes(b"nonsense")
     with pytest.raises(DamagedIndexError, match="cannot be read"):
-        opening.load(described(index_of(spec)), tmp_path / "i")
+        load_index.load(described(index_of(spec)), tmp_path / "i")
 
 
 @pytest.mark.parametrize("dimension", [1, 7, 30, 37])

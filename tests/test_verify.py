@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 import indexer
 import retrieval
-from indexer.cli import run
+from indexer.cli.main import run
 from retrieval import checksums
 from retrieval.checksums import Checksum
-from retrieval.damage import Remedy
 from retrieval.errors import DamagedIndexError, IndexFormatError, NotAnIndexError, XmodalError
-from retrieval.features import RECORD
-from retrieval.manifest import Manifest
+from retrieval.storage.damage import Remedy
+from retrieval.storage.feature_store import RECORD
+from retrieval.storage.manifest import Manifest
 from tests import damaged, toy
 
 ENDINGS = [

@@ -17,13 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from retrieval import film as films
 from retrieval.encoders import registry
 from retrieval.encoders.base import Span
-from retrieval.encoders.frames import Frames, segments, windows
+from retrieval.encoders.video_frames import Frames, segments, windows
 from retrieval.errors import MediaError, OptionError
-from retrieval.film import Film, film
-from retrieval.timeline import Timeline, choose, runs, widen
+from retrieval.media import video as films
+from retrieval.media.timeline import Timeline, choose, runs, widen
+from retrieval.media.video import Film, film
 from retrieval.types import Modality
 from tests.encoders_fixture import encoder
 from tests.pictures import BLUE, RED, halves, noise, saved

@@ -7,12 +7,12 @@ import pytest
 
 import indexer
 import retrieval
-from indexer.cli import run
-from retrieval import served, trec
+from indexer.cli.main import run
 from retrieval.errors import OptionError
+from retrieval.evaluation import runs, trec
 from retrieval.fusion import registry
 from retrieval.fusion.base import Parts
-from retrieval.fusion.saved import Fused
+from retrieval.fusion.fitted import Fused
 from retrieval.types import Modality
 from tests import sounds, toy
 
@@ -139,7 +139,7 @@ def test_pools_and_relevance_are_as_for_assets(engine):
 def test_a_run_of_items_is_measured_as_they_are(engine, tmp_path):
     searched = retrieval.evaluate(engine, [TASK], pool="all", relevance="colour")
     trial = searched.outcomes[TASK].trial
-    scores, rows = served.results(trial, 100)
+    scores, rows = runs.results(trial, 100)
     trec.write_run(tmp_path / "run", trial.query_names, trial.pool_names, scores, rows, "t")
     figures = retrieval.evaluate(engine, [TASK], pool="all", relevance="colour", run=tmp_path / "run")
     assert figures.tasks == searched.tasks

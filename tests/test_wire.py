@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from indexer import wire
+from indexer.decoding import ipc
 
 
 @pytest.fixture
@@ -32,29 +32,29 @@ VALUES = {
 @pytest.mark.parametrize("name", VALUES)
 def test_values_come_out_as_they_went_in(name, ends):
     ours, theirs = ends
-    sending = threading.Thread(target=wire.send, args=(ours, VALUES[name]))
+    sending = threading.Thread(target=ipc.send, args=(ours, VALUES[name]))
     sending.start()
-    assert wire.waits(theirs, 10)
-    found = wire.receive(theirs)
+    assert ipc.waits(theirs, 10)
+    found = ipc.receive(theirs)
     sending.join()
     if isinstance(found, ValueError):
         assert found.args == ("no",)
     else:
         np.testing.assert_equal(found, VALUES[name])
-    assert not wire.waits(theirs, 0)
+    assert not ipc.waits(theirs, 0)
 
 
 def test_an_end_in_the_middle_is_told(ends):
     ours, theirs = ends
-    ours.sendall(wire.COUNT.pack(1) + wire.LENGTH.pack(1000) + b"half")
+    ours.sendall(ipc.COUNT.pack(1) + ipc.LENGTH.pack(1000) + b"half")
     ours.close()
-    assert wire.waits(theirs, 0)
+    assert ipc.waits(theirs, 0)
     with pytest.raises(EOFError):
-        wire.receive(theirs)
+        ipc.receive(theirs)
 
 
 def test_nobody_to_take_it_is_told(ends):
     ours, theirs = ends
     theirs.close()
     with pytest.raises(OSError, match="Broken pipe"):
-        wire.send(ours, np.zeros(10))
+        ipc.send(ours, np.zeros(10))

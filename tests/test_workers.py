@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 import indexer
-from indexer import nurseries
-from indexer.medium import Medium, prepared
-from indexer.workers import Limit, Workers
+from indexer.decoding import fork_client
+from indexer.decoding.media_file import Medium, prepared
+from indexer.decoding.worker_pool import Limit, Workers
 from retrieval.errors import MediaError, NoSoundError, UnreadableError, WorkerError
-from retrieval.media import picture
+from retrieval.media.images import picture
 from retrieval.types import Modality
 from tests import toy
 from tests.behaviour import behave
@@ -46,7 +46,7 @@ def medium(path, text="fine"):
 
 def alive():
     """The process ids of the nursery and its workers."""
-    nursery = nurseries._current._process.pid
+    nursery = fork_client._current._process.pid
     return {nursery} | children(nursery)
 
 
@@ -112,8 +112,8 @@ def test_a_killed_nursery_is_replaced(tmp_path):
     with Workers(behave, Limit(30)) as workers:
         assert workers.decode(medium(tmp_path / "a")) == 4
         before = alive()
-        nurseries._current._process.kill()
-        nurseries._current._process.wait()
+        fork_client._current._process.kill()
+        fork_client._current._process.wait()
         assert workers.decode(medium(tmp_path / "b")) == 4
         assert not before & alive()
 
@@ -216,7 +216,7 @@ def test_a_program_needs_no_guard_around_a_job(tmp_path):
 
 
 def test_trusted_files_are_decoded_in_the_job_itself(tmp_path, monkeypatch):
-    monkeypatch.setattr(nurseries, "bear", None)
+    monkeypatch.setattr(fork_client, "bear", None)
     toy.folder(tmp_path / "source")
     with toy.encoders():
         summary = indexer.build(
@@ -247,7 +247,7 @@ def test_a_worker_that_cannot_be_started_leaves_nothing_open(monkeypatch, tmp_pa
     def refuse_to_bear(_connection):
         raise WorkerError("no process to decode in can be started")
 
-    monkeypatch.setattr(nurseries, "bear", refuse_to_bear)
+    monkeypatch.setattr(fork_client, "bear", refuse_to_bear)
     gc.collect()  # what earlier tests left for it
     before = len(list(Path("/proc/self/fd").iterdir()))
     with Workers(behave, Limit(1.0)) as workers, pytest.raises(WorkerError, match="no process to decode in"):

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from retrieval import audio, media
 from retrieval.encoders import registry
 from retrieval.encoders.base import WHOLE, ClassHead, EncoderSpec, Span
 from retrieval.errors import MediaError
+from retrieval.media import audio, images
 from retrieval.types import Matrix, Modality
 
 COLOURS = {
@@ -53,7 +53,7 @@ class MeanColour:
             bands = np.digitize(np.fft.rfftfreq(len(heard.samples), 1 / heard.rate), [500, 1500])
             energy = np.bincount(bands, loud, 3)
             return (energy / energy.max()).astype(np.float32)
-        return np.asarray(media.picture(medium), np.float32).mean(axis=(0, 1)) / 255
+        return np.asarray(images.picture(medium), np.float32).mean(axis=(0, 1)) / 255
 
 
 class ToyEncoder:

@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from indexer.corpus import Part
-from indexer.plan import Place, Seen
-from retrieval.catalog_writer import FailureRow
+from indexer.changes.plan import Place, Seen
+from indexer.sources.corpus import Part
+from retrieval.storage.catalog_writer import FailureRow
 
 
 class Journal:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import select
 
-from indexer.corpus import Corpus
-from indexer.reading import Reading, unmoved
-from retrieval.catalog import Catalog
+from indexer.changes.reading import Reading, unmoved
+from indexer.sources.corpus import Corpus
 from retrieval.errors import MassRemovalError
-from retrieval.schema import Asset, Item
+from retrieval.storage.catalog import Catalog
+from retrieval.storage.schema import Asset, Item
 from retrieval.types import Modality
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from indexer.corpus import Part
-from retrieval.catalog_writer import FailureRow
+from indexer.sources.corpus import Part
+from retrieval.storage.catalog_writer import FailureRow
 from retrieval.types import Modality
 
 Place = tuple[str | None, int | None, str | None]

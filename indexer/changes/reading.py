@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
-from indexer import embed, plan
-from indexer.corpus import Part
-from indexer.plan import Place, Seen
+from indexer.changes import content_hash, plan
+from indexer.changes.plan import Place, Seen
 from indexer.progress import Progress
-from retrieval.catalog import Catalog
-from retrieval.catalog_writer import FailureRow
-from retrieval.schema import Asset
+from indexer.sources.corpus import Part
+from retrieval.storage.catalog import Catalog
+from retrieval.storage.catalog_writer import FailureRow
+from retrieval.storage.schema import Asset
 from retrieval.types import Modality
 
 
@@ -34,7 +34,7 @@ class Reading:
     def content(self, part: Part) -> str | None:
         """The SHA-256 of ``part``; None for a file that could not be read, or not be decoded before."""
         if part.file is None:
-            return embed.content(part)
+            return content_hash.content(part)
         return self.contents.get(plan.place(part))
 
     def named(self, parts: Iterable[Part]) -> list[tuple[Part, str]]:
@@ -64,13 +64,13 @@ def read(
     todo = plan.files(parts, seen, retry_failed=retry_failed)
     reading = Reading(todo.contents, todo.failed)
     with progress("reading", len(todo.read)) as advance:
-        for part, outcome in embed.contents(todo.read, workers=workers):
+        for part, outcome in content_hash.contents(todo.read, workers=workers):
             advance(1)
             if isinstance(outcome, str):
                 reading.contents[plan.place(part)] = outcome
                 note(part, outcome)
             else:
-                reading.unreadable.append(embed.problem(part, "read", outcome))
+                reading.unreadable.append(content_hash.problem(part, "read", outcome))
     return reading
 
 

@@ -10,24 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from indexer.repair_cli import repair
-from retrieval.cli import app
+from indexer.cli.repair_command import repair
+from retrieval.cli.commands import app
+from retrieval.cli.options import AsJson, ByRuntime, Device, Index, OnDevice, Runtime, by_modality, print_json
 from retrieval.errors import XmodalError
-from retrieval.options import (
-    AsJson,
-    ByRuntime,
-    Device,
-    Index,
-    OnDevice,
-    Runtime,
-    by_modality,
-    one_line,
-    print_json,
-)
+from retrieval.formatting import one_line
 
 if TYPE_CHECKING:
-    from indexer.preview import Preview
-    from indexer.summary import Summary
+    from indexer.dry_run import Preview
+    from indexer.job_summary import Summary
 
 SOME_FAILED = 3
 INTERRUPTED = 130
@@ -132,8 +123,8 @@ def index(
 
     Exit status: 0 all indexed, 3 some files failed, 2 unusable arguments or input, 1 anything else.
     """
+    from indexer.dry_run import preview
     from indexer.job import build
-    from indexer.preview import preview
     from indexer.progress import bars
 
     named = by_modality(text_encoder, image_encoder, audio_encoder, video_encoder)

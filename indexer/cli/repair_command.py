@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from retrieval.options import AsJson, ByRuntime, Device, Index, OnDevice, Runtime, one_line, print_json
-from retrieval.verify_cli import DAMAGED, help_for
+from retrieval.cli.options import AsJson, ByRuntime, Device, Index, OnDevice, Runtime, print_json
+from retrieval.cli.verify_command import DAMAGED, help_for
+from retrieval.formatting import one_line
 
 
 def repair(
@@ -22,8 +23,8 @@ def repair(
 
     Exit status: 0 whole now, 1 something is lost, and named with the command that makes it again.
     """
+    from indexer.index_repair import repair as run
     from indexer.progress import bars
-    from indexer.repairing import repair as run
 
     done = run(index, device=device, runtime=runtime, batch_size=batch_size, workers=workers, progress=bars)
     if as_json:

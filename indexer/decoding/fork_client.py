@@ -11,13 +11,13 @@ import subprocess
 import sys
 import threading
 
-from indexer.nursery import NUMBER
+from indexer.decoding.fork_server import NUMBER
 from retrieval.errors import WorkerError
 
 _PROGRAM = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[2])
-from indexer.nursery import main
+from indexer.decoding.fork_server import main
 main(int(sys.argv[1]))
 """
 

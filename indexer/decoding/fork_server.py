@@ -2,7 +2,7 @@
 
 A worker that is forked from here is there in milliseconds and shares the libraries' memory with the others.
 The job asks, over a socket, for a worker or for the end of one; when the job's end of it closes, however that
-came about, all workers are killed. ``indexer.workers`` has the other side.
+came about, all workers are killed. ``indexer.decoding.worker_pool`` has the other side.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from indexer import wire
-from indexer.medium import Medium, prepared
+from indexer.decoding import ipc
+from indexer.decoding.media_file import Medium, prepared
 from retrieval.errors import MediaError
 
 NUMBER = struct.Struct("<q")
@@ -98,13 +98,13 @@ def _work(connection: socket.socket) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     with suppress(EOFError, OSError):
         try:
-            prepare = wire.receive(connection)
+            prepare = ipc.receive(connection)
         except Exception as error:
-            wire.send(connection, repr(error))
+            ipc.send(connection, repr(error))
             return
-        wire.send(connection, None)
+        ipc.send(connection, None)
         while True:
-            wire.send(connection, _outcome(prepare, *wire.receive(connection)))
+            ipc.send(connection, _outcome(prepare, *ipc.receive(connection)))
 
 
 def _outcome(prepare: Callable[[Any], Any], medium: Medium, memory: int) -> Any:

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
-from indexer import nurseries, wire
-from indexer.medium import Medium, prepared
+from indexer.decoding import fork_client, ipc
+from indexer.decoding.media_file import Medium, prepared
 from retrieval.errors import MediaError, WorkerError
 
 MEMORY = 2**28
@@ -170,7 +170,7 @@ class _Worker:
     def __init__(self) -> None:
         self._connection, theirs = socket.socketpair()
         with theirs:
-            self._nursery, self._process = nurseries.bear(theirs)
+            self._nursery, self._process = fork_client.bear(theirs)
         self._is_ready = False
 
     def __del__(self) -> None:
@@ -186,9 +186,9 @@ class _Worker:
             return
         problem: str | None = f"it took longer than {STARTING:g} seconds"
         try:
-            wire.send_pickled(self._connection, prepare)
-            if wire.waits(self._connection, STARTING):
-                problem = wire.receive(self._connection)
+            ipc.send_pickled(self._connection, prepare)
+            if ipc.waits(self._connection, STARTING):
+                problem = ipc.receive(self._connection)
         except (EOFError, OSError):
             problem = self.end()
         if problem is not None:
@@ -205,10 +205,10 @@ class _Worker:
             MediaError: it takes too long.
             EOFError, OSError: it died.
         """
-        wire.send(self._connection, (medium, memory))
-        if not wire.waits(self._connection, seconds):
+        ipc.send(self._connection, (medium, memory))
+        if not ipc.waits(self._connection, seconds):
             raise MediaError(f"cannot be decoded within {seconds:g} seconds")
-        return wire.receive(self._connection)
+        return ipc.receive(self._connection)
 
     def end(self) -> str:
         """Kill it, unless it is dead already, and say of what it died."""

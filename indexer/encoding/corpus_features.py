@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from indexer import embed, plan
-from indexer.corpus import Part
+from indexer.changes import content_hash, plan
+from indexer.changes.reading import Reading
+from indexer.encoding import encode
 from indexer.progress import Progress
-from indexer.reading import Reading
-from retrieval.catalog_writer import AssetRow, FailureRow
+from indexer.sources.corpus import Part
 from retrieval.encoders.base import Encoder
 from retrieval.errors import MediaError, NoSoundError, UnreadableError
-from retrieval.features import FeatureStore
+from retrieval.storage.catalog_writer import AssetRow, FailureRow
+from retrieval.storage.feature_store import FeatureStore
 from retrieval.types import Modality
 
 SHARES = {Modality.VIDEO: 1 / 8, Modality.TEXT: 16.0}
@@ -106,7 +107,7 @@ class Encoding:
         def fail(content: str, error: MediaError) -> None:
             stage = "read" if isinstance(error, UnreadableError) else "decode"
             problems = [
-                embed.problem(part, stage, error)
+                content_hash.problem(part, stage, error)
                 for part in holders[content]
                 if not (part.is_track and isinstance(error, NoSoundError))
             ]
@@ -116,7 +117,7 @@ class Encoding:
         if wanted:
             self.stores[modality].note(self.encoders[modality].numerics)
         with self.progress(f"encoding {modality}", len(wanted)) as advance:
-            done.encoded += embed.encode(
+            done.encoded += encode.encode(
                 self.encoders[modality],
                 wanted,
                 self.stores[modality],

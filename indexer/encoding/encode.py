@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import numpy as np
-
-from indexer.corpus import Part
-from indexer.medium import Medium
+from indexer.changes.content_hash import media_file
+from indexer.decoding.look_ahead import ahead
+from indexer.decoding.worker_pool import Limit, decoding
 from indexer.progress import Advance
-from indexer.workers import Limit, decoding
-from retrieval.catalog_writer import FailureRow
+from indexer.sources.corpus import Part
 from retrieval.encoders.base import Encoder
 from retrieval.errors import MediaError
-from retrieval.features import FeatureStore
-from retrieval.opening import TIME_LIMIT
+from retrieval.media.source import TIME_LIMIT
+from retrieval.storage.feature_store import FeatureStore
 from retrieval.types import Modality
 
 LIMITS = {
@@ -30,44 +23,6 @@ LIMITS = {
     Modality.VIDEO: Limit(TIME_LIMIT + 30, 2**29),
 }
 """What a file may take a worker, by modality; sounds and videos end by themselves before that time."""
-
-Work = TypeVar("Work")
-Result = TypeVar("Result")
-
-
-def content_of_text(text: str) -> str:
-    """The SHA-256 of a caption, in hex."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def ahead(
-    function: Callable[[Work], Result], works: Iterable[Work], *, workers: int, depth: int
-) -> Iterator[tuple[Work, Result | MediaError]]:
-    """``function`` of each work, in order, at most ``depth`` of them started and not yet taken.
-
-    A ``MediaError`` is handed on in the place of the result; anything else is raised here.
-    """
-    waiting = iter(works)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="xmodal")
-    started: deque[tuple[Work, Future[Result]]] = deque()
-    try:
-        started.extend((work, pool.submit(function, work)) for work in islice(waiting, depth))
-        while started:
-            work, future = started.popleft()
-            try:
-                outcome: Result | MediaError = future.result()
-            except MediaError as error:
-                outcome = error
-            started.extend((more, pool.submit(function, more)) for more in islice(waiting, 1))
-            yield work, outcome
-    finally:
-        # Not waited for: when a job is interrupted, what still runs may be a file that takes a minute.
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def contents(parts: Iterable[Part], *, workers: int) -> Iterator[tuple[Part, str | MediaError]]:
-    """The content of each file, or why it cannot be read."""
-    return ahead(content, parts, workers=workers, depth=4 * workers)
 
 
 def encode(
@@ -108,7 +63,7 @@ def encode(
             part = work[1]
             if part.file is None:
                 return encoder.prepare(part.text if part.vector is None else part.vector)
-            return decode(_medium(part, part.file))
+            return decode(media_file(part, part.file))
 
         encoded = 0
         depth = batch_size + 2 * workers
@@ -122,31 +77,3 @@ def encode(
             if len(names) == batch_size:
                 encoded += flush()
     return encoded + flush()
-
-
-def problem(part: Part, stage: str, error: MediaError) -> FailureRow:
-    """What is recorded of a part that failed."""
-    where = part.path or (part.text or "")[:80]
-    # File names in messages can hold what is no character, which SQLite and JSON do not take.
-    reason = str(error).encode(errors="backslashreplace").decode()
-    return FailureRow(where, stage, reason, part.source, str(part.modality), part.size, part.mtime_ns)
-
-
-def content(part: Part) -> str:
-    """The SHA-256 in hex of what a part's features are of: its vector, its text, or its file.
-
-    Raises:
-        MediaError: the file cannot be read, or changed since it was listed.
-    """
-    if part.vector is not None:
-        return hashlib.sha256(np.ascontiguousarray(part.vector, dtype=np.float32).tobytes()).hexdigest()
-    if part.file is None:
-        return content_of_text(part.text or "")
-    medium = _medium(part, part.file)
-    found = medium.sha256()
-    medium.check()
-    return found
-
-
-def _medium(part: Part, file: Path) -> Medium:
-    return Medium(file.absolute(), part.size, part.mtime_ns, part.offset)

@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from indexer import background, indexes, items
-from indexer.aligned import Aligned
-from indexer.embed import content_of_text
-from indexer.publish import Draft
+from indexer.changes.content_hash import content_of_text
+from indexer.fitting import item_vectors, score_backgrounds, vector_indexes
+from indexer.fitting.projection import Aligned
+from indexer.publishing.draft import Draft
 from indexer.settings import Settings
 from retrieval.alignment import registry as alignments
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
-from retrieval.alignment.shared import sharing
-from retrieval.catalog import AssetTable
+from retrieval.alignment.methods.shared_space import sharing
+from retrieval.arrays.lazy import Chosen
 from retrieval.encoders.base import Encoder, Releasing, parts_of
 from retrieval.errors import AlignmentError, DamagedIndexError
-from retrieval.features import FeatureStore, first_rows
-from retrieval.rows import Chosen
+from retrieval.storage.catalog import AssetTable
+from retrieval.storage.feature_store import FeatureStore, first_rows
 from retrieval.types import Matrix, Modality
 
 
@@ -50,9 +50,9 @@ def fit(
     alignment = found if isinstance(found, Alignment) else alignments.fit(settings.align, found, device)
     alignment.save(draft.files.alignment)
     aligned = Aligned(settings, alignment, tables, stores, device)
-    asking = background.queries(aligned)
-    entries = indexes.write(draft, aligned, asking)
-    of_items = items.write(draft, aligned, asking) if settings.fuse else {}
+    asking = score_backgrounds.queries(aligned)
+    entries = vector_indexes.write(draft, aligned, asking)
+    of_items = item_vectors.write(draft, aligned, asking) if settings.fuse else {}
     described = {
         "method": alignment.method,
         "fingerprint": alignment.fingerprint,

@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from indexer import background, indexes
-from indexer.aligned import Aligned
-from indexer.background import Asking
-from indexer.publish import Draft
-from retrieval import arrays, rows
+from indexer.fitting import score_backgrounds, vector_indexes
+from indexer.fitting.projection import Aligned
+from indexer.fitting.score_backgrounds import Asking
+from indexer.publishing.draft import Draft
+from retrieval.arrays import lazy, npy
+from retrieval.arrays.lazy import MatrixLike
 from retrieval.fusion import registry
-from retrieval.fusion.gathered import Gathered
-from retrieval.fusion.saved import Fused
-from retrieval.rows import MatrixLike
+from retrieval.fusion.fitted import Fused
+from retrieval.fusion.item_parts import Gathered
 from retrieval.types import ITEM, Integers, Matrix, Modality
-from retrieval.vectors import sample as samples
+from retrieval.vectors import query_sample as samples
 
 FITTED = 5000
 """Items that a fusion learns from, at most."""
@@ -53,11 +53,11 @@ def write(draft: Draft, aligned: Aligned, asking: Asking) -> dict[str, Any]:
     queries = {of: (fused.asking(vectors, of), whose) for of, (vectors, whose) in asking.items()}
     sample = {of: vectors for of, (vectors, _) in queries.items()}
     columns = fusion(gathered.parts(places[:1])).shape[1]
-    with rows.filed(path.with_suffix(".fused"), made, columns) as vectors:
-        entry = indexes.built(draft, aligned, vectors, sample, path)
+    with lazy.filed(path.with_suffix(".fused"), made, columns) as vectors:
+        entry = vector_indexes.built(draft, aligned, vectors, sample, path)
         scores = _background(vectors, items, queries, settings.seed)
     shown = gathered.shown()
-    arrays.write(draft.files.assets(ITEM), np.stack([shown, shown], axis=1))
+    npy.write(draft.files.assets(ITEM), np.stack([shown, shown], axis=1))
     return {**entry, "fusion": method, **scores.save(draft.files.centre(ITEM))}
 
 
@@ -68,8 +68,10 @@ def _learnable(gathered: Gathered, seed: int) -> Integers:
     return np.sort(np.random.default_rng(seed).permutation(free)[:FITTED])
 
 
-def _background(vectors: MatrixLike, items: Integers, asking: Asking, seed: int) -> background.Background:
+def _background(
+    vectors: MatrixLike, items: Integers, asking: Asking, seed: int
+) -> score_backgrounds.Background:
     """By what asks, items among it, the scores with items that it has nothing to do with."""
     chosen, other = samples.draw(len(vectors), seed + 1), samples.draw(len(vectors), seed)
     itself = (ITEM, (vectors[other], items[other]))
-    return background.against([*asking.items(), itself], vectors[chosen], items[chosen], items[chosen])
+    return score_backgrounds.against([*asking.items(), itself], vectors[chosen], items[chosen], items[chosen])

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from indexer.settings import Settings
-from retrieval import rows
 from retrieval.alignment.base import Alignment
-from retrieval.catalog import AssetTable
-from retrieval.features import FeatureStore
-from retrieval.rows import Chosen
+from retrieval.arrays import lazy
+from retrieval.arrays.lazy import Chosen
+from retrieval.storage.catalog import AssetTable
+from retrieval.storage.feature_store import FeatureStore
 from retrieval.types import Integers, Matrix, Modality
 
 
@@ -44,4 +44,4 @@ class Aligned:
     def blocks(self, modality: Modality) -> Iterator[Matrix]:
         """The vectors of all its assets, in blocks, in the order of its table."""
         features = Chosen(self.stores[modality], self.tables[modality].features)
-        return (self.alignment.project(modality, features[block]) for block in rows.blocks(features))
+        return (self.alignment.project(modality, features[block]) for block in lazy.blocks(features))

@@ -9,11 +9,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from indexer.aligned import Aligned
-from retrieval import arrays, calibration
-from retrieval.catalog import AssetTable
+from indexer.fitting.projection import Aligned
+from retrieval.arrays import npy
+from retrieval.search import calibration
+from retrieval.storage.catalog import AssetTable
 from retrieval.types import Integers, Matrix, Modality, Target
-from retrieval.vectors import sample as samples
+from retrieval.vectors import query_sample as samples
 
 Asking: TypeAlias = Mapping[Modality, "tuple[Matrix, Integers]"]
 """Of each modality that may ask, a sample: (q, d) float32 in the aligned space, and (q,) the item each is of."""
@@ -37,7 +38,7 @@ class Background:
 
     def save(self, path: Path) -> dict[str, Any]:
         """Write the centre to ``path``, and return the rest as the manifest's entry has it."""
-        arrays.write(path, self.centre)
+        npy.write(path, self.centre)
         return {calibration.BACKGROUND: self.scores}
 
 

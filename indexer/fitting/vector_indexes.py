@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from indexer import background
-from indexer.aligned import Aligned
-from indexer.background import Asking
-from indexer.publish import Draft
+from indexer.fitting import score_backgrounds
+from indexer.fitting.projection import Aligned
+from indexer.fitting.score_backgrounds import Asking
+from indexer.publishing.draft import Draft
 from indexer.settings import Settings
-from retrieval import arrays, rows
-from retrieval.rows import MatrixLike
+from retrieval.arrays import lazy, npy
+from retrieval.arrays.lazy import MatrixLike
 from retrieval.types import Integers, Modality
-from retrieval.vectors import choice, files, opening, updated
-from retrieval.vectors import sample as samples
-from retrieval.vectors.choice import Needs
-from retrieval.vectors.sample import Sample
+from retrieval.vectors import faiss_files, incremental, load_index, selection
+from retrieval.vectors import query_sample as samples
+from retrieval.vectors.query_sample import Sample
+from retrieval.vectors.selection import Needs
 
 DECIDING = ("index", "recall", "memory", "favour", "seed")
 """Settings without which an index would be another one."""
@@ -39,17 +39,17 @@ def write(draft: Draft, aligned: Aligned, asking: Asking) -> dict[Modality, dict
         OptionError: an index does not fit the vectors or the memory.
     """
     sample = {modality: vectors for modality, (vectors, _) in asking.items()}
-    backgrounds = background.measure(aligned, asking)
+    backgrounds = score_backgrounds.measure(aligned, asking)
     entries = {}
     for modality, table in aligned.present.items():
         path = draft.files.vectors(modality)
         # Projected once, and then read in blocks from a file as often as they are needed.
         columns = aligned.alignment.dimension
-        with rows.filed(path.with_suffix(".projected"), aligned.blocks(modality), columns) as vectors:
+        with lazy.filed(path.with_suffix(".projected"), aligned.blocks(modality), columns) as vectors:
             entry = _carried_on(draft, aligned, modality, vectors)
             if entry is None:
                 entry = built(draft, aligned, vectors, sample, path)
-        arrays.write(draft.files.assets(modality), np.stack([table.assets, table.media], axis=1))
+        npy.write(draft.files.assets(modality), np.stack([table.assets, table.media], axis=1))
         entries[modality] = {**entry, **backgrounds[modality].save(draft.files.centre(modality))}
     return entries
 
@@ -62,9 +62,9 @@ def built(draft: Draft, aligned: Aligned, vectors: MatrixLike, sample: Sample, p
     settings = aligned.settings
     part = settings.memory and settings.memory * len(vectors) // _indexed(draft, settings)
     needs = Needs(settings.recall, part, settings.favour, settings.seed, aligned.device)
-    entry = choice.build(settings.index, vectors, sample, needs, path)
+    entry = selection.build(settings.index, vectors, sample, needs, path)
     if "measured" in entry:
-        samples.write(files.sample(path), sample)
+        samples.write(faiss_files.sample(path), sample)
     return entry
 
 
@@ -90,11 +90,11 @@ def _carried_on(
     if settings.memory and bool(was.fuse) != bool(settings.fuse):  # its share of the memory is another now
         return None
     files_before = draft.layout.generation(before.generation)
-    index = opening.load(entry, files_before.vectors(modality))
-    known: Integers = arrays.read(files_before.assets(modality))[:, 0]
-    carried = updated.continued(index, known, aligned.tables[modality].assets, vectors)
+    index = load_index.load(entry, files_before.vectors(modality))
+    known: Integers = npy.read(files_before.assets(modality))[:, 0]
+    carried = incremental.continued(index, known, aligned.tables[modality].assets, vectors)
     if carried is None:
         return None
-    updated.link(files_before.vectors(modality), draft.files.vectors(modality))
+    incremental.link(files_before.vectors(modality), draft.files.vectors(modality))
     carried.save_beside(draft.files.vectors(modality))
-    return updated.described(carried, entry)
+    return incremental.described(carried, entry)

@@ -17,23 +17,18 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from indexer import durable
+from indexer.publishing import fsync
 from indexer.settings import Settings
 from retrieval import checksums
 from retrieval.alignment import registry as alignments
-from retrieval.calibration import BACKGROUND
-from retrieval.catalog import Catalog
 from retrieval.checksums import Checksum
 from retrieval.encoders.base import EncoderSpec
-from retrieval.errors import (
-    DamagedIndexError,
-    FullDiskError,
-    IndexBusyError,
-    NotAnIndexError,
-    SourceError,
-)
-from retrieval.features import FeatureStore
-from retrieval.manifest import KEPT, SEALED, WITH_ITEMS, Generation, Layout, Manifest
+from retrieval.errors import DamagedIndexError, FullDiskError, IndexBusyError, NotAnIndexError, SourceError
+from retrieval.search.calibration import BACKGROUND
+from retrieval.storage.catalog import Catalog
+from retrieval.storage.feature_store import FeatureStore
+from retrieval.storage.layout import KEPT, Generation, Layout
+from retrieval.storage.manifest import SEALED, WITH_ITEMS, Manifest
 from retrieval.types import Modality
 
 FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "database or disk is full")
@@ -92,7 +87,7 @@ class Draft:
         final = self.layout.generation(number).folder
         if final.exists():  # left by a job that was killed between the two renames
             shutil.rmtree(final)
-        durable.sync_all(self.layout.features_root)
+        fsync.sync_all(self.layout.features_root)
         manifest = Manifest(
             generation=number,
             created=_now(),
@@ -110,11 +105,11 @@ class Draft:
             format=_format(items),
         )
         self._keep_copies(manifest)
-        durable.sync_all(self.files.folder)
+        fsync.sync_all(self.files.folder)
         self.files.folder.replace(final)
-        durable.sync(self.layout.generations)
+        fsync.sync(self.layout.generations)
         manifest.write(self.layout.manifest)
-        durable.sync(self.layout.root)
+        fsync.sync(self.layout.root)
         oldest = number - KEPT + 1 if self.is_sound else number
         for old in self.layout.numbered():
             if not oldest <= old <= number:

@@ -9,12 +9,12 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from indexer import captions, folders, tables
-from indexer.adapters import registry as adapters
-from indexer.adapters.base import Extent, Vector
-from retrieval.catalog_writer import FailureRow
+from indexer.sources import captions, folders, tables
+from indexer.sources.adapters import registry as adapters
+from indexer.sources.adapters.base import Extent, Vector
 from retrieval.errors import SourceError
-from retrieval.media import modality_of
+from retrieval.media.formats import modality_of
+from retrieval.storage.catalog_writer import FailureRow
 from retrieval.types import Matrix, MetadataValue, Modality
 
 

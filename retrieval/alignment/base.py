@@ -14,13 +14,13 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from retrieval.alignment.bank import Bank
-from retrieval.alignment.layers import Layer
-from retrieval.alignment.pooling import Reading
-from retrieval.alignment.projector import Block, Mixture, Projector
+from retrieval.alignment.maps.bank import Bank
+from retrieval.alignment.maps.layers import Layer
+from retrieval.alignment.maps.pooling import Reading
+from retrieval.alignment.maps.projector import Block, Mixture, Projector
+from retrieval.arrays.lazy import MatrixLike
 from retrieval.encoders.base import ClassHead, Parts
 from retrieval.errors import AlignmentError, DamagedIndexError, IndexFormatError
-from retrieval.rows import MatrixLike
 from retrieval.types import Integers, Matrix, Modality
 
 LINEAR, LAYERED, BANKED, FORMAT = 1, 2, 3, 4

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from retrieval.alignment.base import ClassPrior
-from retrieval.alignment.layers import Layer, through
-from retrieval.alignment.projector import Block, Mixture, unit
+from retrieval.alignment.maps.layers import Layer, through
+from retrieval.alignment.maps.projector import Block, Mixture
+from retrieval.arrays.norms import unit
 from retrieval.errors import AlignmentError
 from retrieval.types import Matrix, Modality
 

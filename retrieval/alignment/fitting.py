@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from retrieval.alignment.assembly import Part, assemble
 from retrieval.alignment.base import Alignment, TrainingData
-from retrieval.alignment.links import Connections, connect
-from retrieval.alignment.prior import Lift, PriorSpace
-from retrieval.alignment.projector import unchanged
+from retrieval.alignment.cca.linked_modalities import Connections, connect
+from retrieval.alignment.class_prior import Lift, PriorSpace
+from retrieval.alignment.maps.assembly import Part, assemble
+from retrieval.alignment.maps.projector import unchanged
 from retrieval.errors import AlignmentError
 from retrieval.types import Modality
 

@@ -18,9 +18,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from retrieval.alignment.bank import NEAREST, Bank, nearness
-from retrieval.alignment.links import Connections
-from retrieval.alignment.projector import Projector
+from retrieval.alignment.cca.linked_modalities import Connections
+from retrieval.alignment.maps.bank import NEAREST, Bank, nearness
+from retrieval.alignment.maps.projector import Projector
 from retrieval.types import Modality
 
 WEIGHT = 0.5

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
-from importlib import import_module
 from types import MappingProxyType
 
 from retrieval.alignment.base import Alignment, TrainingData
-from retrieval.alignment.identity import fit_identity
-from retrieval.alignment.methods import fit_auto, fit_cca, fit_conse
-from retrieval.alignment.pooling import Reading
-from retrieval.device import training_on
-from retrieval.naming import known
+from retrieval.alignment.maps.pooling import Reading
+from retrieval.alignment.methods.auto import fit_auto, fit_cca, fit_conse
+from retrieval.alignment.methods.identity import fit_identity
+from retrieval.runtimes.device import training_on
+from retrieval.validation import known
 
 
 @dataclass(frozen=True)
@@ -34,10 +32,61 @@ class Method:
     pools: bool = False
 
 
-def _by_module(name: str, data: TrainingData) -> Alignment:
-    """The ``fit`` of a module that is imported only now, for it may need PyTorch."""
-    fitted: Alignment = import_module(f"retrieval.alignment.{name}").fit(data)
-    return fitted
+# Each loads its module when it is used, for that may need PyTorch.
+
+
+def _attention(data: TrainingData) -> Alignment:
+    from retrieval.alignment.methods import part_attention
+
+    return part_attention.fit(data)
+
+
+def _kcca(data: TrainingData) -> Alignment:
+    from retrieval.alignment.methods import kcca
+
+    return kcca.fit(data)
+
+
+def _dcca(data: TrainingData) -> Alignment:
+    from retrieval.alignment.methods import dcca
+
+    return dcca.fit(data)
+
+
+def _ridge(data: TrainingData) -> Alignment:
+    from retrieval.alignment.methods import ridge
+
+    return ridge.fit(data)
+
+
+def _procrustes(data: TrainingData) -> Alignment:
+    from retrieval.alignment.methods import procrustes
+
+    return procrustes.fit(data)
+
+
+def _contrastive(data: TrainingData) -> Alignment:
+    from retrieval.alignment.methods import contrastive
+
+    return contrastive.fit(data)
+
+
+def _sigmoid(data: TrainingData) -> Alignment:
+    from retrieval.alignment.methods import sigmoid
+
+    return sigmoid.fit(data)
+
+
+def _adversarial(data: TrainingData) -> Alignment:
+    from retrieval.alignment.methods import adversarial
+
+    return adversarial.fit(data)
+
+
+def _distill(data: TrainingData) -> Alignment:
+    from retrieval.alignment.methods import distill
+
+    return distill.fit(data)
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -51,23 +100,27 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "identity": Method(fit_identity, "none: the features of all modalities are of one space already"),
         "cca": Method(fit_cca, "regularised canonical correlations of what the items have in common, alone"),
         "attention": Method(
-            partial(_by_module, "attention"),
+            _attention,
             "canonical correlations that also read parts of assets, weighed by how much they matter",
             pools=True,
         ),
-        **{
-            name: Method(partial(_by_module, name), description)
-            for name, description in {
-                "kcca": "canonical correlations of random features, which stand for a Gaussian kernel",
-                "dcca": "canonical correlations of small networks, trained for them",
-                "ridge": "ridge regression onto the features of one modality: a plain baseline",
-                "procrustes": "the rotation closest to the features of one modality: the plainest baseline",
-                "contrastive": "a linear head trained by contrast on what the items have in common, alone",
-                "sigmoid": "the same, trained to tell pairs from strangers, each two by themselves",
-                "adversarial": "the contrastive head, which also learns to hide what modality it was",
-                "distill": "the contrastive head, also taught whom a teacher finds alike: captions, or another model",
-            }.items()
-        },
+        "kcca": Method(_kcca, "canonical correlations of random features, which stand for a Gaussian kernel"),
+        "dcca": Method(_dcca, "canonical correlations of small networks, trained for them"),
+        "ridge": Method(_ridge, "ridge regression onto the features of one modality: a plain baseline"),
+        "procrustes": Method(
+            _procrustes, "the rotation closest to the features of one modality: the plainest baseline"
+        ),
+        "contrastive": Method(
+            _contrastive, "a linear head trained by contrast on what the items have in common, alone"
+        ),
+        "sigmoid": Method(_sigmoid, "the same, trained to tell pairs from strangers, each two by themselves"),
+        "adversarial": Method(
+            _adversarial, "the contrastive head, which also learns to hide what modality it was"
+        ),
+        "distill": Method(
+            _distill,
+            "the contrastive head, also taught whom a teacher finds alike: captions, or another model",
+        ),
     }
 )
 

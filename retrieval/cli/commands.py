@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from retrieval.evaluate_cli import evaluate
-from retrieval.failures_cli import failures
-from retrieval.options import (
+from retrieval.cli.evaluate_command import evaluate
+from retrieval.cli.failures_command import failures
+from retrieval.cli.options import (
     AsJson,
     ByRuntime,
     Device,
@@ -20,16 +20,16 @@ from retrieval.options import (
     OnDevice,
     Runtime,
     by_modality,
-    one_line,
     print_json,
 )
-from retrieval.serve_cli import serve
-from retrieval.verify_cli import verify
+from retrieval.cli.serve_command import serve
+from retrieval.cli.verify_command import verify
+from retrieval.formatting import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from retrieval.searcher import Searcher
+    from retrieval.search.searcher import Searcher
     from retrieval.types import Hit
 
 app = typer.Typer(
@@ -96,8 +96,8 @@ def search(
 
     Query options may be repeated and weighted by a ^NUMBER at the end: --text "a dog" --text "snow^-0.5".
     """
-    from retrieval.engine import open_index
     from retrieval.errors import OptionError
+    from retrieval.search.engine import open_index
     from retrieval.types import Query
     from retrieval.vectors.base import silent
 
@@ -110,7 +110,7 @@ def search(
     engine = open_index(index, device=device, runtime=runtime, encoders=encoders)
     searcher: Searcher = engine
     if also:
-        from retrieval.several import Several
+        from retrieval.search.federated import Several
 
         others = [open_index(other, device=device, runtime=runtime) for other in also]
         searcher = Several([engine, *others], combine=combine or "rrf")
@@ -124,9 +124,9 @@ def search(
         )[0]
     )
     if html is not None:
-        from retrieval.report import results
+        from retrieval.display import hits_page
 
-        results.write(
+        hits_page.write(
             html,
             hits,
             searcher.media(hits),
@@ -157,8 +157,8 @@ app.command()(serve)
 @app.command()
 def info(index: Index, as_json: AsJson = False) -> None:
     """Say what an index holds and what made it."""
-    from retrieval.manifest import Manifest
-    from retrieval.vectors.describing import told
+    from retrieval.storage.manifest import Manifest
+    from retrieval.vectors.index_summary import told
 
     values = Manifest.read(index).as_dict()
     if as_json:

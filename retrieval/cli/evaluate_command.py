@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from retrieval.cli.options import AsJson, Index, print_json
 from retrieval.errors import OptionError
-from retrieval.options import AsJson, Index, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from retrieval.evaluation import Evaluation
-    from retrieval.metrics import Measure
+    from retrieval.evaluation.evaluate import Evaluation
+    from retrieval.evaluation.metrics import Measure
 
 FAILED_UNDER = 1
 
@@ -84,9 +84,9 @@ def evaluate(
 
     Exit status: 0 measured, 1 a figure is under --fail-under, 2 unusable arguments or input.
     """
-    from retrieval.bootstrap import Resampling
-    from retrieval.engine import open_index
-    from retrieval.evaluation import evaluate as measure
+    from retrieval.evaluation.bootstrap import Resampling
+    from retrieval.evaluation.evaluate import evaluate as measure
+    from retrieval.search.engine import open_index
 
     bars = [_bar(text) for text in fail_under or ()]
     resampling = Resampling(resamples, _checked_seed(seed))
@@ -99,7 +99,7 @@ def evaluate(
     result = measure(engine, run=run, by=by or (), compare=compare, **common)
     values = result.as_dict()
     if against is not None:
-        from retrieval.against import compare as test
+        from retrieval.evaluation.comparison import compare as test
 
         other = measure(open_index(against, device="cpu"), **common)
         values["against"] = {"index": other.protocol["index"], "tasks": test(result, other, resampling)}
@@ -107,7 +107,7 @@ def evaluate(
     if as_json:
         print_json(values)
     else:
-        from retrieval.figures import lines
+        from retrieval.evaluation.text_report import lines
 
         print("\n".join(lines(values)))
     _fail_under(values, bars)
@@ -122,7 +122,7 @@ def _write(
     report: Path | None,
 ) -> None:
     """The files that were asked for."""
-    from retrieval import served, trec
+    from retrieval.evaluation import runs, trec
 
     if run_out is not None or qrels_out is not None:
         if len(result.outcomes) > 1:
@@ -133,14 +133,14 @@ def _write(
             trial = outcome.trial
             asking = trial.query_names[: len(trial.asking)]
             if run_out is not None:
-                scores, rows = served.results(trial, served.RUN_DEPTH)
+                scores, rows = runs.results(trial, runs.RUN_DEPTH)
                 trec.write_run(run_out, asking, trial.pool_names, scores, rows, f"xmodal-{name}")
             if qrels_out is not None:
                 trec.write_qrels(qrels_out, asking, trial.pool_names, trial.relevance)
     if report is not None:
-        from retrieval.report import page
+        from retrieval.evaluation.report import html_report
 
-        page.write(report, result, values)
+        html_report.write(report, result, values)
 
 
 def _fail_under(values: dict[str, Any], bars: Sequence[tuple[Measure, float]]) -> None:
@@ -158,7 +158,7 @@ def _fail_under(values: dict[str, Any], bars: Sequence[tuple[Measure, float]]) -
 
 
 def _bar(text: str) -> tuple[Measure, float]:
-    from retrieval.metrics import Measure
+    from retrieval.evaluation.metrics import Measure
 
     name, _, figure = text.partition("=")
     try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from retrieval.options import AsJson, Index, one_line, print_json
+from retrieval.cli.options import AsJson, Index, print_json
+from retrieval.formatting import one_line
 
 SHOWN = ("path", "source", "modality", "stage", "reason", "time")
 
@@ -12,8 +13,9 @@ def failures(index: Index, as_json: AsJson = False) -> None:
 
     A file is tried again when it changes, or with 'xmodal index ... --retry-failed'.
     """
-    from retrieval.catalog import Catalog
-    from retrieval.manifest import Layout, Manifest
+    from retrieval.storage.catalog import Catalog
+    from retrieval.storage.layout import Layout
+    from retrieval.storage.manifest import Manifest
 
     manifest = Manifest.read(index)
     catalog = Catalog(Layout(index).generation(manifest.generation).catalog)

@@ -50,8 +50,3 @@ def by_modality(text: str | None, image: str | None, audio: str | None, video: s
 def print_json(value: Any) -> None:
     """Print ``value`` as JSON."""
     print(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def one_line(text: str) -> str:
-    """Without line breaks and control characters, which a terminal would obey."""
-    return "".join(character if character.isprintable() else " " for character in text)

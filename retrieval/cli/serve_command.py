@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from retrieval.options import ByRuntime, Device, Index, Moved, OnDevice, Runtime, by_modality
+from retrieval.cli.options import ByRuntime, Device, Index, Moved, OnDevice, Runtime, by_modality
 
 
 def serve(
@@ -41,7 +41,7 @@ def serve(
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Serve a page to search from, and an API for programs, until interrupted."""
-    from retrieval.server.running import run
+    from retrieval.server.run import run
 
     def ready(address: str) -> None:
         print(f"serving {index} at {address}", file=sys.stderr)

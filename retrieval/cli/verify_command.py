@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from retrieval.options import AsJson, Index, one_line, print_json
+from retrieval.cli.options import AsJson, Index, print_json
+from retrieval.formatting import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from retrieval.damage import Damage, Verdict
+    from retrieval.storage.damage import Damage, Verdict
 
 DAMAGED = 1
 
@@ -22,7 +23,7 @@ def verify(index: Index, as_json: AsJson = False) -> None:
 
     Exit status: 0 whole, 1 damaged.
     """
-    from retrieval.verification import verify as inspect
+    from retrieval.storage.verification import verify as inspect
 
     verdict = inspect(index)
     if as_json:
@@ -55,7 +56,7 @@ def help_for(index: Path, verdict: Verdict, damage: Damage, *, repaired: bool = 
         damage: one of those found.
         repaired: whether a repair was tried, so that only the sources help.
     """
-    from retrieval.damage import Remedy
+    from retrieval.storage.damage import Remedy
 
     repairs = {
         Remedy.RESTORE: "restores it from its copy",

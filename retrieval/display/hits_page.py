@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from retrieval.report.media import Medium
-from retrieval.report.rendering import LOOK, render
+from retrieval.display.previews import Medium
+from retrieval.display.rendering import LOOK, render
 from retrieval.types import Hit
 
 SCOPE = "xmodal-hits"

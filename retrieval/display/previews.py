@@ -9,12 +9,12 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from retrieval.catalog import Catalog
-from retrieval.content_types import content_type
 from retrieval.errors import MediaError, MissingFileError
-from retrieval.schema import Asset
-from retrieval.sources import Sources
-from retrieval.thumbnails import KINDS, drawn
+from retrieval.media.formats import content_type
+from retrieval.media.thumbnails import KINDS, drawn
+from retrieval.storage.asset_files import Sources
+from retrieval.storage.catalog import Catalog
+from retrieval.storage.schema import Asset
 from retrieval.types import Modality, Target
 
 SIZE = 256

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from retrieval import figures
+from retrieval import formatting
 
-LOOK = Path(__file__).parents[1] / "server" / "look.css"
+LOOK = Path(__file__).with_name("look.css")
 """Colours and type, as the page of the server has them."""
 
 
@@ -23,6 +23,6 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": figures.number, "interval": figures.interval}
+    environment.filters |= {"number": formatting.number, "interval": formatting.interval}
     look = Markup(LOOK.read_text(encoding="utf-8"))  # noqa: S704 - our own file
     return environment.get_template(template).render(look=look, **values)

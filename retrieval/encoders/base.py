@@ -6,9 +6,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from retrieval.errors import EncoderMismatchError
 from retrieval.types import Matrix, Modality
 
 
@@ -191,7 +191,16 @@ def windowed(windows: int) -> Sequence[Span]:
     return WHOLE if windows == 1 else (Span(windows=windows),)
 
 
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file in hex, as ``EncoderSpec.weights`` has it; read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def check_same(built: EncoderSpec, present: EncoderSpec) -> None:
+    """Refuse to compare vectors of two encoders.
+
+    Raises:
+        EncoderMismatchError: the fingerprints differ; the message names both.
+    """
+    if built.fingerprint != present.fingerprint:
+        differing = [name for name in built.__slots__ if getattr(built, name) != getattr(present, name)]
+        raise EncoderMismatchError(
+            f"the index was built with {built.modality} encoder {built.name} ({built.fingerprint[:12]}), "
+            f"this is {present.name} ({present.fingerprint[:12]}); they differ in {', '.join(differing)}: "
+            "open it with the former or index again with the latter"
+        )

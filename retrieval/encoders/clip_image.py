@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.alignment.projector import unit
+from retrieval.arrays.norms import unit
 from retrieval.encoders.base import EncoderSpec
 from retrieval.encoders.clip_model import ClipModel
-from retrieval.encoders.clip_views import DRAFT, ClipViews
-from retrieval.encoders.networked import Networked
+from retrieval.encoders.clip_transforms import DRAFT, ClipViews
+from retrieval.encoders.network_encoder import Networked
 from retrieval.runtimes.base import Network
 from retrieval.types import Matrix, Modality
 

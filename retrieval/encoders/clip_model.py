@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval.encoders.base import sha256_of
+from retrieval.checksums import sha256_of
 from retrieval.errors import OptionError, WeightsError
 
 if TYPE_CHECKING:

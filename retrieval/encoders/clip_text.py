@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from retrieval.alignment.projector import unit
+from retrieval.arrays.norms import unit
 from retrieval.encoders.base import EncoderSpec, Span, windowed
 from retrieval.encoders.clip_model import ClipModel
 from retrieval.encoders.clip_tokens import Tokens, is_causal
-from retrieval.encoders.lengths import by_length, padded, sorted_rows
-from retrieval.encoders.networked import Networked, summed
-from retrieval.encoders.wording import text_of, wordless
+from retrieval.encoders.length_batching import by_length, padded, sorted_rows
+from retrieval.encoders.network_encoder import Networked, summed
+from retrieval.encoders.text_input import text_of, wordless
 from retrieval.runtimes.base import Network
 from retrieval.types import Matrix, Modality
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.media import picture
+from retrieval.media.images import picture
 
 DRAFT = 2
 """A JPEG file is decoded at a fraction of its size as long as its shorter side has so many times what is seen."""

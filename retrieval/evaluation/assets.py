@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from retrieval.catalog import AssetTable
-from retrieval.index_reader import IndexReader
-from retrieval.schema import Asset, Item
+from retrieval.search.index_reader import IndexReader
+from retrieval.storage.catalog import AssetTable
+from retrieval.storage.schema import Asset, Item
 from retrieval.types import Integers, Modality
 
 RESERVED = re.compile(r"[\s%#]")

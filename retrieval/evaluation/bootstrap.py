@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import OptionError
-from retrieval.metrics import Measure, Values
+from retrieval.evaluation.metrics import Measure, Values
 
 Interval: TypeAlias = tuple[float, float] | None
 

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from retrieval.bootstrap import Resampling, paired
 from retrieval.errors import OptionError
-from retrieval.evaluation import Evaluation, Outcome
+from retrieval.evaluation.bootstrap import Resampling, paired
+from retrieval.evaluation.evaluate import Evaluation, Outcome
 from retrieval.types import Integers
 
 SHOWN = 3

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from retrieval import bootstrap, served, trec
-from retrieval.assets import first_names
-from retrieval.bootstrap import Resampling
 from retrieval.errors import OptionError
-from retrieval.fusion.saved import Fused
-from retrieval.hubness import NONE
-from retrieval.index_reader import HasIndex, IndexReader
-from retrieval.metrics import Measure, RelevantRanks, Values, standard_measures
-from retrieval.protocol import stamp
-from retrieval.task import Task
-from retrieval.trial import Rules, Trial, Trials
+from retrieval.evaluation import bootstrap, runs, trec
+from retrieval.evaluation.assets import first_names
+from retrieval.evaluation.bootstrap import Resampling
+from retrieval.evaluation.metrics import Measure, RelevantRanks, Values, standard_measures
+from retrieval.evaluation.prepared_task import Rules, Trial, Trials
+from retrieval.evaluation.protocol import stamp
+from retrieval.evaluation.score_correction import NONE
+from retrieval.evaluation.task import Task
+from retrieval.fusion.fitted import Fused
+from retrieval.search.index_reader import HasIndex, IndexReader
 from retrieval.types import ITEM
 
 NO_VALUE = "(none)"
@@ -46,7 +46,7 @@ class Evaluation:
     """Figures, and the protocol without which they mean nothing.
 
     Attributes:
-        protocol: all that the figures depend on, as ``retrieval.protocol.stamp`` writes it.
+        protocol: all that the figures depend on, as ``retrieval.evaluation.protocol.stamp`` writes it.
         tasks: by task, ``queries`` and ``pool`` (how many), ``queries_without_relevant`` (in no average) and
             their names, each measure, and ``intervals`` by measure; ``slices`` and ``compare`` if asked for.
         outcomes: by task, what the figures were taken of.
@@ -151,7 +151,7 @@ def evaluate(
     if compare:
         for name, columns_of in _compared(index, chosen, rules, wanted).items():
             figures[name]["compare"] = columns_of
-    is_exact = run is None and (exact or all(served.is_exact(trial) for trial in trials))
+    is_exact = run is None and (exact or all(runs.is_exact(trial) for trial in trials))
     return Evaluation(stamp(index, trials, rules, resampling, exact=is_exact), figures, outcomes)
 
 
@@ -167,11 +167,11 @@ def _tasks(index: IndexReader, names: Sequence[str] | None) -> list[Task]:
 
 def _outcome(trial: Trial, measures: Sequence[Measure], *, exact: bool, run: trec.Run | None) -> Outcome:
     if run is not None:
-        ranks = served.ranks_of_run(trial, run)
-    elif exact or served.is_exact(trial):
-        ranks = served.exact_ranks(trial)
+        ranks = runs.ranks_of_run(trial, run)
+    elif exact or runs.is_exact(trial):
+        ranks = runs.exact_ranks(trial)
     else:
-        ranks = served.served_ranks(trial, served.depth_of(measures))
+        ranks = runs.served_ranks(trial, runs.depth_of(measures))
     return Outcome(trial, ranks, {measure: measure.values(ranks) for measure in measures})
 
 
@@ -211,4 +211,4 @@ def _compared(
         same = replace(rules, where=where)
         for trial in Trials(index, same).of(tasks)[0]:
             trials[str(trial.task)][suffix] = trial
-    return {name: served.side_by_side(each, measures) for name, each in trials.items()}
+    return {name: runs.side_by_side(each, measures) for name, each in trials.items()}

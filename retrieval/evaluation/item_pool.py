@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from retrieval.assets import Assets
-from retrieval.catalog import AssetTable
-from retrieval.fusion.gathered import Gathered
-from retrieval.fusion.saved import Fused
-from retrieval.index_reader import IndexReader
+from retrieval.evaluation.assets import Assets
+from retrieval.fusion.fitted import Fused
+from retrieval.fusion.item_parts import Gathered
+from retrieval.search.index_reader import IndexReader
+from retrieval.storage.catalog import AssetTable
 from retrieval.types import Integers, Matrix, Modality
 
 RULE = "fused of what they have besides the asking modality; every one compared"

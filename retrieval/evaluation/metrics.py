@@ -1,6 +1,6 @@
 """How well rankings find what is relevant: measures over the ranks of the relevant assets.
 
-What is measured stands here; :mod:`retrieval.ranking` computes the ranks. Queries with no relevant asset are
+What is measured stands here; :mod:`retrieval.evaluation.ranking` computes the ranks. Queries with no relevant asset are
 counted, and left out of every average.
 """
 

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from retrieval import hubness, trec
-from retrieval.assets import Assets
 from retrieval.errors import OptionError
-from retrieval.fusion.saved import Fused
-from retrieval.index_reader import IndexReader
-from retrieval.metrics import Values
-from retrieval.naming import known
-from retrieval.relevance import Judged, Judgements, Relevance, SameLabel
-from retrieval.task import Task
+from retrieval.evaluation import score_correction, trec
+from retrieval.evaluation.assets import Assets
+from retrieval.evaluation.item_pool import Wholes
+from retrieval.evaluation.metrics import Values
+from retrieval.evaluation.relevance import Judged, Judgements, Relevance, SameLabel
+from retrieval.evaluation.task import Task
+from retrieval.fusion.fitted import Fused
+from retrieval.search.index_reader import IndexReader
 from retrieval.types import ITEM, Integers, Matrix, MetadataValue, Modality
-from retrieval.wholes import Wholes
+from retrieval.validation import known
 
 HOLDOUT, ALL = SPLITS = ("holdout", "all")
 QRELS = "qrels"
@@ -35,7 +35,7 @@ class Rules:
         qrels: a TREC file of judgements, which are then what is relevant.
         captions: of each item the first so many are taken; all when None.
         where: an expression that narrows the pool.
-        hubness: how scores are corrected, of ``retrieval.hubness.CORRECTIONS``; or ``"none"``.
+        hubness: how scores are corrected, of ``retrieval.evaluation.score_correction.CORRECTIONS``; or ``"none"``.
     """
 
     split: str | None = None
@@ -44,10 +44,10 @@ class Rules:
     qrels: Path | None = None
     captions: int | None = None
     where: str | None = None
-    hubness: str = hubness.NONE
+    hubness: str = score_correction.NONE
 
     def __post_init__(self) -> None:
-        hubness.check(self.hubness)
+        score_correction.check(self.hubness)
         for option, name in (("split", self.split), ("pool", self.pool)):
             if name is not None:
                 known(option, name, SPLITS)
@@ -79,7 +79,7 @@ class Trial:
     asked: Integers
     relevance: Relevance
     missing: Mapping[str, Values] = field(default_factory=dict)
-    hubness: str = hubness.NONE
+    hubness: str = score_correction.NONE
     wholes: Wholes | None = None
 
     @property
@@ -96,10 +96,10 @@ class Trial:
     def vectors(self) -> tuple[Matrix, Matrix]:
         """(q, d) and (n, d) float32 whose inner products are the scores, corrected if that is asked for."""
         queries, gallery = self._asking(self.asking), self._searched(self.asked)
-        if self.hubness == hubness.NONE:
+        if self.hubness == score_correction.NONE:
             return queries, gallery
-        bank = hubness.Bank(self._asking(_banked(self.queries)), self._searched(_banked(self.pool)))
-        return hubness.CORRECTIONS[self.hubness](queries, gallery, bank)
+        bank = score_correction.Bank(self._asking(_banked(self.queries)), self._searched(_banked(self.pool)))
+        return score_correction.CORRECTIONS[self.hubness](queries, gallery, bank)
 
     def _asking(self, rows: Integers) -> Matrix:
         vectors = self.index.shelf(self.task.query).index.vectors(rows)

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from retrieval import wholes
-from retrieval.assets import Assets, per_item
-from retrieval.bootstrap import Resampling
-from retrieval.encoders.base import sha256_of
-from retrieval.index_reader import IndexReader
-from retrieval.manifest import Layout
-from retrieval.trial import QRELS, Rules, Trial
+from retrieval.checksums import sha256_of
+from retrieval.evaluation import item_pool
+from retrieval.evaluation.assets import Assets, per_item
+from retrieval.evaluation.bootstrap import Resampling
+from retrieval.evaluation.prepared_task import QRELS, Rules, Trial
+from retrieval.search.index_reader import IndexReader
+from retrieval.storage.layout import Layout
 from retrieval.types import ITEM, Integers, Target
 from retrieval.vectors import faiss_module
 
@@ -94,7 +94,7 @@ def _items(trials: Sequence[Trial]) -> dict[str, str] | None:
     for trial in trials:
         if trial.wholes:
             fusion = trial.wholes.fusion
-            return {"rule": wholes.RULE, "fusion": fusion.method, "fingerprint": fusion.fingerprint}
+            return {"rule": item_pool.RULE, "fusion": fusion.method, "fingerprint": fusion.fingerprint}
     return None
 
 

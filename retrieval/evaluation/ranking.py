@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import OptionError
-from retrieval.metrics import RelevantRanks, Values
-from retrieval.relevance import Relevance, offsets
+from retrieval.evaluation.metrics import RelevantRanks, Values
+from retrieval.evaluation.relevance import Relevance, offsets
 from retrieval.types import Integers, Matrix
 
 SCORES_A_CHUNK = 2**23

@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from retrieval.errors import OptionError
-from retrieval.metrics import Values
+from retrieval.evaluation.metrics import Values
 from retrieval.types import Integers
 
 Pairs: TypeAlias = tuple[Integers, Integers, Values | None]

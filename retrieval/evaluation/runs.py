@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from retrieval import trec
 from retrieval.errors import OptionError
-from retrieval.metrics import Measure, RelevantRanks, summarise
-from retrieval.ranking import ranks_from_results, relevant_ranks
-from retrieval.trial import Trial
+from retrieval.evaluation import trec
+from retrieval.evaluation.metrics import Measure, RelevantRanks, summarise
+from retrieval.evaluation.prepared_task import Trial
+from retrieval.evaluation.ranking import ranks_from_results, relevant_ranks
 from retrieval.types import Integers, Matrix
 from retrieval.vectors.base import VectorIndex
 from retrieval.vectors.exact import ExactIndex

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from retrieval.alignment.projector import unit
-from retrieval.naming import known
+from retrieval.arrays.norms import unit
 from retrieval.types import Matrix
+from retrieval.validation import known
 
 NEIGHBOURS = 10
 """Of the bank, by which the surroundings of a vector are measured (CSLS, its authors' value)."""

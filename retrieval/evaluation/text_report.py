@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from retrieval.options import one_line
+from retrieval.formatting import interval, number, one_line
 
 BESIDE = frozenset({"intervals", "without_relevant", "slices", "compare"})
 """What of a task's entry is no figure of its own."""
@@ -47,18 +47,6 @@ def protocol(stamp: Mapping[str, Any]) -> list[str]:
         f"seed {stamp['seed']}, xmodal {stamp['version']}; intervals: {intervals['confidence']:.0%}, "
         f"{intervals['resamples']:,} resamples of the queries",
     ]
-
-
-def number(value: float | str | None) -> str:
-    """A count, a share or a rank; a dash for none."""
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def interval(ends: Sequence[float] | None) -> str:
-    """``[0.312, 0.402]``, or nothing."""
-    return f"[{number(ends[0])}, {number(ends[1])}]" if ends else ""
 
 
 def table(rows: Mapping[str, Mapping[str, Any]], *, intervals: bool = False) -> list[str]:

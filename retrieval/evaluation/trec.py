@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.errors import SourceError
-from retrieval.relevance import Relevance
+from retrieval.evaluation.relevance import Relevance
 from retrieval.types import Integers, Matrix
 
 Judgements = Mapping[str, Mapping[str, int]]

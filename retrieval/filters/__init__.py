@@ -1,8 +1,8 @@
 """The language of ``--where`` and ``--holdout``: text to a tree, a tree to a condition of an SQL query."""
 
-from retrieval.expression.parser import parse
-from retrieval.expression.sql import Files, check_column, condition, stored
-from retrieval.expression.tree import (
+from retrieval.filters.parser import parse
+from retrieval.filters.sql import Files, check_column, condition, stored
+from retrieval.filters.tree import (
     And,
     Boolean,
     Comparison,

@@ -9,7 +9,7 @@ from lark import Lark, Transformer
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput
 
 from retrieval.errors import ExpressionError
-from retrieval.expression.tree import (
+from retrieval.filters.tree import (
     And,
     Boolean,
     Comparison,

@@ -13,19 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, String, and_, cast, func, literal, not_, or_, select
 
 from retrieval.errors import ExpressionError
-from retrieval.expression.tree import (
-    And,
-    Boolean,
-    Expression,
-    Glob,
-    In,
-    IsNull,
-    Leaf,
-    Like,
-    Not,
-    Text,
-    Value,
-)
+from retrieval.filters.tree import And, Boolean, Expression, Glob, In, IsNull, Leaf, Like, Not, Text, Value
 
 _OPERATORS = {"=": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
 
@@ -62,7 +50,7 @@ def condition(
     numbers is 7, and 7 on a column of texts is ``'7'``.
 
     Args:
-        expression: what :func:`~retrieval.expression.parse` returned.
+        expression: what :func:`~retrieval.filters.parse` returned.
         metadata: the SQL column, of JSON text.
         columns: every known key of the objects, and its kind: ``text`` (also mixed), ``integer``, ``real``
             or ``boolean``.

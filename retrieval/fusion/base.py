@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.alignment.projector import unit
+from retrieval.arrays.norms import unit
 from retrieval.errors import AlignmentError
 from retrieval.types import Integers, Matrix, Modality
 

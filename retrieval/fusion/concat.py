@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-from retrieval.alignment.projector import unit
+from retrieval.arrays.norms import unit
 from retrieval.fusion.base import Parts, Plain
 from retrieval.types import Matrix
 

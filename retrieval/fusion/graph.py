@@ -9,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.alignment.projector import unit
+from retrieval.arrays.lazy import slices
+from retrieval.arrays.norms import unit
 from retrieval.fusion.base import Parts
-from retrieval.rows import slices
 from retrieval.types import Matrix, Modality
 
 NEIGHBOURS = 5

@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
-from retrieval.catalog import AssetTable
+from retrieval.arrays.lazy import slices
 from retrieval.fusion.base import Fusion, Parts
-from retrieval.rows import slices
+from retrieval.storage.catalog import AssetTable
 from retrieval.types import Integers, Matrix, Modality
 
 AT_ONCE = 1024

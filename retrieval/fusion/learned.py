@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
-from retrieval.alignment.projector import unit
-from retrieval.alignment.training import Schedule, train
+from retrieval.alignment.trained.training import Schedule, train
+from retrieval.arrays.norms import unit
 from retrieval.fusion.base import Parts
 from retrieval.types import Integers, Matrix, Modality
 
@@ -73,7 +73,7 @@ def learn(kind: type[Kind], parts: Parts, seed: int) -> Kind:
     import torch
     from torch import nn
 
-    from retrieval.alignment.contrastive import FIRST, info_nce
+    from retrieval.alignment.methods.contrastive import FIRST, info_nce
 
     values = kind.start(len(parts.modalities), parts.vectors.shape[2], np.random.default_rng(seed))
     several = parts.taken(parts.present.sum(axis=1) > 1)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 from typing import Any
 
 from numpy.typing import NDArray
 
-from retrieval.device import training_on
 from retrieval.fusion.base import Fusion, Parts
-from retrieval.naming import known
+from retrieval.runtimes.device import training_on
 from retrieval.types import Modality
+from retrieval.validation import known
+
+Fit = Callable[[Parts, int], Fusion]
+"""Fits a fusion to items, given a seed."""
 
 
 @dataclass(frozen=True)
@@ -21,41 +23,66 @@ class Method:
     """One way to fit a fusion.
 
     Attributes:
-        name: also of the module of this package that has it, loaded when it is used.
-        kind: the class of what is fitted.
+        load: imports the method's module; returns the class of what is fitted, and the function that fits it.
         description: one line.
     """
 
-    name: str
-    kind: str
+    load: Callable[[], tuple[type[Fusion], Fit]]
     description: str
 
     def fit(self, parts: Parts, seed: int) -> Fusion:
         """Fit it to items that may be learned from."""
-        fit: Callable[[Parts, int], Fusion] = getattr(self._module, f"fit_{self.name}")
-        return fit(parts, seed)
+        return self.load()[1](parts, seed)
 
     def restored(self, arrays: Mapping[str, NDArray[Any]], modalities: Sequence[Modality]) -> Fusion:
-        """What was fitted, from its arrays."""
-        kind: type[Fusion] = getattr(self._module, self.kind)
-        return kind.restored(arrays, modalities)
+        """Return a fitted fusion from its saved arrays."""
+        return self.load()[0].restored(arrays, modalities)
 
-    @property
-    def _module(self) -> ModuleType:
-        return import_module(f"retrieval.fusion.{self.name}")
+
+def _weighted() -> tuple[type[Fusion], Fit]:
+    from retrieval.fusion.weighted import Weighted, fit_weighted
+
+    return Weighted, fit_weighted
+
+
+def _concat() -> tuple[type[Fusion], Fit]:
+    from retrieval.fusion.concat import Concatenated, fit_concat
+
+    return Concatenated, fit_concat
+
+
+def _graph() -> tuple[type[Fusion], Fit]:
+    from retrieval.fusion.graph import Propagated, fit_graph
+
+    return Propagated, fit_graph
+
+
+def _attention() -> tuple[type[Fusion], Fit]:
+    from retrieval.fusion.attention import Attention, fit_attention
+
+    return Attention, fit_attention
+
+
+def _gated() -> tuple[type[Fusion], Fit]:
+    from retrieval.fusion.gated import Gated, fit_gated
+
+    return Gated, fit_gated
+
+
+def _tensor() -> tuple[type[Fusion], Fit]:
+    from retrieval.fusion.tensor import LowRankTensor, fit_tensor
+
+    return LowRankTensor, fit_tensor
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        method.name: method
-        for method in (
-            Method("weighted", "Weighted", "the weighted mean of what is there, weights chosen on the items"),
-            Method("concat", "Concatenated", "side by side, each whitened"),
-            Method("graph", "Propagated", "the mean, drawn towards what other modalities say is near"),
-            Method("attention", "Attention", "a mean whose weights are learned from what the parts say"),
-            Method("gated", "Gated", "a sum whose every dimension is gated, as learned"),
-            Method("tensor", "LowRankTensor", "a learned low-rank outer product"),
-        )
+        "weighted": Method(_weighted, "the weighted mean of what is there, weights chosen on the items"),
+        "concat": Method(_concat, "side by side, each whitened"),
+        "graph": Method(_graph, "the mean, drawn towards what other modalities say is near"),
+        "attention": Method(_attention, "a mean whose weights are learned from what the parts say"),
+        "gated": Method(_gated, "a sum whose every dimension is gated, as learned"),
+        "tensor": Method(_tensor, "a learned low-rank outer product"),
     }
 )
 

@@ -8,7 +8,7 @@ from itertools import combinations, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.alignment.projector import unit
+from retrieval.arrays.norms import unit
 from retrieval.errors import OptionError
 from retrieval.fusion.base import Parts, Plain
 from retrieval.fusion.splits import Split, splits

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.arrays.scratch import Scratch
 from retrieval.errors import OptionError
-from retrieval.scratch import Scratch
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -17,9 +17,9 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.arrays.scratch import Scratch
 from retrieval.errors import MediaError, NoSoundError
-from retrieval.opening import TIME_LIMIT, opened
-from retrieval.scratch import Scratch
+from retrieval.media.source import TIME_LIMIT, opened
 
 if TYPE_CHECKING:
     from av import AudioFrame, AudioStream, Packet

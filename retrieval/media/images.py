@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import PurePath
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from retrieval.errors import MediaError
-from retrieval.opening import opened
-from retrieval.types import Modality
+from retrieval.media.formats import PICTURES
+from retrieval.media.source import opened
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,64 +25,6 @@ ACCEPTED = "a path, bytes or a PIL.Image.Image"
 
 MAX_PIXELS = 178_956_970
 """Pixels a picture may have, by its header: where Pillow itself, as it comes, refuses to open one."""
-
-# Pillow's format names and the endings they go by, the commonest first. EPS and WMF are left out because
-# Pillow has other programs draw them, PDF, HDF5, GRIB and BUFR because it cannot read them at all, and MPEG
-# because it is a video.
-_PICTURES = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
-    "PNG": (".png", ".apng"),
-    "WEBP": (".webp",),
-    "GIF": (".gif",),
-    "TIFF": (".tif", ".tiff"),
-    "BMP": (".bmp",),
-    "DIB": (".dib",),
-    "AVIF": (".avif",),
-    "JPEG2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
-    "PPM": (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
-    "ICO": (".ico",),
-    "CUR": (".cur",),
-    "ICNS": (".icns",),
-    "PCX": (".pcx",),
-    "PSD": (".psd",),
-    "QOI": (".qoi",),
-    "SGI": (".sgi",),
-    "TGA": (".tga",),
-    "DDS": (".dds",),
-    "XBM": (".xbm",),
-    "XPM": (".xpm",),
-}
-
-ENDINGS: Mapping[Modality, frozenset[str]] = MappingProxyType(
-    {
-        Modality.TEXT: frozenset({".txt"}),
-        Modality.IMAGE: frozenset(ending for endings in _PICTURES.values() for ending in endings),
-        Modality.AUDIO: frozenset(
-            {
-                *{".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus"},
-                *{".rf64", ".snd", ".voc", ".w64", ".wav"},
-                # Those above by libsndfile, these by FFmpeg.
-                *{".aac", ".ac3", ".amr", ".ape", ".m4a", ".mka", ".tta", ".wma", ".wv"},
-            }
-        ),
-        Modality.VIDEO: frozenset(
-            {
-                *{".3g2", ".3gp", ".asf", ".avi", ".f4v", ".flv", ".m1v", ".m2ts", ".m2v", ".m4v", ".mkv"},
-                *{".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".rm", ".rmvb", ".swf", ".vob"},
-                # Not ".ts": among mixed files it is as often TypeScript as a transport stream.
-                *{".webm", ".wmv"},
-            }
-        ),
-    }
-)
-"""The lower-case file endings, dot included, of each modality; no ending is in two."""
-
-_BY_ENDING = {ending: modality for modality, endings in ENDINGS.items() for ending in endings}
-
-
-def modality_of(path: str | os.PathLike[str]) -> Modality | None:
-    """The modality that a file's ending stands for, in whatever case; None for any other file."""
-    return _BY_ENDING.get(PurePath(path).suffix.lower())
 
 
 LARGE = 40_000_000
@@ -120,7 +59,7 @@ def picture(
             _check_size(source)
             return _as_seen(source.copy())
         Image.init()
-        formats = [known for known in _PICTURES if known in Image.OPEN]
+        formats = [known for known in PICTURES if known in Image.OPEN]
         with (
             opened(source, kind="picture", accepted=ACCEPTED) as file,
             Image.open(file, formats=formats) as image,

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from retrieval.audio import sound
-from retrieval.film import still
-from retrieval.media import picture
+from retrieval.media.audio import sound
+from retrieval.media.images import picture
+from retrieval.media.video import still
 from retrieval.types import Modality
 
 BARS = 120

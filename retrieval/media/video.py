@@ -19,8 +19,8 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from retrieval.errors import MediaError
-from retrieval.opening import TIME_LIMIT, opened
-from retrieval.timeline import Run, Timeline, Wish, choose, runs, widen
+from retrieval.media.source import TIME_LIMIT, opened
+from retrieval.media.timeline import Run, Timeline, Wish, choose, runs, widen
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame

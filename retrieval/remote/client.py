@@ -12,15 +12,14 @@ import httpx2
 import numpy as np
 
 from retrieval import errors
-from retrieval.calibration import check_percentile
-from retrieval.counts import check_k
 from retrieval.errors import OptionError, ServerError, XmodalError
-from retrieval.searcher import Searcher
-from retrieval.sending import encoded
+from retrieval.remote.payload import encoded
+from retrieval.search.searcher import Searcher
 from retrieval.types import ITEM, Hit, Matrix, Modality, Query, Term
+from retrieval.validation import check_k, check_percentile
 
 if TYPE_CHECKING:
-    from retrieval.report.media import Medium
+    from retrieval.display.previews import Medium
 
 AT_ONCE = 32
 """Queries of a batch under way at a time; the server works off together those that wait together."""
@@ -134,7 +133,7 @@ class Client(Searcher):
 
     def media(self, hits: Sequence[Hit]) -> list[Medium]:
         """What the hits are, to be looked at; see ``Searcher.media``. Sounds and videos stay with the server."""
-        from retrieval.report.media import SIZE, Medium, address
+        from retrieval.display.previews import SIZE, Medium, address
 
         shown = []
         for hit in hits:

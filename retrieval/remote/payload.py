@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from retrieval import audio, media
 from retrieval.errors import MediaError, OptionError
-from retrieval.opening import opened
+from retrieval.media import audio, images
+from retrieval.media.source import opened
 from retrieval.types import Term
 
 _KINDS = {"image": "picture", "audio": "sound", "video": "video"}
-_ACCEPTED = {"image": media.ACCEPTED, "audio": audio.ACCEPTED, "video": "a path or bytes"}
+_ACCEPTED = {"image": images.ACCEPTED, "audio": audio.ACCEPTED, "video": "a path or bytes"}
 
 
 def encoded(terms: Sequence[Term]) -> tuple[list[dict[str, Any]], dict[str, tuple[str, bytes]]]:
@@ -73,7 +73,7 @@ def _content(term: Term) -> bytes:
 
 def _png(image: Any) -> bytes:
     buffer = BytesIO()
-    media.picture(image).save(buffer, "PNG")
+    images.picture(image).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from retrieval.errors import DeviceError
-from retrieval.naming import known
+from retrieval.validation import known
 
 DEVICES = ("auto", "cpu", "cuda")
 """What ``--device`` accepts."""

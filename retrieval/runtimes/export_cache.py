@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from retrieval.encoders.base import sha256_of
+from retrieval.checksums import sha256_of
 
 SUMS = "sums.json"
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from retrieval import device
 from retrieval.errors import OptionError
-from retrieval.runtimes import exports
+from retrieval.runtimes import device, export_cache
 from retrieval.runtimes.base import Batch, Network
 from retrieval.runtimes.openvino_module import converted, module
 from retrieval.runtimes.openvino_streams import compiled, in_turn
@@ -83,7 +82,7 @@ class OpenVINOSession:
         version = module().__version__.partition("-")[0]
         key = f"{self._network.name}-{self._network.key}-{_EXPORT}-openvino-{version}"
         # Of no batch size in particular: graphs of a fixed one gain a twentieth, and what is left over needs another.
-        folder = exports.kept(key, self._save)
+        folder = export_cache.kept(key, self._save)
         return self._core.read_model(folder / _MODEL) if folder else self._export()
 
     def _save(self, folder: Path) -> None:

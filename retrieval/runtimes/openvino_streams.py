@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from typing import Any, TypeVar
 
-from retrieval import device
+from retrieval.runtimes import device
 
 Work = TypeVar("Work")
 

@@ -13,12 +13,11 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.errors import OptionError
 from retrieval.types import Integers, Matrix, Target
 
 Values = NDArray[np.float64]
@@ -122,20 +121,6 @@ def mean_of(curves: Sequence[Curve | None]) -> Curve | None:
         return None
     scores = [sum(column) / len(known) for column in zip(*(curve.scores for curve in known), strict=True)]
     return Curve(scores, sum(curve.mean for curve in known) / len(known))
-
-
-def check_percentile(least: Any) -> float | None:
-    """``least`` itself.
-
-    Raises:
-        OptionError: it is no number from 0 to 100.
-    """
-    if least is None:
-        return None
-    is_number = isinstance(least, int | float | np.number) and not isinstance(least, bool)
-    if not is_number or not 0 <= least <= 100:
-        raise OptionError(f"min_percentile must be a number from 0 to 100, not {least!r}")
-    return float(least)
 
 
 def _along(values: Values, places: Values) -> Values:

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from retrieval.index_reader import IndexReader
-from retrieval.shelf import Shelf
-from retrieval.terms import Composed
+from retrieval.search.index_reader import IndexReader
+from retrieval.search.modality_index import Shelf
+from retrieval.search.query_composition import Composed
 from retrieval.types import Hit, Matrix, Target
 
 

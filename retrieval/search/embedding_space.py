@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from retrieval.alignment.base import Alignment
-from retrieval.encoders.base import Encoder, EncoderSpec
+from retrieval.encoders.base import Encoder, EncoderSpec, check_same
 from retrieval.encoders.registry import load
 from retrieval.errors import EncoderMismatchError, MediaError, OptionError, WeightsError
 from retrieval.types import Matrix, Modality
@@ -126,21 +126,6 @@ class Space:
                 check_same(spec, encoder.spec)
                 self._loaded[modality] = encoder
             return self._loaded[modality]
-
-
-def check_same(built: EncoderSpec, present: EncoderSpec) -> None:
-    """Refuse to compare vectors of two encoders.
-
-    Raises:
-        EncoderMismatchError: the fingerprints differ; the message names both.
-    """
-    if built.fingerprint != present.fingerprint:
-        differing = [name for name in built.__slots__ if getattr(built, name) != getattr(present, name)]
-        raise EncoderMismatchError(
-            f"the index was built with {built.modality} encoder {built.name} ({built.fingerprint[:12]}), "
-            f"this is {present.name} ({present.fingerprint[:12]}); they differ in {', '.join(differing)}: "
-            "open it with the former or index again with the latter"
-        )
 
 
 def renamed(

@@ -10,23 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from retrieval import meaning
-from retrieval.answers import at_least, joined, merged
-from retrieval.calibration import Curve, check_percentile
-from retrieval.contributions import explained
-from retrieval.counts import check_k
 from retrieval.errors import OptionError
-from retrieval.index_reader import IndexReader
-from retrieval.manifest import Manifest
-from retrieval.naming import known
-from retrieval.searcher import Searcher
-from retrieval.shelf import Found
-from retrieval.terms import Composed, combine, unit
+from retrieval.search import query_vectors
+from retrieval.search.calibration import Curve
+from retrieval.search.contributions import explained
+from retrieval.search.index_reader import IndexReader
+from retrieval.search.merging import at_least, joined, merged
+from retrieval.search.modality_index import Found
+from retrieval.search.query_composition import Composed, combine, unit
+from retrieval.search.searcher import Searcher
+from retrieval.storage.manifest import Manifest
 from retrieval.types import ITEM, Hit, Matrix, Modality, Query, Target, Term
+from retrieval.validation import check_k, check_percentile, known
 from retrieval.vectors.base import Explain, silent
 
 if TYPE_CHECKING:
-    from retrieval.report.media import Medium
+    from retrieval.display.previews import Medium
 
 ANY = "any"
 
@@ -149,7 +148,7 @@ class SearchEngine(Searcher):
 
     def media(self, hits: Sequence[Hit]) -> list[Medium]:
         """What the hits are, to be looked at; see ``Searcher.media``."""
-        from retrieval.report.media import previews
+        from retrieval.display.previews import previews
 
         numbers = [hit.asset for hit in hits if hit.asset is not None]
         return previews(self.index.catalog, self.manifest.sources, numbers)
@@ -219,7 +218,9 @@ class SearchEngine(Searcher):
             OptionError: the terms of one cancel each other.
         """
         dimension = self.index.shelf(ITEM).index.dimension if target == ITEM else self.index.space.dimension
-        return combine(terms, lambda kind, own: meaning.vectors(self.index, kind, own, target), dimension)
+        return combine(
+            terms, lambda kind, own: query_vectors.vectors(self.index, kind, own, target), dimension
+        )
 
     def _background(
         self, terms: Sequence[Sequence[Term]], composed: Composed, target: Target
@@ -237,7 +238,7 @@ class SearchEngine(Searcher):
             return term.of
         if term.kind != "id":
             return Modality(term.kind)
-        chosen = meaning.chosen(self.index, term.value, target)
+        chosen = query_vectors.chosen(self.index, term.value, target)
         return next(iter(chosen)) if len(chosen) == 1 else None
 
     def _assets_of(self, term: Term) -> list[int]:

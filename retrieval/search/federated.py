@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from retrieval.combined import WAYS, depth, firsts, joined
-from retrieval.counts import check_k
 from retrieval.errors import OptionError
-from retrieval.naming import known
-from retrieval.searcher import Searcher
+from retrieval.search.rank_fusion import WAYS, depth, firsts, joined
+from retrieval.search.searcher import Searcher
 from retrieval.types import Hit, Query
+from retrieval.validation import check_k, known
 
 if TYPE_CHECKING:
-    from retrieval.engine import SearchEngine
-    from retrieval.report.media import Medium
+    from retrieval.display.previews import Medium
+    from retrieval.search.engine import SearchEngine
 
 
 class Several(Searcher):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from retrieval.types import Hit
 
 if TYPE_CHECKING:
-    from retrieval.report.media import Medium
+    from retrieval.display.previews import Medium
 
 
 class Hits(list[Hit]):
@@ -31,6 +31,6 @@ class Hits(list[Hit]):
 
     def _repr_html_(self) -> str:
         """Return what notebooks show: pictures, captions and players."""
-        from retrieval.report.results import fragment
+        from retrieval.display.hits_page import fragment
 
         return fragment(self, None if self._media is None else self._media(self))

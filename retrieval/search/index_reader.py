@@ -12,19 +12,20 @@ from typing import Protocol
 
 import numpy as np
 
-from retrieval import arrays
-from retrieval import device as devices
 from retrieval.alignment.base import Alignment
-from retrieval.calibration import BACKGROUND, Backgrounds
-from retrieval.catalog import AssetTable, Catalog
+from retrieval.arrays import npy
 from retrieval.errors import DamagedIndexError, OptionError, OutdatedReaderError
-from retrieval.fusion.saved import Fused
-from retrieval.manifest import Layout, Manifest
+from retrieval.fusion.fitted import Fused
+from retrieval.runtimes import device as devices
 from retrieval.runtimes import registry as runtimes
-from retrieval.shelf import Shelf
-from retrieval.space import Space, renamed
+from retrieval.search.calibration import BACKGROUND, Backgrounds
+from retrieval.search.embedding_space import Space, renamed
+from retrieval.search.modality_index import Shelf
+from retrieval.storage.catalog import AssetTable, Catalog
+from retrieval.storage.layout import Layout
+from retrieval.storage.manifest import Manifest
 from retrieval.types import ITEM, Integers, Modality, Target
-from retrieval.vectors import opening
+from retrieval.vectors import load_index
 from retrieval.vectors.base import Subset
 
 FILTERS_KEPT = 16
@@ -119,11 +120,11 @@ class IndexReader:
         for name in self.manifest.files_of(modality):
             if name not in (whose.name, centre.name):  # these are compared where they are read
                 self._check(name)
-        index = opening.load(entry, path, device=self._device)
-        assets: Integers = arrays.read(whose, self.manifest.files.get(whose.name))
+        index = load_index.load(entry, path, device=self._device)
+        assets: Integers = npy.read(whose, self.manifest.files.get(whose.name))
         backgrounds = Backgrounds({})  # an earlier version wrote others
         if BACKGROUND in entry:
-            mean = arrays.read(centre, self.manifest.files.get(centre.name))
+            mean = npy.read(centre, self.manifest.files.get(centre.name))
             backgrounds = Backgrounds(entry[BACKGROUND], mean)
         if not (len(index) == entry["vectors"] and assets.shape == (len(index), 2)):
             raise DamagedIndexError(

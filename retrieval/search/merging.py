@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from retrieval.calibration import Curve, mean_of, percentile
-from retrieval.catalog import Catalog, Record
 from retrieval.errors import OptionError
-from retrieval.shelf import NOBODY, Found
+from retrieval.search.calibration import Curve, mean_of, percentile
+from retrieval.search.modality_index import NOBODY, Found
+from retrieval.storage.catalog import Catalog, Record
 from retrieval.types import Hit
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retrieval.calibration import Backgrounds
+from retrieval.search.calibration import Backgrounds
 from retrieval.types import Integers, Matrix
 from retrieval.vectors.base import Explain, Rows, VectorIndex, silent
 

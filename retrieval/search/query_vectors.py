@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from retrieval.alignment.projector import unit
-from retrieval.index_reader import IndexReader
-from retrieval.terms import given
+from retrieval.arrays.norms import unit
+from retrieval.search.index_reader import IndexReader
+from retrieval.search.query_composition import given
 from retrieval.types import ITEM, Matrix, Modality, Target, Term
 
 

@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self, overload
 
-from retrieval.combined import combined
-from retrieval.hits import Hits
+from retrieval.search.hits import Hits
+from retrieval.search.rank_fusion import combined
 from retrieval.types import Hit, Modality, Query
 
 if TYPE_CHECKING:
-    from retrieval.report.media import Medium
+    from retrieval.display.previews import Medium
 
 
 class Pair(Protocol):

@@ -15,18 +15,18 @@ from pydantic.json_schema import models_json_schema
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from retrieval.engine import SearchEngine
-from retrieval.manifest import Layout
-from retrieval.server import api, files, page, problems
-from retrieval.server.cache import Cache
-from retrieval.server.counting import Counting
-from retrieval.server.library import Library
-from retrieval.server.limit import Limit
-from retrieval.server.metrics import Metrics
-from retrieval.server.models import EncodeIn, SearchIn
+from retrieval.search.engine import SearchEngine
+from retrieval.server import error_responses, json_routes, media_routes, static_page
+from retrieval.server.api_models import EncodeIn, SearchIn
+from retrieval.server.body_limit import Limit
+from retrieval.server.disk_cache import Cache
+from retrieval.server.metrics_middleware import Counting
+from retrieval.server.prometheus import Metrics
+from retrieval.server.reloading import Library
 from retrieval.server.security import Guard, check_reach, is_loopback
 from retrieval.server.service import Service
-from retrieval.server.workers import Workers
+from retrieval.server.thread_pools import Workers
+from retrieval.storage.layout import Layout
 from retrieval.types import Modality
 
 MAX_BYTES = 100 * 2**20
@@ -57,7 +57,7 @@ def make(
     roots: Sequence[Path] = (),
     origins: Sequence[str] = (),
     most: int = MAX_BYTES,
-    pages: Path = page.BUILT,
+    pages: Path = static_page.BUILT,
 ) -> FastAPI:
     """The ASGI application that serves the index in ``folder``, which is opened at once.
 
@@ -115,8 +115,8 @@ def make(
         middleware=middleware,
     )
     app.state.service = Service(library, workers, metrics, cache)
-    app.include_router(api.router)
-    app.include_router(files.router)
-    problems.install(app)
-    page.install(app, pages)
+    app.include_router(json_routes.router)
+    app.include_router(media_routes.router)
+    error_responses.install(app)
+    static_page.install(app, pages)
     return app

@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrieval.content_types import content_type
 from retrieval.errors import MissingFileError, UnknownItemError
-from retrieval.server.opened import Opened
+from retrieval.media.formats import content_type
+from retrieval.server.open_generation import Opened
 from retrieval.types import Modality
 
 

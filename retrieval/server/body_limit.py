@@ -6,7 +6,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from retrieval.errors import TooLargeError
-from retrieval.server import problems
+from retrieval.server import error_responses
 
 
 class Limit:
@@ -26,7 +26,7 @@ class Limit:
             return
         length = Headers(scope=scope).get("content-length", "0")
         if length.isdecimal() and int(length) > self._most:
-            await problems.answer(self._error(int(length)))(scope, receive, send)
+            await error_responses.answer(self._error(int(length)))(scope, receive, send)
             return
         seen = 0
 

@@ -10,10 +10,10 @@ import numpy as np
 from starlette.datastructures import UploadFile
 
 from retrieval.errors import MediaError
+from retrieval.search.embedding_space import Space
 from retrieval.server.batching import Batcher
-from retrieval.server.metrics import Metrics
-from retrieval.server.workers import Workers
-from retrieval.space import Space
+from retrieval.server.prometheus import Metrics
+from retrieval.server.thread_pools import Workers
 from retrieval.types import Matrix, Modality
 
 Ready: TypeAlias = Callable[[], Any]

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from retrieval import errors
 from retrieval.errors import XmodalError
-from retrieval.server.models import Problem
+from retrieval.server.api_models import Problem
 
 RETRY_AFTER = "1"
 """Seconds after which a busy server may be asked again."""

@@ -6,12 +6,12 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from retrieval import expression
-from retrieval.catalog import Catalog
-from retrieval.engine import SearchEngine
-from retrieval.schema import Item
-from retrieval.server.addresses import addresses
-from retrieval.server.models import AssetOut, ColumnOut, InfoOut, ItemOut, ModalityOut
+from retrieval import filters
+from retrieval.search.engine import SearchEngine
+from retrieval.server.api_models import AssetOut, ColumnOut, InfoOut, ItemOut, ModalityOut
+from retrieval.server.urls import addresses
+from retrieval.storage.catalog import Catalog
+from retrieval.storage.schema import Item
 from retrieval.types import Modality
 
 EXAMPLES = 12
@@ -65,7 +65,7 @@ def columns(catalog: Catalog) -> list[ColumnOut]:
 
 
 def _column(catalog: Catalog, name: str, kind: str) -> ColumnOut:
-    stored = expression.stored(Item.__table__.c.metadata, name)
+    stored = filters.stored(Item.__table__.c.metadata, name)
     with catalog.session() as session:
         counted = (
             select(stored.label("value"), func.count().label("count"))

@@ -12,10 +12,10 @@ from prometheus_client import generate_latest
 from pydantic_core import to_json
 from starlette.convertors import PathConvertor, register_url_convertor
 
-from retrieval.bootstrap import Resampling
-from retrieval.evaluation import evaluate as measure
-from retrieval.server import asking, describing, uploads
-from retrieval.server.models import (
+from retrieval.evaluation.bootstrap import Resampling
+from retrieval.evaluation.evaluate import evaluate as measure
+from retrieval.server import index_info, search_handler, uploads
+from retrieval.server.api_models import (
     EncodeIn,
     EncodeOut,
     EvaluateIn,
@@ -26,7 +26,7 @@ from retrieval.server.models import (
     SearchIn,
     SearchOut,
 )
-from retrieval.server.problems import declared
+from retrieval.server.error_responses import declared
 from retrieval.server.service import Service
 
 JSON = "application/json"
@@ -53,7 +53,7 @@ async def search(request: Request) -> Response:
     """Find what is nearest to a query of words, items, vectors and uploaded media."""
     service = Service.of(request)
     async with uploads.received(request, SearchIn) as (wanted, files), service.library.reading() as opened:
-        found = await asking.search(opened, wanted, files)
+        found = await search_handler.search(opened, wanted, files)
     return Response(to_json(found), media_type=JSON)
 
 
@@ -67,7 +67,7 @@ async def encode(request: Request) -> Response:
     """Words and uploaded media as vectors of the aligned space."""
     service = Service.of(request)
     async with uploads.received(request, EncodeIn) as (wanted, files), service.library.reading() as opened:
-        vectors = await asking.vectors(opened, wanted.terms, files)
+        vectors = await search_handler.vectors(opened, wanted.terms, files)
     return Response(to_json({"vectors": [vector.tolist() for vector in vectors]}), media_type=JSON)
 
 
@@ -76,7 +76,7 @@ async def item(request: Request, key: str) -> ItemOut:
     """An item with its metadata and all its assets."""
     service = Service.of(request)
     async with service.library.reading() as opened:
-        return await service.workers.reading(partial(describing.item, opened.engine, key))
+        return await service.workers.reading(partial(index_info.item, opened.engine, key))
 
 
 @router.get("/api/info", responses=declared(503))

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
-from retrieval.server.located import locate
-from retrieval.server.problems import declared
+from retrieval.server.asset_lookup import locate
+from retrieval.server.error_responses import declared
 from retrieval.server.service import Service
-from retrieval.server.small import SIZES, thumbnail
+from retrieval.server.thumbnail_cache import SIZES, thumbnail
 
 GUARDED = {
     # A user's file, should a browser take it for a document, may do nothing.

@@ -6,7 +6,7 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from retrieval.server.metrics import Metrics
+from retrieval.server.prometheus import Metrics
 
 
 class Counting:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from retrieval.engine import SearchEngine
 from retrieval.errors import XmodalError
-from retrieval.server import describing
+from retrieval.search.engine import SearchEngine
+from retrieval.server import index_info
 from retrieval.server.batching import Batcher
-from retrieval.server.lanes import Lane
-from retrieval.server.metrics import Metrics
-from retrieval.server.workers import Workers
-from retrieval.sources import Sources
+from retrieval.server.encode_queue import Lane
+from retrieval.server.prometheus import Metrics
+from retrieval.server.thread_pools import Workers
+from retrieval.storage.asset_files import Sources
 from retrieval.types import Hit, Modality, Query
 
 
@@ -47,7 +47,7 @@ class Opened:
             XmodalError: something of it cannot be opened.
         """
         self.engine = engine
-        self.info = describing.index(self.engine)
+        self.info = index_info.index(self.engine)
         self.sources = Sources(self.engine.manifest.sources, roots)
         for target in self.engine.manifest.targets:
             self.engine.index.shelf(target)

@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
 
-from retrieval.engine import SearchEngine
 from retrieval.errors import XmodalError
-from retrieval.manifest import Layout
-from retrieval.server.metrics import Metrics
-from retrieval.server.opened import Opened
-from retrieval.server.workers import Workers
+from retrieval.search.engine import SearchEngine
+from retrieval.server.open_generation import Opened
+from retrieval.server.prometheus import Metrics
+from retrieval.server.thread_pools import Workers
+from retrieval.storage.layout import Layout
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at the manifest."""

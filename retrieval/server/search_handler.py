@@ -10,9 +10,9 @@ from typing import Any
 from starlette.datastructures import UploadFile
 
 from retrieval.errors import OptionError
-from retrieval.server.addresses import addresses
-from retrieval.server.models import File, Like, Point, SearchIn, Words
-from retrieval.server.opened import Ask, Opened
+from retrieval.server.api_models import File, Like, Point, SearchIn, Words
+from retrieval.server.open_generation import Ask, Opened
+from retrieval.server.urls import addresses
 from retrieval.types import Hit, Matrix, Modality, Query, Term
 
 

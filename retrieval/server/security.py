@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from retrieval.errors import OptionError, UnauthorizedError, XmodalError
-from retrieval.server import problems
+from retrieval.server import error_responses
 
 COOKIE = "xmodal-token"
 
@@ -94,7 +94,7 @@ class Guard:
                 self._check_token(_token(headers))
             await self._app(scope, receive, guarded)
         except XmodalError as error:
-            await problems.answer(error)(scope, receive, guarded)
+            await error_responses.answer(error)(scope, receive, guarded)
 
     def _check_host(self, headers: Headers) -> None:
         name = headers.get("host", "")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from retrieval.server.cache import Cache
-from retrieval.server.library import Library
-from retrieval.server.metrics import Metrics
-from retrieval.server.workers import Workers
+from retrieval.server.disk_cache import Cache
+from retrieval.server.prometheus import Metrics
+from retrieval.server.reloading import Library
+from retrieval.server.thread_pools import Workers
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ import hashlib
 from dataclasses import dataclass
 
 from retrieval.errors import MediaError, MissingFileError
-from retrieval.server.cache import Cache
-from retrieval.server.located import Located
-from retrieval.thumbnails import KINDS, drawn
+from retrieval.media.thumbnails import KINDS, drawn
+from retrieval.server.asset_lookup import Located
+from retrieval.server.disk_cache import Cache
 from retrieval.types import Modality
 
 SIZES = range(16, 1025)

@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from retrieval.errors import OptionError
-from retrieval.server.models import MAX_TERMS
+from retrieval.server.api_models import MAX_TERMS
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from retrieval.server.models import AssetOut
+from retrieval.server.api_models import AssetOut
 from retrieval.types import Hit
 
 

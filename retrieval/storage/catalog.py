@@ -19,9 +19,9 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
-from retrieval import expression
+from retrieval import filters
 from retrieval.errors import DamagedIndexError, IndexFormatError, UnknownItemError
-from retrieval.schema import MIGRATIONS, Asset, Column, Failure, Item
+from retrieval.storage.schema import MIGRATIONS, Asset, Column, Failure, Item
 from retrieval.types import ITEM, Integers, MetadataValue, Modality, Target
 
 CACHED = 16_384
@@ -47,7 +47,7 @@ _RECORDS_SQL = str(_RECORDS.compile(dialect=sqlite.dialect()))
 
 _OWN = Asset.__table__.alias()
 
-_FILES = expression.Files(
+_FILES = filters.Files(
     {
         "path": _OWN.c.path,
         "modality": _OWN.c.modality,
@@ -357,9 +357,7 @@ class Catalog:
         Besides the metadata it may name ``path`` (under its source), ``modality`` and ``modified`` (UTC, as in
         2024-05-31 17:04:59): satisfied by an item of which some asset is so.
         """
-        return expression.condition(
-            expression.parse(where), Item.__table__.c.metadata, self.columns(), _FILES
-        )
+        return filters.condition(filters.parse(where), Item.__table__.c.metadata, self.columns(), _FILES)
 
     def labels(self, column: str) -> dict[int, MetadataValue]:
         """The value of metadata column ``column`` by item number, where an item has one.
@@ -367,7 +365,7 @@ class Catalog:
         Raises:
             ExpressionError: there is no such column.
         """
-        expression.check_column(column, self.columns())
+        filters.check_column(column, self.columns())
         with self.session() as session:
             rows = session.execute(select(Item.id, Item.details))
             return {number: details[column] for number, details in rows if details.get(column) is not None}

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from retrieval.catalog import BATCH, Catalog
-from retrieval.schema import Asset, Column, Failure, Item
+from retrieval.storage.catalog import BATCH, Catalog
+from retrieval.storage.schema import Asset, Column, Failure, Item
 from retrieval.types import MetadataValue, Modality
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from retrieval.manifest import Manifest
+from retrieval.storage.manifest import Manifest
 
 
 class Remedy(StrEnum):

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.arrays.lazy import numbered
 from retrieval.encoders.base import Span
 from retrieval.errors import DamagedIndexError
-from retrieval.rows import numbered
 from retrieval.types import Integers, Matrix
 
 VALUE = np.dtype("<f4")

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from retrieval.catalog import Catalog, StoredAsset
 from retrieval.checksums import Checksum
-from retrieval.damage import Damage, Remedy, Verdict
 from retrieval.errors import DamagedIndexError, IndexFormatError
-from retrieval.features import FeatureStore
-from retrieval.manifest import KEPT, Generation, Layout, Manifest
+from retrieval.storage.catalog import Catalog, StoredAsset
+from retrieval.storage.damage import Damage, Remedy, Verdict
+from retrieval.storage.feature_store import FeatureStore
+from retrieval.storage.layout import KEPT, Generation, Layout
+from retrieval.storage.manifest import Manifest
 from retrieval.types import Integers, Modality
 
 PASSING = {"lock", "writer.json", "journal", "manifest.json.new", "manifest.json.damaged"}

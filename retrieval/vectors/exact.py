@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from retrieval import arrays
-from retrieval.rows import MatrixLike
+from retrieval.arrays import npy
+from retrieval.arrays.lazy import MatrixLike
 from retrieval.types import Integers, Matrix
 from retrieval.vectors.base import Explain, Rows, Subset, silent
 
@@ -55,9 +55,9 @@ class ExactIndex:
 
     def save(self, path: Path) -> None:
         """Write a NumPy file."""
-        arrays.write(path, self._vectors)
+        npy.write(path, self._vectors)
 
     @classmethod
     def load(cls, path: Path, *, device: str = "cpu") -> ExactIndex:  # noqa: ARG003 - one signature for all
         """Read what ``save`` wrote."""
-        return cls(arrays.read(path))
+        return cls(npy.read(path))

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from retrieval import rows
+from retrieval.arrays import lazy
+from retrieval.arrays.lazy import MatrixLike
 from retrieval.errors import DamagedIndexError
-from retrieval.rows import MatrixLike
-from retrieval.vectors import faiss_module, graph
+from retrieval.vectors import faiss_module, hnsw_graph
 
 
 def stored(path: Path) -> Path:
@@ -49,7 +49,7 @@ def read(path: Path) -> Any:
 
 def write(index: Any, path: Path) -> None:
     """Write a FAISS index to ``path``: of a graph that walks over stored vectors, the links alone."""
-    faiss_module.load().write_index(index, str(path), graph.flags(index))
+    faiss_module.load().write_index(index, str(path), hnsw_graph.flags(index))
 
 
 def write_filled(empty: Any, vectors: MatrixLike, path: Path) -> None:
@@ -70,7 +70,7 @@ def write_filled(empty: Any, vectors: MatrixLike, path: Path) -> None:
     head[-8:] = np.array([len(vectors) * length], "<u8").view(np.uint8)
     with path.open("wb") as file:
         file.write(head.data)
-        for block in rows.blocks(vectors):
+        for block in lazy.blocks(vectors):
             file.write(one.sa_encode(vectors[block]).data)
 
 

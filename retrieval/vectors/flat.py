@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from retrieval import rows as rows_of
-from retrieval.rows import MatrixLike
+from retrieval.arrays import lazy as rows_of
+from retrieval.arrays.lazy import MatrixLike
 from retrieval.types import Integers, Matrix
-from retrieval.vectors import faiss_module, files, gpu, scan
+from retrieval.vectors import faiss_files, faiss_gpu, faiss_module, scan
 from retrieval.vectors.base import Explain, Rows, Subset, empty, in_order, silent
 
 
@@ -32,7 +32,7 @@ class FlatIndex:
             DeviceError: FAISS finds no GPU.
         """
         self._stored = index
-        self._placed: Any = gpu.place(index) if device == "cuda" else None
+        self._placed: Any = faiss_gpu.place(index) if device == "cuda" else None
         shape = (index.ntotal, index.d)
         numbers = faiss_module.load().rev_swig_ptr(index.get_xb(), shape[0] * shape[1])
         self._vectors: Matrix = numbers.reshape(shape) if index.ntotal else np.empty(shape, np.float32)
@@ -42,7 +42,7 @@ class FlatIndex:
         """An index of ``vectors`` (n, dimension) float32: in memory, or as ``load`` opens it, written to ``path``."""
         index = faiss_module.load().IndexFlatIP(int(vectors.shape[1]))
         if path is not None:
-            files.write_filled(index, vectors, path)
+            faiss_files.write_filled(index, vectors, path)
             return cls.load(path)
         for block in rows_of.blocks(vectors):
             index.add(np.ascontiguousarray(vectors[block], dtype=np.float32))
@@ -81,7 +81,7 @@ class FlatIndex:
 
     def save(self, path: Path) -> None:
         """Write FAISS's own format."""
-        files.write(self._stored, path)
+        faiss_files.write(self._stored, path)
 
     @classmethod
     def load(cls, path: Path, *, device: str = "cpu") -> FlatIndex:
@@ -90,4 +90,4 @@ class FlatIndex:
         Raises:
             DamagedIndexError: FAISS cannot read the file.
         """
-        return cls(files.read(path), device=device)
+        return cls(faiss_files.read(path), device=device)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval import rows
-from retrieval.rows import MatrixLike
+from retrieval.arrays import lazy
+from retrieval.arrays.lazy import MatrixLike
 from retrieval.types import Integers, Matrix
-from retrieval.vectors import faiss_module, files, scan
+from retrieval.vectors import faiss_files, faiss_module, scan
 from retrieval.vectors.base import Subset, in_order, selector
 
 FEW = 16
@@ -47,9 +47,9 @@ class Stored:
         index = faiss.IndexScalarQuantizer(int(vectors.shape[1]), half, faiss.METRIC_INNER_PRODUCT)
         index.train(vectors[:1])  # there is nothing to learn, but FAISS wants to be asked
         if path is not None:
-            files.write_filled(index, vectors, path)
+            faiss_files.write_filled(index, vectors, path)
             return cls.load(path)
-        for block in rows.blocks(vectors):
+        for block in lazy.blocks(vectors):
             index.add(np.ascontiguousarray(vectors[block]))
         return cls(index)
 
@@ -84,7 +84,7 @@ class Stored:
 
     def save(self, path: Path) -> None:
         """Write FAISS's own format."""
-        files.write(self.index, path)
+        faiss_files.write(self.index, path)
 
     @classmethod
     def load(cls, path: Path) -> Stored:
@@ -93,7 +93,7 @@ class Stored:
         Raises:
             DamagedIndexError: FAISS cannot read the file.
         """
-        return cls(files.read(path))
+        return cls(faiss_files.read(path))
 
 
 def decoded(halves: NDArray[np.float16]) -> Matrix:

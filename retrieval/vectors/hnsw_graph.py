@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from retrieval.vectors import faiss_module
-from retrieval.vectors.effort import is_graph
+from retrieval.vectors.search_effort import is_graph
 
 
 def walks_stored(index: Any) -> bool:

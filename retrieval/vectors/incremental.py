@@ -16,11 +16,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from retrieval import arrays
+from retrieval.arrays import npy
+from retrieval.arrays.lazy import MatrixLike
 from retrieval.errors import DamagedIndexError
-from retrieval.rows import MatrixLike
 from retrieval.types import Integers, Matrix
-from retrieval.vectors import files, scan
+from retrieval.vectors import faiss_files, scan
 from retrieval.vectors.base import Explain, Rows, Subset, VectorIndex, silent
 
 COMPACTED_ABOVE = 0.1
@@ -102,8 +102,8 @@ class UpdatedIndex:
 
     def save_beside(self, path: Path) -> None:
         """Write what came since the index was built."""
-        arrays.write(files.added(path), self.added.astype(np.float16))
-        arrays.write(files.order(path), self.order)
+        npy.write(faiss_files.added(path), self.added.astype(np.float16))
+        npy.write(faiss_files.order(path), self.order)
 
     @classmethod
     def load(cls, base: VectorIndex, path: Path) -> UpdatedIndex:
@@ -112,8 +112,8 @@ class UpdatedIndex:
         Raises:
             DamagedIndexError: a file cannot be read, or the files contradict each other.
         """
-        added = arrays.read(files.added(path)).astype(np.float32)
-        order: Integers = arrays.read(files.order(path))
+        added = npy.read(faiss_files.added(path)).astype(np.float32)
+        order: Integers = npy.read(faiss_files.order(path))
         count = len(base) + len(added)
         if (
             added.ndim != 2
@@ -121,7 +121,7 @@ class UpdatedIndex:
             or not np.isin(order, np.arange(count)).all()
         ):
             raise DamagedIndexError(
-                f"{files.order(path)} does not fit the {count} vectors beside it: restore or rebuild the index"
+                f"{faiss_files.order(path)} does not fit the {count} vectors beside it: restore or rebuild the index"
             )
         return cls(base, added, order)
 
@@ -171,7 +171,7 @@ def described(index: UpdatedIndex, before: Mapping[str, Any]) -> dict[str, Any]:
 
 def link(before: Path, path: Path) -> None:
     """Put the files of the index at ``before`` to ``path`` as well: by a second name where the disk can."""
-    for beside in (lambda name: name, files.stored, files.sample):
+    for beside in (lambda name: name, faiss_files.stored, faiss_files.sample):
         source, target = beside(before), beside(path)
         if source.is_file():
             try:

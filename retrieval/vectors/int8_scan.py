@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from retrieval import device
+from retrieval.runtimes import device
 from retrieval.runtimes.openvino_module import module
 from retrieval.runtimes.openvino_streams import compiled, in_turn
 from retrieval.types import Integers, Matrix

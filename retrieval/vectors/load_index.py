@@ -8,8 +8,8 @@ from typing import Any
 
 from retrieval.vectors import registry
 from retrieval.vectors.base import VectorIndex
-from retrieval.vectors.effort import Effort
-from retrieval.vectors.updated import UpdatedIndex
+from retrieval.vectors.incremental import UpdatedIndex
+from retrieval.vectors.search_effort import Effort
 
 
 def load(entry: Mapping[str, Any], path: Path, *, device: str = "cpu") -> VectorIndex:

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from retrieval import rows as rows_of
+from retrieval.arrays import lazy as rows_of
+from retrieval.arrays.lazy import MatrixLike
 from retrieval.errors import OptionError
-from retrieval.rows import MatrixLike
 from retrieval.types import Integers, Matrix
-from retrieval.vectors import faiss_module, files, gpu, graph
+from retrieval.vectors import faiss_files, faiss_gpu, faiss_module, hnsw_graph
 from retrieval.vectors.base import Explain, Rows, Subset, empty, in_order, silent
-from retrieval.vectors.effort import Effort, Parameters, lists
-from retrieval.vectors.stored import Stored
+from retrieval.vectors.half_precision import Stored
+from retrieval.vectors.search_effort import Effort, Parameters, lists
 
 SCAN_SHARE = 0.05
 """Share of the rows up to which those are compared exactly where the index was not tuned for fewer."""
@@ -62,7 +62,7 @@ class RefinedIndex:
             DependencyError, DeviceError: there is no GPU.
         """
         faiss = faiss_module.load()
-        graph.share(base, stored.index)
+        hnsw_graph.share(base, stored.index)
         self.kind = kind
         self.factory = factory
         self.base = base
@@ -70,11 +70,11 @@ class RefinedIndex:
         self.effort = effort
         self._proposing = {"cpu": base}
         if device == "cuda":
-            self._proposing["cuda"] = gpu.place(base if gpu.takes(base) else _flat(stored))
+            self._proposing["cuda"] = faiss_gpu.place(base if faiss_gpu.takes(base) else _flat(stored))
         self._refined = {
             name: faiss.IndexRefine(index, stored.index) for name, index in self._proposing.items()
         }
-        takes_none = device == "cuda" and not gpu.takes(base)
+        takes_none = device == "cuda" and not faiss_gpu.takes(base)
         self._parameters = {"cpu": Parameters(base), "cuda": Parameters(None if takes_none else base)}
 
     @classmethod
@@ -105,8 +105,8 @@ class RefinedIndex:
         """
         faiss = faiss_module.load()
         try:
-            if factory == gpu.CAGRA:
-                base = gpu.build_cagra(vectors[:])
+            if factory == faiss_gpu.CAGRA:
+                base = faiss_gpu.build_cagra(vectors[:])
             else:
                 base = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
                 for name, value in options.items():
@@ -124,8 +124,8 @@ class RefinedIndex:
             ) from error
         if path is None:
             return cls(kind, factory, base, Stored.build(vectors), Effort())
-        files.write(base, path)
-        return cls(kind, factory, base, Stored.build(vectors, files.stored(path)), Effort())
+        faiss_files.write(base, path)
+        return cls(kind, factory, base, Stored.build(vectors, faiss_files.stored(path)), Effort())
 
     @property
     def dimension(self) -> int:
@@ -140,8 +140,8 @@ class RefinedIndex:
     def bytes(self) -> int:
         """What the proposing index takes in memory: what FAISS writes of it, and vectors that a graph walks over."""
         writer = faiss_module.load().VectorIOWriter()
-        faiss_module.load().write_index(self.base, writer, graph.flags(self.base))
-        return int(writer.data.size()) + (self.stored.bytes if graph.walks_stored(self.base) else 0)
+        faiss_module.load().write_index(self.base, writer, hnsw_graph.flags(self.base))
+        return int(writer.data.size()) + (self.stored.bytes if hnsw_graph.walks_stored(self.base) else 0)
 
     @cached_property
     def selects(self) -> bool:
@@ -228,8 +228,8 @@ class RefinedIndex:
 
     def save(self, path: Path) -> None:
         """Write two files: what proposes to ``path``, the vectors beside it."""
-        files.write(self.base, path)
-        self.stored.save(files.stored(path))
+        faiss_files.write(self.base, path)
+        self.stored.save(faiss_files.stored(path))
 
     @classmethod
     def load(
@@ -240,13 +240,20 @@ class RefinedIndex:
         Raises:
             DamagedIndexError: FAISS cannot read a file.
         """
-        return cls(kind, factory, files.read(path), Stored.load(files.stored(path)), effort, device=device)
+        return cls(
+            kind,
+            factory,
+            faiss_files.read(path),
+            Stored.load(faiss_files.stored(path)),
+            effort,
+            device=device,
+        )
 
 
 def _filled(base: Any, training: Matrix, vectors: MatrixLike, parts: Iterable[slice], device: str) -> Any:
     """``base`` trained and filled, on a GPU where there is one that takes it."""
-    if device == "cuda" and gpu.available() and gpu.takes(base):
-        return gpu.build(base, training, vectors[:])
+    if device == "cuda" and faiss_gpu.available() and faiss_gpu.takes(base):
+        return faiss_gpu.build(base, training, vectors[:])
     base.train(training)
     for part in parts:
         base.add(np.ascontiguousarray(vectors[part], dtype=np.float32))

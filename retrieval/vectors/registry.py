@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from retrieval.arrays.lazy import MatrixLike
 from retrieval.errors import DamagedIndexError, OptionError
-from retrieval.rows import MatrixLike
-from retrieval.vectors import faiss_module, gpu
+from retrieval.vectors import faiss_gpu, faiss_module
 from retrieval.vectors.base import VectorIndex
-from retrieval.vectors.effort import Effort
 from retrieval.vectors.exact import ExactIndex
 from retrieval.vectors.flat import FlatIndex
 from retrieval.vectors.refined import RefinedIndex
+from retrieval.vectors.search_effort import Effort
 
 AUTO = "auto"
 FASTSCAN = "fastscan"
@@ -25,7 +25,7 @@ FACTORY = "factory"
 """The kind of those that are named by a factory string."""
 
 EXACT: Mapping[str, Any] = {FlatIndex.kind: FlatIndex, ExactIndex.kind: ExactIndex}
-APPROXIMATE = (FASTSCAN, INVERTED_FASTSCAN, GRAPH, gpu.CAGRA)
+APPROXIMATE = (FASTSCAN, INVERTED_FASTSCAN, GRAPH, faiss_gpu.CAGRA)
 KINDS = (*EXACT, *APPROXIMATE, FACTORY)
 SPECS = (AUTO, *EXACT, *APPROXIMATE)
 """What ``--index`` accepts, besides factory strings of FAISS."""

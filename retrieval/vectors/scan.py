@@ -11,11 +11,11 @@ from contextlib import closing
 
 import numpy as np
 
-from retrieval.rows import Chosen, MatrixLike, slices
+from retrieval.arrays.lazy import Chosen, MatrixLike, slices
 from retrieval.types import Integers, Matrix
 from retrieval.vectors.base import empty
-from retrieval.vectors.kept import Kept, scored
-from retrieval.vectors.rounded import VECTORS, rounded
+from retrieval.vectors.int8_scan import VECTORS, rounded
+from retrieval.vectors.top_k import Kept, scored
 
 QUERIES_AT_ONCE = 1024
 SCORES_AT_ONCE = 2**22

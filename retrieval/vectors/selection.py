@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from retrieval.arrays.lazy import MatrixLike
 from retrieval.errors import OptionError
-from retrieval.naming import known
-from retrieval.rows import MatrixLike
-from retrieval.vectors import files, opening, registry, tuning
+from retrieval.validation import known
+from retrieval.vectors import faiss_files, load_index, registry, tuning
 from retrieval.vectors.base import VectorIndex
 from retrieval.vectors.flat import FlatIndex
+from retrieval.vectors.query_sample import Sample
 from retrieval.vectors.refined import RefinedIndex
-from retrieval.vectors.sample import Sample
 from retrieval.vectors.tuning import Measured, Truth
 
 SMALL = 2**23
@@ -132,9 +132,9 @@ def build(spec: str, vectors: MatrixLike, sample: Sample, needs: Needs, path: Pa
         own = path.with_name(f"candidate.{path.name}")
         tried.append(_candidate(name, vectors, truth, needs, own))
         if _best(tried, needs) is tried[-1]:
-            files.move(own, path)
+            faiss_files.move(own, path)
         else:
-            files.remove(own)
+            faiss_files.remove(own)
     chosen = _best(tried, needs)
     considered = [{**_named(each.entry), **each.measured.as_dict()} for each in tried]
     return {
@@ -161,7 +161,7 @@ def _for_filters(
     entry: Mapping[str, Any], vectors: MatrixLike, truth: Truth, needs: Needs, path: Path
 ) -> dict[str, Any]:
     """The entry of the chosen index, with what it takes when a filter leaves some of the rows."""
-    index = opening.load(entry, path)
+    index = load_index.load(entry, path)
     if isinstance(index, RefinedIndex):
         index.effort = tuning.filtered(index, truth.half(0), needs.recall, vectors, needs.seed)
     return described(index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.rows import MatrixLike
+from retrieval.arrays.lazy import MatrixLike
 from retrieval.types import Integers, Matrix
 
 PIECE = 64

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.rows import MatrixLike
+from retrieval.arrays.lazy import MatrixLike
 from retrieval.types import Integers, Matrix, Modality
 from retrieval.vectors import scan
 from retrieval.vectors.base import Subset, VectorIndex
-from retrieval.vectors.effort import Effort, K, is_graph, lists
+from retrieval.vectors.query_sample import Sample
 from retrieval.vectors.refined import RefinedIndex
-from retrieval.vectors.sample import Sample
+from retrieval.vectors.search_effort import Effort, K, is_graph, lists
 
 SURE = 1.64
 """Standard errors that a recall must lie above its target, so that other queries find as much in 19 of 20 cases."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval import acoustics, audio
+from retrieval.media import acoustics, audio
 
 RATE = 22050
 """What ``librosa.load`` resamples to unless told otherwise."""

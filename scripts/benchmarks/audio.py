@@ -22,10 +22,10 @@ from _common import compare, facts, scaling
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from indexer.embed import LIMITS
-from indexer.medium import Medium
-from indexer.workers import decoding
-from retrieval.encoders.acoustic import Acoustic
+from indexer.decoding.media_file import Medium
+from indexer.decoding.worker_pool import decoding
+from indexer.encoding.encode import LIMITS
+from retrieval.encoders.mfcc import Acoustic
 from retrieval.types import Modality
 
 

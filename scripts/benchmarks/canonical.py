@@ -22,10 +22,10 @@ import numpy as np
 from _common import compare, facts, scaling
 from threadpoolctl import threadpool_limits
 
-from retrieval.alignment.cca import CanonicalMaps, solve
-from retrieval.alignment.covariances import BLOCK_ROWS, Covariances
-from retrieval.alignment.linked import Linked
-from retrieval.rows import slices
+from retrieval.alignment.cca.covariances import BLOCK_ROWS, Covariances
+from retrieval.alignment.cca.linked_covariances import Linked
+from retrieval.alignment.cca.solver import CanonicalMaps, solve
+from retrieval.arrays.lazy import slices
 from retrieval.types import Matrix
 
 FIRST, SECOND, COMPONENTS, COMMON, RIDGE = 1280, 384, 64, 100, 0.1

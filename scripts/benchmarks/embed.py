@@ -30,14 +30,14 @@ from _common import compare, facts, scaling
 from _memory import watched
 from PIL import Image
 
-from indexer import embed
-from indexer.corpus import Part
-from retrieval import device
+from indexer.encoding import encode
+from indexer.sources.corpus import Part
 from retrieval.encoders import registry
 from retrieval.encoders.base import Encoder
 from retrieval.errors import MediaError
-from retrieval.features import FeatureStore
+from retrieval.runtimes import device
 from retrieval.runtimes.openvino_cpu import OpenVINOSession
+from retrieval.storage.feature_store import FeatureStore
 from retrieval.types import Matrix, Modality
 
 SIZES = ((500, 375), (375, 500), (640, 480), (500, 334), (1024, 768))
@@ -108,7 +108,7 @@ def stored(encoder: Encoder, parts: Sequence[Part], batch_size: int, workers: in
     wanted = {f"{number:064x}": part for number, part in enumerate(parts)}
     with tempfile.TemporaryDirectory() as folder:
         store = FeatureStore(Path(folder), encoder.spec.dimension)
-        return embed.encode(
+        return encode.encode(
             encoder,
             wanted,
             store,

@@ -26,10 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from retrieval.bootstrap import Resampling, intervals
-from retrieval.metrics import standard_measures
-from retrieval.ranking import relevant_ranks
-from retrieval.relevance import SameLabel
+from retrieval.evaluation.bootstrap import Resampling, intervals
+from retrieval.evaluation.metrics import standard_measures
+from retrieval.evaluation.ranking import relevant_ranks
+from retrieval.evaluation.relevance import SameLabel
 
 KS = (1, 5, 10)
 CAPTIONS = 5

@@ -20,16 +20,16 @@ from _common import facts
 from sklearn.datasets import load_digits
 
 from retrieval.alignment.base import FeatureTable
-from retrieval.alignment.batches import by_item
-from retrieval.alignment.cca import solve
-from retrieval.alignment.dcca import PLAN, scaled
-from retrieval.alignment.kcca import random_features
-from retrieval.alignment.layers import Layer, through
-from retrieval.alignment.linked import Linked
-from retrieval.alignment.networks import Plan, trained
-from retrieval.alignment.prior import Lift
-from retrieval.alignment.projector import unit
-from retrieval.alignment.study import PairedViews, study
+from retrieval.alignment.cca.linked_covariances import Linked
+from retrieval.alignment.cca.paired_views import PairedViews, study
+from retrieval.alignment.cca.solver import solve
+from retrieval.alignment.class_prior import Lift
+from retrieval.alignment.maps.layers import Layer, through
+from retrieval.alignment.methods.dcca import PLAN, scaled
+from retrieval.alignment.methods.kcca import random_features
+from retrieval.alignment.trained.batches import by_item
+from retrieval.alignment.trained.networks import Plan, trained
+from retrieval.arrays.norms import unit
 from retrieval.types import Matrix
 
 FIT, CHOOSE, COUNT = 1200, 200, 10

@@ -16,8 +16,8 @@ import _fitted
 
 import indexer
 import retrieval
-from retrieval.bootstrap import Resampling
-from retrieval.hubness import CORRECTIONS, NONE
+from retrieval.evaluation.bootstrap import Resampling
+from retrieval.evaluation.score_correction import CORRECTIONS, NONE
 
 MEASURES = ("hit@1", "hit@10", "map")
 

@@ -20,7 +20,7 @@ import numpy as np
 
 import retrieval
 from retrieval import Query, SearchEngine
-from retrieval.calibration import BACKGROUND
+from retrieval.search.calibration import BACKGROUND
 from retrieval.types import Hit, Modality, Term
 
 

@@ -26,7 +26,7 @@ from _common import facts
 from playwright.sync_api import Page, sync_playwright
 
 import retrieval
-from retrieval.server.page import BUILT
+from retrieval.server.static_page import BUILT
 
 WATCH = """
 const painted = what => requestAnimationFrame(() => setTimeout(() => (shown[what] = performance.now())));

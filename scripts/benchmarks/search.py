@@ -35,10 +35,10 @@ import indexer
 import retrieval
 from retrieval import Modality, Query
 from retrieval.vectors import scan
-from retrieval.vectors.effort import refining
 from retrieval.vectors.exact import ExactIndex
 from retrieval.vectors.faiss_module import load
 from retrieval.vectors.refined import RefinedIndex
+from retrieval.vectors.search_effort import refining
 
 BATCH = 1000
 

@@ -121,7 +121,7 @@ def serving(index: Path) -> Iterator[tuple[str, int]]:
     command = [
         sys.executable,
         "-c",
-        "from indexer.cli import main; main()",
+        "from indexer.cli.main import main; main()",
         "serve",
         str(index),
         "--port",

@@ -23,9 +23,9 @@ import av
 import numpy as np
 from PIL import Image
 
-from retrieval.encoders.frames import SIDE, windows
-from retrieval.film import Film, film
-from retrieval.media import modality_of
+from retrieval.encoders.video_frames import SIDE, windows
+from retrieval.media.formats import modality_of
+from retrieval.media.video import Film, film
 from retrieval.types import Modality
 
 

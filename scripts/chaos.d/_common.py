@@ -19,8 +19,8 @@ from PIL import Image
 
 import retrieval
 from indexer import job
-from retrieval.features import FeatureStore
-from retrieval.manifest import Layout
+from retrieval.storage.feature_store import FeatureStore
+from retrieval.storage.layout import Layout
 from tests import pictures, toy
 
 DATA = Path(os.environ.get("XMODAL_DATA", Path(__file__).parents[3] / "shared" / "data"))

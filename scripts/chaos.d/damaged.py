@@ -20,8 +20,9 @@ import _common as common
 import numpy as np
 from PIL import Image
 
-from retrieval.catalog import Catalog
-from retrieval.manifest import Layout, Manifest
+from retrieval.storage.catalog import Catalog
+from retrieval.storage.layout import Layout
+from retrieval.storage.manifest import Manifest
 from tests import pictures, sounds, videos
 
 LIMIT = 2 * 10**9
@@ -29,12 +30,12 @@ LIMIT = 2 * 10**9
 
 TOYS = """
 import sys
-from indexer.cli import run
+from indexer.cli.main import run
 from tests import toy
 with toy.encoders():
     sys.exit(run(sys.argv[1:]))
 """
-PACKAGED = "import sys; from indexer.cli import run; sys.exit(run(sys.argv[1:]))"
+PACKAGED = "import sys; from indexer.cli.main import run; sys.exit(run(sys.argv[1:]))"
 
 
 def originals(seed: int) -> list[tuple[str, bytes]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import _common as common
 
-from indexer.cli import run
+from indexer.cli.main import run
 from tests import toy
 
 INSIDE = "XMODAL_CHAOS_MOUNTS"

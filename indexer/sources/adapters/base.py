@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from indexer.tables import Row
+from indexer.sources.tables import Row
 from retrieval.errors import SourceError
 from retrieval.types import Matrix, Modality
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from indexer.adapters.base import Dataset, first_there, grouped, load_json, need
-from indexer.tables import Row
+from indexer.sources.adapters.base import Dataset, first_there, grouped, load_json, need
+from indexer.sources.tables import Row
 
 PICTURE_FOLDERS = ("", "images/", "flickr30k-images/", "flickr30k_images/", "Flicker8k_Dataset/", "Images/")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from indexer.adapters.base import Dataset, Vector, need
+from indexer.sources.adapters.base import Dataset, Vector, need
 from retrieval.errors import SourceError
 from retrieval.types import Matrix, Modality
 

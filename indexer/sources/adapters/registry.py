@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from indexer.adapters import archives, datasets, embeddings
-from indexer.adapters.base import Adapter, Dataset
-from indexer.folders import shown
+from indexer.sources.adapters import datasets, embeddings, webdataset
+from indexer.sources.adapters.base import Adapter, Dataset
+from indexer.sources.folders import shown
 from retrieval.errors import SourceError
 
 TEST = "split = 'test'"
@@ -26,7 +26,7 @@ ADAPTERS: Mapping[str, Adapter] = MappingProxyType(
         "clotho": Adapter(datasets.clotho, TEST, 5, "Clotho: a folder with clotho_captions_*.csv"),
         "audiocaps": Adapter(datasets.audiocaps, TEST, 5, "AudioCaps: a folder with train, val, test.csv"),
         "msrvtt": Adapter(datasets.msrvtt, TEST, None, "MSR-VTT: *videodatainfo.json; 1k-A with its CSV"),
-        "webdataset": Adapter(archives.webdataset, None, None, "tar shards, as img2dataset writes them"),
+        "webdataset": Adapter(webdataset.webdataset, None, None, "tar shards, as img2dataset writes them"),
         "embeddings": Adapter(embeddings.clip_retrieval, None, None, "clip-retrieval's folder of vectors"),
     }
 )

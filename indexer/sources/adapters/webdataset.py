@@ -7,8 +7,8 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from indexer.adapters.base import Dataset, Extent, need
-from retrieval.media import modality_of
+from indexer.sources.adapters.base import Dataset, Extent, need
+from retrieval.media.formats import modality_of
 from retrieval.types import Modality
 
 OWN = frozenset({"key", "caption", "id", "image", "audio", "video"})

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.alignment.cca import solve
-from retrieval.alignment.evidence import Evidence
-from retrieval.alignment.joint import DIMENSION, Choice, canonical_blocks, choose
-from retrieval.alignment.linked import Link
-from retrieval.alignment.links import Connections
-from retrieval.alignment.prior import Lift
-from retrieval.alignment.projector import Block, Projector
-from retrieval.alignment.study import Study, study
+from retrieval.alignment.cca.linked_covariances import Link
+from retrieval.alignment.cca.linked_modalities import Connections
+from retrieval.alignment.cca.model_selection import DIMENSION, Choice, canonical_blocks, choose
+from retrieval.alignment.cca.paired_views import Study, study
+from retrieval.alignment.cca.solver import solve
+from retrieval.alignment.cca.view_weights import Evidence
+from retrieval.alignment.class_prior import Lift
+from retrieval.alignment.maps.projector import Block, Projector
 from retrieval.errors import AlignmentError
 from retrieval.types import Modality
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from retrieval.alignment.covariances import Covariances
+from retrieval.alignment.cca.covariances import Covariances
 
 Link = tuple[int, int]
 """Two views with common items, the lower number first."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from retrieval.alignment.base import FeatureTable
-from retrieval.alignment.linked import Link
-from retrieval.alignment.prior import Lift
-from retrieval.alignment.study import PairedViews
+from retrieval.alignment.cca.linked_covariances import Link
+from retrieval.alignment.cca.paired_views import PairedViews
+from retrieval.alignment.class_prior import Lift
 from retrieval.types import Modality
 
 ENOUGH = 20

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
-from retrieval.alignment.cca import CanonicalMaps, solve
-from retrieval.alignment.evidence import Evidence, weigh
-from retrieval.alignment.linked import Link
-from retrieval.alignment.prior import Lift
-from retrieval.alignment.projector import Block, Projector
-from retrieval.alignment.study import Study
+from retrieval.alignment.cca.linked_covariances import Link
+from retrieval.alignment.cca.paired_views import Study
+from retrieval.alignment.cca.solver import CanonicalMaps, solve
+from retrieval.alignment.cca.view_weights import Evidence, weigh
+from retrieval.alignment.class_prior import Lift
+from retrieval.alignment.maps.projector import Block, Projector
 from retrieval.types import Matrix
 
 DIMENSION = 256

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.alignment.base import FeatureTable
-from retrieval.alignment.covariances import BLOCK_ROWS, Covariances
-from retrieval.alignment.linked import Link, Linked
-from retrieval.alignment.pairs import folds, join
-from retrieval.alignment.prior import Lift
-from retrieval.rows import slices
+from retrieval.alignment.cca.covariances import BLOCK_ROWS, Covariances
+from retrieval.alignment.cca.folds import folds, join
+from retrieval.alignment.cca.linked_covariances import Link, Linked
+from retrieval.alignment.class_prior import Lift
+from retrieval.arrays.lazy import slices
 from retrieval.types import Integers, Matrix
 
 POOL = 500

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from retrieval.alignment.linked import Link, Linked
+from retrieval.alignment.cca.linked_covariances import Link, Linked
 from retrieval.errors import AlignmentError
 
 NEGLIGIBLE = 3e-5

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retrieval.alignment.projector import Block, Mixture, Projector
+from retrieval.alignment.maps.projector import Block, Mixture, Projector
 from retrieval.types import Modality
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from retrieval.arrays.lazy import Applied, MatrixLike
 from retrieval.encoders.base import ClassHead, Parts
 from retrieval.errors import AlignmentError
-from retrieval.rows import Applied, MatrixLike
 from retrieval.types import Matrix
 
 

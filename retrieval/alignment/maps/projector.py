@@ -6,21 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retrieval.alignment.bank import Bank
-from retrieval.alignment.layers import Layer, through
+from retrieval.alignment.maps.bank import Bank
+from retrieval.alignment.maps.layers import Layer, through
+from retrieval.arrays.lazy import MatrixLike, slices
+from retrieval.arrays.norms import unit
 from retrieval.errors import AlignmentError
-from retrieval.rows import MatrixLike, slices
 from retrieval.types import Matrix
 
 BLOCK_ROWS = 4096
 """Rows handled at a time, wherever a table may be larger than memory."""
-
-
-def unit(rows: Matrix) -> Matrix:
-    """(n, d) rows scaled to norm 1; rows of (almost) nothing become zeros instead of NaN."""
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    scaled: Matrix = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 1e-12)
-    return scaled
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from retrieval.alignment.base import Alignment, TrainingData
-from retrieval.alignment.contrastive import Contrast
-from retrieval.alignment.head import Batch
-from retrieval.alignment.heads import fit_heads
+from retrieval.alignment.methods.contrastive import Contrast
+from retrieval.alignment.trained.fit_heads import fit_heads
+from retrieval.alignment.trained.head import Batch
 
 WEIGHT = 0.1
 """Of the discriminator's gradient beside that of the contrast."""

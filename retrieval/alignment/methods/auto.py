@@ -7,17 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from retrieval.alignment.assembly import Part, assemble
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
-from retrieval.alignment.canonical import canonical
+from retrieval.alignment.cca.canonical import canonical
+from retrieval.alignment.cca.linked_modalities import Connections, connect
+from retrieval.alignment.class_prior import Lift, PriorSpace, prior_space
 from retrieval.alignment.fitting import Report, assembled, found, from_pairs, lifts
-from retrieval.alignment.hubness import relieved
-from retrieval.alignment.links import Connections, connect
-from retrieval.alignment.prior import Lift, PriorSpace, prior_space
-from retrieval.alignment.projector import Projector, unit
-from retrieval.alignment.shared import fit_shared
+from retrieval.alignment.hub_correction import relieved
+from retrieval.alignment.maps.assembly import Part, assemble
+from retrieval.alignment.maps.projector import Projector
+from retrieval.alignment.methods.shared_space import fit_shared
+from retrieval.arrays.lazy import blocks
+from retrieval.arrays.norms import unit
 from retrieval.errors import AlignmentError
-from retrieval.rows import blocks
 from retrieval.types import Matrix, Modality
 
 VISUAL = (Modality.IMAGE, Modality.VIDEO)

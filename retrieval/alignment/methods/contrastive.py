@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from retrieval.alignment.base import Alignment, TrainingData
-from retrieval.alignment.head import Batch, Objective, same
-from retrieval.alignment.heads import fit_heads
+from retrieval.alignment.trained.fit_heads import fit_heads
+from retrieval.alignment.trained.head import Batch, Objective, same
 
 FIRST = 1 / 0.07
 """The inverse temperature that training begins with, and the largest that it may reach: CLIP's."""

@@ -22,12 +22,12 @@ import torch
 from torch import nn
 
 from retrieval.alignment.base import Alignment, FeatureTable, TrainingData
-from retrieval.alignment.contrastive import Contrast
-from retrieval.alignment.head import Batch
-from retrieval.alignment.heads import fit_heads
-from retrieval.alignment.linked import Link
-from retrieval.alignment.links import Connections
-from retrieval.alignment.projector import unit
+from retrieval.alignment.cca.linked_covariances import Link
+from retrieval.alignment.cca.linked_modalities import Connections
+from retrieval.alignment.methods.contrastive import Contrast
+from retrieval.alignment.trained.fit_heads import fit_heads
+from retrieval.alignment.trained.head import Batch
+from retrieval.arrays.norms import unit
 from retrieval.errors import AlignmentError
 from retrieval.types import Integers, Matrix, Modality
 

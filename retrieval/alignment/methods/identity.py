@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from retrieval.alignment.base import Alignment, TrainingData
-from retrieval.alignment.projector import Projector, unchanged
+from retrieval.alignment.maps.projector import Projector, unchanged
 from retrieval.errors import AlignmentError
 
 

@@ -12,14 +12,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from retrieval.alignment.assembly import Part
 from retrieval.alignment.base import Alignment, FeatureTable, TrainingData
+from retrieval.alignment.cca.linked_modalities import Connections, connect
+from retrieval.alignment.class_prior import Lift
 from retrieval.alignment.fitting import Report, from_pairs
-from retrieval.alignment.layers import Layer
-from retrieval.alignment.links import Connections, connect
-from retrieval.alignment.methods import canonical_parts
-from retrieval.alignment.prior import Lift
-from retrieval.alignment.projector import unit
+from retrieval.alignment.maps.assembly import Part
+from retrieval.alignment.maps.layers import Layer
+from retrieval.alignment.methods.auto import canonical_parts
+from retrieval.arrays.norms import unit
 from retrieval.types import Matrix
 
 FEATURES = 512

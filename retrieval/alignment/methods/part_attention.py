@@ -17,20 +17,20 @@ from dataclasses import replace
 import numpy as np
 
 from retrieval.alignment.base import Alignment, TrainingData
-from retrieval.alignment.batches import KEPT_APART, by_item, parted
-from retrieval.alignment.contrastive import Contrast
+from retrieval.alignment.cca.linked_covariances import Link
+from retrieval.alignment.cca.linked_modalities import Connections, connect
+from retrieval.alignment.cca.model_selection import choose
+from retrieval.alignment.cca.paired_views import PairedViews, study
 from retrieval.alignment.fitting import Report, lifts
-from retrieval.alignment.head import Start
-from retrieval.alignment.heads import starting, train_head
-from retrieval.alignment.joint import choose
-from retrieval.alignment.linked import Link
-from retrieval.alignment.links import Connections, connect
-from retrieval.alignment.methods import cca_of
-from retrieval.alignment.pooling import Reading
-from retrieval.alignment.queries import Queries
-from retrieval.alignment.sampled import AsIs, Sample
-from retrieval.alignment.study import PairedViews, study
-from retrieval.alignment.training import Schedule
+from retrieval.alignment.maps.pooling import Reading
+from retrieval.alignment.methods.auto import cca_of
+from retrieval.alignment.methods.contrastive import Contrast
+from retrieval.alignment.trained.attention_queries import Queries
+from retrieval.alignment.trained.batches import KEPT_APART, by_item, parted
+from retrieval.alignment.trained.fit_heads import starting, train_head
+from retrieval.alignment.trained.head import Start
+from retrieval.alignment.trained.sampled import AsIs, Sample
+from retrieval.alignment.trained.training import Schedule
 from retrieval.types import Integers, Matrix, Modality
 
 SCHEDULE = Schedule(decay=0.0, epochs=20)

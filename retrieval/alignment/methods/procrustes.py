@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from scipy import linalg
 
-from retrieval.alignment.anchored import Moment, fit_anchored
 from retrieval.alignment.base import Alignment, TrainingData
+from retrieval.alignment.methods.anchored import Moment, fit_anchored
 
 
 def fit(data: TrainingData) -> Alignment:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg
 
-from retrieval.alignment.anchored import Moment, fit_anchored
 from retrieval.alignment.base import Alignment, TrainingData
+from retrieval.alignment.methods.anchored import Moment, fit_anchored
 
 RIDGES = (1.0, 0.01, 0.1, 10.0, 100.0)
 """Penalties that are tried, in mean variances of the view's columns; the first where nothing can be tried."""

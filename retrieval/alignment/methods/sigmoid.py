@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from retrieval.alignment.base import Alignment, TrainingData
-from retrieval.alignment.contrastive import SHARPEST
-from retrieval.alignment.head import Batch, Objective, same
-from retrieval.alignment.heads import fit_heads
+from retrieval.alignment.methods.contrastive import SHARPEST
+from retrieval.alignment.trained.fit_heads import fit_heads
+from retrieval.alignment.trained.head import Batch, Objective, same
 
 FIRST, BIAS = 10.0, -10.0
 """The inverse temperature and the bias that training begins with: the paper's."""

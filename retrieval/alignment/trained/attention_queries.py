@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from retrieval.alignment.head import Start
+from retrieval.alignment.trained.head import Start
 from retrieval.encoders.base import Parts
 from retrieval.types import Matrix
 

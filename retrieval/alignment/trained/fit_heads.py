@@ -13,18 +13,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from retrieval.alignment.assembly import Part
 from retrieval.alignment.base import Alignment, TrainingData
-from retrieval.alignment.batches import KEPT_APART, LinkedItems, by_item, parted
-from retrieval.alignment.canonical import DEFAULT_POWER, DEFAULT_RIDGE, FOLDS
-from retrieval.alignment.cca import solve
+from retrieval.alignment.cca.canonical import DEFAULT_POWER, DEFAULT_RIDGE, FOLDS
+from retrieval.alignment.cca.linked_modalities import Connections
+from retrieval.alignment.cca.model_selection import DIMENSION, Choice, choose
+from retrieval.alignment.cca.paired_views import Study, study
+from retrieval.alignment.cca.solver import solve
+from retrieval.alignment.class_prior import Lift
 from retrieval.alignment.fitting import Report, from_pairs, lifts
-from retrieval.alignment.head import Batch, Head, Objective, Start
-from retrieval.alignment.joint import DIMENSION, Choice, choose
-from retrieval.alignment.links import Connections
-from retrieval.alignment.prior import Lift
-from retrieval.alignment.study import Study, study
-from retrieval.alignment.training import Course, Schedule, train
+from retrieval.alignment.maps.assembly import Part
+from retrieval.alignment.trained.batches import KEPT_APART, LinkedItems, by_item, parted
+from retrieval.alignment.trained.head import Batch, Head, Objective, Start
+from retrieval.alignment.trained.training import Course, Schedule, train
 from retrieval.types import Integers
 
 SCHEDULE = Schedule()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from retrieval.alignment.linked import Link
+from retrieval.alignment.cca.linked_covariances import Link
 from retrieval.types import Integers, Matrix
 
 DROPPED = 0.1

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from retrieval.alignment.batches import LinkedItems
-from retrieval.alignment.cca import solve
-from retrieval.alignment.correlation import total_correlation
-from retrieval.alignment.covariances import Covariances
-from retrieval.alignment.layers import Layer
-from retrieval.alignment.linked import Linked
-from retrieval.alignment.projector import BLOCK_ROWS
-from retrieval.alignment.training import Course, Schedule, train
-from retrieval.rows import slices
+from retrieval.alignment.cca.covariances import Covariances
+from retrieval.alignment.cca.linked_covariances import Linked
+from retrieval.alignment.cca.solver import solve
+from retrieval.alignment.maps.layers import Layer
+from retrieval.alignment.maps.projector import BLOCK_ROWS
+from retrieval.alignment.trained.batches import LinkedItems
+from retrieval.alignment.trained.correlation import total_correlation
+from retrieval.alignment.trained.training import Course, Schedule, train
+from retrieval.arrays.lazy import slices
 from retrieval.types import Integers, Matrix
 
 SCHEDULE = Schedule(rate=2e-3, decay=0.1, batch=2048, epochs=200, patience=20)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import linalg
 
 from retrieval.alignment.base import FeatureTable, TrainingData
-from retrieval.alignment.prior import Lift
+from retrieval.alignment.class_prior import Lift
 from retrieval.encoders.base import Parts
 from retrieval.types import Matrix, Modality
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retrieval.evaluation import Outcome
-from retrieval.report.media import Medium, previews
-from retrieval.trial import Trial
+from retrieval.display.previews import Medium, previews
+from retrieval.evaluation.evaluate import Outcome
+from retrieval.evaluation.prepared_task import Trial
 from retrieval.types import Integers
 
 SHOWN = 5

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.evaluation import Outcome
-from retrieval.metrics import RelevantRanks
-from retrieval.report.charts import Curve
-from retrieval.trial import Trial
+from retrieval.evaluation.evaluate import Outcome
+from retrieval.evaluation.metrics import RelevantRanks
+from retrieval.evaluation.prepared_task import Trial
+from retrieval.evaluation.report.charts import Curve
 
 LONGEST = 1000
 """Results up to which shares found are drawn."""

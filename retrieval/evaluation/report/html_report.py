@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from retrieval import figures
-from retrieval.evaluation import Evaluation
-from retrieval.report import charts, exhibits, samples
-from retrieval.report.rendering import render
-from retrieval.trial import Trial
+from retrieval import formatting
+from retrieval.display.rendering import render
+from retrieval.evaluation import text_report
+from retrieval.evaluation.evaluate import Evaluation
+from retrieval.evaluation.prepared_task import Trial
+from retrieval.evaluation.report import best_and_worst, chart_data, charts
 from retrieval.types import Target
 
 
@@ -31,11 +32,11 @@ def write(path: Path, evaluation: Evaluation, values: Mapping[str, Any]) -> None
         protocol=_flat(values["protocol"]),
         stamp=values["protocol"],
         tasks=values["tasks"],
-        beside=figures.BESIDE,
+        beside=text_report.BESIDE,
         against=values.get("against"),
         # Drawings hold no text but ours; all else is escaped.
         charts={name: Markup(drawn) for name, drawn in _charts(evaluation).items()},  # noqa: S704
-        exhibits={name: exhibits.best_and_worst(of) for name, of in evaluation.outcomes.items()},
+        exhibits={name: best_and_worst.best_and_worst(of) for name, of in evaluation.outcomes.items()},
     )
     path.write_text(page, encoding="utf-8")
 
@@ -45,7 +46,7 @@ def _charts(evaluation: Evaluation) -> dict[str, str]:
     outcomes = evaluation.outcomes
     drawn = {
         "What is found among the first k": charts.found_at(
-            {name: samples.found_curves(outcome) for name, outcome in outcomes.items()}
+            {name: chart_data.found_curves(outcome) for name, outcome in outcomes.items()}
         )
     }
     trials: dict[frozenset[Target], Trial] = {}
@@ -53,7 +54,9 @@ def _charts(evaluation: Evaluation) -> dict[str, str]:
         task = outcome.trial.task
         trials.setdefault(frozenset((task.query, task.target)), outcome.trial)
     curves = {
-        f"evaluated pairs, {trial.task.query} and {trial.task.target}": samples.dimension_correlations(trial)
+        f"evaluated pairs, {trial.task.query} and {trial.task.target}": chart_data.dimension_correlations(
+            trial
+        )
         for trial in trials.values()
     }
     manifest = next(iter(trials.values())).index.manifest
@@ -65,7 +68,7 @@ def _charts(evaluation: Evaluation) -> dict[str, str]:
         drawn["Correlation of the dimensions"] = charts.correlations(curves)
     for trial in trials.values():
         name = f"{trial.task.query} and {trial.task.target}"
-        matching, others = samples.similarity_samples(trial)
+        matching, others = chart_data.similarity_samples(trial)
         if len(matching) + len(others):
             drawn[f"Similarity of pairs, {name}"] = charts.similarities(name, matching, others)
     return drawn
@@ -78,5 +81,5 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             rows |= _flat(value, f"{prefix}{name}.")
         else:
-            rows[prefix + name] = "none" if value is None else figures.number(value)
+            rows[prefix + name] = "none" if value is None else formatting.number(value)
     return rows

@@ -1,5 +1,5 @@
 import { render } from "preact";
-import "../../look.css";
+import "../../../display/look.css";
 import "./style/base.css";
 import "./style/query.css";
 import "./style/results.css";

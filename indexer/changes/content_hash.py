@@ -1,0 +1,54 @@
+"""The content of a file, caption or vector as its SHA-256: what features are stored under."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from indexer.decoding.look_ahead import ahead
+from indexer.decoding.media_file import Medium
+from indexer.sources.corpus import Part
+from retrieval.errors import MediaError
+from retrieval.storage.catalog_writer import FailureRow
+
+
+def content_of_text(text: str) -> str:
+    """The SHA-256 of a caption, in hex."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def contents(parts: Iterable[Part], *, workers: int) -> Iterator[tuple[Part, str | MediaError]]:
+    """The content of each file, or why it cannot be read."""
+    return ahead(content, parts, workers=workers, depth=4 * workers)
+
+
+def problem(part: Part, stage: str, error: MediaError) -> FailureRow:
+    """What is recorded of a part that failed."""
+    where = part.path or (part.text or "")[:80]
+    # File names in messages can hold what is no character, which SQLite and JSON do not take.
+    reason = str(error).encode(errors="backslashreplace").decode()
+    return FailureRow(where, stage, reason, part.source, str(part.modality), part.size, part.mtime_ns)
+
+
+def content(part: Part) -> str:
+    """The SHA-256 in hex of what a part's features are of: its vector, its text, or its file.
+
+    Raises:
+        MediaError: the file cannot be read, or changed since it was listed.
+    """
+    if part.vector is not None:
+        return hashlib.sha256(np.ascontiguousarray(part.vector, dtype=np.float32).tobytes()).hexdigest()
+    if part.file is None:
+        return content_of_text(part.text or "")
+    medium = media_file(part, part.file)
+    found = medium.sha256()
+    medium.check()
+    return found
+
+
+def media_file(part: Part, file: Path) -> Medium:
+    """Return the file of ``part``, to be read only if it is as it was when it was listed."""
+    return Medium(file.absolute(), part.size, part.mtime_ns, part.offset)

@@ -1,0 +1,1 @@
+"""The commands that write an index, and the program ``xmodal``."""

@@ -1,0 +1,1 @@
+"""Decoding files in worker processes."""

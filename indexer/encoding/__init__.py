@@ -1,0 +1,1 @@
+"""Encoding what is new into the feature stores."""

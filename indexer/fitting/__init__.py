@@ -1,0 +1,1 @@
+"""From stored features to an alignment, vectors and their indexes."""

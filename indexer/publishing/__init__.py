@@ -1,0 +1,1 @@
+"""One writer, a draft generation, and publishing it by one rename."""

@@ -1,0 +1,1 @@
+"""Canonical correlation analysis and the choice of its settings on held-out folds."""

@@ -1,0 +1,1 @@
+"""Fitted maps: NumPy alone, saved with the index."""

@@ -1,0 +1,1 @@
+"""What all maps trained by gradients share."""

@@ -1,0 +1,1 @@
+"""Arrays that need not be in memory, and the files they are read from."""

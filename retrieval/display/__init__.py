@@ -1,0 +1,1 @@
+"""Hits and assets as HTML: previews, templates, styles."""

@@ -1,0 +1,1 @@
+"""Decoding: a file or bytes becomes pixels, samples or frames, within limits."""

@@ -1,0 +1,1 @@
+"""An index behind HTTP, used as if it were local."""

@@ -1,0 +1,1 @@
+"""Searching an opened index: query vectors, nearest neighbours, fusion of rankings, hits."""

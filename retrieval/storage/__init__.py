@@ -1,0 +1,1 @@
+"""The index folder: layout, manifest, catalog, stored features, verification."""
