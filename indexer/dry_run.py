@@ -12,9 +12,9 @@ from sqlalchemy import select
 
 from indexer.changes import mass_removal, plan
 from indexer.changes.journal import Journal
-from indexer.changes.reading import Reading, read, seen, unmoved
+from indexer.changes.reading import FileContents, known_files, read_contents, unmoved
 from indexer.progress import Progress, silent
-from indexer.settings import Settings, Wishes, defaults
+from indexer.settings import BuildOptions, Settings, defaults
 from indexer.sources import corpus as corpora
 from indexer.sources.adapters import registry as adapters
 from indexer.sources.corpus import Corpus
@@ -31,7 +31,7 @@ Place = tuple[str, str, str | None]
 
 
 @dataclass(slots=True)
-class Preview:
+class DryRun:
     """What a job would do to an index; assets by their paths, captions of a manifest by their item's id.
 
     Attributes:
@@ -63,7 +63,7 @@ class Preview:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def preview(
+def dry_run(
     sources: Sequence[str | os.PathLike[str]],
     *,
     out: str | os.PathLike[str],
@@ -73,7 +73,7 @@ def preview(
     retry_failed: bool = False,
     allow_mass_removal: bool = False,
     progress: Progress = silent,
-) -> Preview:
+) -> DryRun:
     """Say what ``build`` would do with these arguments. Files are read, nothing is decoded or written.
 
     Raises:
@@ -81,7 +81,7 @@ def preview(
         OptionError: an option has an unusable value.
         XmodalError: the index there cannot be read.
     """
-    wishes = Wishes(preset, encoders)
+    wishes = BuildOptions(preset, encoders)
     wishes.settings(None)
     layout = Layout(Path(out))
     corpus = corpora.read(sources, leave_out=layout.root)
@@ -91,8 +91,8 @@ def preview(
     roots = [adapters.absolute(source) for source in sources]
     before = manifest.sources if manifest else []
     catalog = Catalog(layout.generation(manifest.generation).catalog) if manifest else None
-    known = seen(catalog, unmoved(before, roots)) if catalog else {}
-    reading = read(
+    known = known_files(catalog, unmoved(before, roots)) if catalog else {}
+    reading = read_contents(
         [part for _, part in corpus.assets()],
         known | Journal(layout.journal, roots).seen(),
         retry_failed=retry_failed,
@@ -100,7 +100,7 @@ def preview(
         progress=progress,
         note=lambda part, content: None,  # noqa: ARG005 - nothing is written
     )
-    found = Preview(
+    found = DryRun(
         len(corpus.items), skipped=skipped, encode=_encode(corpus, reading, settings, manifest, layout)
     )
     found.failed = [
@@ -119,7 +119,7 @@ def preview(
 
 
 def _encode(
-    corpus: Corpus, reading: Reading, settings: Settings, manifest: Manifest | None, layout: Layout
+    corpus: Corpus, reading: FileContents, settings: Settings, manifest: Manifest | None, layout: Layout
 ) -> dict[str, int]:
     """By modality, how many contents have no features yet of the encoder that is wanted."""
     stored: dict[Modality, dict[str, range]] = {modality: {} for modality in settings.encoders}
@@ -149,7 +149,9 @@ def _place(key: str, modality: str, content: str) -> Place:
     return modality, key, content if modality == Modality.TEXT else None
 
 
-def _compare(found: Preview, held: Mapping[Place, tuple[str, str]], corpus: Corpus, reading: Reading) -> None:
+def _compare(
+    found: DryRun, held: Mapping[Place, tuple[str, str]], corpus: Corpus, reading: FileContents
+) -> None:
     gone = dict(held)
     new: list[tuple[str, str]] = []
     for item, part in corpus.assets():

@@ -13,14 +13,14 @@ import numpy as np
 from indexer import holdout as holdouts
 from indexer.changes import mass_removal
 from indexer.changes.journal import Journal
-from indexer.changes.reading import read, seen, unmoved
-from indexer.encoding.corpus_features import Encoded, Encoding
+from indexer.changes.reading import known_files, read_contents, unmoved
+from indexer.encoding.corpus_features import CorpusEncoder, CorpusFeatures
 from indexer.fitting.fit import check_parts, fit
 from indexer.holdout import Holdout
-from indexer.job_summary import SHOWN_FAILURES, Summary
+from indexer.job_summary import SHOWN_FAILURES, JobSummary
 from indexer.progress import Progress, silent
 from indexer.publishing.draft import Draft, writing
-from indexer.settings import Settings, Wishes, defaults
+from indexer.settings import BuildOptions, Settings, defaults
 from indexer.sources import corpus as corpora
 from indexer.sources.adapters import registry as adapters
 from indexer.sources.corpus import Corpus
@@ -59,7 +59,7 @@ def build(
     allow_mass_removal: bool = False,
     trusted: bool = False,
     progress: Progress = silent,
-) -> Summary:
+) -> JobSummary:
     """Index ``sources`` into the folder ``out``, or bring the index there up to date with them.
 
     Only what is new or changed is encoded, what is gone is removed. A file that fails is recorded and stops
@@ -103,7 +103,7 @@ def build(
             raise OptionError(f"{name} must be at least 1, not {value}")
     devices.check(device)
     runtimes.check(runtime)
-    wishes = Wishes(preset, encoders, align, holdout, seed, index, recall, memory, favour, fuse)
+    wishes = BuildOptions(preset, encoders, align, holdout, seed, index, recall, memory, favour, fuse)
     wishes.settings(None)  # unusable values are refused before anything is read
     corpus = corpora.read(sources, leave_out=Path(out))
     with writing(Path(out)) as draft:
@@ -123,9 +123,9 @@ def build(
         before = draft.before.sources if draft.before else []
         journal = Journal(draft.layout.journal, roots)
         with journal.open():
-            reading = read(
+            reading = read_contents(
                 parts,
-                seen(draft.catalog, unmoved(before, roots)) | journal.seen(),
+                known_files(draft.catalog, unmoved(before, roots)) | journal.seen(),
                 retry_failed=retry_failed,
                 workers=threads,
                 progress=progress,
@@ -133,7 +133,7 @@ def build(
             )
             if not allow_mass_removal:
                 mass_removal.check(draft.catalog, corpus, reading, before, roots, settings.encoders)
-            encoding = Encoding(loaded, stores, threads, batch_size, progress, journal.fail, trusted)
+            encoding = CorpusEncoder(loaded, stores, threads, batch_size, progress, journal.fail, trusted)
             done = encoding.run(parts, reading)
         encoded, problems = done.encoded, corpus.problems + done.problems
         written = catalog_writer.write(draft.catalog, _rows(corpus, done, held_out), problems, corpus.columns)
@@ -145,7 +145,7 @@ def build(
         )
         journal.remove()
     assets = {str(modality): int(entry["vectors"]) for modality, entry in manifest.indexes.items()}
-    return Summary(
+    return JobSummary(
         items=manifest.counts["items"],
         assets=assets,
         encoded=encoded,
@@ -160,7 +160,7 @@ def build(
     )
 
 
-def _rows(corpus: Corpus, done: Encoded, held_out: set[str]) -> list[ItemRow]:
+def _rows(corpus: Corpus, done: CorpusFeatures, held_out: set[str]) -> list[ItemRow]:
     """The catalog's rows: every item that has at least one asset with features."""
     rows = []
     for key, item in corpus.items.items():
@@ -238,7 +238,7 @@ def realign(
         EncoderMismatchError: the encoders at hand are not those whose features are stored.
         AlignmentError: the method cannot be fitted on what the index holds.
     """
-    wishes = Wishes(align=align, holdout=holdout, seed=seed, fuse=fuse)
+    wishes = BuildOptions(align=align, holdout=holdout, seed=seed, fuse=fuse)
     wishes.settings(None)
     with writing(Path(out), must_exist=True) as draft:
         settings = wishes.settings(draft.settings_before)

@@ -9,7 +9,7 @@ SHOWN_FAILURES = 100
 
 
 @dataclass(slots=True)
-class Summary:
+class JobSummary:
     """What a job did.
 
     Attributes:

@@ -75,7 +75,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class BuildOptions:
     """The options of one call; None for what was not said."""
 
     preset: str | None = None

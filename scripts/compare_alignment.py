@@ -38,7 +38,7 @@ from retrieval.evaluation.metrics import Measure, Values
 from retrieval.evaluation.prepared_task import HOLDOUT
 from retrieval.fusion import registry as fusions
 from retrieval.fusion.base import Parts
-from retrieval.fusion.fitted import Fused
+from retrieval.fusion.fitted import FittedFusion
 from retrieval.storage.catalog import AssetTable
 from retrieval.storage.manifest import Manifest
 from retrieval.types import ITEM, Integers, Matrix, Modality
@@ -132,11 +132,11 @@ def _compare(
     learned, _ = Parts.of(_learned(engine, tables), engine.modalities)
     for name in options.fuse:
         start = time.perf_counter()
-        fused = Fused(name, learned.modalities, fusions.fit(name, learned, seed))
+        fused = FittedFusion(name, learned.modalities, fusions.fit(name, learned, seed))
         seconds = time.perf_counter() - start
         costs[method, name] = [(seconds, sum(own.nbytes for own in fused.fusion.arrays().values()))]
-        wholes = [f"{query}-to-item" for query in asking]
-        found[name] = retrieval.evaluate(engine, wholes, fusion=fused, **rules)
+        item_pool = [f"{query}-to-item" for query in asking]
+        found[name] = retrieval.evaluate(engine, item_pool, fusion=fused, **rules)
     figures = {
         (method, name, task): [_judged(outcome)]
         for name, evaluation in found.items()
@@ -153,7 +153,7 @@ def _learned(
     for modality, table in tables.items():
         rows = np.flatnonzero(table.whole & ~table.held_out)
         if len(rows):
-            found[modality] = engine.index.shelf(modality).index.vectors(rows), table.items[rows]
+            found[modality] = engine.index.modality_index(modality).index.vectors(rows), table.items[rows]
     return found
 
 
@@ -252,10 +252,10 @@ def _wide(figures: Figures, costs: Costs) -> Iterator[str]:
     """A row for every method: tasks between modalities, then of every fusion the mAP of the tasks to items."""
     methods = list(dict.fromkeys(method for method, _, _ in figures))
     pairs = list(dict.fromkeys(task for _, fusion, task in figures if fusion == NO_FUSION))
-    wholes = list(dict.fromkeys(task for _, fusion, task in figures if fusion != NO_FUSION))
+    item_pool = list(dict.fromkeys(task for _, fusion, task in figures if fusion != NO_FUSION))
     fused = list(dict.fromkeys(fusion for _, fusion, _ in figures if fusion != NO_FUSION))
     heads = ["align", *(f"{task}: {HIT}, {MAP}" for task in pairs), *fused, "fit s", "kB"]
-    yield f"Of fusions: {MAP} of {' / '.join(wholes)}"
+    yield f"Of fusions: {MAP} of {' / '.join(item_pool)}"
     yield f"| {' | '.join(heads)} |"
     yield "| --- " * len(heads) + "|"
     for method in methods:
@@ -264,7 +264,7 @@ def _wide(figures: Figures, costs: Costs) -> Iterator[str]:
             seeds = figures.get((method, NO_FUSION, task), [])
             cells.append(f"{_mean(seeds, HIT)}, {_cell([each[MAP] for each in seeds], MAP)}" if seeds else "")
         cells += [
-            " / ".join(_mean(figures.get((method, fusion, task), []), MAP) for task in wholes)
+            " / ".join(_mean(figures.get((method, fusion, task), []), MAP) for task in item_pool)
             for fusion in fused
         ]
         seconds, size = np.mean(costs[method, NO_FUSION], axis=0)

@@ -266,7 +266,7 @@ def test_somebodys_vectors_are_indexed_with_no_encoder(tmp_path):
     engine = retrieval.open(tmp_path / "index")
     figures = retrieval.evaluate(engine, ks=(1,)).tasks["text-to-image"]
     assert (figures["queries"], figures["hit@1"]) == (40, 1.0)
-    stored = engine.index.shelf(Modality.IMAGE).index.vectors()
+    stored = engine.index.modality_index(Modality.IMAGE).index.vectors()
     unit = images.astype(np.float16).astype(np.float32)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     keys = [

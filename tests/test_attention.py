@@ -257,7 +257,9 @@ def test_from_files_to_hits(
     engine = retrieval.open(out)
     assert engine.image_to_image(source / "blue 40.png", k=1)[0].score == pytest.approx(1, abs=1e-3)
     found = engine.text_to_image("blue", k=30)
-    vectors = engine.index.shelf(IMAGE).index.vectors(np.arange(30)) @ engine.encode(text=["blue"])[0]
+    vectors = (
+        engine.index.modality_index(IMAGE).index.vectors(np.arange(30)) @ engine.encode(text=["blue"])[0]
+    )
     assert_allclose([hit.score for hit in found], np.sort(vectors)[::-1], atol=1e-2)
     assert run(["realign", out, "--align", "cca"]) == 0  # which reads the whole alone
     assert retrieval.open(out).text_to_image("blue", k=3)[0].modality == "image"

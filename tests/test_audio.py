@@ -12,17 +12,17 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import correlate
 
 from retrieval.encoders.base import Span
-from retrieval.encoders.mfcc import Acoustic
+from retrieval.encoders.mfcc import MfccEncoder
 from retrieval.errors import MediaError
 from retrieval.media import audio
-from retrieval.media.audio import sound
+from retrieval.media.audio import load_audio
 from tests.pictures import noise, saved
 from tests.sounds import coded, melody, wav
 
 RATE = 44100
 TUNE = melody(1.5, RATE)
 STEREO = np.stack([TUNE, -0.5 * TUNE], axis=1)
-ENCODER = Acoustic("cpu")
+ENCODER = MfccEncoder("cpu")
 LIBSNDFILE = {
     "WAV": "PCM_16",
     "FLAC": "PCM_16",
@@ -43,30 +43,30 @@ def likeness(one: np.ndarray, other: np.ndarray) -> float:
 @pytest.mark.parametrize(("form", "subtype"), LIBSNDFILE.items())
 def test_formats_of_libsndfile(tmp_path: Path, form: str, subtype: str | None) -> None:
     content = wav(TUNE, RATE, form=form, subtype=subtype)
-    heard = sound(content)
+    heard = load_audio(content)
     assert (heard.rate, heard.cut, heard.samples.dtype) == (RATE, False, np.float32)
     assert abs(len(heard.samples) - len(TUNE)) <= 2500
     file = tmp_path / "tune.bin"  # content, not name, says what it is
     file.write_bytes(content)
-    assert_array_equal(sound(file).samples, heard.samples)
+    assert_array_equal(load_audio(file).samples, heard.samples)
     if form not in {"MP3", "OGG"}:
         assert_allclose(heard.samples, TUNE, atol=1 / 32000)
 
 
 @pytest.mark.parametrize(("form", "codec"), FFMPEG.items())
 def test_formats_of_ffmpeg(form: str, codec: str) -> None:
-    heard = sound(coded(TUNE, RATE, form=form, codec=codec))
+    heard = load_audio(coded(TUNE, RATE, form=form, codec=codec))
     assert heard.rate == RATE
     assert heard.seconds == pytest.approx(1.5, abs=0.1)
     assert likeness(heard.samples, TUNE) > 0.9
 
 
 def test_opus_and_the_sound_track_of_a_video() -> None:
-    assert sound(wav(melody(1, 48000), 48000, form="OGG", subtype="OPUS")).seconds == pytest.approx(
+    assert load_audio(wav(melody(1, 48000), 48000, form="OGG", subtype="OPUS")).seconds == pytest.approx(
         1, abs=0.1
     )
     film = coded(TUNE, RATE, form="mp4", codec="aac", pictures=True)
-    assert sound(film).seconds == pytest.approx(1.5, abs=0.1)
+    assert load_audio(film).seconds == pytest.approx(1.5, abs=0.1)
 
 
 def test_resampling_equals_librosas(tmp_path: Path) -> None:
@@ -75,25 +75,27 @@ def test_resampling_equals_librosas(tmp_path: Path) -> None:
     for rate in (16000, 22050, 48000, RATE):
         mono = librosa.to_mono(soundfile.read(file, dtype="float32")[0].T)
         expected = librosa.resample(mono, orig_sr=RATE, target_sr=rate)
-        assert_allclose(sound(file, rate).samples, expected, atol=1e-6)
+        assert_allclose(load_audio(file, rate).samples, expected, atol=1e-6)
 
 
 def test_long_files_are_read_in_pieces_without_a_seam() -> None:
     long = melody(13, RATE)
     assert len(long) > 2 * audio._BLOCK
-    assert_allclose(sound(wav(long, RATE), 16000).samples, sound((long, RATE), 16000).samples, atol=1e-6)
+    assert_allclose(
+        load_audio(wav(long, RATE), 16000).samples, load_audio((long, RATE), 16000).samples, atol=1e-6
+    )
 
 
 def test_channels_are_averaged() -> None:
     eight = np.random.default_rng(0).uniform(-1, 1, (4000, 8)).astype(np.float32)
-    assert_allclose(sound(wav(eight, 8000)).samples, eight.mean(axis=1), atol=1e-6)
+    assert_allclose(load_audio(wav(eight, 8000)).samples, eight.mean(axis=1), atol=1e-6)
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 192000])
 @pytest.mark.parametrize("count", [1, 2, 3, 5000])
 def test_any_rate_and_length_gives_a_row(rate: int, count: int) -> None:
     for samples in (melody(1, rate)[:count], np.zeros(count, np.float32)):
-        heard = sound(wav(samples, rate), 16000)
+        heard = load_audio(wav(samples, rate), 16000)
         assert len(heard.samples) == -(-count * 16000 // rate)
         rows = ENCODER.encode([ENCODER.prepare(wav(samples, rate))])
         assert rows.shape == (1, ENCODER.spec.dimension)
@@ -102,11 +104,11 @@ def test_any_rate_and_length_gives_a_row(rate: int, count: int) -> None:
 
 def test_only_the_beginning_of_long_sounds_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audio, "MAX_SECONDS", 1.0)
-    heard = sound(wav(TUNE, RATE), 16000)
+    heard = load_audio(wav(TUNE, RATE), 16000)
     assert (heard.cut, heard.seconds) == (True, 1.0)
-    assert_allclose(heard.samples, sound((TUNE[:RATE], RATE), 16000).samples, atol=1e-6)
-    assert not sound((TUNE[:RATE], RATE)).cut
-    assert sound(coded(TUNE, RATE, form="adts", codec="aac")).cut
+    assert_allclose(heard.samples, load_audio((TUNE[:RATE], RATE), 16000).samples, atol=1e-6)
+    assert not load_audio((TUNE[:RATE], RATE)).cut
+    assert load_audio(coded(TUNE, RATE, form="adts", codec="aac")).cut
 
 
 @pytest.mark.parametrize(
@@ -128,7 +130,7 @@ def test_what_is_no_sound_is_refused(tmp_path: Path, content: bytes, message: st
     file.write_bytes(content)
     for source in (content, file):
         with pytest.raises(MediaError, match=message) as caught:
-            sound(source)
+            load_audio(source)
         assert len(str(caught.value).splitlines()) == 1
 
 
@@ -147,19 +149,19 @@ def test_what_is_no_sound_is_refused(tmp_path: Path, content: bytes, message: st
 )
 def test_what_is_no_source_is_refused(source: object) -> None:
     with pytest.raises(MediaError, match="expected"):
-        sound(source)  # type: ignore[arg-type]
+        load_audio(source)  # type: ignore[arg-type]
 
 
 def test_missing_files_folders_and_large_files_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(MediaError, match="No such file"):
-        sound(tmp_path / "none.wav")
+        load_audio(tmp_path / "none.wav")
     with pytest.raises(MediaError, match="is a folder"):
-        sound(tmp_path)
+        load_audio(tmp_path)
     monkeypatch.setattr(audio, "MAX_BYTES", 100)
     with pytest.raises(MediaError, match="too large"):
-        sound(wav(TUNE, RATE))
+        load_audio(wav(TUNE, RATE))
 
 
 @pytest.mark.parametrize("form", ["WAV", "FLAC", "MP3", "aac"])
@@ -169,7 +171,7 @@ def test_of_a_file_that_is_cut_short_the_beginning_is_taken(form: str) -> None:
         if form == "aac"
         else wav(TUNE, RATE, form=form, subtype=LIBSNDFILE[form])
     )
-    heard = sound(whole[: len(whole) // 2])
+    heard = load_audio(whole[: len(whole) // 2])
     assert 0.3 < heard.seconds < 1.2
 
 
@@ -187,7 +189,7 @@ def test_playlists_open_nothing(tmp_path: Path, playlist: str, target: str) -> N
     file = tmp_path / "list.m3u8"
     file.write_text(playlist.format(target))
     with pytest.raises(MediaError, match="expected a sound"):
-        sound(file)
+        load_audio(file)
 
 
 def test_a_long_clip_has_a_row_for_the_whole_and_one_a_window() -> None:

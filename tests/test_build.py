@@ -43,9 +43,9 @@ def vectors(out):
     engine = retrieval.open(out)
     found = {}
     for modality in engine.modalities:
-        shelf = engine.index.shelf(modality)
-        records = engine.index.catalog.records(shelf.assets)
-        for asset, vector in zip(shelf.assets.tolist(), shelf.index.vectors(), strict=True):
+        modality_index = engine.index.modality_index(modality)
+        records = engine.index.catalog.records(modality_index.assets)
+        for asset, vector in zip(modality_index.assets.tolist(), modality_index.index.vectors(), strict=True):
             found[records[asset].item, modality, records[asset].text] = vector.tolist()
     return found
 

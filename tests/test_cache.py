@@ -5,21 +5,21 @@ import shutil
 
 import pytest
 
-from retrieval.server.disk_cache import Cache
+from retrieval.server.disk_cache import DiskCache
 
 
 def test_what_is_put_is_there_also_for_another_server(tmp_path):
-    cache = Cache(tmp_path / "cache")
+    cache = DiskCache(tmp_path / "cache")
     assert cache.get("a") is None
     cache.put("a", b"one")
     cache.put("../b", b"two")
-    other = Cache(tmp_path / "cache")
+    other = DiskCache(tmp_path / "cache")
     assert (other.get("a"), other.get("../b")) == (b"one", b"two")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache"]
 
 
 def test_what_was_not_used_for_longest_goes_first(tmp_path):
-    cache = Cache(tmp_path / "cache", most=1000)
+    cache = DiskCache(tmp_path / "cache", most=1000)
     for number in range(9):
         cache.put(str(number), bytes(100))
         os.utime(cache._path(str(number)), ns=(number, number))
@@ -32,7 +32,7 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path):
 
 
 def test_the_folder_may_be_deleted_at_any_time(tmp_path):
-    cache = Cache(tmp_path / "cache")
+    cache = DiskCache(tmp_path / "cache")
     cache.put("a", b"one")
     shutil.rmtree(tmp_path / "cache")
     assert cache.get("a") is None
@@ -43,7 +43,7 @@ def test_the_folder_may_be_deleted_at_any_time(tmp_path):
 @pytest.mark.parametrize("kind", ["file", "under a file"])
 def test_where_nothing_can_be_written_another_folder_serves(tmp_path, kind):
     (tmp_path / "taken").write_bytes(b"")
-    cache = Cache(tmp_path / "taken" if kind == "file" else tmp_path / "taken/cache")
+    cache = DiskCache(tmp_path / "taken" if kind == "file" else tmp_path / "taken/cache")
     cache.put("a", b"one")
     assert cache.get("a") == b"one"
     own = cache._folder
@@ -52,7 +52,7 @@ def test_where_nothing_can_be_written_another_folder_serves(tmp_path, kind):
 
 
 def test_a_full_disk_costs_nobody_a_picture(tmp_path, monkeypatch):
-    cache = Cache(tmp_path / "cache")
+    cache = DiskCache(tmp_path / "cache")
 
     def full(*_args, **_options):
         raise OSError(28, "No space left on device")

@@ -22,7 +22,7 @@ from retrieval.search.calibration import (
     percentile,
     quantiles,
 )
-from retrieval.search.modality_index import Found
+from retrieval.search.modality_index import ResultArrays
 from retrieval.storage.manifest import Manifest
 from retrieval.types import Modality, Term
 from tests import toy
@@ -142,15 +142,15 @@ def test_pairs_of_one_item_are_left_out_and_a_medium_counts_by_its_best_segment(
 
 def found_in(seed, mean, deviation, count):
     scores = np.sort(drawn(count, mean, deviation, seed))[None, ::-1]
-    return Found(scores.astype(np.float32), np.arange(count)[None] + 1000 * seed)
+    return ResultArrays(scores.astype(np.float32), np.arange(count)[None] + 1000 * seed)
 
 
 def test_no_modality_is_favoured_for_being_what_it_is():
     sizes = {1: (0.1, 0.02, 900), 2: (0.5, 0.2, 100)}
     found = [found_in(seed, *of) for seed, of in sizes.items()]
     backgrounds = [[curve_of(drawn(mean=mean, deviation=by, seed=9))] for mean, by, _ in sizes.values()]
-    [calibrated] = merging.merged(found, backgrounds)
-    [raw] = merging.merged(found, [[None]] * 2)
+    [calibrated] = merging.merge_modalities(found, backgrounds)
+    [raw] = merging.merge_modalities(found, [[None]] * 2)
 
     def first(own, count=100):
         chosen = sorted(own, key=lambda answer: -answer.score)[:count]
@@ -166,7 +166,7 @@ def test_no_modality_is_favoured_for_being_what_it_is():
 
 def test_one_modality_alone_keeps_its_scores():
     found = found_in(1, 0.1, 0.02, 50)
-    [own] = merging.merged([found], [[curve_of(drawn())]])
+    [own] = merging.merge_modalities([found], [[curve_of(drawn())]])
     assert [answer.score for answer in own] == found.scores[0].tolist()
 
 
@@ -186,7 +186,9 @@ def engine(folder):
 def test_percentiles_are_the_odds_of_the_background_that_the_index_keeps(engine):
     hits = engine.text_to_image("red", k=10)
     kept = np.array(engine.manifest.indexes[Modality.IMAGE][BACKGROUND]["text"])
-    kept += engine.encode(text="red")[0] @ engine.index.shelf(Modality.IMAGE).index.vectors().mean(axis=0)
+    kept += engine.encode(text="red")[0] @ engine.index.modality_index(Modality.IMAGE).index.vectors().mean(
+        axis=0
+    )
     for hit in hits:
         share = 100 * expit(np.interp(hit.score, kept, LOG_ODDS))
         if kept[0] < hit.score < kept[-1]:

@@ -19,7 +19,7 @@ import retrieval
 from retrieval.encoders import registry
 from retrieval.encoders.base import WHOLE, Encoder, Span
 from retrieval.encoders.clip_model import ClipModel
-from retrieval.encoders.clip_transforms import ClipViews
+from retrieval.encoders.clip_transforms import ClipTransform
 from retrieval.errors import EncoderMismatchError, MediaError, OptionError, WeightsError
 from retrieval.server.app import make as serving
 from retrieval.storage.feature_store import FeatureStore
@@ -91,7 +91,7 @@ def test_pictures_look_as_open_clip_prepares_them(size: Any, mode: str, interpol
     looks = PreprocessCfg(
         size=size, mean=(0, 0, 0), std=(1, 1, 1), interpolation=interpolation, resize_mode=mode, fill_color=90
     )
-    published, own = image_transform_v2(looks, is_train=False), ClipViews.of(asdict(looks))
+    published, own = image_transform_v2(looks, is_train=False), ClipTransform.of(asdict(looks))
     for seed, (width, height) in enumerate([(80, 64), (64, 201), (31, 20), (32, 32), (1, 1), (300, 7)]):
         image = noise(width, height, seed=seed)
         expected = (published(image).permute(1, 2, 0) * 255).round().byte().numpy()

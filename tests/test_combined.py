@@ -9,7 +9,7 @@ import indexer
 import retrieval
 from retrieval import Client, Hit, Query
 from retrieval.errors import OptionError
-from retrieval.search.rank_fusion import MOST, WAYS, combined
+from retrieval.search.rank_fusion import MAX_DEPTH, RANK_FUSIONS, search_and_fuse
 from retrieval.search.searcher import Searcher
 from retrieval.server.api_models import MAX_K
 from retrieval.types import Modality
@@ -89,7 +89,7 @@ def test_what_a_ranking_does_not_hold_is_no_better_than_its_last():
     assert [hit.id for hit in hits[:2]] == ["n0", "n150"]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", RANK_FUSIONS)
 def test_a_long_medium_is_one_hit_whichever_of_its_segments_each_term_finds(way):
     short, other = ranking(["n8", "n9"], modality=Modality.VIDEO)
     long = Hit(1, 2.0, "long", Modality.VIDEO, path="long.mp4")
@@ -113,7 +113,7 @@ def test_captions_of_one_item_stay_apart():
     assert sorted(hit.text for hit in found) == ["blue", "red"]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", RANK_FUSIONS)
 def test_a_lone_term_keeps_its_ranking(engine, way):
     plain = engine.search(text="red", to="image", k=5)
     assert [hit.id for hit in engine.search(text="red", to="image", k=5, combine=way)] == [
@@ -121,7 +121,7 @@ def test_a_lone_term_keeps_its_ranking(engine, way):
     ]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", RANK_FUSIONS)
 def test_what_is_not_wanted_finds_nothing_of_its_own(way):
     searcher = Told(red=ranking(["n1", "n2", "n3"]), blue=ranking(["n3", "n4", "n5"]))
     hits = searcher.search(text=["red", ("blue", -1)], to="image", combine=way)
@@ -139,7 +139,7 @@ def test_what_cannot_be_combined_is_refused(engine):
     with pytest.raises(OptionError, match="unknown way to combine 'soup'"):
         engine.search(text="red", to="image", combine="soup")
     with pytest.raises(OptionError, match="say what to find"):
-        combined(engine, Query(text=["red", "blue"]), way="rrf", to=None, k=3)
+        search_and_fuse(engine, Query(text=["red", "blue"]), way="rrf", to=None, k=3)
     for k in (0.5, -1, 0, True):
         with pytest.raises(OptionError, match="k must be a whole number of at least 1"):
             engine.search(text="red", to="image", k=k, combine="rrf")
@@ -150,7 +150,7 @@ def test_as_many_are_joined_as_a_server_answers_and_never_fewer_than_are_wanted(
     for k in (1, 10, np.int64(50), 101, 1000, 1500):
         assert len(searcher.search(text="red", to="image", k=k, combine="rrf")) == k
     assert searcher.depths == [100, 100, 500, 1000, 1000, 1500]
-    assert MOST <= MAX_K
+    assert MAX_DEPTH <= MAX_K
 
 
 def test_a_server_is_asked_for_no_more_than_it_answers(tmp_path):

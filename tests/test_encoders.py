@@ -20,7 +20,7 @@ from PIL import Image
 from retrieval.encoders import registry
 from retrieval.encoders.base import Encoder, EncoderSpec, Span, parts_of
 from retrieval.encoders.efficientnet import EfficientNetLite0
-from retrieval.encoders.video_frames import Footage
+from retrieval.encoders.video_frames import PreparedVideo
 from retrieval.errors import DependencyError, DeviceError, MediaError, OptionError
 from retrieval.runtimes import device
 from retrieval.types import Matrix, Modality
@@ -40,7 +40,7 @@ def assert_same_rows(actual: Matrix, expected: Matrix) -> None:
 
 
 def assert_same_prepared(actual: Any, expected: Any) -> None:
-    if isinstance(actual, Footage):
+    if isinstance(actual, PreparedVideo):
         assert actual.spans == expected.spans
         assert_array_equal(actual.frames, expected.frames)
     else:
@@ -342,7 +342,7 @@ def test_a_video_keeps_stretches_of_its_frames() -> None:
     prepared = [image.prepare(noise(64, 64, seed)) for seed in range(20)]
     one = image.encode(prepared)
     spans = (Span(), Span(0, 10), Span(10, 20))
-    footage = Footage(prepared, np.array([0] * 17 + [1] * 3), spans)
+    footage = PreparedVideo(prepared, np.array([0] * 17 + [1] * 3), spans)
     whole, long, short = frames.encode([footage])
     for row, own in ((whole, one), (long, one[:17]), (short, one[17:])):
         expected = [each.mean(0) for each in np.array_split(own, min(len(own), 8))]

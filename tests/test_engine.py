@@ -13,7 +13,7 @@ import indexer
 import retrieval
 from retrieval import Query
 from retrieval.errors import ExpressionError, MediaError, OptionError, UnknownItemError
-from retrieval.search.modality_index import Shelf
+from retrieval.search.modality_index import ModalityIndex
 from tests import toy
 
 
@@ -54,13 +54,13 @@ def test_a_terms_contribution_is_its_own_score_by_its_weight(engine):
 def test_a_batch_says_the_same_of_each_query_and_looks_rows_up_once(engine, to, monkeypatch):
     queries = [Query(text=[name, ("blue", -0.4)]) for name in ("red", "green", "pink")] + [Query(text="red")]
     alone = [engine.search_batch([query], to=to, k=5)[0] for query in queries]
-    real, looks = Shelf.rows_of, []
+    real, looks = ModalityIndex.rows_of, []
 
-    def rows_of(shelf, assets):
-        looks.append(shelf)
-        return real(shelf, assets)
+    def rows_of(modality_index, assets):
+        looks.append(modality_index)
+        return real(modality_index, assets)
 
-    monkeypatch.setattr(Shelf, "rows_of", rows_of)
+    monkeypatch.setattr(ModalityIndex, "rows_of", rows_of)
     together = engine.search_batch(queries, to=to, k=5)
     assert len(looks) == len(set(map(id, looks))) == len(engine.targets(to, ["text"]))
     for hits, own in zip(together, alone, strict=True):
@@ -187,8 +187,10 @@ def test_more_like_this_leaves_itself_out(engine):
 
 
 def vector_of(engine, key, modality):
-    shelf = engine.index.shelf(modality)
-    return shelf.index.vectors(shelf.rows_of(engine.index.catalog.item_assets(key)[modality]))[0]
+    modality_index = engine.index.modality_index(modality)
+    return modality_index.index.vectors(
+        modality_index.rows_of(engine.index.catalog.item_assets(key)[modality])
+    )[0]
 
 
 def test_vectors_can_be_given(engine):

@@ -60,12 +60,12 @@ def test_by_default_the_held_out_items_ask_and_are_searched(engine):
 
 def test_figures_equal_those_of_searching(engine):
     result = retrieval.evaluate(engine, ["image-to-text"], (1, 2, 3), split="all").as_dict()
-    shelf = engine.index.shelf(Modality.IMAGE)
+    modality_index = engine.index.modality_index(Modality.IMAGE)
     table = engine.index.table(Modality.IMAGE)
     hits, recalls = [], []
     for asset, item in zip(table.assets, table.items, strict=True):
         record = engine.index.catalog.records([asset])[asset]
-        vector = shelf.index.vectors(shelf.rows_of([asset]))[0]
+        vector = modality_index.index.vectors(modality_index.rows_of([asset]))[0]
         found = [hit.id for hit in engine.search(vector=vector, to="text", k=3)]
         hits.append(record.item in found)
         recalls.append(found.count(record.item) / (2 if record.item == "red0" else 1))
@@ -186,7 +186,7 @@ def test_a_task_may_be_judged_by_a_file(engine, tmp_path):
     figures = result.tasks["text-to-image"]
     assert (figures["queries"], figures["queries_without_relevant"]) == (4, 28)
     outcome = result.outcomes["text-to-image"]
-    at = {name: place for place, name in enumerate(outcome.trial.query_names)}
+    at = {name: place for place, name in enumerate(outcome.prepared.query_names)}
     assert list(at)[-1] == "never-indexed"
     hits = outcome.values[Measure.parse("hit@10")]
     recall = outcome.values[Measure.parse("recall@10")]
@@ -199,18 +199,18 @@ def test_a_task_may_be_judged_by_a_file(engine, tmp_path):
 
 def test_a_run_is_measured_as_the_search_it_came_from(engine, tmp_path):
     searched = retrieval.evaluate(engine, ["text-to-image"], split="all", relevance="colour")
-    trial = searched.outcomes["text-to-image"].trial
-    scores, rows = runs.results(trial, 30)
-    trec.write_run(tmp_path / "run", trial.query_names, trial.pool_names, scores, rows, "t")
+    prepared = searched.outcomes["text-to-image"].prepared
+    scores, rows = runs.results(prepared, 30)
+    trec.write_run(tmp_path / "run", prepared.query_names, prepared.pool_names, scores, rows, "t")
     options = {"split": "all", "relevance": "colour", "run": tmp_path / "run"}
     figures = retrieval.evaluate(engine, ["text-to-image"], **options)
     assert figures.tasks == searched.tasks
     lines = (tmp_path / "run").read_text().splitlines(keepends=True)
     (tmp_path / "run").write_text("".join(line for line in lines if not line.startswith("blue")))
     fewer = retrieval.evaluate(engine, ["text-to-image"], **options)
-    lost = [name for name in trial.query_names if name.startswith("blue")]
+    lost = [name for name in prepared.query_names if name.startswith("blue")]
     values = fewer.outcomes["text-to-image"].values[Measure.parse("mrr")]
-    assert [values[trial.query_names.index(name)] for name in lost] == [0.0] * 3
+    assert [values[prepared.query_names.index(name)] for name in lost] == [0.0] * 3
     with pytest.raises(OptionError, match="of one task"):
         retrieval.evaluate(engine, **options)
     (tmp_path / "run").write_text("red0#0 Q0 zebra 1 0.5 t\n")

@@ -9,7 +9,7 @@ from retrieval.errors import AlignmentError, DamagedIndexError, OptionError
 from retrieval.fusion import registry
 from retrieval.fusion.attention import Attention
 from retrieval.fusion.base import Parts
-from retrieval.fusion.fitted import Fused
+from retrieval.fusion.fitted import FittedFusion
 from retrieval.fusion.gated import Gated
 from retrieval.fusion.graph import Propagated
 from retrieval.fusion.tensor import LowRankTensor
@@ -53,9 +53,9 @@ def test_every_fusion_gives_unit_vectors_and_needs_no_other_items(method):
 @pytest.mark.parametrize("method", registry.METHODS)
 def test_a_saved_fusion_fuses_bit_for_bit_the_same(method, tmp_path):
     parts = items()
-    fused = Fused(method, THREE, registry.fit(method, parts))
+    fused = FittedFusion(method, THREE, registry.fit(method, parts))
     fused.save(tmp_path / "fusion")
-    again = Fused.load(tmp_path / "fusion")
+    again = FittedFusion.load(tmp_path / "fusion")
     assert (again.method, again.modalities) == (method, THREE)
     np.testing.assert_array_equal(again.fusion(parts), fused.fusion(parts))
     lone = parts.taken(np.array([5]))
@@ -66,7 +66,7 @@ def test_a_saved_fusion_fuses_bit_for_bit_the_same(method, tmp_path):
     np.testing.assert_array_equal(again.asking(lone.vectors[:, 0], Modality.VIDEO), every)
     (tmp_path / "fusion").write_bytes((tmp_path / "fusion").read_bytes()[:-3])
     with pytest.raises(DamagedIndexError, match="not a whole fusion"):
-        Fused.load(tmp_path / "fusion")
+        FittedFusion.load(tmp_path / "fusion")
 
 
 @pytest.mark.parametrize("kind", [Attention, Gated, LowRankTensor])
@@ -184,21 +184,22 @@ def test_reciprocal_ranks_are_the_formula():
 def test_standardised_sums_do_not_know_a_scale():
     random = np.random.default_rng(0)
     first, second = random.normal(size=(2, 4, 30))
-    fused = rank_fusion.standardised([first, second])
-    np.testing.assert_allclose(rank_fusion.standardised([7 * first + 3, second]), fused, atol=1e-9)
+    fused = rank_fusion.standardised_scores([first, second])
+    np.testing.assert_allclose(rank_fusion.standardised_scores([7 * first + 3, second]), fused, atol=1e-9)
     np.testing.assert_allclose(
-        rank_fusion.standardised([first, np.ones_like(first)]), rank_fusion.standardised([first])
+        rank_fusion.standardised_scores([first, np.ones_like(first)]),
+        rank_fusion.standardised_scores([first]),
     )
     np.testing.assert_allclose(fused.mean(axis=1), 0, atol=1e-9)
     cut = np.where(first < np.median(first, axis=1, keepdims=True), np.nan, first)
-    held, alone = ~np.isnan(cut), rank_fusion.standardised([cut])
+    held, alone = ~np.isnan(cut), rank_fusion.standardised_scores([cut])
     for own, kept, known in zip(alone, held, cut, strict=True):
         whole = (known[kept] - known[kept].mean()) / known[kept].std()
         np.testing.assert_allclose(own[kept], whole)
         np.testing.assert_allclose(
             own[~kept], whole.min()
         )  # not their mean, which would be above half of them
-    np.testing.assert_array_equal(rank_fusion.standardised([np.full((2, 3), np.nan)]), 0)
+    np.testing.assert_array_equal(rank_fusion.standardised_scores([np.full((2, 3), np.nan)]), 0)
     for wrong in ([], [first, second[:2]]):
         with pytest.raises(OptionError, match="one shape"):
-            rank_fusion.standardised(wrong)
+            rank_fusion.standardised_scores(wrong)

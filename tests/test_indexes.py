@@ -66,10 +66,10 @@ def engine(folder):
 
 def exact(engine, queries, k, keep=None):
     """The ids of the exact answers."""
-    shelf, table = engine.index.shelf(Modality.IMAGE), engine.index.table(Modality.IMAGE)
+    modality_index, table = engine.index.modality_index(Modality.IMAGE), engine.index.table(Modality.IMAGE)
     keys = [engine.index.catalog.records([asset])[asset].item for asset in table.assets.tolist()]
     rows = np.array([at for at, key in enumerate(keys) if keep is None or keep(key)])
-    scores = queries @ shelf.index.vectors(rows).T
+    scores = queries @ modality_index.index.vectors(rows).T
     return [[keys[rows[at]] for at in np.argsort(-each, kind="stable")[:k]] for each in scores]
 
 
@@ -103,7 +103,7 @@ def test_what_was_measured_can_be_measured_again(folder, engine):
         Modality.TEXT: (samples.SIZE, DIMENSION),
         Modality.IMAGE: (samples.SIZE, DIMENSION),
     }
-    index = engine.index.shelf(Modality.IMAGE).index
+    index = engine.index.modality_index(Modality.IMAGE).index
     found = measure(index, Truth.of(sample, index.vectors()).half(1)).recall
     assert found == pytest.approx(engine.manifest.indexes[Modality.IMAGE]["measured"]["recall"], abs=0.01)
     faiss_files.sample(path).with_name("no.npz").write_bytes(b"nonsense")
@@ -199,7 +199,7 @@ def asserted_right(engine, chosen):
     for where, kept in ((None, 1000), ("thousandth < 300", 300)):
         expected = exact(engine, asking, 10, lambda key, kept=kept: int(key) % 1000 < kept)
         assert overlap(ids(engine, asking, where=where), expected) >= 0.95
-    own = engine.index.shelf(Modality.IMAGE).index.vectors()
+    own = engine.index.modality_index(Modality.IMAGE).index.vectors()
     found = engine.search_arrays(own[::50], to="image", k=1).assets[:, 0]
     np.testing.assert_array_equal(found, table.assets[::50])
 
@@ -305,7 +305,7 @@ def test_an_index_is_tuned_for_filters_too(choosing, spec, tmp_path, monkeypatch
     assert shares == [2.0**-power for power in range(1, len(shares) + 1)]
     assert len(shares) > 1
     again = load_index.load(entry, path)
-    assert f"tuned for filters that leave {100 * shares[-1]:.3g}%" in index_summary.told(entry)
+    assert f"tuned for filters that leave {100 * shares[-1]:.3g}%" in index_summary.summary_line(entry)
     rows = np.flatnonzero(np.random.default_rng(5).random(len(images)) < 0.6)
     found = again.search(sample["text"], 10, rows)[1]
     assert overlap(found, ExactIndex(images).search(sample["text"], 10, rows)[1]) >= 0.88

@@ -49,16 +49,16 @@ def test_a_hit_is_an_item_shown_by_its_picture(engine):
 def test_an_items_vector_is_the_fusion_of_its_parts(engine):
     table = {modality: engine.index.table(modality) for modality in engine.modalities}
     weights = engine.index.fusion.fusion.weights
-    shelf = engine.index.shelf(ITEM)
+    modality_index = engine.index.modality_index(ITEM)
     item = table[Modality.IMAGE].items[0]
     parts = []
     for modality in engine.index.fusion.modalities:
         rows = np.flatnonzero(table[modality].items == item)
-        mean = engine.index.shelf(modality).index.vectors(rows).mean(axis=0)
+        mean = engine.index.modality_index(modality).index.vectors(rows).mean(axis=0)
         parts.append(mean / np.linalg.norm(mean))
     fused = weights @ np.array(parts)
-    row = shelf.rows_of([table[Modality.IMAGE].assets[0]])
-    np.testing.assert_allclose(shelf.index.vectors(row)[0], fused / np.linalg.norm(fused), atol=1e-5)
+    row = modality_index.rows_of([table[Modality.IMAGE].assets[0]])
+    np.testing.assert_allclose(modality_index.index.vectors(row)[0], fused / np.linalg.norm(fused), atol=1e-5)
 
 
 def test_more_like_an_item_leaves_it_out_and_filters_hold(engine):

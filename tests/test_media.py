@@ -16,7 +16,7 @@ from PIL import Image
 
 from retrieval.errors import MediaError
 from retrieval.media.formats import ENDINGS, modality_of
-from retrieval.media.images import MAX_PIXELS, picture
+from retrieval.media.images import MAX_PIXELS, load_image
 from retrieval.types import Modality
 from tests.pictures import BLUE, RED, WHITE, halves, noise, oriented, png_header, saved
 
@@ -61,11 +61,11 @@ TRANSPARENT_RIGHT = {
 @pytest.mark.parametrize("name", TRANSPARENT_RIGHT)
 def test_transparent_pixels_lie_on_white(name: str) -> None:
     data, left = TRANSPARENT_RIGHT[name]
-    assert sides(picture(data)) == (left, WHITE)
+    assert sides(load_image(data)) == (left, WHITE)
 
 
 def test_half_transparent_pixels_are_mixed_with_white() -> None:
-    assert close(sides(picture(halves((*RED, 128), (*BLUE, 0), "RGBA")))[0], (255, 127, 127), 1)
+    assert close(sides(load_image(halves((*RED, 128), (*BLUE, 0), "RGBA")))[0], (255, 127, 127), 1)
 
 
 @pytest.mark.parametrize("mode", ["PA", "LA", "La", "RGBa"])
@@ -76,7 +76,7 @@ def test_alpha_of_pictures_in_memory(mode: str) -> None:
         image = image.convert(step)
     if mode == "PA":
         image.putalpha(halves(255, 0, "L"))
-    left, right = sides(picture(image))
+    left, right = sides(load_image(image))
     assert close(left, (100,) * 3, 3)
     assert right == WHITE
 
@@ -98,31 +98,31 @@ def test_orientation_is_undone(orientation: int, width: int, height: int) -> Non
         8: Image.Transpose.ROTATE_270,
     }[orientation]
     data = oriented(upright if stored is None else upright.transpose(stored), orientation)
-    assert np.array_equal(np.asarray(picture(data)), np.asarray(upright))
+    assert np.array_equal(np.asarray(load_image(data)), np.asarray(upright))
 
 
 def test_tiff_is_turned_once() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert picture(saved(halves(), "TIFF", exif=exif)).size == (32, 64)
+    assert load_image(saved(halves(), "TIFF", exif=exif)).size == (32, 64)
 
 
 @pytest.mark.filterwarnings("default:Corrupt EXIF data")
 def test_damaged_exif_does_not_lose_the_picture() -> None:
     data = saved(halves(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01")
-    assert picture(data).size == (64, 32)
+    assert load_image(data).size == (64, 32)
 
 
 def test_cmyk() -> None:
     image = halves((0, 255, 255, 0), (255, 255, 0, 0), "CMYK")
-    left, right = sides(picture(saved(image, "JPEG", quality=95)))
+    left, right = sides(load_image(saved(image, "JPEG", quality=95)))
     assert close(left, RED)
     assert close(right, BLUE)
 
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM"])
 def test_sixteen_bits_are_scaled_not_clipped(form: str) -> None:
-    left, right = sides(picture(saved(grey16(257 * 60, 257 * 180), form)))
+    left, right = sides(load_image(saved(grey16(257 * 60, 257 * 180), form)))
     assert (left, right) == ((60,) * 3, (180,) * 3)
 
 
@@ -140,12 +140,12 @@ def test_sixteen_bits_are_scaled_not_clipped(form: str) -> None:
     ],
 )
 def test_float_levels(dark: float, light: float, expected: tuple[int, int]) -> None:
-    left, right = sides(picture(saved(halves(dark, light, "F"), "TIFF")))
+    left, right = sides(load_image(saved(halves(dark, light, "F"), "TIFF")))
     assert (left[0], right[0]) == expected
 
 
 def test_integer_levels() -> None:
-    left, right = sides(picture(saved(halves(0, 2**30, "I"), "TIFF")))
+    left, right = sides(load_image(saved(halves(0, 2**30, "I"), "TIFF")))
     assert (left[0], right[0]) == (0, 255)
 
 
@@ -153,12 +153,12 @@ def test_integer_levels() -> None:
 def test_an_animation_shows_its_first_frame(form: str) -> None:
     frames = {"save_all": True, "append_images": [halves(BLUE, RED)]}
     options = {**frames, "lossless": True} if form == "WEBP" else frames
-    assert sides(picture(saved(halves(), form, **options))) == (RED, BLUE)
+    assert sides(load_image(saved(halves(), form, **options))) == (RED, BLUE)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "I", "F", "YCbCr", "HSV", "I;16"])
 def test_one_pixel(mode: str) -> None:
-    seen = picture(Image.new(mode, (1, 1)))
+    seen = load_image(Image.new(mode, (1, 1)))
     assert (seen.mode, seen.size) == ("RGB", (1, 1))
 
 
@@ -166,16 +166,16 @@ def test_a_path_bytes_and_a_picture_are_the_same(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     noise(30, 20).save(path)
     with Image.open(path) as opened:
-        seen = [picture(path), picture(str(path)), picture(path.read_bytes()), picture(opened)]
+        seen = [load_image(path), load_image(str(path)), load_image(path.read_bytes()), load_image(opened)]
     assert len({one.tobytes() for one in seen}) == 1
 
 
 def test_a_picture_in_memory_stays_as_it_is() -> None:
     given_ = halves((*RED, 128), (*BLUE, 0), "RGBA")
     before = given_.tobytes()
-    picture(given_).paste((0, 0, 0), (0, 0, 9, 9))
+    load_image(given_).paste((0, 0, 0), (0, 0, 9, 9))
     plain = halves()
-    picture(plain).paste((0, 0, 0), (0, 0, 64, 32))
+    load_image(plain).paste((0, 0, 0), (0, 0, 64, 32))
     assert given_.tobytes() == before
     assert sides(plain) == (RED, BLUE)
 
@@ -187,7 +187,7 @@ def test_a_picture_in_memory_stays_as_it_is() -> None:
 def test_a_draft_is_never_too_small(width: int, height: int, at_least: int, turned: bool) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6 if turned else 1
-    seen = picture(saved(noise(width, height), "JPEG", exif=exif), at_least=at_least)
+    seen = load_image(saved(noise(width, height), "JPEG", exif=exif), at_least=at_least)
     assert min(seen.size) >= min(at_least, width, height)
     upright = (height, width) if turned else (width, height)
     assert seen.size in {tuple(-(-side // scale) for side in upright) for scale in (1, 2, 4, 8)}
@@ -195,7 +195,7 @@ def test_a_draft_is_never_too_small(width: int, height: int, at_least: int, turn
 
 def test_a_draft_is_a_smaller_decode_of_the_same_picture() -> None:
     data = saved(noise(1024, 768), "JPEG", quality=95)
-    draft, whole = picture(data, at_least=256), picture(data)
+    draft, whole = load_image(data, at_least=256), load_image(data)
     assert (draft.size, whole.size) == ((512, 384), (1024, 768))
     difference = np.subtract(whole.resize(draft.size, Image.Resampling.BOX), draft, dtype=np.int16)
     assert np.abs(difference).mean() < 1.5
@@ -203,14 +203,14 @@ def test_a_draft_is_a_smaller_decode_of_the_same_picture() -> None:
 
 def test_a_bomb_is_refused_by_its_header() -> None:
     with pytest.raises(MediaError, match=r"400000000 pixels.*178956970") as refused:
-        picture(png_header(20_000, 20_000))
+        load_image(png_header(20_000, 20_000))
     assert "\n" not in str(refused.value)
 
 
 def test_the_limit_holds_where_the_host_has_lifted_pillows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     with pytest.raises(MediaError, match=rf"20000 x 20000, 400000000 pixels.*{MAX_PIXELS}"):
-        picture(png_header(20_000, 20_000))
+        load_image(png_header(20_000, 20_000))
 
 
 BROKEN = {
@@ -235,7 +235,7 @@ def test_what_is_no_whole_picture_is_refused(name: str, at_least: int | None, tm
     path.write_bytes(BROKEN[name])
     for source in (path, BROKEN[name]):
         with pytest.raises(MediaError) as refused:
-            picture(source, at_least=at_least)
+            load_image(source, at_least=at_least)
         message = str(refused.value)
         assert message.startswith(str(path) if source is path else "picture in memory")
         assert "\n" not in message
@@ -252,7 +252,7 @@ def test_what_is_no_whole_picture_is_refused(name: str, at_least: int | None, tm
 def test_damage_is_read_or_refused_but_nothing_else(data: bytes, form: str, at: int) -> None:
     whole = saved(noise(16, 16), form)
     try:
-        seen = picture(whole[:at] + data + whole[at + len(data) :])
+        seen = load_image(whole[:at] + data + whole[at + len(data) :])
     except MediaError:
         return
     assert seen.mode == "RGB"
@@ -265,14 +265,14 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         ("a\0b.png", "null"),
     ]:
         with pytest.raises(MediaError, match=reason):
-            picture(source)
+            load_image(source)
     pipe = tmp_path / "pipe.png"
     os.mkfifo(pipe)
     with pytest.raises(MediaError, match="no regular file"):
-        picture(pipe)
+        load_image(pipe)
     wrong: Any = 3
     with pytest.raises(MediaError, match="not int"):
-        picture(wrong)
+        load_image(wrong)
 
 
 def test_every_picture_ending_is_one_that_pillow_opens() -> None:
@@ -293,7 +293,7 @@ def test_every_picture_ending_that_pillow_writes_is_read(tmp_path: Path) -> None
         mode = {".xbm": "1", ".pbm": "1", ".pgm": "L", ".pfm": "F"}.get(ending, "RGB")
         noise(32, 32).convert("L").convert(mode).save(path)
         # Pillow writes icons in several sizes, and reads the largest.
-        assert picture(path).size == ((1024, 1024) if ending == ".icns" else (32, 32)), ending
+        assert load_image(path).size == ((1024, 1024) if ending == ".icns" else (32, 32)), ending
         read += 1
     assert read > 20
 

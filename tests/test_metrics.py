@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from retrieval.errors import OptionError
 from retrieval.evaluation.metrics import Measure, RelevantRanks, standard_measures, summarise
 from retrieval.evaluation.ranking import COUNT_UP_TO, ranks_from_results, relevant_ranks
-from retrieval.evaluation.relevance import Judged, Judgements, SameLabel
+from retrieval.evaluation.relevance import Qrels, RelevancePairs, SameLabel
 
 
 def plain_rankings(queries, gallery, query_rows=None):
@@ -184,8 +184,8 @@ def test_graded_judgements_agree_with_ir_measures(seed, many):
     size = 700 if many else 60
     owners, columns = random.integers(0, q - 1, size), random.integers(-1, n, size)
     _, once = np.unique(owners * (n + 1) + columns + 1, return_index=True)
-    judged = Judged(owners[once], columns[once], random.integers(-1, 4, len(once)).astype(float))
-    relevance = Judgements(judged, (q, n))
+    judged = RelevancePairs(owners[once], columns[once], random.integers(-1, 4, len(once)).astype(float))
+    relevance = Qrels(judged, (q, n))
     qrels = {}
     for owner, column, gain in zip(judged.owners, judged.columns, judged.gains, strict=True):
         qrels.setdefault(str(owner), {})[str(column)] = int(gain)
@@ -210,11 +210,11 @@ def test_graded_judgements_agree_with_ir_measures(seed, many):
 
 
 def test_what_is_judged_twice_counts_once_and_itself_never():
-    judged = Judged(labels(0, 0, 0, 1), labels(2, 2, 1, 1), np.array([3.0, 1.0, 0.0, 1.0]))
-    relevance = Judgements(judged, (2, 3), labels(-1, 1))
+    judged = RelevancePairs(labels(0, 0, 0, 1), labels(2, 2, 1, 1), np.array([3.0, 1.0, 0.0, 1.0]))
+    relevance = Qrels(judged, (2, 3), labels(-1, 1))
     assert (relevance.totals.tolist(), relevance.ideal.tolist()) == ([1, 0], [3.0])
     with pytest.raises(OptionError, match="within"):
-        Judgements(Judged(labels(0), labels(3), np.ones(1)), (2, 3))
+        Qrels(RelevancePairs(labels(0), labels(3), np.ones(1)), (2, 3))
 
 
 def test_ranks_cut_off_are_those_of_a_shorter_list():

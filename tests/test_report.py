@@ -115,8 +115,8 @@ def test_curves_end_at_the_figures(root):
         for k in (1, 10):
             assert hits[k - 1] == pytest.approx(result.tasks[name][f"hit@{k}"])
             assert recalls[k - 1] == pytest.approx(result.tasks[name][f"recall@{k}"])
-        matching, others = chart_data.similarity_samples(outcome.trial)
+        matching, others = chart_data.similarity_samples(outcome.prepared)
         assert (len(matching), len(others)) == (10, 90)
-        correlations = chart_data.dimension_correlations(outcome.trial)
+        correlations = chart_data.dimension_correlations(outcome.prepared)
         assert (np.diff(correlations) <= 0).all()
         assert (np.abs(correlations) <= 1 + 1e-9).all()

@@ -28,14 +28,14 @@ def always(monkeypatch):
 def reached(monkeypatch):
     """How many pairs were reached in each block, of the scans meanwhile."""
     counts = []
-    real = rounding.Rounded._reaching
+    real = rounding.Int8Scan._reaching
 
     def counted(self, request, least):
         found = real(self, request, least)
         counts.append(len(found[0]))
         return found
 
-    monkeypatch.setattr(rounding.Rounded, "_reaching", counted)
+    monkeypatch.setattr(rounding.Int8Scan, "_reaching", counted)
     return counts
 
 

@@ -201,7 +201,8 @@ def test_writers_at_once_leave_one_whole_export(own_cache: Path) -> None:
 
     found: list[Path | None] = []
     threads = [
-        threading.Thread(target=lambda: found.append(export_cache.kept("key", make))) for _ in range(4)
+        threading.Thread(target=lambda: found.append(export_cache.cached_export("key", make)))
+        for _ in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -209,7 +210,7 @@ def test_writers_at_once_leave_one_whole_export(own_cache: Path) -> None:
         thread.join()
     assert found == [own_cache / "key"] * 4
     assert [one.name for one in own_cache.iterdir()] == ["key"]
-    assert export_cache.kept("key", make) == own_cache / "key"
+    assert export_cache.cached_export("key", make) == own_cache / "key"
 
 
 def test_a_failed_export_leaves_nothing(own_cache: Path) -> None:
@@ -218,7 +219,7 @@ def test_a_failed_export_leaves_nothing(own_cache: Path) -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        export_cache.kept("key", fail)
+        export_cache.cached_export("key", fail)
     assert list(own_cache.iterdir()) == []
 
 

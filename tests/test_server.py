@@ -12,8 +12,8 @@ from PIL import Image
 
 import indexer
 import retrieval
-from retrieval.encoders.video_frames import Filming
-from retrieval.search.modality_index import Shelf
+from retrieval.encoders.video_frames import VideoTransform
+from retrieval.search.modality_index import ModalityIndex
 from retrieval.server.app import make
 from retrieval.types import Modality
 from tests import served, toy
@@ -89,13 +89,13 @@ def test_contributions_are_the_terms_shares_of_the_score(api, engine):
 
 
 def test_contributions_are_worked_out_once(api, monkeypatch):
-    real, looks = Shelf.rows_of, []
+    real, looks = ModalityIndex.rows_of, []
 
-    def rows_of(shelf, assets):
-        looks.append(shelf)
-        return real(shelf, assets)
+    def rows_of(modality_index, assets):
+        looks.append(modality_index)
+        return real(modality_index, assets)
 
-    monkeypatch.setattr(Shelf, "rows_of", rows_of)
+    monkeypatch.setattr(ModalityIndex, "rows_of", rows_of)
     hits = ask(api, words("red"), words("blue", -0.5), to="image", k=5)["hits"]
     assert [len(hit["contributions"]) for hit in hits] == [2] * 5
     assert len(looks) == 1
@@ -239,12 +239,12 @@ def test_a_wrong_query_fails_alone_in_its_batch(served_folder):
     with toy.encoders():
         app = make(served_folder / "index")
     opened = app.state.service.library._current
-    from retrieval.server.open_generation import Ask
+    from retrieval.server.open_generation import SearchRequest
     from retrieval.types import Query
 
     point = opened.engine.encode(text="red")[0]
-    asks = [Ask(Query(vector=point), "image", 2, None), Ask(Query(id="zebra"), "image", 2, None),
-            Ask(Query(vector=point), "image", 3, None)]  # fmt: skip
+    asks = [SearchRequest(Query(vector=point), "image", 2, None), SearchRequest(Query(id="zebra"), "image", 2, None),
+            SearchRequest(Query(vector=point), "image", 3, None)]  # fmt: skip
     good, bad, other = opened._search(asks)
     assert [hit.id for hit in good] == [hit.id for hit in other[:2]]
     assert isinstance(bad, retrieval.XmodalError)
@@ -261,7 +261,7 @@ def test_requests_are_counted_by_route(api):
 def test_one_slow_query_holds_up_no_other(api, engine, served_folder, monkeypatch, step):
     go_on, begun = threading.Event(), threading.Event()
     kind = type(engine.index.space.encoder("video"))
-    slow, name = (Filming, "__call__") if step == "prepare" else (kind, step)
+    slow, name = (VideoTransform, "__call__") if step == "prepare" else (kind, step)
     plain = getattr(slow, name)
 
     def waiting(self, given):
@@ -306,7 +306,7 @@ def test_networks_have_run_before_the_first_request(tmp_path, encoders):
 
 
 def test_a_new_generation_is_gone_over_to(tmp_path, monkeypatch):
-    monkeypatch.setattr("retrieval.server.reloading.LOOK_EVERY", 0)
+    monkeypatch.setattr("retrieval.server.reloading.CHECK_INTERVAL", 0)
     toy.folder(tmp_path / "source")
     with toy.encoders():
         indexer.build([tmp_path / "source"], out=tmp_path / "index", preset="toy")

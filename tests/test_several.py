@@ -10,7 +10,7 @@ import retrieval
 from indexer.cli.main import run
 from retrieval import Query, Several
 from retrieval.errors import OptionError
-from retrieval.search.rank_fusion import WAYS
+from retrieval.search.rank_fusion import RANK_FUSIONS
 from retrieval.types import ITEM, Modality
 from tests import toy
 
@@ -65,7 +65,7 @@ def test_standardised_scores_of_both_are_summed(one, other):
     assert known == pytest.approx({name: total[name] for name in toy.COLOURS}, abs=1e-6)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", RANK_FUSIONS)
 @pytest.mark.parametrize("to", ["text", "image", "any", ITEM])
 def test_one_index_alone_keeps_its_order(one, way, to):
     alone = one.search(text="red", to=to, k=5)
@@ -109,14 +109,14 @@ def test_filters_and_batches_are_as_in_each(one, other):
 
 def test_a_hit_is_shown_by_an_index_that_has_it(one, other):
     hits = Several([one, other]).text_to_image("red", k=100)
-    shown = Several([one, other]).media(hits)
+    shown = Several([one, other]).previews(hits)
     assert [(medium.id, medium.path) for medium in shown] == [(hit.id, hit.path) for hit in hits]
     assert all(medium.picture for medium in shown)
     assert "data:image" in hits._repr_html_()
-    alone = Several([other]).media([hit for hit in hits if hit.id == "brown"])
+    alone = Several([other]).previews([hit for hit in hits if hit.id == "brown"])
     assert [medium.id for medium in alone] == ["brown"]
     with pytest.raises(OptionError, match="none of these indexes has found 'brown'"):
-        Several([one]).media([hit for hit in hits if hit.id == "brown"])
+        Several([one]).previews([hit for hit in hits if hit.id == "brown"])
 
 
 def test_what_cannot_be_joined_is_refused(one, other):

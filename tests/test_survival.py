@@ -16,7 +16,7 @@ import indexer
 import retrieval
 from indexer.changes.journal import Journal
 from indexer.cli.main import run
-from indexer.dry_run import preview
+from indexer.dry_run import dry_run
 from retrieval.errors import (
     EncoderMismatchError,
     FullDiskError,
@@ -192,7 +192,7 @@ def test_a_file_that_changes_meanwhile_is_not_indexed_as_what_it_was(source, out
 
 
 def test_a_dry_run_says_what_would_be_done_and_writes_nothing(source, out, capsys):
-    fresh = preview([source], out=out, preset="toy")
+    fresh = dry_run([source], out=out, preset="toy")
     assert (fresh.items, len(fresh.new), fresh.encode) == (10, 20, {"text": 10, "image": 10})
     assert not out.exists()
     build(source, out)
@@ -216,7 +216,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(source, out, capsy
     assert [failure["path"] for failure in plan["failed"]] == ["bad.png"]
     summary = build(source, out)
     assert (summary.encoded, summary.removed) == (3, 2)
-    assert preview([source], out=out).encode == {"text": 0, "image": 0}
+    assert dry_run([source], out=out).encode == {"text": 0, "image": 0}
     shutil.rmtree(source)
     toy.paint(source / "red.png", "red")
     assert run(["index", str(source), "--out", str(out), "--dry-run"]) == 0

@@ -19,11 +19,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from retrieval.encoders import registry
 from retrieval.encoders.base import Span
-from retrieval.encoders.video_frames import Frames, segments, windows
+from retrieval.encoders.video_frames import VideoFrameEncoder, segments, windows
 from retrieval.errors import MediaError, OptionError
 from retrieval.media import video as films
 from retrieval.media.timeline import Timeline, choose, runs, widen
-from retrieval.media.video import Film, film
+from retrieval.media.video import SampledFrames, sample_frames
 from retrieval.types import Modality
 from tests.encoders_fixture import encoder
 from tests.pictures import BLUE, RED, halves, noise, saved
@@ -32,11 +32,11 @@ from tests.videos import grey, shown, sound, steps, video
 ROOT = Path(__file__).parents[1]
 
 
-def seen(source: Any, count: int = 8) -> Film:
-    return film(source, side=256, windows=lambda _: count)
+def seen(source: Any, count: int = 8) -> SampledFrames:
+    return sample_frames(source, side=256, windows=lambda _: count)
 
 
-def levels(watched: Film) -> list[int]:
+def levels(watched: SampledFrames) -> list[int]:
     """The middle pixel of each frame."""
     middles = [
         one.picture.getpixel((one.picture.width // 2, one.picture.height // 2)) for one in watched.frames
@@ -307,13 +307,13 @@ def test_segments_lie_at_fixed_times(seconds: float, dropped: set[int]) -> None:
 
 
 @pytest.fixture(scope="module")
-def frames_encoder() -> Frames:
+def frames_encoder() -> VideoFrameEncoder:
     loaded = encoder("frames")
-    assert isinstance(loaded, Frames)
+    assert isinstance(loaded, VideoFrameEncoder)
     return loaded
 
 
-def test_rows_are_means_of_the_image_encoders(frames_encoder: Frames) -> None:
+def test_rows_are_means_of_the_image_encoders(frames_encoder: VideoFrameEncoder) -> None:
     lite0 = encoder("efficientnet-lite0")
     long = video([noise(64, 48, number) for number in range(24)], rate=1)
     short = video([noise(64, 48, number) for number in range(3)])
@@ -324,7 +324,7 @@ def test_rows_are_means_of_the_image_encoders(frames_encoder: Frames) -> None:
     rows = frames_encoder.encode(prepared)
     assert len(rows) == sum(map(len, spans))
     features = lite0.encode(
-        [lite0.prepare(frame.picture) for frame in film(long, side=256, windows=windows).frames]
+        [lite0.prepare(frame.picture) for frame in sample_frames(long, side=256, windows=windows).frames]
     )
     scale = 1e-5 * float(np.abs(features).max())
     assert_allclose(rows[1], features.mean(0), atol=scale)
@@ -343,7 +343,7 @@ def test_one_image_encoder_serves_both_modalities() -> None:
     named = registry.load("frames:efficientnet-lite0", Modality.VIDEO, "cpu")
     plain = registry.load("frames", Modality.VIDEO, "cpu")
     assert image is registry.load("efficientnet-lite0", Modality.IMAGE, "cpu")
-    assert isinstance(named, Frames)
+    assert isinstance(named, VideoFrameEncoder)
     assert named._image is image
     assert named.spec == plain.spec
     assert named.spec.name == "frames:efficientnet-lite0"
@@ -353,7 +353,7 @@ def test_one_image_encoder_serves_both_modalities() -> None:
 
 @pytest.mark.parametrize("path", iscc_samples.videos(), ids=lambda path: path.name)
 def test_sample_videos_are_seen(path: Path) -> None:
-    watched = film(path, side=256, windows=windows)
+    watched = sample_frames(path, side=256, windows=windows)
     assert watched.seconds == pytest.approx(5 if path.suffix == ".gif" else 60, abs=0.2)
     assert len(watched.frames) == windows(watched.seconds)
 
@@ -361,7 +361,7 @@ def test_sample_videos_are_seen(path: Path) -> None:
 @pytest.mark.parametrize("path", iscc_samples.audios(), ids=lambda path: path.name)
 def test_sample_sounds_are_no_videos(path: Path) -> None:
     with pytest.raises(MediaError, match="sound alone"):
-        film(path, side=256, windows=windows)
+        sample_frames(path, side=256, windows=windows)
 
 
 @pytest.fixture(scope="module")

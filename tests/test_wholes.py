@@ -12,7 +12,7 @@ from retrieval.errors import OptionError
 from retrieval.evaluation import runs, trec
 from retrieval.fusion import registry
 from retrieval.fusion.base import Parts
-from retrieval.fusion.fitted import Fused
+from retrieval.fusion.fitted import FittedFusion
 from retrieval.types import Modality
 from tests import sounds, toy
 
@@ -70,7 +70,7 @@ def held_out(engine):
     for modality in engine.modalities:
         table = engine.index.table(modality)
         rows = np.flatnonzero(table.held_out)
-        found[modality] = engine.index.shelf(modality).index.vectors(rows), table.items[rows]
+        found[modality] = engine.index.modality_index(modality).index.vectors(rows), table.items[rows]
     return found
 
 
@@ -79,7 +79,7 @@ def held_out(engine):
 def test_items_are_fused_of_what_they_have_besides(engine, method, asking):
     held = held_out(engine)
     parts, items = Parts.of(held, engine.modalities)
-    fused = Fused(method, parts.modalities, registry.fit(method, parts))
+    fused = FittedFusion(method, parts.modalities, registry.fit(method, parts))
     others = np.array([[modality is not asking for modality in engine.modalities]])
     some = (parts.present & others).any(axis=1)
     gallery = fused.fusion(parts.taken(some).only(others))
@@ -87,7 +87,7 @@ def test_items_are_fused_of_what_they_have_besides(engine, method, asking):
     scores = fused.asking(vectors, asking) @ gallery.T
     task = f"{asking}-to-item"
     evaluation = retrieval.evaluate(engine, [task], (1, 3), fusion=fused)
-    queries, pool = evaluation.outcomes[task].trial.vectors()
+    queries, pool = evaluation.outcomes[task].prepared.vectors()
     np.testing.assert_allclose(np.sort(queries @ pool.T), np.sort(scores), atol=1e-5)
     own = np.flatnonzero(np.isin(owners, items[some]))
     ranks = [1 + (scores[at] > scores[at, items[some] == owners[at]][0] + 1e-6).sum() for at in own]
@@ -111,7 +111,7 @@ def test_the_protocol_says_how_items_came_about(engine):
     assert protocol["items"]["fusion"] == "weighted"
     assert protocol["exact"]
     assert set(protocol["index"]["vectors"]) == set(engine.modalities)
-    other = Fused(
+    other = FittedFusion(
         "concat",
         tuple(engine.modalities),
         registry.fit("concat", Parts.of(held_out(engine), engine.modalities)[0]),
@@ -138,9 +138,9 @@ def test_pools_and_relevance_are_as_for_assets(engine):
 
 def test_a_run_of_items_is_measured_as_they_are(engine, tmp_path):
     searched = retrieval.evaluate(engine, [TASK], pool="all", relevance="colour")
-    trial = searched.outcomes[TASK].trial
-    scores, rows = runs.results(trial, 100)
-    trec.write_run(tmp_path / "run", trial.query_names, trial.pool_names, scores, rows, "t")
+    prepared = searched.outcomes[TASK].prepared
+    scores, rows = runs.results(prepared, 100)
+    trec.write_run(tmp_path / "run", prepared.query_names, prepared.pool_names, scores, rows, "t")
     figures = retrieval.evaluate(engine, [TASK], pool="all", relevance="colour", run=tmp_path / "run")
     assert figures.tasks == searched.tasks
 

@@ -13,10 +13,10 @@ import pytest
 
 import indexer
 from indexer.decoding import fork_client
-from indexer.decoding.media_file import Medium, prepared
-from indexer.decoding.worker_pool import Limit, Workers
+from indexer.decoding.media_file import MediaFile, prepare_file
+from indexer.decoding.worker_pool import ResourceLimit, WorkerPool
 from retrieval.errors import MediaError, NoSoundError, UnreadableError, WorkerError
-from retrieval.media.images import picture
+from retrieval.media.images import load_image
 from retrieval.types import Modality
 from tests import toy
 from tests.behaviour import behave
@@ -41,7 +41,7 @@ class Elsewhere:
 def medium(path, text="fine"):
     path.write_text(text, encoding="utf-8")
     status = path.stat()
-    return Medium(path, status.st_size, status.st_mtime_ns)
+    return MediaFile(path, status.st_size, status.st_mtime_ns)
 
 
 def alive():
@@ -76,7 +76,10 @@ def test_the_guilty_file_alone_pays(tmp_path, what, error, reason):
         except MediaError as met:
             return met
 
-    with Workers(behave, Limit(0.5 if "within" in reason else 30)) as workers, ThreadPoolExecutor(3) as pool:
+    with (
+        WorkerPool(behave, ResourceLimit(0.5 if "within" in reason else 30)) as workers,
+        ThreadPoolExecutor(3) as pool,
+    ):
         outcomes = list(pool.map(outcome, media))
         busy = alive()
     failed = outcomes.pop(4)
@@ -89,10 +92,10 @@ def test_the_guilty_file_alone_pays(tmp_path, what, error, reason):
 
 
 def test_more_memory_is_given_to_one_at_a_time(tmp_path):
-    with Workers(behave, Limit(30, 2**28), memory=2**27) as workers:
+    with WorkerPool(behave, ResourceLimit(30, 2**28), memory=2**27) as workers:
         assert workers.decode(medium(tmp_path / "a", "need")) == 60 * 2**20
     with (
-        Workers(behave, Limit(30, 2**26), memory=2**25) as workers,
+        WorkerPool(behave, ResourceLimit(30, 2**26), memory=2**25) as workers,
         pytest.raises(MediaError, match="more than 64 MiB"),
     ):
         workers.decode(medium(tmp_path / "a", "need"))
@@ -101,15 +104,15 @@ def test_more_memory_is_given_to_one_at_a_time(tmp_path):
 def test_a_worker_that_somebody_kills_is_no_fault_of_the_file(tmp_path):
     one = medium(tmp_path / "a.txt", "once")
     (tmp_path / "a.met").mkdir()  # now the second try raises, which is what it is told by
-    with Workers(behave, Limit(30)) as workers, pytest.raises(MediaError, match="FileExistsError"):
+    with WorkerPool(behave, ResourceLimit(30)) as workers, pytest.raises(MediaError, match="FileExistsError"):
         workers.decode(one)
     (tmp_path / "a.met").rmdir()
-    with Workers(behave, Limit(30)) as workers, pytest.raises(MediaError, match="FileExistsError"):
+    with WorkerPool(behave, ResourceLimit(30)) as workers, pytest.raises(MediaError, match="FileExistsError"):
         workers.decode(one)
 
 
 def test_a_killed_nursery_is_replaced(tmp_path):
-    with Workers(behave, Limit(30)) as workers:
+    with WorkerPool(behave, ResourceLimit(30)) as workers:
         assert workers.decode(medium(tmp_path / "a")) == 4
         before = alive()
         fork_client._current._process.kill()
@@ -127,7 +130,7 @@ def test_an_end_wakes_who_waits(tmp_path):
         except MediaError as error:
             failures.append(str(error))
 
-    with Workers(behave, Limit(3600)) as workers:
+    with WorkerPool(behave, ResourceLimit(3600)) as workers:
         thread = threading.Thread(target=wait)
         thread.start()
         while not workers._all:
@@ -138,12 +141,12 @@ def test_an_end_wakes_who_waits(tmp_path):
 
 def test_what_cannot_be_sent_says_so(tmp_path):
     with (
-        Workers(lambda path: path, Limit(30)) as workers,
+        WorkerPool(lambda path: path, ResourceLimit(30)) as workers,
         pytest.raises(WorkerError, match="cannot be sent to a worker process"),
     ):
         workers.decode(medium(tmp_path / "a"))
     with (
-        Workers(Elsewhere(), Limit(30)) as workers,
+        WorkerPool(Elsewhere(), ResourceLimit(30)) as workers,
         pytest.raises(WorkerError, match="could not load an encoder"),
     ):
         workers.decode(medium(tmp_path / "a"))
@@ -151,23 +154,23 @@ def test_what_cannot_be_sent_says_so(tmp_path):
 
 def test_a_process_decodes_as_a_thread_does(tmp_path):
     path = toy.paint(tmp_path / "a.png", (200, 100, 0), (30, 20))
-    one = Medium(path, path.stat().st_size, path.stat().st_mtime_ns)
-    with Workers(picture, Limit(30)) as workers:
-        assert workers.decode(one) == prepared(picture, one) == picture(path)
+    one = MediaFile(path, path.stat().st_size, path.stat().st_mtime_ns)
+    with WorkerPool(load_image, ResourceLimit(30)) as workers:
+        assert workers.decode(one) == prepare_file(load_image, one) == load_image(path)
 
 
 def test_a_part_of_an_archive_is_checked(tmp_path):
     (tmp_path / "a.tar").write_bytes(b"0123456789")
     mtime = (tmp_path / "a.tar").stat().st_mtime_ns
-    assert prepared(len, Medium(tmp_path / "a.tar", 4, mtime, 6)) == 4
+    assert prepare_file(len, MediaFile(tmp_path / "a.tar", 4, mtime, 6)) == 4
     with pytest.raises(MediaError, match="expected 5 bytes in the archive, it ends after 4"):
-        prepared(len, Medium(tmp_path / "a.tar", 5, mtime, 6))
+        prepare_file(len, MediaFile(tmp_path / "a.tar", 5, mtime, 6))
     with pytest.raises(MediaError, match="too large"):
-        prepared(len, Medium(tmp_path / "a.tar", 2**40, mtime, 6))
+        prepare_file(len, MediaFile(tmp_path / "a.tar", 2**40, mtime, 6))
     with pytest.raises(MediaError, match="changed while"):
-        prepared(len, Medium(tmp_path / "a.tar", 4, mtime - 1, 6))
+        prepare_file(len, MediaFile(tmp_path / "a.tar", 4, mtime - 1, 6))
     with pytest.raises(MediaError, match="cannot be read: No such file"):
-        prepared(len, Medium(tmp_path / "none", 4, 0))
+        prepare_file(len, MediaFile(tmp_path / "none", 4, 0))
 
 
 def test_a_killed_job_leaves_no_process(tmp_path):
@@ -216,7 +219,7 @@ def test_a_program_needs_no_guard_around_a_job(tmp_path):
 
 
 def test_trusted_files_are_decoded_in_the_job_itself(tmp_path, monkeypatch):
-    monkeypatch.setattr(fork_client, "bear", None)
+    monkeypatch.setattr(fork_client, "fork_worker", None)
     toy.folder(tmp_path / "source")
     with toy.encoders():
         summary = indexer.build(
@@ -236,8 +239,11 @@ def test_texts_are_prepared_where_the_network_is(tmp_path):
                 return whole(medium)
 
         text.prepare = prepare
-        with Workers(prepare, Limit(60)) as workers, pytest.raises(WorkerError, match="cannot be sent"):
-            workers.decode(Medium(tmp_path, 0, 0))
+        with (
+            WorkerPool(prepare, ResourceLimit(60)) as workers,
+            pytest.raises(WorkerError, match="cannot be sent"),
+        ):
+            workers.decode(MediaFile(tmp_path, 0, 0))
         summary = indexer.build([toy.folder(tmp_path / "data")], out=tmp_path / "index", preset="toy")
     assert summary.failed == 0
     assert summary.assets["text"] == len(toy.COLOURS)
@@ -247,10 +253,13 @@ def test_a_worker_that_cannot_be_started_leaves_nothing_open(monkeypatch, tmp_pa
     def refuse_to_bear(_connection):
         raise WorkerError("no process to decode in can be started")
 
-    monkeypatch.setattr(fork_client, "bear", refuse_to_bear)
+    monkeypatch.setattr(fork_client, "fork_worker", refuse_to_bear)
     gc.collect()  # what earlier tests left for it
     before = len(list(Path("/proc/self/fd").iterdir()))
-    with Workers(behave, Limit(1.0)) as workers, pytest.raises(WorkerError, match="no process to decode in"):
+    with (
+        WorkerPool(behave, ResourceLimit(1.0)) as workers,
+        pytest.raises(WorkerError, match="no process to decode in"),
+    ):
         workers.decode(medium(tmp_path / "file"))
     gc.collect()
     assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -48,12 +48,12 @@ class MeanColour:
             colours = [COLOURS[word] for word in words] or [(128, 128, 128)]
             return np.mean(colours, axis=0).astype(np.float32) / 255
         if self.modality is Modality.AUDIO:
-            heard = audio.sound(medium)
+            heard = audio.load_audio(medium)
             loud = np.abs(np.fft.rfft(heard.samples))
             bands = np.digitize(np.fft.rfftfreq(len(heard.samples), 1 / heard.rate), [500, 1500])
             energy = np.bincount(bands, loud, 3)
             return (energy / energy.max()).astype(np.float32)
-        return np.asarray(images.picture(medium), np.float32).mean(axis=(0, 1)) / 255
+        return np.asarray(images.load_image(medium), np.float32).mean(axis=(0, 1)) / 255
 
 
 class ToyEncoder:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from indexer.decoding.look_ahead import ahead
-from indexer.decoding.media_file import Medium
+from indexer.decoding.media_file import MediaFile
 from indexer.sources.corpus import Part
 from retrieval.errors import MediaError
 from retrieval.storage.catalog_writer import FailureRow
@@ -49,6 +49,6 @@ def content(part: Part) -> str:
     return found
 
 
-def media_file(part: Part, file: Path) -> Medium:
+def media_file(part: Part, file: Path) -> MediaFile:
     """Return the file of ``part``, to be read only if it is as it was when it was listed."""
-    return Medium(file.absolute(), part.size, part.mtime_ns, part.offset)
+    return MediaFile(file.absolute(), part.size, part.mtime_ns, part.offset)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from indexer.changes.plan import Place, Seen
+from indexer.changes.plan import KnownFile, Place
 from indexer.sources.corpus import Part
 from retrieval.storage.catalog_writer import FailureRow
 
@@ -50,9 +50,9 @@ class Journal:
             line = json.dumps([self._sources[source], *known]).encode()
             self._file.write(b"%08x %s\n" % (zlib.crc32(line), line))
 
-    def seen(self) -> dict[Place, Seen]:
+    def seen(self) -> dict[Place, KnownFile]:
         """The files of these sources that are noted."""
-        found: dict[Place, Seen] = {}
+        found: dict[Place, KnownFile] = {}
         if not self._path.is_file():
             return found
         numbers = {source: number for number, source in enumerate(self._sources)}
@@ -63,11 +63,11 @@ class Journal:
             source, modality, path, size, mtime_ns, content, *failure = json.loads(text)
             if source in numbers:
                 number = numbers[source]
-                found[modality, number, path] = Seen(size, mtime_ns, content)
+                found[modality, number, path] = KnownFile(size, mtime_ns, content)
                 if failure:
                     stage, reason = failure
                     why = FailureRow(path, stage, reason, number, modality, size, mtime_ns)
-                    found[modality, number, path] = Seen(size, mtime_ns, failure=why)
+                    found[modality, number, path] = KnownFile(size, mtime_ns, failure=why)
         return found
 
     def remove(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import select
 
-from indexer.changes.reading import Reading, unmoved
+from indexer.changes.reading import FileContents, unmoved
 from indexer.sources.corpus import Corpus
 from retrieval.errors import MassRemovalError
 from retrieval.storage.catalog import Catalog
@@ -18,7 +18,7 @@ from retrieval.types import Modality
 def check(
     catalog: Catalog,
     corpus: Corpus,
-    reading: Reading,
+    reading: FileContents,
     before: Sequence[str],
     sources: Sequence[str],
     modalities: Iterable[Modality],

@@ -14,7 +14,7 @@ Place = tuple[str | None, int | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class KnownFile:
     """A file as an earlier job met it.
 
     Attributes:
@@ -54,7 +54,7 @@ def place(part: Part) -> Place:
     return str(part.modality), part.source, part.path
 
 
-def files(parts: Iterable[Part], seen: Mapping[Place, Seen], *, retry_failed: bool) -> Plan:
+def files(parts: Iterable[Part], seen: Mapping[Place, KnownFile], *, retry_failed: bool) -> Plan:
     """Which files have to be read at all."""
     plan = Plan()
     for part in parts:

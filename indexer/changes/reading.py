@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 
 from indexer.changes import content_hash, plan
-from indexer.changes.plan import Place, Seen
+from indexer.changes.plan import KnownFile, Place
 from indexer.progress import Progress
 from indexer.sources.corpus import Part
 from retrieval.storage.catalog import Catalog
@@ -18,7 +18,7 @@ from retrieval.types import Modality
 
 
 @dataclass(slots=True)
-class Reading:
+class FileContents:
     """What is known of a corpus before anything is decoded.
 
     Attributes:
@@ -42,27 +42,27 @@ class Reading:
         return [(part, content) for part in parts if (content := self.content(part)) is not None]
 
 
-def read(
+def read_contents(
     parts: Sequence[Part],
-    seen: Mapping[Place, Seen],
+    known: Mapping[Place, KnownFile],
     *,
     retry_failed: bool,
     workers: int,
     progress: Progress,
     note: Callable[[Part, str], None],
-) -> Reading:
+) -> FileContents:
     """Find the content of every file, reading those alone that are new or changed by size or time.
 
     Args:
         parts: of a corpus.
-        seen: what is known of its files.
+        known: what is known of its files.
         retry_failed: whether files that could not be decoded are to be tried again.
         workers: how many files are read at once.
         progress: is told how it gets on.
         note: is told each content that is found.
     """
-    todo = plan.files(parts, seen, retry_failed=retry_failed)
-    reading = Reading(todo.contents, todo.failed)
+    todo = plan.files(parts, known, retry_failed=retry_failed)
+    reading = FileContents(todo.contents, todo.failed)
     with progress("reading", len(todo.read)) as advance:
         for part, outcome in content_hash.contents(todo.read, workers=workers):
             advance(1)
@@ -79,18 +79,18 @@ def unmoved(before: Sequence[str], now: Sequence[str]) -> set[int]:
     return {at for at, (old, new) in enumerate(zip(before, now, strict=False)) if old == new}
 
 
-def seen(catalog: Catalog, sources: Container[int | None]) -> dict[Place, Seen]:
+def known_files(catalog: Catalog, sources: Container[int | None]) -> dict[Place, KnownFile]:
     """The files of these sources, by position, that the catalog knows, those that failed among them."""
-    files: dict[Place, Seen] = {}
+    files: dict[Place, KnownFile] = {}
     known = select(Asset.modality, Asset.source, Asset.path, Asset.size, Asset.mtime_ns, Asset.content)
     with catalog.session() as session:
         for modality, source, path, size, mtime_ns, content in session.execute(
             known.where(Asset.modality != str(Modality.TEXT), Asset.start.is_(None))
         ):
             if source in sources:
-                files[modality, source, path] = Seen(size, mtime_ns, content)
+                files[modality, source, path] = KnownFile(size, mtime_ns, content)
     for failure in catalog.failures():
         if failure.stage == "decode" and failure.source in sources:
             row = FailureRow(**{name: getattr(failure, name) for name in FailureRow.__slots__})
-            files[row.modality, row.source, row.path] = Seen(row.size, row.mtime_ns, failure=row)
+            files[row.modality, row.source, row.path] = KnownFile(row.size, row.mtime_ns, failure=row)
     return files

@@ -17,8 +17,8 @@ from retrieval.errors import XmodalError
 from retrieval.formatting import one_line
 
 if TYPE_CHECKING:
-    from indexer.dry_run import Preview
-    from indexer.job_summary import Summary
+    from indexer.dry_run import DryRun
+    from indexer.job_summary import JobSummary
 
 SOME_FAILED = 3
 INTERRUPTED = 130
@@ -123,13 +123,13 @@ def index(
 
     Exit status: 0 all indexed, 3 some files failed, 2 unusable arguments or input, 1 anything else.
     """
-    from indexer.dry_run import preview
+    from indexer import dry_run as dry_runs
     from indexer.job import build
     from indexer.progress import bars
 
     named = by_modality(text_encoder, image_encoder, audio_encoder, video_encoder)
     if dry_run:
-        plan = preview(
+        plan = dry_runs.dry_run(
             sources,
             out=out,
             preset=preset,
@@ -191,7 +191,7 @@ def realign(
     print(f"generation {manifest.generation}: {alignment['method']}, {alignment['dimension']} dimensions")
 
 
-def _print_plan(plan: Preview) -> None:
+def _print_plan(plan: DryRun) -> None:
     encode = ", ".join(f"{count:,} {modality}" for modality, count in plan.encode.items())
     print(f"items      {plan.items:,}")
     print(f"encode     {encode or 'nothing'}")
@@ -218,7 +218,7 @@ def _print_plan(plan: Preview) -> None:
 app.command()(repair)
 
 
-def _print(summary: Summary) -> None:
+def _print(summary: JobSummary) -> None:
     assets = ", ".join(f"{count:,} {modality}" for modality, count in summary.assets.items())
     print(f"items      {summary.items:,}")
     print(f"assets     {assets or 'none'}")

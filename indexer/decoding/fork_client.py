@@ -22,10 +22,10 @@ main(int(sys.argv[1]))
 """
 
 _LOCK = threading.Lock()
-_current: Nursery | None = None
+_current: ForkServer | None = None
 
 
-class Nursery:
+class ForkServer:
     """A running nursery."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Nursery:
         """Whether it runs, and is this process's own rather than that of the one it was forked from."""
         return self._owner == os.getpid() and self._process.poll() is None
 
-    def bear(self, connection: socket.socket) -> int:
+    def fork_worker(self, connection: socket.socket) -> int:
         """The process id of a new worker, whose end of the connection this is."""
         with self._lock:
             socket.send_fds(self._control, [NUMBER.pack(0)], [connection.fileno()])
@@ -78,7 +78,7 @@ class Nursery:
             self._process.wait()
 
 
-def bear(connection: socket.socket) -> tuple[Nursery, int]:
+def fork_worker(connection: socket.socket) -> tuple[ForkServer, int]:
     """A new worker, by its nursery and process id.
 
     Raises:
@@ -89,8 +89,8 @@ def bear(connection: socket.socket) -> tuple[Nursery, int]:
         for _ in range(2):  # somebody may have killed the one that is there
             try:
                 if _current is None or not _current.is_usable:
-                    _current = Nursery()
-                return _current, _current.bear(connection)
+                    _current = ForkServer()
+                return _current, _current.fork_worker(connection)
             except OSError as error:
                 _current, problem = None, error
     raise WorkerError(

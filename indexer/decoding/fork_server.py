@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import Any
 
 from indexer.decoding import ipc
-from indexer.decoding.media_file import Medium, prepared
+from indexer.decoding.media_file import MediaFile, prepare_file
 from retrieval.errors import MediaError
 
 NUMBER = struct.Struct("<q")
@@ -107,13 +107,13 @@ def _work(connection: socket.socket) -> None:
             ipc.send(connection, _outcome(prepare, *ipc.receive(connection)))
 
 
-def _outcome(prepare: Callable[[Any], Any], medium: Medium, memory: int) -> Any:
+def _outcome(prepare: Callable[[Any], Any], medium: MediaFile, memory: int) -> Any:
     """What became of a medium: what ``prepare`` made of it, or an error for the job to raise."""
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
     wanted = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
     try:
-        return prepared(prepare, medium)
+        return prepare_file(prepare, medium)
     except MediaError as error:
         return error
     except MemoryError:

@@ -15,7 +15,7 @@ MAX_MEMBER = 2**28
 
 
 @dataclass(frozen=True, slots=True)
-class Medium:
+class MediaFile:
     """A file, or a part of an archive, as it was found.
 
     Attributes:
@@ -78,7 +78,7 @@ class Medium:
         return data
 
 
-def prepared(prepare: Callable[[Any], Any], medium: Medium) -> Any:
+def prepare_file(prepare: Callable[[Any], Any], medium: MediaFile) -> Any:
     """What ``prepare``, an encoder's, makes of a medium that stays as it is meanwhile.
 
     Raises:

@@ -20,7 +20,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from indexer.decoding import fork_client, ipc
-from indexer.decoding.media_file import Medium, prepared
+from indexer.decoding.media_file import MediaFile, prepare_file
 from retrieval.errors import MediaError, WorkerError
 
 MEMORY = 2**28
@@ -29,12 +29,12 @@ MEMORY = 2**28
 STARTING = 120.0
 """Seconds in which a worker has loaded what its encoder needs."""
 
-Decode = Callable[[Medium], Any]
+Decode = Callable[[MediaFile], Any]
 """What an encoder makes of a file; raises MediaError where it cannot be decoded, or exceeds a limit."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class ResourceLimit:
     """What a file may take.
 
     Attributes:
@@ -47,7 +47,7 @@ class Limit:
 
 
 @contextmanager
-def decoding(prepare: Callable[[Any], Any], limit: Limit, *, trusted: bool) -> Iterator[Decode]:
+def decoding(prepare: Callable[[Any], Any], limit: ResourceLimit, *, trusted: bool) -> Iterator[Decode]:
     """Have files decoded by ``prepare``, an encoder's, in worker processes; in the job itself if they are trusted.
 
     Args:
@@ -59,16 +59,16 @@ def decoding(prepare: Callable[[Any], Any], limit: Limit, *, trusted: bool) -> I
         WorkerError: when a file is decoded: no process can be started, or ``prepare`` cannot be sent there.
     """
     if trusted:
-        yield partial(prepared, prepare)
+        yield partial(prepare_file, prepare)
         return
-    with Workers(prepare, limit) as workers:
+    with WorkerPool(prepare, limit) as workers:
         yield workers.decode
 
 
-class Workers:
+class WorkerPool:
     """Worker processes as threads need them: each call of ``decode`` takes an idle one or starts another."""
 
-    def __init__(self, prepare: Callable[[Any], Any], limit: Limit, memory: int = MEMORY) -> None:
+    def __init__(self, prepare: Callable[[Any], Any], limit: ResourceLimit, memory: int = MEMORY) -> None:
         self._unsent = prepare
         self._limit = limit
         self._memory = memory
@@ -86,7 +86,7 @@ class Workers:
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise WorkerError(f"an encoder cannot be sent to a worker process: {error}") from error
 
-    def __enter__(self) -> Workers:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -97,7 +97,7 @@ class Workers:
         for worker in workers:
             worker.end()
 
-    def decode(self, medium: Medium) -> Any:
+    def decode(self, medium: MediaFile) -> Any:
         """What the encoder makes of ``medium``.
 
         Raises:
@@ -119,7 +119,7 @@ class Workers:
                     f"needs more than {most} MiB of memory: scale or cut it, or use --trusted"
                 ) from None
 
-    def _try(self, worker: _Worker, medium: Medium, memory: int) -> Any:
+    def _try(self, worker: _Worker, medium: MediaFile, memory: int) -> Any:
         is_fit = False
         try:
             worker.start(self._prepare)
@@ -170,7 +170,7 @@ class _Worker:
     def __init__(self) -> None:
         self._connection, theirs = socket.socketpair()
         with theirs:
-            self._nursery, self._process = fork_client.bear(theirs)
+            self._nursery, self._process = fork_client.fork_worker(theirs)
         self._is_ready = False
 
     def __del__(self) -> None:
@@ -198,7 +198,7 @@ class _Worker:
             )
         self._is_ready = True
 
-    def ask(self, medium: Medium, seconds: float, memory: int) -> Any:
+    def ask(self, medium: MediaFile, seconds: float, memory: int) -> Any:
         """What the worker answers.
 
         Raises:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from indexer.changes import content_hash, plan
-from indexer.changes.reading import Reading
+from indexer.changes.reading import FileContents
 from indexer.encoding import encode
 from indexer.progress import Progress
 from indexer.sources.corpus import Part
@@ -22,7 +22,7 @@ and of many there are more of similar length."""
 
 
 @dataclass(slots=True)
-class Encoded:
+class CorpusFeatures:
     """Where the features of a corpus are.
 
     Attributes:
@@ -34,7 +34,7 @@ class Encoded:
     """
 
     stores: Mapping[Modality, FeatureStore]
-    reading: Reading
+    reading: FileContents
     stored: dict[Modality, dict[str, range]]
     encoded: int = 0
     problems: list[FailureRow] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Encoded:
 
 
 @dataclass(frozen=True, slots=True)
-class Encoding:
+class CorpusEncoder:
     """How to encode.
 
     Attributes:
@@ -87,17 +87,23 @@ class Encoding:
     note: Callable[[Iterable[FailureRow]], None]
     trusted: bool = False
 
-    def run(self, parts: Sequence[Part], reading: Reading) -> Encoded:
+    def run(self, parts: Sequence[Part], reading: FileContents) -> CorpusFeatures:
         """See that every part that can be encoded is."""
         stored = {modality: store.contents() for modality, store in self.stores.items()}
-        done = Encoded(self.stores, reading, stored, problems=[*reading.failed.values(), *reading.unreadable])
+        done = CorpusFeatures(
+            self.stores, reading, stored, problems=[*reading.failed.values(), *reading.unreadable]
+        )
         named = reading.named(parts)
         for modality, wanted in plan.encodings(named, done.stored).items():
             self._encode(modality, wanted, named, done)
         return done
 
     def _encode(
-        self, modality: Modality, wanted: Mapping[str, Part], named: Sequence[tuple[Part, str]], done: Encoded
+        self,
+        modality: Modality,
+        wanted: Mapping[str, Part],
+        named: Sequence[tuple[Part, str]],
+        done: CorpusFeatures,
     ) -> None:
         holders: dict[str, list[Part]] = {}
         for part, content in named:

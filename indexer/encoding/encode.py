@@ -7,7 +7,7 @@ from typing import Any
 
 from indexer.changes.content_hash import media_file
 from indexer.decoding.look_ahead import ahead
-from indexer.decoding.worker_pool import Limit, decoding
+from indexer.decoding.worker_pool import ResourceLimit, decoding
 from indexer.progress import Advance
 from indexer.sources.corpus import Part
 from retrieval.encoders.base import Encoder
@@ -17,10 +17,10 @@ from retrieval.storage.feature_store import FeatureStore
 from retrieval.types import Modality
 
 LIMITS = {
-    Modality.TEXT: Limit(60, 2**29),
-    Modality.IMAGE: Limit(60, 2**29),
-    Modality.AUDIO: Limit(TIME_LIMIT + 30, 3 * 2**29),  # an hour of sound
-    Modality.VIDEO: Limit(TIME_LIMIT + 30, 2**29),
+    Modality.TEXT: ResourceLimit(60, 2**29),
+    Modality.IMAGE: ResourceLimit(60, 2**29),
+    Modality.AUDIO: ResourceLimit(TIME_LIMIT + 30, 3 * 2**29),  # an hour of sound
+    Modality.VIDEO: ResourceLimit(TIME_LIMIT + 30, 2**29),
 }
 """What a file may take a worker, by modality; sounds and videos end by themselves before that time."""
 

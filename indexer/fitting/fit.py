@@ -12,7 +12,7 @@ import numpy as np
 
 from indexer.changes.content_hash import content_of_text
 from indexer.fitting import item_vectors, score_backgrounds, vector_indexes
-from indexer.fitting.projection import Aligned
+from indexer.fitting.projection import ProjectedAssets
 from indexer.publishing.draft import Draft
 from indexer.settings import Settings
 from retrieval.alignment import registry as alignments
@@ -49,7 +49,7 @@ def fit(
     _release(encoders)
     alignment = found if isinstance(found, Alignment) else alignments.fit(settings.align, found, device)
     alignment.save(draft.files.alignment)
-    aligned = Aligned(settings, alignment, tables, stores, device)
+    aligned = ProjectedAssets(settings, alignment, tables, stores, device)
     asking = score_backgrounds.queries(aligned)
     entries = vector_indexes.write(draft, aligned, asking)
     of_items = item_vectors.write(draft, aligned, asking) if settings.fuse else {}

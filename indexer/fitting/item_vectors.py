@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from indexer.fitting import score_backgrounds, vector_indexes
-from indexer.fitting.projection import Aligned
-from indexer.fitting.score_backgrounds import Asking
+from indexer.fitting.projection import ProjectedAssets
+from indexer.fitting.score_backgrounds import QuerySamples
 from indexer.publishing.draft import Draft
 from retrieval.arrays import lazy, npy
 from retrieval.arrays.lazy import MatrixLike
 from retrieval.fusion import registry
-from retrieval.fusion.fitted import Fused
-from retrieval.fusion.item_parts import Gathered
+from retrieval.fusion.fitted import FittedFusion
+from retrieval.fusion.item_parts import ItemParts
 from retrieval.types import ITEM, Integers, Matrix, Modality
 from retrieval.vectors import query_sample as samples
 
@@ -22,7 +22,7 @@ FITTED = 5000
 """Items that a fusion learns from, at most."""
 
 
-def write(draft: Draft, aligned: Aligned, asking: Asking) -> dict[str, Any]:
+def write(draft: Draft, aligned: ProjectedAssets, asking: QuerySamples) -> dict[str, Any]:
     """Write the fusion that the settings name and the index of items.
 
     Args:
@@ -42,11 +42,11 @@ def write(draft: Draft, aligned: Aligned, asking: Asking) -> dict[str, Any]:
         return aligned.read(modality, held[modality].features[own])
 
     items = draft.catalog.ordered_items()
-    gathered = Gathered(items, held, projected, tuple(held), aligned.alignment.dimension)
+    gathered = ItemParts(items, held, projected, tuple(held), aligned.alignment.dimension)
     fusion = registry.fit(
         method, gathered.parts(_learnable(gathered, settings.seed)), settings.seed, aligned.device
     )
-    fused = Fused(method, tuple(held), fusion)
+    fused = FittedFusion(method, tuple(held), fusion)
     fused.save(draft.files.fusion)
     places, path = np.arange(len(items)), draft.files.vectors(ITEM)
     made = gathered.fused(fusion, places)
@@ -61,7 +61,7 @@ def write(draft: Draft, aligned: Aligned, asking: Asking) -> dict[str, Any]:
     return {**entry, "fusion": method, **scores.save(draft.files.centre(ITEM))}
 
 
-def _learnable(gathered: Gathered, seed: int) -> Integers:
+def _learnable(gathered: ItemParts, seed: int) -> Integers:
     """Places of items that are not held out, ascending; a draw of them where there are many."""
     held = {int(item) for table in gathered.tables.values() for item in table.items[table.held_out]}
     free = np.flatnonzero(~np.isin(gathered.items, list(held)))
@@ -69,8 +69,8 @@ def _learnable(gathered: Gathered, seed: int) -> Integers:
 
 
 def _background(
-    vectors: MatrixLike, items: Integers, asking: Asking, seed: int
-) -> score_backgrounds.Background:
+    vectors: MatrixLike, items: Integers, asking: QuerySamples, seed: int
+) -> score_backgrounds.ScoreBackground:
     """By what asks, items among it, the scores with items that it has nothing to do with."""
     chosen, other = samples.draw(len(vectors), seed + 1), samples.draw(len(vectors), seed)
     itself = (ITEM, (vectors[other], items[other]))

@@ -15,7 +15,7 @@ from retrieval.types import Integers, Matrix, Modality
 
 
 @dataclass(frozen=True, slots=True)
-class Aligned:
+class ProjectedAssets:
     """Assets, their stored features, and the map from these into the space.
 
     Attributes:

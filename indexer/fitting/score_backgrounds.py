@@ -9,22 +9,22 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from indexer.fitting.projection import Aligned
+from indexer.fitting.projection import ProjectedAssets
 from retrieval.arrays import npy
 from retrieval.search import calibration
 from retrieval.storage.catalog import AssetTable
 from retrieval.types import Integers, Matrix, Modality, Target
 from retrieval.vectors import query_sample as samples
 
-Asking: TypeAlias = Mapping[Modality, "tuple[Matrix, Integers]"]
+QuerySamples: TypeAlias = Mapping[Modality, "tuple[Matrix, Integers]"]
 """Of each modality that may ask, a sample: (q, d) float32 in the aligned space, and (q,) the item each is of."""
 
-NOBODY = -1
+NO_ITEM = -1
 """Whose a row is that no item has, such as a class name: everybody else's is another's."""
 
 
 @dataclass(frozen=True)
-class Background:
+class ScoreBackground:
     """How scores are distributed where one modality is looked for.
 
     Attributes:
@@ -42,7 +42,7 @@ class Background:
         return {calibration.BACKGROUND: self.scores}
 
 
-def _sampled(aligned: Aligned, modality: Modality, table: AssetTable) -> tuple[Integers, Integers]:
+def _sampled(aligned: ProjectedAssets, modality: Modality, table: AssetTable) -> tuple[Integers, Integers]:
     """(q,) feature rows of a sample of what may ask, and (q,) whose they are.
 
     Its assets, or without any, whatever else was encoded of the modality: such as the class names by which
@@ -52,12 +52,12 @@ def _sampled(aligned: Aligned, modality: Modality, table: AssetTable) -> tuple[I
         rows, items = table.features[table.whole], table.items[table.whole]
     else:
         rows = np.arange(len(aligned.stores[modality]))
-        items = np.full(len(rows), NOBODY, np.int64)
+        items = np.full(len(rows), NO_ITEM, np.int64)
     chosen = samples.draw(len(rows), aligned.settings.seed)
     return rows[chosen], items[chosen]
 
 
-def queries(aligned: Aligned) -> Asking:
+def queries(aligned: ProjectedAssets) -> QuerySamples:
     """A sample of every modality that may ask."""
     drawn = {}
     for modality, table in aligned.tables.items():
@@ -67,7 +67,7 @@ def queries(aligned: Aligned) -> Asking:
     return drawn
 
 
-def measure(aligned: Aligned, asking: Asking) -> dict[Modality, Background]:
+def measure(aligned: ProjectedAssets, asking: QuerySamples) -> dict[Modality, ScoreBackground]:
     """By the modality that is looked for, its background.
 
     Scores are those of ``asking`` with a sample of media, each medium by its best segment as in a search.
@@ -88,7 +88,7 @@ def measure(aligned: Aligned, asking: Asking) -> dict[Modality, Background]:
 
 def against(
     asking: Iterable[tuple[Target, tuple[Matrix, Integers]]], rows: Matrix, media: Integers, owners: Integers
-) -> Background:
+) -> ScoreBackground:
     """How the scores of what asks with others' media are distributed; the last three as ``pair_scores`` has them."""
     centre: Matrix = rows.mean(axis=0)
     own = {}
@@ -96,4 +96,4 @@ def against(
         scores = calibration.pair_scores(vectors, items, rows - centre, media, owners)
         if (kept := calibration.quantiles(scores)) is not None:
             own[str(source)] = [round(float(score), 6) for score in kept]
-    return Background(centre, own)
+    return ScoreBackground(centre, own)

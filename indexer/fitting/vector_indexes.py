@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from indexer.fitting import score_backgrounds
-from indexer.fitting.projection import Aligned
-from indexer.fitting.score_backgrounds import Asking
+from indexer.fitting.projection import ProjectedAssets
+from indexer.fitting.score_backgrounds import QuerySamples
 from indexer.publishing.draft import Draft
 from indexer.settings import Settings
 from retrieval.arrays import lazy, npy
@@ -24,7 +24,7 @@ DECIDING = ("index", "recall", "memory", "favour", "seed")
 """Settings without which an index would be another one."""
 
 
-def write(draft: Draft, aligned: Aligned, asking: Asking) -> dict[Modality, dict[str, Any]]:
+def write(draft: Draft, aligned: ProjectedAssets, asking: QuerySamples) -> dict[Modality, dict[str, Any]]:
     """Write the index of each modality that has assets.
 
     Args:
@@ -54,7 +54,9 @@ def write(draft: Draft, aligned: Aligned, asking: Asking) -> dict[Modality, dict
     return entries
 
 
-def built(draft: Draft, aligned: Aligned, vectors: MatrixLike, sample: Sample, path: Path) -> dict[str, Any]:
+def built(
+    draft: Draft, aligned: ProjectedAssets, vectors: MatrixLike, sample: Sample, path: Path
+) -> dict[str, Any]:
     """Write an index of ``vectors`` to ``path``, of the kind that is asked for, and return the manifest's entry.
 
     Where memory is bounded it has its share of it: by its vectors, among all of the generation.
@@ -75,7 +77,7 @@ def _indexed(draft: Draft, settings: Settings) -> int:
 
 
 def _carried_on(
-    draft: Draft, aligned: Aligned, modality: Modality, vectors: MatrixLike
+    draft: Draft, aligned: ProjectedAssets, modality: Modality, vectors: MatrixLike
 ) -> dict[str, Any] | None:
     """The entry of the index before with what changed since; None where there is none that would do."""
     settings = aligned.settings

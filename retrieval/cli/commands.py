@@ -129,7 +129,7 @@ def search(
         hits_page.write(
             html,
             hits,
-            searcher.media(hits),
+            searcher.previews(hits),
             ", ".join(value for values in terms.values() for value in values or ()),
         )
     if as_json:
@@ -138,8 +138,8 @@ def search(
         _print_hits(hits)
 
 
-def _plan(told: str) -> None:
-    print(f"plan  {told}", file=sys.stderr)
+def _plan(step: str) -> None:
+    print(f"plan  {step}", file=sys.stderr)
 
 
 def weighted(value: str) -> tuple[str, float]:
@@ -158,7 +158,7 @@ app.command()(serve)
 def info(index: Index, as_json: AsJson = False) -> None:
     """Say what an index holds and what made it."""
     from retrieval.storage.manifest import Manifest
-    from retrieval.vectors.index_summary import told
+    from retrieval.vectors.index_summary import summary_line
 
     values = Manifest.read(index).as_dict()
     if as_json:
@@ -173,9 +173,9 @@ def info(index: Index, as_json: AsJson = False) -> None:
             for modality, spec in values["encoders"].items()
         },
         "alignment": f"{values['alignment']['method']}, {_made(values['alignment'])}",
-        **{f"{modality} index": told(entry) for modality, entry in values["indexes"].items()},
+        **{f"{modality} index": summary_line(entry) for modality, entry in values["indexes"].items()},
         **(
-            {"item index": f"{told(values['items'])}, {values['items']['fusion']}"}
+            {"item index": f"{summary_line(values['items'])}, {values['items']['fusion']}"}
             if "items" in values
             else {}
         ),

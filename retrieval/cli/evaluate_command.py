@@ -130,13 +130,13 @@ def _write(
                 f"a TREC file is of one task, not of {len(result.outcomes)}: say which with --task"
             )
         for name, outcome in result.outcomes.items():
-            trial = outcome.trial
-            asking = trial.query_names[: len(trial.asking)]
+            prepared = outcome.prepared
+            asking = prepared.query_names[: len(prepared.asking)]
             if run_out is not None:
-                scores, rows = runs.results(trial, runs.RUN_DEPTH)
-                trec.write_run(run_out, asking, trial.pool_names, scores, rows, f"xmodal-{name}")
+                scores, rows = runs.results(prepared, runs.RUN_DEPTH)
+                trec.write_run(run_out, asking, prepared.pool_names, scores, rows, f"xmodal-{name}")
             if qrels_out is not None:
-                trec.write_qrels(qrels_out, asking, trial.pool_names, trial.relevance)
+                trec.write_qrels(qrels_out, asking, prepared.pool_names, prepared.relevance)
     if report is not None:
         from retrieval.evaluation.report import html_report
 

@@ -11,8 +11,8 @@ from sqlalchemy import select
 
 from retrieval.errors import MediaError, MissingFileError
 from retrieval.media.formats import content_type
-from retrieval.media.thumbnails import KINDS, drawn
-from retrieval.storage.asset_files import Sources
+from retrieval.media.thumbnails import KINDS, thumbnail_bytes
+from retrieval.storage.asset_files import AssetFiles
 from retrieval.storage.catalog import Catalog
 from retrieval.storage.schema import Asset
 from retrieval.types import Modality, Target
@@ -25,7 +25,7 @@ PLAYED = {Modality.AUDIO: 1_000_000, Modality.VIDEO: 4_000_000}
 
 
 @dataclass(frozen=True, slots=True)
-class Medium:
+class Preview:
     """An asset as a page shows it.
 
     Attributes:
@@ -47,7 +47,7 @@ class Medium:
     problem: str | None = None
 
 
-def previews(catalog: Catalog, sources: Sequence[str], assets: Iterable[int]) -> list[Medium]:
+def previews(catalog: Catalog, sources: Sequence[str], assets: Iterable[int]) -> list[Preview]:
     """Return previews of assets, in the order of their numbers.
 
     Args:
@@ -57,7 +57,7 @@ def previews(catalog: Catalog, sources: Sequence[str], assets: Iterable[int]) ->
     """
     numbers = list(assets)
     records = catalog.records(numbers)
-    places = Sources(sources, confined=False)
+    places = AssetFiles(sources, confined=False)
     with catalog.session() as session:
         statement = select(Asset.id, Asset.source).where(Asset.id.in_(numbers))
         source_of = {number: source for number, source in session.execute(statement)}  # noqa: C416
@@ -68,24 +68,27 @@ def previews(catalog: Catalog, sources: Sequence[str], assets: Iterable[int]) ->
         if record.text is None:
             try:
                 file = places.file(source_of[number], record.path)
-                picture = address(
-                    KINDS[record.modality], drawn(file, record.modality, SIZE, record.start, record.end)
+                picture = data_url(
+                    KINDS[record.modality],
+                    thumbnail_bytes(file, record.modality, SIZE, record.start, record.end),
                 )
                 played = _played(file, record.modality)
             except MissingFileError as error:
                 problem = str(error)
             except MediaError as error:
                 problem = str(error).removeprefix(f"{file}: ")
-        shown.append(Medium(record.item, record.modality, record.text, record.path, picture, played, problem))
+        shown.append(
+            Preview(record.item, record.modality, record.text, record.path, picture, played, problem)
+        )
     return shown
 
 
 def _played(file: Path, modality: Modality) -> str | None:
     if file.stat().st_size > PLAYED.get(modality, 0):
         return None
-    return address(content_type(file), file.read_bytes())
+    return data_url(content_type(file), file.read_bytes())
 
 
-def address(kind: str, data: bytes) -> str:
+def data_url(kind: str, data: bytes) -> str:
     """The bytes of a file as an address that holds them."""
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from retrieval.arrays.norms import unit
 from retrieval.encoders.base import EncoderSpec
 from retrieval.encoders.clip_model import ClipModel
-from retrieval.encoders.clip_transforms import DRAFT, ClipViews
-from retrieval.encoders.network_encoder import Networked
+from retrieval.encoders.clip_transforms import DRAFT, ClipTransform
+from retrieval.encoders.network_encoder import NetworkEncoder
 from retrieval.runtimes.base import Network
 from retrieval.types import Matrix, Modality
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 _BATCH = {"cpu": 8, "cuda": 256}
 
 
-class ClipImage(Networked):
+class ClipImage(NetworkEncoder):
     """Pictures to unit rows of the space that the model's words are in."""
 
     def __init__(self, model: ClipModel, device: str, runtime: str = "auto") -> None:
         super().__init__(device, runtime)
-        self.prepare = ClipViews.of(model.looks)
+        self.prepare = ClipTransform.of(model.looks)
         self.spec = EncoderSpec(
             name=f"clip:{model.name}",
             modality=Modality.IMAGE,

@@ -13,7 +13,7 @@ from retrieval.encoders.base import EncoderSpec, Span, windowed
 from retrieval.encoders.clip_model import ClipModel
 from retrieval.encoders.clip_tokens import Tokens, is_causal
 from retrieval.encoders.length_batching import by_length, padded, sorted_rows
-from retrieval.encoders.network_encoder import Networked, summed
+from retrieval.encoders.network_encoder import NetworkEncoder, summed
 from retrieval.encoders.text_input import text_of, wordless
 from retrieval.runtimes.base import Network
 from retrieval.types import Matrix, Modality
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _BATCH = {"cpu": 32, "cuda": 512}
 
 
-class ClipText(Networked):
+class ClipText(NetworkEncoder):
     """Text to unit rows of the space that the model's pictures are in.
 
     Text longer than the model's context is read in consecutive windows; the row is the mean of their unit rows,

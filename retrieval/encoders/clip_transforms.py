@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.media.images import picture
+from retrieval.media.images import load_image
 
 DRAFT = 2
 """A JPEG file is decoded at a fraction of its size as long as its shorter side has so many times what is seen."""
 
 
 @dataclass(frozen=True, slots=True)
-class ClipViews:
+class ClipTransform:
     """Pictures to what the model sees of them.
 
     Attributes:
@@ -35,7 +35,7 @@ class ClipViews:
     fill: int
 
     @classmethod
-    def of(cls, looks: Mapping[str, Any]) -> ClipViews:
+    def of(cls, looks: Mapping[str, Any]) -> ClipTransform:
         """Those that the fields of open_clip's ``PreprocessCfg`` ask for."""
         size, mode = looks["size"], looks["resize_mode"]
         sides = (size, size) if isinstance(size, int) else (size[0], size[1])
@@ -54,7 +54,7 @@ class ClipViews:
         """
         from PIL import Image
 
-        seen = picture(medium, at_least=DRAFT * max(self.sides))
+        seen = load_image(medium, at_least=DRAFT * max(self.sides))
         size = self._scaled(seen.height, seen.width)
         filtered = Image.Resampling.BILINEAR if self.is_bilinear else Image.Resampling.BICUBIC
         scaled = seen.resize(size[::-1], filtered)

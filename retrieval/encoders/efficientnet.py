@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from retrieval.checksums import sha256_of
 from retrieval.encoders.base import ClassHead, EncoderSpec, Parts
-from retrieval.encoders.image_transforms import LEAST_SEEN, MARGIN, SIDE, Views
-from retrieval.encoders.network_encoder import Networked, summed
+from retrieval.encoders.image_transforms import LEAST_SEEN, MARGIN, SIDE, ImageTransform
+from retrieval.encoders.network_encoder import NetworkEncoder, summed
 from retrieval.runtimes import export_cache
 from retrieval.runtimes.base import Network
 from retrieval.types import Matrix, Modality
@@ -47,7 +47,7 @@ GRID = 3
 """Cells a side that the classifier's 7 x 7 features are pooled to: each 3 x 3, one row shared with the next."""
 
 
-class EfficientNetLite0(Networked):
+class EfficientNetLite0(NetworkEncoder):
     """Pictures to globally pooled features: first the classifier's 1,280, none of them negative, then ``LAYERS``.
 
     With ``cells`` the classifier's features of the cells of a grid follow, row by row from the top left.
@@ -69,7 +69,7 @@ class EfficientNetLite0(Networked):
             f"blocks {', '.join(map(str, LAYERS))} standardised, at norm {SHARE} each"
             + (f"; {GRID} x {GRID} cells" if cells else ""),
         )
-        self.prepare = Views()
+        self.prepare = ImageTransform()
 
     def _network(self) -> Network:
         return Network(
@@ -93,7 +93,7 @@ class EfficientNetLite0(Networked):
         """The 1,000 classes of ImageNet-1k, in its order, by the names that open_clip prompts CLIP with."""
         # Kept apart from the rest, so that neither PyTorch nor open_clip is loaded for it.
         key = f"{self.spec.name}-classes-{self.spec.fingerprint}-open_clip-{version('open-clip-torch')}"
-        folder = export_cache.kept(key, self._save_classes)
+        folder = export_cache.cached_export(key, self._save_classes)
         if folder is None:
             return self._classes()
         with np.load(folder / _CLASSES, allow_pickle=False) as kept:

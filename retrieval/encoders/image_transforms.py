@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.media.images import picture, resized
+from retrieval.media.images import load_image, resized
 
 SIDE = 224
 """Pixels of the square that the network sees."""
@@ -24,7 +24,7 @@ LEAST_SEEN = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Views:
+class ImageTransform:
     """Pictures to views of them."""
 
     def __call__(self, medium: Any) -> NDArray[np.uint8]:
@@ -40,7 +40,7 @@ class Views:
         Raises:
             MediaError: the medium is no readable picture or exceeds a limit.
         """
-        seen = picture(medium, at_least=SIDE + MARGIN)
+        seen = load_image(medium, at_least=SIDE + MARGIN)
         crop = max(1, int(SIDE / (SIDE + MARGIN) * min(seen.size)))
         # The odd pixel goes to the left and the top, as published.
         left, top = (seen.width - crop + 1) // 2, (seen.height - crop + 1) // 2

@@ -16,7 +16,7 @@ import numpy as np
 from retrieval.encoders.base import WHOLE, ClassHead, EncoderSpec, Parts, Span
 from retrieval.media import acoustics
 from retrieval.media.acoustics import Frames
-from retrieval.media.audio import Sound, sound
+from retrieval.media.audio import Sound, load_audio
 from retrieval.types import Matrix, Modality
 
 RATE = 16_000
@@ -59,7 +59,7 @@ class Description:
     __hash__ = None  # type: ignore[assignment]  # arrays have none
 
 
-class Acoustic:
+class MfccEncoder:
     """Sounds to (720,) rows of unit norm: what their voiced part sounds like from its start to its end.
 
     Each of six consecutive parts gives the mean and the standard deviation of 20 cepstra, of their slopes and
@@ -95,7 +95,7 @@ class Acoustic:
         Raises:
             MediaError: the medium holds no sound that can be decoded, or exceeds a limit.
         """
-        heard = sound(medium, RATE)
+        heard = load_audio(medium, RATE)
         level = _level(heard)
         tiling = _tiling(heard.seconds)
         windows = [level[round(start * FRAMES) : round(end * FRAMES)] for start, end in tiling]

@@ -20,7 +20,7 @@ from retrieval.arrays.norms import unit
 from retrieval.checksums import sha256_of
 from retrieval.encoders.base import EncoderSpec, Parts, Span, windowed
 from retrieval.encoders.length_batching import by_length, padded, sorted_rows
-from retrieval.encoders.network_encoder import Networked, summed
+from retrieval.encoders.network_encoder import NetworkEncoder, summed
 from retrieval.encoders.text_input import text_of, wordless
 from retrieval.runtimes.base import Network
 from retrieval.types import Matrix, Modality
@@ -43,7 +43,7 @@ _BATCH = {"cpu": 32, "cuda": 512}
 _CLS, _SEP = 101, 102
 
 
-class MiniLM(Networked):
+class MiniLM(NetworkEncoder):
     """Text to (768,) unit vectors, both halves of which weigh the same.
 
     Text longer than ``WINDOW`` is read in consecutive windows, and the mean is taken over the word pieces of

@@ -15,7 +15,7 @@ from retrieval.runtimes.registry import session
 from retrieval.types import Matrix
 
 
-class Networked(ABC):
+class NetworkEncoder(ABC):
     """An encoder whose rows a network computes; see ``Encoder`` for what is public here.
 
     Attributes:

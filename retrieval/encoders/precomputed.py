@@ -12,7 +12,7 @@ from retrieval.errors import MediaError, OptionError
 from retrieval.types import Matrix, Modality
 
 
-class Given:
+class Precomputed:
     """Passes feature rows through. What made them is not known here, so that no other medium can be encoded."""
 
     def __init__(self, modality: Modality, options: str) -> None:

@@ -77,24 +77,24 @@ def _clip(wanted: Wanted) -> Encoder:
 
 def _acoustic(wanted: Wanted) -> Encoder:
     _refuse("acoustic", wanted.options)
-    from retrieval.encoders.mfcc import Acoustic
+    from retrieval.encoders.mfcc import MfccEncoder
 
-    return Acoustic(wanted.device)
+    return MfccEncoder(wanted.device)
 
 
 def _frames(wanted: Wanted, parts: bool = False) -> Encoder:
     name = wanted.options or PRESETS["packaged"][Modality.IMAGE]
     image = load(name, Modality.IMAGE, wanted.device, wanted.runtime)
-    from retrieval.encoders.video_frames import Frames
+    from retrieval.encoders.video_frames import VideoFrameEncoder
 
-    return Frames(image, wanted.device, parts=parts)
+    return VideoFrameEncoder(image, wanted.device, parts=parts)
 
 
 def _given(modality: Modality) -> Entry:
     def through(wanted: Wanted) -> Encoder:
-        from retrieval.encoders.precomputed import Given
+        from retrieval.encoders.precomputed import Precomputed
 
-        return Given(modality, wanted.options)
+        return Precomputed(modality, wanted.options)
 
     return Entry((modality,), through, "")
 

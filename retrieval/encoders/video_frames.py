@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from retrieval.encoders.base import WHOLE, ClassHead, Encoder, EncoderSpec, Parts, Releasing, Span, parts_of
 from retrieval.errors import OptionError
-from retrieval.media.video import film
+from retrieval.media.video import sample_frames
 from retrieval.types import Matrix, Modality
 
 SIDE = 256
@@ -36,8 +36,8 @@ SEGMENT = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Footage:
-    """A video as ``Frames.prepare`` leaves it.
+class PreparedVideo:
+    """A video as ``VideoFrameEncoder.prepare`` leaves it.
 
     Attributes:
         frames: what the image encoder made of each frame, in the order of time.
@@ -51,7 +51,7 @@ class Footage:
 
 
 @dataclass(frozen=True, slots=True)
-class Filming:
+class VideoTransform:
     """Videos to their footage.
 
     Attributes:
@@ -60,7 +60,7 @@ class Filming:
 
     prepare: Callable[[Any], Any]
 
-    def __call__(self, medium: Any) -> Footage:
+    def __call__(self, medium: Any) -> PreparedVideo:
         """The frames of a video, each as the image encoder prepares it.
 
         Args:
@@ -69,14 +69,14 @@ class Filming:
         Raises:
             MediaError: the medium is no readable video or exceeds a limit.
         """
-        seen = film(medium, side=SIDE, windows=windows)
+        seen = sample_frames(medium, side=SIDE, windows=windows)
         starts = segments([frame.seconds for frame in seen.frames], seen.seconds)
         numbers = np.searchsorted(starts, [frame.seconds for frame in seen.frames], side="right") - 1
         parts = tuple(map(Span, starts, [*starts[1:], seen.seconds])) if len(starts) > 1 else ()
-        return Footage([self.prepare(frame.picture) for frame in seen.frames], numbers, WHOLE + parts)
+        return PreparedVideo([self.prepare(frame.picture) for frame in seen.frames], numbers, WHOLE + parts)
 
 
-class Frames:
+class VideoFrameEncoder:
     """Videos to the mean features of frames from their whole length, one row a segment and one for all.
 
     With ``parts`` the means of ``STRETCHES`` stretches of a row's frames follow.
@@ -104,7 +104,7 @@ class Frames:
             f"mean over {SEGMENT} s and over all, of {image.spec.fingerprint}"
             + (f"; {STRETCHES} stretches" if parts else ""),
         )
-        self.prepare = Filming(image.prepare)
+        self.prepare = VideoTransform(image.prepare)
         self._image = image
         self._device = device
 
@@ -121,17 +121,17 @@ class Frames:
         """The image encoder's."""
         return self._image.numerics
 
-    def spans(self, prepared: Footage) -> Sequence[Span]:
+    def spans(self, prepared: PreparedVideo) -> Sequence[Span]:
         """What each row that ``encode`` returns for a video is of: the whole, then segments if several."""
         return prepared.spans
 
-    def encode(self, prepared: Sequence[Footage]) -> Matrix:
+    def encode(self, prepared: Sequence[PreparedVideo]) -> Matrix:
         """(rows, dimension) float32 features: of each video the mean, then its segments' means if several."""
         return np.concatenate(
             [np.empty((0, self.spec.dimension), np.float32), *(self._rows(footage) for footage in prepared)]
         )
 
-    def _rows(self, footage: Footage) -> Matrix:
+    def _rows(self, footage: PreparedVideo) -> Matrix:
         # Video by video: no more than one video's frames are in the network's memory at a time.
         features = self._image.encode(footage.frames)
         parts = [features[footage.segments == number] for number in range(len(footage.spans) - 1)]

@@ -63,13 +63,13 @@ def _matching(task: str, first: Outcome, second: Outcome) -> Integers:
 
 def _identities(outcome: Outcome) -> Mapping[Identity, int]:
     """The place of each query by its item's id, its number in the item, and its caption."""
-    trial = outcome.trial
-    queries = trial.queries
+    prepared = outcome.prepared
+    queries = prepared.queries
     asked = [
         (queries.keys[row], int(queries.ordinals[row]), queries.texts[row] or "")
-        for row in trial.asking.tolist()
+        for row in prepared.asking.tolist()
     ]
-    return {query: at for at, query in enumerate([*asked, *((name, 0, "") for name in trial.missing)])}
+    return {query: at for at, query in enumerate([*asked, *((name, 0, "") for name in prepared.missing)])}
 
 
 def _shown(queries: list[Identity]) -> str:

@@ -14,11 +14,11 @@ from retrieval.evaluation import bootstrap, runs, trec
 from retrieval.evaluation.assets import first_names
 from retrieval.evaluation.bootstrap import Resampling
 from retrieval.evaluation.metrics import Measure, RelevantRanks, Values, standard_measures
-from retrieval.evaluation.prepared_task import Rules, Trial, Trials
+from retrieval.evaluation.prepared_task import PreparedTask, Rules, TaskPreparer
 from retrieval.evaluation.protocol import stamp
 from retrieval.evaluation.score_correction import NONE
 from retrieval.evaluation.task import Task
-from retrieval.fusion.fitted import Fused
+from retrieval.fusion.fitted import FittedFusion
 from retrieval.search.index_reader import HasIndex, IndexReader
 from retrieval.types import ITEM
 
@@ -36,7 +36,7 @@ class Outcome:
         values: by measure, (q,) float64, NaN for queries without relevant assets.
     """
 
-    trial: Trial
+    prepared: PreparedTask
     ranks: RelevantRanks
     values: Mapping[Measure, Values]
 
@@ -78,7 +78,7 @@ def evaluate(
     exact: bool = False,
     compare: bool = False,
     hubness: str = NONE,
-    fusion: Fused | None = None,
+    fusion: FittedFusion | None = None,
     resampling: Resampling | None = None,
 ) -> Evaluation:
     """Ask the index with its own assets and measure what comes back.
@@ -128,17 +128,17 @@ def evaluate(
         raise OptionError(
             "items are evaluated by exact search alone: leave out compare, or the tasks to item"
         )
-    trials, rules = Trials(index, rules, fusion).of(chosen)
+    prepared_tasks, rules = TaskPreparer(index, rules, fusion).of(chosen)
     listed = None if run is None else trec.read_run(run)
-    if listed is not None and len(trials) > 1:
-        raise OptionError(f"a run is of one task, not of {len(trials)}: say which with --task")
+    if listed is not None and len(prepared_tasks) > 1:
+        raise OptionError(f"a run is of one task, not of {len(prepared_tasks)}: say which with --task")
     columns = {column: index.catalog.labels(column) for column in by}
     figures, outcomes = {}, {}
-    for trial in trials:
-        outcome = _outcome(trial, wanted, exact=exact, run=listed)
+    for prepared in prepared_tasks:
+        outcome = _outcome(prepared, wanted, exact=exact, run=listed)
         found: dict[str, Any] = {
             "queries": int((outcome.ranks.relevant > 0).sum()),
-            "pool": len(trial.asked),
+            "pool": len(prepared.asked),
             **_figures(outcome, np.ones(len(outcome.ranks.relevant), np.bool_)),
             "intervals": {
                 str(measure): ends and list(ends)
@@ -147,12 +147,12 @@ def evaluate(
         }
         if by:
             found["slices"] = {column: _slices(outcome, values) for column, values in columns.items()}
-        figures[str(trial.task)], outcomes[str(trial.task)] = found, outcome
+        figures[str(prepared.task)], outcomes[str(prepared.task)] = found, outcome
     if compare:
         for name, columns_of in _compared(index, chosen, rules, wanted).items():
             figures[name]["compare"] = columns_of
-    is_exact = run is None and (exact or all(runs.is_exact(trial) for trial in trials))
-    return Evaluation(stamp(index, trials, rules, resampling, exact=is_exact), figures, outcomes)
+    is_exact = run is None and (exact or all(runs.is_exact(prepared) for prepared in prepared_tasks))
+    return Evaluation(stamp(index, prepared_tasks, rules, resampling, exact=is_exact), figures, outcomes)
 
 
 def _tasks(index: IndexReader, names: Sequence[str] | None) -> list[Task]:
@@ -165,20 +165,22 @@ def _tasks(index: IndexReader, names: Sequence[str] | None) -> list[Task]:
     return pairs
 
 
-def _outcome(trial: Trial, measures: Sequence[Measure], *, exact: bool, run: trec.Run | None) -> Outcome:
+def _outcome(
+    prepared: PreparedTask, measures: Sequence[Measure], *, exact: bool, run: trec.Run | None
+) -> Outcome:
     if run is not None:
-        ranks = runs.ranks_of_run(trial, run)
-    elif exact or runs.is_exact(trial):
-        ranks = runs.exact_ranks(trial)
+        ranks = runs.ranks_of_run(prepared, run)
+    elif exact or runs.is_exact(prepared):
+        ranks = runs.exact_ranks(prepared)
     else:
-        ranks = runs.served_ranks(trial, runs.depth_of(measures))
-    return Outcome(trial, ranks, {measure: measure.values(ranks) for measure in measures})
+        ranks = runs.served_ranks(prepared, runs.depth_of(measures))
+    return Outcome(prepared, ranks, {measure: measure.values(ranks) for measure in measures})
 
 
 def _figures(outcome: Outcome, queries: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, Any]:
     """Of ``queries``, (q,) bool, those without relevant assets, and each measure over the others."""
     unjudged = np.flatnonzero(queries & (outcome.ranks.relevant == 0))
-    names = outcome.trial.query_names if len(unjudged) else []
+    names = outcome.prepared.query_names if len(unjudged) else []
     return {
         "queries_without_relevant": len(unjudged),
         "without_relevant": first_names(names[at] for at in unjudged.tolist()),
@@ -188,10 +190,10 @@ def _figures(outcome: Outcome, queries: np.ndarray[Any, np.dtype[np.bool_]]) -> 
 
 def _slices(outcome: Outcome, values: Mapping[int, Any]) -> dict[str, dict[str, Any]]:
     """The figures of the queries with each value of a metadata column."""
-    trial = outcome.trial
-    items = trial.queries.table.items[trial.asking].tolist()
+    prepared = outcome.prepared
+    items = prepared.queries.table.items[prepared.asking].tolist()
     labels = np.array(
-        [str(values.get(item, NO_VALUE)) for item in items] + [NO_VALUE] * len(trial.missing), dtype=object
+        [str(values.get(item, NO_VALUE)) for item in items] + [NO_VALUE] * len(prepared.missing), dtype=object
     )
     slices = {}
     for label in sorted(set(labels.tolist())):
@@ -206,9 +208,9 @@ def _compared(
 ) -> dict[str, Any]:
     """Exact and served search of each task, and where there is a filter, both with it and without."""
     filters = {"": None} if rules.where is None else {"": None, f" where {rules.where}": rules.where}
-    trials: dict[str, dict[str, Trial]] = {str(task): {} for task in tasks}
+    prepared_tasks: dict[str, dict[str, PreparedTask]] = {str(task): {} for task in tasks}
     for suffix, where in filters.items():
         same = replace(rules, where=where)
-        for trial in Trials(index, same).of(tasks)[0]:
-            trials[str(trial.task)][suffix] = trial
-    return {name: runs.side_by_side(each, measures) for name, each in trials.items()}
+        for prepared in TaskPreparer(index, same).of(tasks)[0]:
+            prepared_tasks[str(prepared.task)][suffix] = prepared
+    return {name: runs.side_by_side(each, measures) for name, each in prepared_tasks.items()}

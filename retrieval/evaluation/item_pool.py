@@ -11,18 +11,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from retrieval.evaluation.assets import Assets
-from retrieval.fusion.fitted import Fused
-from retrieval.fusion.item_parts import Gathered
+from retrieval.fusion.fitted import FittedFusion
+from retrieval.fusion.item_parts import ItemParts
 from retrieval.search.index_reader import IndexReader
 from retrieval.storage.catalog import AssetTable
 from retrieval.types import Integers, Matrix, Modality
 
-RULE = "fused of what they have besides the asking modality; every one compared"
+ITEM_RULE = "fused of what they have besides the asking modality; every one compared"
 """What a protocol says of items that were asked for."""
 
 
 @dataclass(frozen=True)
-class Wholes:
+class ItemPool:
     """The items that have something besides one modality.
 
     Attributes:
@@ -33,8 +33,8 @@ class Wholes:
 
     assets: Assets
     besides: Modality
-    fusion: Fused
-    _gathered: Gathered
+    fusion: FittedFusion
+    _gathered: ItemParts
     _places: Integers
 
     @classmethod
@@ -43,9 +43,9 @@ class Wholes:
         index: IndexReader,
         held: Mapping[Modality, Assets],
         besides: Modality,
-        fusion: Fused,
+        fusion: FittedFusion,
         captions: int | None = None,
-    ) -> Wholes:
+    ) -> ItemPool:
         """Those of an index.
 
         Args:
@@ -63,10 +63,10 @@ class Wholes:
         tables = {modality: _taken(held[modality].table, own) for modality, own in rows.items()}
 
         def read(modality: Modality, own: Integers) -> Matrix:
-            return index.shelf(modality).index.vectors(rows[modality][own])
+            return index.modality_index(modality).index.vectors(rows[modality][own])
 
         items = index.catalog.ordered_items()
-        gathered = Gathered(items, tables, read, fusion.modalities, index.space.dimension)
+        gathered = ItemParts(items, tables, read, fusion.modalities, index.space.dimension)
         shown = gathered.shown()
         places = np.flatnonzero(shown >= 0)
         kept_back = [item for table in tables.values() for item in table.items[table.held_out].tolist()]

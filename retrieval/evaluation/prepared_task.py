@@ -11,11 +11,11 @@ import numpy as np
 from retrieval.errors import OptionError
 from retrieval.evaluation import score_correction, trec
 from retrieval.evaluation.assets import Assets
-from retrieval.evaluation.item_pool import Wholes
+from retrieval.evaluation.item_pool import ItemPool
 from retrieval.evaluation.metrics import Values
-from retrieval.evaluation.relevance import Judged, Judgements, Relevance, SameLabel
+from retrieval.evaluation.relevance import Qrels, Relevance, RelevancePairs, SameLabel
 from retrieval.evaluation.task import Task
-from retrieval.fusion.fitted import Fused
+from retrieval.fusion.fitted import FittedFusion
 from retrieval.search.index_reader import IndexReader
 from retrieval.types import ITEM, Integers, Matrix, MetadataValue, Modality
 from retrieval.validation import known
@@ -58,7 +58,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Trial:
+class PreparedTask:
     """A task with its queries, pool and relevance.
 
     Attributes:
@@ -80,7 +80,7 @@ class Trial:
     relevance: Relevance
     missing: Mapping[str, Values] = field(default_factory=dict)
     hubness: str = score_correction.NONE
-    wholes: Wholes | None = None
+    item_pool: ItemPool | None = None
 
     @property
     def query_names(self) -> list[str]:
@@ -102,13 +102,13 @@ class Trial:
         return score_correction.CORRECTIONS[self.hubness](queries, gallery, bank)
 
     def _asking(self, rows: Integers) -> Matrix:
-        vectors = self.index.shelf(self.task.query).index.vectors(rows)
-        return self.wholes.asking(vectors) if self.wholes else vectors
+        vectors = self.index.modality_index(self.task.query).index.vectors(rows)
+        return self.item_pool.asking(vectors) if self.item_pool else vectors
 
     def _searched(self, rows: Integers) -> Matrix:
-        if self.wholes:
-            return self.wholes.vectors(rows)
-        return self.index.shelf(self.task.target).index.vectors(rows)
+        if self.item_pool:
+            return self.item_pool.vectors(rows)
+        return self.index.modality_index(self.task.target).index.vectors(rows)
 
 
 def _banked(assets: Assets) -> Integers:
@@ -118,10 +118,10 @@ def _banked(assets: Assets) -> Integers:
     return np.flatnonzero(kept if kept.any() else table.whole).astype(np.int64)
 
 
-class Trials:
+class TaskPreparer:
     """Makes trials of one index by one set of rules, and keeps what they share."""
 
-    def __init__(self, index: IndexReader, rules: Rules, fusion: Fused | None = None) -> None:
+    def __init__(self, index: IndexReader, rules: Rules, fusion: FittedFusion | None = None) -> None:
         """Take the rules, and how items become one vector each where not as in the index.
 
         Raises:
@@ -136,7 +136,7 @@ class Trials:
         by_item = rules.relevance == ITEM
         self._values = {} if by_item else index.catalog.labels(rules.relevance)
 
-    def of(self, tasks: Sequence[Task]) -> tuple[list[Trial], Rules]:
+    def of(self, tasks: Sequence[Task]) -> tuple[list[PreparedTask], Rules]:
         """The trials of some tasks, and the rules with what was left open filled in.
 
         Raises:
@@ -152,15 +152,15 @@ class Trials:
         split = self.rules.split or (HOLDOUT if kept_back else ALL)
         pool = self.rules.pool or split
         rules = replace(self.rules, split=split, pool=pool)
-        return [self._trial(task, split, pool) for task in tasks], rules
+        return [self._prepare(task, split, pool) for task in tasks], rules
 
-    def _trial(self, task: Task, split: str, pool: str) -> Trial:
-        captions, wholes = self.rules.captions, None
+    def _prepare(self, task: Task, split: str, pool: str) -> PreparedTask:
+        captions, item_pool = self.rules.captions, None
         queries = self._assets[task.query]
         if task.target == ITEM:
             fusion = self._fusion or self.index.fusion
-            wholes = Wholes.of(self.index, self._assets, task.query, fusion, captions)
-            targets = wholes.assets
+            item_pool = ItemPool.of(self.index, self._assets, task.query, fusion, captions)
+            targets = item_pool.assets
         else:
             targets = self._assets[task.target]
         asking = queries.chosen(held_out_only=split == HOLDOUT, captions=captions)
@@ -181,8 +181,17 @@ class Trials:
             relevance, missing = self._judgements(queries, asking, targets, asked, selves)
         else:
             relevance = SameLabel(self._labels(queries)[asking], self._labels(targets)[asked], selves)
-        return Trial(
-            self.index, task, queries, asking, targets, asked, relevance, missing, self.rules.hubness, wholes
+        return PreparedTask(
+            self.index,
+            task,
+            queries,
+            asking,
+            targets,
+            asked,
+            relevance,
+            missing,
+            self.rules.hubness,
+            item_pool,
         )
 
     def _labels(self, assets: Assets) -> Integers:
@@ -195,7 +204,7 @@ class Trials:
 
     def _judgements(
         self, queries: Assets, asking: Integers, targets: Assets, asked: Integers, selves: Integers | None
-    ) -> tuple[Judgements, dict[str, Values]]:
+    ) -> tuple[Qrels, dict[str, Values]]:
         """What the file says of this trial.
 
         A query or asset of the index that is outside the split or pool is left out; one that the index does
@@ -219,8 +228,8 @@ class Trials:
             if not rows and pairs:
                 missing[name] = np.array([gain for _, gain in pairs])
         table = np.array(triples, dtype=np.float64).reshape(-1, 3)
-        found = Judged(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2])
-        return Judgements(found, (len(asking), len(asked)), selves), missing
+        found = RelevancePairs(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2])
+        return Qrels(found, (len(asking), len(asked)), selves), missing
 
 
 def _positions(asking: Integers, asked: Integers) -> Integers:

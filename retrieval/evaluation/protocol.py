@@ -12,7 +12,7 @@ from retrieval.checksums import sha256_of
 from retrieval.evaluation import item_pool
 from retrieval.evaluation.assets import Assets, per_item
 from retrieval.evaluation.bootstrap import Resampling
-from retrieval.evaluation.prepared_task import QRELS, Rules, Trial
+from retrieval.evaluation.prepared_task import QRELS, PreparedTask, Rules
 from retrieval.search.index_reader import IndexReader
 from retrieval.storage.layout import Layout
 from retrieval.types import ITEM, Integers, Target
@@ -20,7 +20,12 @@ from retrieval.vectors import faiss_module
 
 
 def stamp(
-    index: IndexReader, trials: Sequence[Trial], rules: Rules, resampling: Resampling, *, exact: bool
+    index: IndexReader,
+    prepared_tasks: Sequence[PreparedTask],
+    rules: Rules,
+    resampling: Resampling,
+    *,
+    exact: bool,
 ) -> dict[str, Any]:
     """What was measured, on what, and by what."""
     manifest = index.manifest
@@ -36,7 +41,7 @@ def stamp(
         "hubness": rules.hubness,
         "ties": "id",
         "segments": "whole media ask and are searched",
-        "items": _items(trials),
+        "items": _items(prepared_tasks),
         "holdout": manifest.settings["holdout"],
         "seed": manifest.settings["seed"],
         "intervals": {
@@ -45,7 +50,7 @@ def stamp(
             "resamples": resampling.resamples,
             "seed": resampling.seed,
         },
-        "tasks": {str(trial.task): _sizes(trial) for trial in trials},
+        "tasks": {str(prepared.task): _sizes(prepared) for prepared in prepared_tasks},
         "index": {
             "generation": manifest.generation,
             "encoders": {str(modality): spec.fingerprint for modality, spec in manifest.encoders.items()},
@@ -53,7 +58,7 @@ def stamp(
             "alignment": manifest.alignment["fingerprint"],
             "alignment_method": manifest.alignment["method"],
             "kinds": {str(modality): entry["kind"] for modality, entry in manifest.indexes.items()},
-            "vectors": _vectors(index, trials),
+            "vectors": _vectors(index, prepared_tasks),
         },
         "version": version("xmodal"),
         "versions": {
@@ -77,24 +82,24 @@ def _digest(lines: Iterable[str]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _sizes(trial: Trial) -> dict[str, Any]:
-    queries, pool = trial.queries, trial.pool
+def _sizes(prepared: PreparedTask) -> dict[str, Any]:
+    queries, pool = prepared.queries, prepared.pool
     return {
-        "queries": len(trial.asking) + len(trial.missing),
-        "pool": len(trial.asked),
-        "queries_an_item": per_item(queries.table.items[trial.asking]),
-        "assets_an_item": per_item(pool.table.items[trial.asked]),
-        "queries_fingerprint": fingerprint(queries, trial.asking),
-        "pool_fingerprint": fingerprint(pool, trial.asked),
+        "queries": len(prepared.asking) + len(prepared.missing),
+        "pool": len(prepared.asked),
+        "queries_an_item": per_item(queries.table.items[prepared.asking]),
+        "assets_an_item": per_item(pool.table.items[prepared.asked]),
+        "queries_fingerprint": fingerprint(queries, prepared.asking),
+        "pool_fingerprint": fingerprint(pool, prepared.asked),
     }
 
 
-def _items(trials: Sequence[Trial]) -> dict[str, str] | None:
+def _items(prepared_tasks: Sequence[PreparedTask]) -> dict[str, str] | None:
     """How whole items became vectors, where they were asked for."""
-    for trial in trials:
-        if trial.wholes:
-            fusion = trial.wholes.fusion
-            return {"rule": item_pool.RULE, "fusion": fusion.method, "fingerprint": fusion.fingerprint}
+    for prepared in prepared_tasks:
+        if prepared.item_pool:
+            fusion = prepared.item_pool.fusion
+            return {"rule": item_pool.ITEM_RULE, "fusion": fusion.method, "fingerprint": fusion.fingerprint}
     return None
 
 
@@ -108,13 +113,15 @@ def _relevance_rule(rules: Rules) -> str:
     )
 
 
-def _vectors(index: IndexReader, trials: Sequence[Trial]) -> dict[str, str]:
+def _vectors(index: IndexReader, prepared_tasks: Sequence[PreparedTask]) -> dict[str, str]:
     """A digest of all files of each modality's index; as the manifest has them, which is checked at their use."""
     files = Layout(index.folder).generation(index.manifest.generation)
     asked = dict.fromkeys(
         modality
-        for trial in trials
-        for modality in (index.modalities if trial.wholes else (trial.task.query, trial.task.target))
+        for prepared in prepared_tasks
+        for modality in (
+            index.modalities if prepared.item_pool else (prepared.task.query, prepared.task.target)
+        )
     )
 
     def digest(modality: Target) -> str:

@@ -94,7 +94,7 @@ class SameLabel:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class RelevancePairs:
     """Judgements as three arrays of one length.
 
     Attributes:
@@ -108,7 +108,7 @@ class Judged:
     gains: Values
 
 
-class Judgements:
+class Qrels:
     """What somebody judged relevant, by how much.
 
     Attributes:
@@ -117,7 +117,9 @@ class Judgements:
         ideal: see ``Relevance``.
     """
 
-    def __init__(self, judged: Judged, shape: tuple[int, int], query_rows: Integers | None = None) -> None:
+    def __init__(
+        self, judged: RelevancePairs, shape: tuple[int, int], query_rows: Integers | None = None
+    ) -> None:
         """Take judgements of ``shape`` (q, n); of a pair that was judged twice the first counts.
 
         Raises:

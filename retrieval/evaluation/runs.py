@@ -9,7 +9,7 @@ import numpy as np
 from retrieval.errors import OptionError
 from retrieval.evaluation import trec
 from retrieval.evaluation.metrics import Measure, RelevantRanks, summarise
-from retrieval.evaluation.prepared_task import Trial
+from retrieval.evaluation.prepared_task import PreparedTask
 from retrieval.evaluation.ranking import ranks_from_results, relevant_ranks
 from retrieval.types import Integers, Matrix
 from retrieval.vectors.base import VectorIndex
@@ -27,38 +27,41 @@ RUN_DEPTH = 1000
 RESULTS_A_CHUNK = 2**20
 
 
-def is_exact(trial: Trial) -> bool:
+def is_exact(prepared: PreparedTask) -> bool:
     """Whether all vectors are compared: by the kind of the index, or because items are evaluated in no other way."""
-    return trial.wholes is not None or trial.index.shelf(trial.task.target).index.kind in EXACT_KINDS
+    return (
+        prepared.item_pool is not None
+        or prepared.index.modality_index(prepared.task.target).index.kind in EXACT_KINDS
+    )
 
 
-def exact_ranks(trial: Trial) -> RelevantRanks:
+def exact_ranks(prepared: PreparedTask) -> RelevantRanks:
     """The ranks that comparing everything gives."""
-    queries, gallery = trial.vectors()
-    ranks = relevant_ranks(queries, gallery, trial.relevance)
-    return ranks.with_missing(list(trial.missing.values()))
+    queries, gallery = prepared.vectors()
+    ranks = relevant_ranks(queries, gallery, prepared.relevance)
+    return ranks.with_missing(list(prepared.missing.values()))
 
 
-def served_ranks(trial: Trial, depth: int) -> RelevantRanks:
+def served_ranks(prepared: PreparedTask, depth: int) -> RelevantRanks:
     """The ranks among the first ``depth`` results of the index that is served."""
-    _, rows = results(trial, depth)
-    ranks = ranks_from_results(rows, trial.relevance).cut(depth)
-    return ranks.with_missing(list(trial.missing.values()))
+    _, rows = results(prepared, depth)
+    ranks = ranks_from_results(rows, prepared.relevance).cut(depth)
+    return ranks.with_missing(list(prepared.missing.values()))
 
 
-def results(trial: Trial, depth: int) -> tuple[Matrix, Integers]:
+def results(prepared: PreparedTask, depth: int) -> tuple[Matrix, Integers]:
     """What the index returns: (q, k) float32 scores and (q, k) int64 places in the trial's pool.
 
     A query that is in the pool may find itself, and so one result more is asked for.
     """
-    depth += bool((trial.relevance.query_rows >= 0).any())
-    if trial.wholes:
-        queries, gallery = trial.vectors()
+    depth += bool((prepared.relevance.query_rows >= 0).any())
+    if prepared.item_pool:
+        queries, gallery = prepared.vectors()
         index: VectorIndex = ExactIndex(gallery)
         asked = np.arange(len(gallery))
     else:
-        queries = trial.index.shelf(trial.task.query).index.vectors(trial.asking)
-        index, asked = trial.index.shelf(trial.task.target).index, trial.asked
+        queries = prepared.index.modality_index(prepared.task.query).index.vectors(prepared.asking)
+        index, asked = prepared.index.modality_index(prepared.task.target).index, prepared.asked
     among = None if len(asked) == len(index) else asked
     places = np.full(len(index), -1, np.int64)
     places[asked] = np.arange(len(asked))
@@ -71,40 +74,40 @@ def results(trial: Trial, depth: int) -> tuple[Matrix, Integers]:
     return np.concatenate(scores), np.where(rows >= 0, places[rows], -1)
 
 
-def ranks_of_run(trial: Trial, run: trec.Run) -> RelevantRanks:
+def ranks_of_run(prepared: PreparedTask, run: trec.Run) -> RelevantRanks:
     """The ranks in somebody's run; queries that it lacks found nothing. Ties are broken by id.
 
     Raises:
         OptionError: it names an asset that is not in the pool.
     """
-    at = {row: place for place, row in enumerate(trial.asked.tolist())}
+    at = {row: place for place, row in enumerate(prepared.asked.tolist())}
     lists = []
-    for name in trial.query_names[: len(trial.asking)]:
+    for name in prepared.query_names[: len(prepared.asking)]:
         scored = []
         for asset, score in run.get(name, {}).items():
-            held = [at[row] for row in trial.pool.rows_of(asset) if row in at]
+            held = [at[row] for row in prepared.pool.rows_of(asset) if row in at]
             if len(held) != 1:
                 raise OptionError(
                     f"the run's {asset!r} is {'no' if not held else 'more than one'} asset of the pool of "
-                    f"{trial.task}: expected names such as {trial.pool_names[0]!r}"
+                    f"{prepared.task}: expected names such as {prepared.pool_names[0]!r}"
                 )
             scored.append((-score, held[0]))
         lists.append([row for _, row in sorted(scored)])
     rows = np.full((len(lists), max(map(len, lists), default=0)), -1, np.int64)
     for place, listed in enumerate(lists):
         rows[place, : len(listed)] = listed
-    return ranks_from_results(rows, trial.relevance).with_missing(list(trial.missing.values()))
+    return ranks_from_results(rows, prepared.relevance).with_missing(list(prepared.missing.values()))
 
 
 def side_by_side(
-    trials: Mapping[str, Trial], measures: Sequence[Measure]
+    prepared_tasks: Mapping[str, PreparedTask], measures: Sequence[Measure]
 ) -> dict[str, dict[str, int | float | None]]:
     """Exact and served search of one task in the same units, for each of the trials.
 
     Both look at the same number of results: as many as the largest cut-off, but ``DEPTH`` at the least.
 
     Args:
-        trials: the task without a filter under ``""``, with one under what is written behind the name.
+        prepared_tasks: the task without a filter under ``""``, with one under what is written behind the name.
         measures: what is measured.
 
     Returns:
@@ -112,10 +115,10 @@ def side_by_side(
     """
     depth = depth_of(measures)
     table = {}
-    for suffix, trial in trials.items():
-        columns = {"exact": exact_ranks(trial).cut(depth), "served": served_ranks(trial, depth)}
+    for suffix, prepared in prepared_tasks.items():
+        columns = {"exact": exact_ranks(prepared).cut(depth), "served": served_ranks(prepared, depth)}
         for name, ranks in columns.items():
-            size = {"pool": len(trial.asked), "depth": min(depth, len(trial.asked))}
+            size = {"pool": len(prepared.asked), "depth": min(depth, len(prepared.asked))}
             table[f"{name}{suffix}"] = {**size, **summarise(ranks, measures)}
     return table
 

@@ -19,7 +19,7 @@ from retrieval.types import Matrix, Modality
 
 
 @dataclass(frozen=True)
-class Fused:
+class FittedFusion:
     """How the parts of an item become one vector, and what asks for items is brought beside these.
 
     Attributes:
@@ -56,7 +56,7 @@ class Fused:
         save_file(arrays, path, metadata={"fusion": json.dumps(header)})
 
     @classmethod
-    def load(cls, path: Path) -> Fused:
+    def load(cls, path: Path) -> FittedFusion:
         """Read what ``save`` wrote; it fuses bit for bit the same.
 
         Raises:

@@ -21,7 +21,7 @@ SHOWN = (Modality.IMAGE, Modality.VIDEO, Modality.AUDIO, Modality.TEXT)
 
 
 @dataclass(frozen=True)
-class Gathered:
+class ItemParts:
     """Items, and where what they have stands.
 
     Attributes:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from retrieval.arrays.scratch import Scratch
 from retrieval.errors import MediaError, NoSoundError
-from retrieval.media.source import TIME_LIMIT, opened
+from retrieval.media.source import TIME_LIMIT, open_source
 
 if TYPE_CHECKING:
     from av import AudioFrame, AudioStream, Packet
@@ -67,7 +67,7 @@ class Sound:
         return len(self.samples) / self.rate
 
 
-def sound(
+def load_audio(
     source: str | os.PathLike[str] | bytes | tuple[NDArray[np.float32], int], rate: int | None = None
 ) -> Sound:
     """A sound as the mean of its channels, resampled at most once.
@@ -87,7 +87,7 @@ def sound(
     try:
         if isinstance(source, tuple):
             return _gathered(_given(source), rate)
-        with opened(source, kind="sound", accepted=ACCEPTED, most=MAX_BYTES) as file:
+        with open_source(source, kind="sound", accepted=ACCEPTED, most=MAX_BYTES) as file:
             return _decoded(file, rate)
     except OSError as error:
         raise MediaError(f"{name}: cannot be read: {error.strerror or error}") from error

@@ -14,7 +14,7 @@ import numpy as np
 
 from retrieval.errors import MediaError
 from retrieval.media.formats import PICTURES
-from retrieval.media.source import opened
+from retrieval.media.source import open_source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +33,7 @@ LARGE = 40_000_000
 _ONE_LARGE = threading.Lock()
 
 
-def picture(
+def load_image(
     source: str | os.PathLike[str] | bytes | Image.Image, *, at_least: int | None = None
 ) -> Image.Image:
     """A picture as a person sees it, in RGB.
@@ -61,7 +61,7 @@ def picture(
         Image.init()
         formats = [known for known in PICTURES if known in Image.OPEN]
         with (
-            opened(source, kind="picture", accepted=ACCEPTED) as file,
+            open_source(source, kind="picture", accepted=ACCEPTED) as file,
             Image.open(file, formats=formats) as image,
         ):
             _check_size(image)

@@ -17,7 +17,7 @@ TIME_LIMIT = 300.0
 
 
 @contextmanager
-def opened(source: object, *, kind: str, accepted: str, most: int | None = None) -> Iterator[IO[bytes]]:
+def open_source(source: object, *, kind: str, accepted: str, most: int | None = None) -> Iterator[IO[bytes]]:
     """An open binary file that is known to hold something, and not too much.
 
     Args:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from retrieval.media.audio import sound
-from retrieval.media.images import picture
+from retrieval.media.audio import load_audio
+from retrieval.media.images import load_image
 from retrieval.media.video import still
 from retrieval.types import Modality
 
@@ -21,7 +21,7 @@ KINDS = {Modality.IMAGE: "image/jpeg", Modality.VIDEO: "image/jpeg", Modality.AU
 """Content types of what ``drawn`` gives, by what it is of."""
 
 
-def drawn(
+def thumbnail_bytes(
     file: Path, modality: Modality, size: int, start: float | None = None, end: float | None = None
 ) -> bytes:
     """A small picture of a file, or of a part of it.
@@ -39,7 +39,7 @@ def drawn(
     if modality is Modality.AUDIO:
         return _waveform(file, start, end).encode()
     whole = (
-        picture(file, at_least=size)
+        load_image(file, at_least=size)
         if modality is Modality.IMAGE
         else still(file, side=size, since=start or 0.0)
     )
@@ -51,7 +51,7 @@ def drawn(
 
 def _waveform(file: Path, start: float | None, end: float | None) -> str:
     """Bars as high as the sound is loud, in a grey that shows on light and dark; there is no text in it."""
-    heard = sound(file)
+    heard = load_audio(file)
     first = int((start or 0.0) * heard.rate)
     last = len(heard.samples) if end is None else int(end * heard.rate)
     samples = np.abs(heard.samples[first : max(last, first + 1)])

@@ -25,7 +25,7 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class FrameRequest:
     """The first frame shown in a stretch of time.
 
     Attributes:
@@ -51,10 +51,10 @@ class Run:
 
     first: int
     last: int
-    wishes: tuple[Wish, ...]
+    wishes: tuple[FrameRequest, ...]
 
 
-def choose(timeline: Timeline, windows: int) -> list[Wish]:
+def choose(timeline: Timeline, windows: int) -> list[FrameRequest]:
     """One frame from each of equally long windows that has any, in the order of time.
 
     A keyframe is chosen before others, for it costs one packet; among equals the one nearest to the middle.
@@ -71,11 +71,11 @@ def choose(timeline: Timeline, windows: int) -> list[Wish]:
         keys = members[timeline.keys[members]]
         candidates = keys if len(keys) else members
         nearest = candidates[np.abs(timeline.seconds[candidates] - (since + until) / 2).argmin()]
-        wishes.append(Wish(float(timeline.seconds[nearest]), float(until), int(nearest)))
+        wishes.append(FrameRequest(float(timeline.seconds[nearest]), float(until), int(nearest)))
     return wishes
 
 
-def widen(timeline: Timeline, wishes: Iterable[Wish], windows: int) -> list[Wish]:
+def widen(timeline: Timeline, wishes: Iterable[FrameRequest], windows: int) -> list[FrameRequest]:
     """The same wishes for any frame of their windows, for which more must be decoded."""
     wide = []
     for wish in wishes:
@@ -85,7 +85,7 @@ def widen(timeline: Timeline, wishes: Iterable[Wish], windows: int) -> list[Wish
     return wide
 
 
-def runs(timeline: Timeline, wishes: Iterable[Wish]) -> Iterator[Run]:
+def runs(timeline: Timeline, wishes: Iterable[FrameRequest]) -> Iterator[Run]:
     """What to decode for ``wishes``, in the order it is stored; no packet is decoded twice."""
     ordered = sorted(wishes, key=lambda wish: wish.packet)
     starts = np.flatnonzero(timeline.keys)
@@ -105,7 +105,7 @@ def runs(timeline: Timeline, wishes: Iterable[Wish]) -> Iterator[Run]:
         yield current
 
 
-def _start(timeline: Timeline, starts: NDArray[np.intp], wish: Wish) -> int:
+def _start(timeline: Timeline, starts: NDArray[np.intp], wish: FrameRequest) -> int:
     """The packet to start from: the last keyframe stored and shown no later than what is wished for."""
     before = starts[: np.searchsorted(starts, wish.packet, side="right")]
     # A frame stored behind a keyframe and shown before it may lean on the keyframe before that.

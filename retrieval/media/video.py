@@ -19,8 +19,8 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from retrieval.errors import MediaError
-from retrieval.media.source import TIME_LIMIT, opened
-from retrieval.media.timeline import Run, Timeline, Wish, choose, runs, widen
+from retrieval.media.source import TIME_LIMIT, open_source
+from retrieval.media.timeline import FrameRequest, Run, Timeline, choose, runs, widen
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -64,7 +64,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Film:
+class SampledFrames:
     """What is looked at of a video.
 
     Attributes:
@@ -76,7 +76,9 @@ class Film:
     frames: tuple[Frame, ...]
 
 
-def film(source: str | os.PathLike[str] | bytes, *, side: int, windows: Callable[[float], int]) -> Film:
+def sample_frames(
+    source: str | os.PathLike[str] | bytes, *, side: int, windows: Callable[[float], int]
+) -> SampledFrames:
     """Frames from the whole length of a video: one from each of equally long windows.
 
     Of the frames of a window a keyframe is taken before others, since it is decoded alone; otherwise the one
@@ -115,7 +117,9 @@ def still(source: str | os.PathLike[str] | bytes, *, side: int, since: float = 0
         until = since + _SOON
         inside = np.flatnonzero((timeline.seconds >= since) & (timeline.seconds < until))
         frame = None
-        for _, frame in _take(file, timeline, clock, side, deadline, [Wish(since, until, int(inside[-1]))]):
+        for _, frame in _take(
+            file, timeline, clock, side, deadline, [FrameRequest(since, until, int(inside[-1]))]
+        ):
             if not frame.black:
                 break
         if frame is None:
@@ -130,7 +134,7 @@ def _readable(source: str | os.PathLike[str] | bytes) -> Iterator[IO[bytes]]:
 
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else "video in memory"
     try:
-        with opened(source, kind="video", accepted="a path or bytes") as file:
+        with open_source(source, kind="video", accepted="a path or bytes") as file:
             yield file
     except MediaError as error:
         raise MediaError(f"{name}: {error}") from None
@@ -139,7 +143,7 @@ def _readable(source: str | os.PathLike[str] | bytes) -> Iterator[IO[bytes]]:
         raise MediaError(f"{name}: cannot be read as a video: {reason}") from error
 
 
-def _film(file: IO[bytes], windows: Callable[[float], int], side: int, deadline: float) -> Film:
+def _film(file: IO[bytes], windows: Callable[[float], int], side: int, deadline: float) -> SampledFrames:
     with _opened(file) as (container, stream):
         timeline, clock = _read(container, stream, deadline)
         form = container.format.name
@@ -155,7 +159,7 @@ def _film(file: IO[bytes], windows: Callable[[float], int], side: int, deadline:
     frames = [found[until] for until in sorted(found)]
     if not frames:
         raise MediaError("expected a video, but none of its frames can be decoded")
-    return Film(timeline.end, tuple([frame for frame in frames if not frame.black] or frames))
+    return SampledFrames(timeline.end, tuple([frame for frame in frames if not frame.black] or frames))
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +258,12 @@ def _read(container: InputContainer, stream: VideoStream, deadline: float) -> tu
 
 
 def _take(
-    file: IO[bytes], timeline: Timeline, clock: _Clock, side: int, deadline: float, wishes: Sequence[Wish]
+    file: IO[bytes],
+    timeline: Timeline,
+    clock: _Clock,
+    side: int,
+    deadline: float,
+    wishes: Sequence[FrameRequest],
 ) -> Iterator[tuple[float, Frame]]:
     """By the ends of the wishes' windows, the black frames found for each and at last one that is not."""
     from av.video.reformatter import VideoReformatter

@@ -13,13 +13,13 @@ import numpy as np
 
 from retrieval import errors
 from retrieval.errors import OptionError, ServerError, XmodalError
-from retrieval.remote.payload import encoded
+from retrieval.remote.payload import encode_terms
 from retrieval.search.searcher import Searcher
 from retrieval.types import ITEM, Hit, Matrix, Modality, Query, Term
 from retrieval.validation import check_k, check_percentile
 
 if TYPE_CHECKING:
-    from retrieval.display.previews import Medium
+    from retrieval.display.previews import Preview
 
 AT_ONCE = 32
 """Queries of a batch under way at a time; the server works off together those that wait together."""
@@ -131,9 +131,9 @@ class Client(Searcher):
         ]
         return np.array([row for part in rows for row in part], np.float32)
 
-    def media(self, hits: Sequence[Hit]) -> list[Medium]:
-        """What the hits are, to be looked at; see ``Searcher.media``. Sounds and videos stay with the server."""
-        from retrieval.display.previews import SIZE, Medium, address
+    def previews(self, hits: Sequence[Hit]) -> list[Preview]:
+        """What the hits are, to be looked at; see ``Searcher.previews``. Sounds and videos stay with the server."""
+        from retrieval.display.previews import SIZE, Preview, data_url
 
         shown = []
         for hit in hits:
@@ -142,15 +142,15 @@ class Client(Searcher):
                 path = f"/api/media/{hit.asset}/thumbnail"
                 response = self._request("GET", path, params={"size": SIZE})
                 if response.is_success:
-                    picture = address(response.headers["content-type"], response.content)
+                    picture = data_url(response.headers["content-type"], response.content)
                 else:
                     problem = str(_error(_json(response)))
-            shown.append(Medium(hit.id, hit.modality, hit.text, hit.path, picture, None, problem))
+            shown.append(Preview(hit.id, hit.modality, hit.text, hit.path, picture, None, problem))
         return shown
 
     def _send(self, path: str, terms: Sequence[Term], wanted: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to terms, sent as JSON, or as a form where files belong to them."""
-        values, files = encoded(terms)
+        values, files = encode_terms(terms)
         body = json.dumps({"terms": values, **wanted})
         if files:
             return self._ask("POST", path, data={"query": body}, files=files)

@@ -11,14 +11,14 @@ import numpy as np
 
 from retrieval.errors import MediaError, OptionError
 from retrieval.media import audio, images
-from retrieval.media.source import opened
+from retrieval.media.source import open_source
 from retrieval.types import Term
 
 _KINDS = {"image": "picture", "audio": "sound", "video": "video"}
 _ACCEPTED = {"image": images.ACCEPTED, "audio": audio.ACCEPTED, "video": "a path or bytes"}
 
 
-def encoded(terms: Sequence[Term]) -> tuple[list[dict[str, Any]], dict[str, tuple[str, bytes]]]:
+def encode_terms(terms: Sequence[Term]) -> tuple[list[dict[str, Any]], dict[str, tuple[str, bytes]]]:
     """The terms as ``/api/search`` takes them, and by part the name and the content of each file.
 
     Raises:
@@ -63,7 +63,7 @@ def _content(term: Term) -> bytes:
         return _png(medium)
     name = os.fspath(medium) if isinstance(medium, str | os.PathLike) else f"{kind} in memory"
     try:
-        with opened(medium, kind=kind, accepted=_ACCEPTED[term.kind]) as file:
+        with open_source(medium, kind=kind, accepted=_ACCEPTED[term.kind]) as file:
             return file.read()
     except MediaError as error:
         raise MediaError(f"{name}: {error}") from None
@@ -73,14 +73,14 @@ def _content(term: Term) -> bytes:
 
 def _png(image: Any) -> bytes:
     buffer = BytesIO()
-    images.picture(image).save(buffer, "PNG")
+    images.load_image(image).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def _wav(medium: tuple[Any, ...]) -> bytes:
     import soundfile
 
-    heard = audio.sound(medium)  # which says what is wrong with it
+    heard = audio.load_audio(medium)  # which says what is wrong with it
     buffer = BytesIO()
     soundfile.write(buffer, heard.samples, heard.rate, subtype="FLOAT", format="WAV")
     return buffer.getvalue()

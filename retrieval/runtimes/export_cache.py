@@ -25,7 +25,7 @@ def folder() -> Path:
     return user_cache_path("xmodal", appauthor=False) / "exports"
 
 
-def kept(key: str, make: Callable[[Path], None]) -> Path | None:
+def cached_export(key: str, make: Callable[[Path], None]) -> Path | None:
     """The folder of the export ``key``, made by ``make`` if there is none or it is damaged.
 
     Args:

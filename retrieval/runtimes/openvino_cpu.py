@@ -82,7 +82,7 @@ class OpenVINOSession:
         version = module().__version__.partition("-")[0]
         key = f"{self._network.name}-{self._network.key}-{_EXPORT}-openvino-{version}"
         # Of no batch size in particular: graphs of a fixed one gain a twentieth, and what is left over needs another.
-        folder = export_cache.kept(key, self._save)
+        folder = export_cache.cached_export(key, self._save)
         return self._core.read_model(folder / _MODEL) if folder else self._export()
 
     def _save(self, folder: Path) -> None:

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from retrieval.search.index_reader import IndexReader
-from retrieval.search.modality_index import Shelf
-from retrieval.search.query_composition import Composed
+from retrieval.search.modality_index import ModalityIndex
+from retrieval.search.query_composition import ComposedQueries
 from retrieval.types import Hit, Matrix, Target
 
 
-def explained(
-    index: IndexReader, composed: Mapping[Target, Composed], answers: Sequence[Sequence[Hit]]
+def with_contributions(
+    index: IndexReader, composed: Mapping[Target, ComposedQueries], answers: Sequence[Sequence[Hit]]
 ) -> list[list[Hit]]:
     """The same hits; those of queries of several terms with what each term adds, in the order of ``Query.terms``.
 
@@ -31,22 +31,24 @@ def explained(
             if own.parts[at] is not None
         }
         # Of the whole batch at once: every look goes over all that the index holds.
-        rows = _rows(index.shelf(target), {out[at][nth].asset for at, some in places.items() for nth in some})
+        rows = _rows(
+            index.modality_index(target), {out[at][nth].asset for at, some in places.items() for nth in some}
+        )
         for at, some in places.items():
             parts = own.parts[at]
             if parts is None or not some:
                 continue
             hits = [out[at][nth] for nth in some]
-            vectors = index.shelf(target).index.vectors(np.array([rows[hit.asset] for hit in hits]))
+            vectors = index.modality_index(target).index.vectors(np.array([rows[hit.asset] for hit in hits]))
             for nth, hit, shares in zip(some, hits, _split(parts, vectors, hits), strict=True):
                 out[at][nth] = replace(hit, contributions=tuple(shares))
     return out
 
 
-def _rows(shelf: Shelf, assets: Collection[int | None]) -> dict[int | None, int]:
+def _rows(modality_index: ModalityIndex, assets: Collection[int | None]) -> dict[int | None, int]:
     """Where each of these assets stands."""
-    rows = shelf.rows_of([asset for asset in assets if asset is not None])
-    return dict(zip(shelf.assets[rows].tolist(), rows.tolist(), strict=True))
+    rows = modality_index.rows_of([asset for asset in assets if asset is not None])
+    return dict(zip(modality_index.assets[rows].tolist(), rows.tolist(), strict=True))
 
 
 def _split(parts: Matrix, vectors: Matrix, hits: Sequence[Hit]) -> list[list[float]]:

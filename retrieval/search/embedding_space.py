@@ -16,7 +16,7 @@ from retrieval.errors import EncoderMismatchError, MediaError, OptionError, Weig
 from retrieval.types import Matrix, Modality
 
 
-class Space:
+class EmbeddingSpace:
     """Encoders and an alignment that belong together.
 
     An encoder is loaded at its first use, and refused if it is not the one whose vectors the index holds.
@@ -128,7 +128,7 @@ class Space:
             return self._loaded[modality]
 
 
-def renamed(
+def encoder_names(
     known: Mapping[str, str], specs: Mapping[Modality, EncoderSpec], given: Mapping[str, str]
 ) -> dict[Modality, str]:
     """What to load each encoder by: as it was named for the index, unless it is named anew.

@@ -13,11 +13,11 @@ import numpy as np
 from retrieval.errors import OptionError
 from retrieval.search import query_vectors
 from retrieval.search.calibration import Curve
-from retrieval.search.contributions import explained
+from retrieval.search.contributions import with_contributions
 from retrieval.search.index_reader import IndexReader
-from retrieval.search.merging import at_least, joined, merged
-from retrieval.search.modality_index import Found
-from retrieval.search.query_composition import Composed, combine, unit
+from retrieval.search.merging import above_percentile, merge_modalities, to_hits
+from retrieval.search.modality_index import ResultArrays
+from retrieval.search.query_composition import ComposedQueries, compose, unit_or_cancelled
 from retrieval.search.searcher import Searcher
 from retrieval.storage.manifest import Manifest
 from retrieval.types import ITEM, Hit, Matrix, Modality, Query, Target, Term
@@ -25,7 +25,7 @@ from retrieval.validation import check_k, check_percentile, known
 from retrieval.vectors.base import Explain, silent
 
 if TYPE_CHECKING:
-    from retrieval.display.previews import Medium
+    from retrieval.display.previews import Preview
 
 ANY = "any"
 
@@ -138,16 +138,20 @@ class SearchEngine(Searcher):
             found.append(self._search(own.vectors, target, asked, where, explain))
             backgrounds.append(self._background(terms, own, target))
         kept = [
-            at_least([answer for answer in answers if answer.asset not in own] if own else answers, least)
-            for answers, own in zip(merged(found, backgrounds), map(set, named), strict=True)
+            above_percentile(
+                [answer for answer in answers if answer.asset not in own] if own else answers, least
+            )
+            for answers, own in zip(merge_modalities(found, backgrounds), map(set, named), strict=True)
         ]
-        hits = joined(self.index.catalog, kept, k)
+        hits = to_hits(self.index.catalog, kept, k)
         if targets == [ITEM]:
             hits = [[replace(hit, modality=ITEM) for hit in own] for own in hits]
-        return explained(self.index, composed, hits) if any(len(group) > 1 for group in terms) else hits
+        return (
+            with_contributions(self.index, composed, hits) if any(len(group) > 1 for group in terms) else hits
+        )
 
-    def media(self, hits: Sequence[Hit]) -> list[Medium]:
-        """What the hits are, to be looked at; see ``Searcher.media``."""
+    def previews(self, hits: Sequence[Hit]) -> list[Preview]:
+        """What the hits are, to be looked at; see ``Searcher.previews``."""
         from retrieval.display.previews import previews
 
         numbers = [hit.asset for hit in hits if hit.asset is not None]
@@ -161,7 +165,7 @@ class SearchEngine(Searcher):
         k: int = 10,
         where: str | None = None,
         explain: Explain = silent,
-    ) -> Found:
+    ) -> ResultArrays:
         """The answers to many queries as arrays, which costs little more than the search itself.
 
         Args:
@@ -180,14 +184,16 @@ class SearchEngine(Searcher):
             raise OptionError(
                 f"query vectors must be (q, {self.index.space.dimension}) finite numbers, not of shape {asking.shape}"
             )
-        asking = unit(asking, np.zeros((len(asking), 1)))
+        asking = unit_or_cancelled(asking, np.zeros((len(asking), 1)))
         return self._search(asking, Modality.parse(to), check_k(k), where, explain)
 
-    def _search(self, vectors: Matrix, target: Target, k: int, where: str | None, explain: Explain) -> Found:
-        shelf = self.index.shelf(target)
+    def _search(
+        self, vectors: Matrix, target: Target, k: int, where: str | None, explain: Explain
+    ) -> ResultArrays:
+        modality_index = self.index.modality_index(target)
         rows = None if where is None else self.index.matching(where, target)
         told = explain if explain is silent else lambda what: explain(f"{target}: {what}")
-        return Found(*shelf.search(vectors, k, rows, told))
+        return ResultArrays(*modality_index.search(vectors, k, rows, told))
 
     # Inside
 
@@ -211,26 +217,28 @@ class SearchEngine(Searcher):
             )
         return others
 
-    def compose(self, terms: Sequence[Sequence[Term]], target: Target) -> Composed:
+    def compose(self, terms: Sequence[Sequence[Term]], target: Target) -> ComposedQueries:
         """Queries as vectors of the space in which what is looked for lies.
 
         Raises:
             OptionError: the terms of one cancel each other.
         """
-        dimension = self.index.shelf(ITEM).index.dimension if target == ITEM else self.index.space.dimension
-        return combine(
-            terms, lambda kind, own: query_vectors.vectors(self.index, kind, own, target), dimension
+        dimension = (
+            self.index.modality_index(ITEM).index.dimension if target == ITEM else self.index.space.dimension
+        )
+        return compose(
+            terms, lambda kind, own: query_vectors.query_vectors(self.index, kind, own, target), dimension
         )
 
     def _background(
-        self, terms: Sequence[Sequence[Term]], composed: Composed, target: Target
+        self, terms: Sequence[Sequence[Term]], composed: ComposedQueries, target: Target
     ) -> list[Curve | None]:
         """How the scores of each query are distributed where nothing is meant."""
         sources = [
             [(self._made_of(term, target), share) for term, share in zip(group, own, strict=True)]
             for group, own in zip(terms, composed.shares, strict=True)
         ]
-        return self.index.shelf(target).backgrounds.of(sources, composed.vectors)
+        return self.index.modality_index(target).backgrounds.of(sources, composed.vectors)
 
     def _made_of(self, term: Term, target: Target) -> Target | None:
         """The modality of a term's vector where ``target`` is looked for, as far as it has one."""
@@ -238,7 +246,7 @@ class SearchEngine(Searcher):
             return term.of
         if term.kind != "id":
             return Modality(term.kind)
-        chosen = query_vectors.chosen(self.index, term.value, target)
+        chosen = query_vectors.item_assets(self.index, term.value, target)
         return next(iter(chosen)) if len(chosen) == 1 else None
 
     def _assets_of(self, term: Term) -> list[int]:

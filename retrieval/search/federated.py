@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from retrieval.errors import OptionError
-from retrieval.search.rank_fusion import WAYS, depth, firsts, joined
+from retrieval.search.rank_fusion import RANK_FUSIONS, first_hits, fuse_rankings, fusion_depth
 from retrieval.search.searcher import Searcher
 from retrieval.types import Hit, Query
 from retrieval.validation import check_k, known
 
 if TYPE_CHECKING:
-    from retrieval.display.previews import Medium
+    from retrieval.display.previews import Preview
     from retrieval.search.engine import SearchEngine
 
 
@@ -39,7 +39,7 @@ class Several(Searcher):
             OptionError: there are no indexes, the way is unknown, or the weights are not one for each.
         """
         self.engines = list(engines)
-        self._way = known("way to combine", combine, WAYS)
+        self._way = known("way to combine", combine, RANK_FUSIONS)
         self._weights = [1.0] * len(self.engines) if weights is None else [float(own) for own in weights]
         fits = len(self._weights) == len(self.engines) > 0
         if not fits or not all(0 < own < float("inf") for own in self._weights):
@@ -66,24 +66,26 @@ class Several(Searcher):
         if any(term.kind == "vector" for query in queries for term in query.terms()):
             raise OptionError("a vector lies in the space of one index: ask several by text, files or ids")
         answers = [
-            engine.search_batch(queries, to=to, k=depth(k), where=where, min_percentile=min_percentile)
+            engine.search_batch(queries, to=to, k=fusion_depth(k), where=where, min_percentile=min_percentile)
             for engine in self.engines
         ]
         return [self._joined(rankings)[:k] for rankings in zip(*answers, strict=True)]
 
-    def media(self, hits: Sequence[Hit]) -> list[Medium]:
+    def previews(self, hits: Sequence[Hit]) -> list[Preview]:
         """What the hits are, to be looked at, each as an index has it in which its number stands for the same."""
         return [self._medium(hit, hit.asset) for hit in hits if hit.asset is not None]
 
     def _joined(self, rankings: Sequence[Sequence[Hit]]) -> list[Hit]:
         # A caption that an item has twice an index finds twice.
-        own = [list(firsts(ranking, _same).values()) for ranking in rankings]
-        return [replace(hit, contributions=None) for hit in joined(own, self._weights, self._way, _same)]
+        own = [list(first_hits(ranking, _same).values()) for ranking in rankings]
+        return [
+            replace(hit, contributions=None) for hit in fuse_rankings(own, self._weights, self._way, _same)
+        ]
 
-    def _medium(self, hit: Hit, asset: int) -> Medium:
+    def _medium(self, hit: Hit, asset: int) -> Preview:
         for engine in self.engines:
             if engine.index.catalog.asset(asset) is not None:
-                medium = engine.media([hit])[0]
+                medium = engine.previews([hit])[0]
                 if (medium.id, medium.path, medium.text) == (hit.id, hit.path, hit.text):
                     return medium
         raise OptionError(f"none of these indexes has found {hit.id!r} as the hit shows it: search again")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from retrieval.types import Hit
 
 if TYPE_CHECKING:
-    from retrieval.display.previews import Medium
+    from retrieval.display.previews import Preview
 
 
 class Hits(list[Hit]):
@@ -16,11 +16,11 @@ class Hits(list[Hit]):
 
     Args:
         hits: best first.
-        media: makes the previews of hits; ``Searcher.media`` of what found them.
+        media: makes the previews of hits; ``Searcher.previews`` of what found them.
     """
 
     def __init__(
-        self, hits: Iterable[Hit] = (), media: Callable[[Sequence[Hit]], Sequence[Medium]] | None = None
+        self, hits: Iterable[Hit] = (), media: Callable[[Sequence[Hit]], Sequence[Preview]] | None = None
     ) -> None:
         super().__init__(hits)
         self._media = media

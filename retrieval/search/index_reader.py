@@ -15,12 +15,12 @@ import numpy as np
 from retrieval.alignment.base import Alignment
 from retrieval.arrays import npy
 from retrieval.errors import DamagedIndexError, OptionError, OutdatedReaderError
-from retrieval.fusion.fitted import Fused
+from retrieval.fusion.fitted import FittedFusion
 from retrieval.runtimes import device as devices
 from retrieval.runtimes import registry as runtimes
 from retrieval.search.calibration import BACKGROUND, Backgrounds
-from retrieval.search.embedding_space import Space, renamed
-from retrieval.search.modality_index import Shelf
+from retrieval.search.embedding_space import EmbeddingSpace, encoder_names
+from retrieval.search.modality_index import ModalityIndex
 from retrieval.storage.catalog import AssetTable, Catalog
 from retrieval.storage.layout import Layout
 from retrieval.storage.manifest import Manifest
@@ -55,9 +55,11 @@ class IndexReader:
         self.manifest = Manifest.read(self.folder)
         self._device = devices.check(device)
         self._runtime = runtimes.check(runtime)
-        self._names = renamed(self.manifest.settings["encoders"], self.manifest.encoders, encoders or {})
+        self._names = encoder_names(
+            self.manifest.settings["encoders"], self.manifest.encoders, encoders or {}
+        )
         self._generation = Layout(self.folder).generation(self.manifest.generation)
-        self._shelves: dict[Target, Shelf] = {}
+        self._modality_indexes: dict[Target, ModalityIndex] = {}
         self._opening = threading.Lock()
         # Through a proxy: a reference to itself would keep the reader, and its open files, alive.
         own = weakref.proxy(self)
@@ -81,7 +83,7 @@ class IndexReader:
         return Catalog(self._generation.catalog)
 
     @cached_property
-    def space(self) -> Space:
+    def space(self) -> EmbeddingSpace:
         """Encoders and alignment."""
         self._check_present()
         alignment = Alignment.load(self._generation.alignment)
@@ -90,7 +92,7 @@ class IndexReader:
                 f"{self._generation.alignment} is not the alignment the manifest names: "
                 "restore or rebuild the index"
             )
-        return Space(
+        return EmbeddingSpace(
             self.manifest.encoders,
             alignment,
             names=self._names,
@@ -98,7 +100,7 @@ class IndexReader:
             runtime=self._runtime,
         )
 
-    def shelf(self, modality: Target) -> Shelf:
+    def modality_index(self, modality: Target) -> ModalityIndex:
         """The vectors of ``modality``, or of ``"item"``.
 
         Raises:
@@ -106,11 +108,11 @@ class IndexReader:
             DamagedIndexError: its files cannot be read or contradict the manifest.
         """
         with self._opening:
-            if modality not in self._shelves:
-                self._shelves[modality] = self._open(modality)
-            return self._shelves[modality]
+            if modality not in self._modality_indexes:
+                self._modality_indexes[modality] = self._open(modality)
+            return self._modality_indexes[modality]
 
-    def _open(self, modality: Target) -> Shelf:
+    def _open(self, modality: Target) -> ModalityIndex:
         entry = self.manifest.entry(modality)
         if entry is None:
             raise self._lacking(modality)
@@ -131,10 +133,10 @@ class IndexReader:
                 f"{path} holds {len(index)} vectors for {len(assets)} assets, "
                 f"the manifest says {entry['vectors']}: restore or rebuild the index"
             )
-        return Shelf(index, assets[:, 0], assets[:, 1], backgrounds)
+        return ModalityIndex(index, assets[:, 0], assets[:, 1], backgrounds)
 
     @cached_property
-    def fusion(self) -> Fused:
+    def fusion(self) -> FittedFusion:
         """How items became one vector each, and what asks for them becomes one beside these.
 
         Raises:
@@ -146,7 +148,7 @@ class IndexReader:
             raise self._lacking(ITEM)
         self._check_present()
         self._check(self._generation.fusion.name)
-        return Fused.load(self._generation.fusion)
+        return FittedFusion.load(self._generation.fusion)
 
     def table(self, modality: Modality) -> AssetTable:
         """What the catalog says of each row of ``modality``'s vectors.
@@ -156,7 +158,7 @@ class IndexReader:
             DamagedIndexError: catalog and vectors contradict each other.
         """
         table = self.catalog.table(modality)
-        if not np.array_equal(table.assets, self.shelf(modality).assets):
+        if not np.array_equal(table.assets, self.modality_index(modality).assets):
             raise DamagedIndexError(
                 f"the catalog and the {modality} vectors in {self.folder} are not of one generation: "
                 "restore or rebuild the index"
@@ -192,8 +194,8 @@ class IndexReader:
         return self._rows_matching(where, target)
 
     def _matching(self, where: str, target: Target) -> Subset:
-        shelf = self.shelf(target)
-        return Subset(shelf.rows_of(self.catalog.matching(where, target)), len(shelf.index))
+        modality_index = self.modality_index(target)
+        return Subset(modality_index.rows_of(self.catalog.matching(where, target)), len(modality_index.index))
 
 
 class HasIndex(Protocol):

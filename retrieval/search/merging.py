@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from retrieval.errors import OptionError
 from retrieval.search.calibration import Curve, mean_of, percentile
-from retrieval.search.modality_index import NOBODY, Found
+from retrieval.search.modality_index import NO_ASSET, ResultArrays
 from retrieval.storage.catalog import Catalog, Record
 from retrieval.types import Hit
 
 
-class Answer(NamedTuple):
+class ScoredAsset(NamedTuple):
     """One asset that was found; ``percentile`` as ``Hit`` has it."""
 
     score: float
@@ -20,7 +20,9 @@ class Answer(NamedTuple):
     asset: int
 
 
-def merged(found: Sequence[Found], backgrounds: Sequence[Sequence[Curve | None]]) -> list[list[Answer]]:
+def merge_modalities(
+    found: Sequence[ResultArrays], backgrounds: Sequence[Sequence[Curve | None]]
+) -> list[list[ScoredAsset]]:
     """The answers to each query, those of one modality after those of another.
 
     Scores of several modalities become comparable: each is replaced by that which is as rare in the mean of their
@@ -33,26 +35,26 @@ def merged(found: Sequence[Found], backgrounds: Sequence[Sequence[Curve | None]]
         backgrounds: of each modality, q curves as ``calibration.Backgrounds.of`` gives them.
     """
     common = [mean_of(own) if len(found) > 1 else None for own in zip(*backgrounds, strict=True)]
-    answers: list[list[Answer]] = [[] for _ in common]
+    answers: list[list[ScoredAsset]] = [[] for _ in common]
     for one, curves in zip(found, backgrounds, strict=True):
         columns = zip(one.scores.tolist(), one.assets.tolist(), curves, common, answers, strict=True)
         for scores, assets, curve, shared, answer in columns:
             answer += [
                 _answer(score, asset, curve, shared)
                 for score, asset in zip(scores, assets, strict=True)
-                if asset != NOBODY
+                if asset != NO_ASSET
             ]
     return answers
 
 
-def _answer(score: float, asset: int, curve: Curve | None, common: Curve | None) -> Answer:
+def _answer(score: float, asset: int, curve: Curve | None, common: Curve | None) -> ScoredAsset:
     if curve is None:
-        return Answer(score, None, asset)
+        return ScoredAsset(score, None, asset)
     odds = curve.log_odds(score)
-    return Answer(score if common is None else common.score_at(odds), percentile(odds), asset)
+    return ScoredAsset(score if common is None else common.score_at(odds), percentile(odds), asset)
 
 
-def joined(catalog: Catalog, answers: Sequence[Sequence[Answer]], k: int) -> list[list[Hit]]:
+def to_hits(catalog: Catalog, answers: Sequence[Sequence[ScoredAsset]], k: int) -> list[list[Hit]]:
     """The best ``k`` answers to each query as hits; ties by item id."""
     records = catalog.records(answer.asset for own in answers for answer in own)
     lists = []
@@ -62,11 +64,11 @@ def joined(catalog: Catalog, answers: Sequence[Sequence[Answer]], k: int) -> lis
     return lists
 
 
-def _hit(rank: int, answer: Answer, record: Record) -> Hit:
+def _hit(rank: int, answer: ScoredAsset, record: Record) -> Hit:
     return Hit(rank, answer.score, *record[1:], answer.asset, answer.percentile)
 
 
-def at_least(answers: Sequence[Answer], least: float | None) -> list[Answer]:
+def above_percentile(answers: Sequence[ScoredAsset], least: float | None) -> list[ScoredAsset]:
     """Those of the answers whose percentile is at least that.
 
     Raises:

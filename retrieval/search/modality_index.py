@@ -11,12 +11,12 @@ from retrieval.search.calibration import Backgrounds
 from retrieval.types import Integers, Matrix
 from retrieval.vectors.base import Explain, Rows, VectorIndex, silent
 
-NOBODY = -1
+NO_ASSET = -1
 """In the place of an asset number, where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ResultArrays:
     """Answers as arrays, for evaluation and export.
 
     Attributes:
@@ -28,7 +28,7 @@ class Found:
     assets: Integers
 
 
-class Shelf:
+class ModalityIndex:
     """The vectors of one modality, whose they are, and how their scores are distributed.
 
     Attributes:
@@ -71,7 +71,7 @@ class Shelf:
     ) -> tuple[Matrix, Integers]:
         """The answers at these places of each query's rows."""
         shape = len(places), max(map(len, places), default=0)
-        kept, assets = np.full(shape, np.nan, np.float32), np.full(shape, NOBODY, np.int64)
+        kept, assets = np.full(shape, np.nan, np.float32), np.full(shape, NO_ASSET, np.int64)
         for at, chosen in enumerate(places):
             kept[at, : len(chosen)] = scores[at, chosen]
             assets[at, : len(chosen)] = self.assets[rows[at, chosen]]

@@ -16,7 +16,7 @@ CANCELLED = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
-class Composed:
+class ComposedQueries:
     """Queries as vectors.
 
     Attributes:
@@ -31,9 +31,9 @@ class Composed:
     parts: Sequence[Matrix | None]
 
 
-def combine(
+def compose(
     terms: Sequence[Sequence[Term]], vectors: Callable[[str, list[Term]], Matrix], dimension: int
-) -> Composed:
+) -> ComposedQueries:
     """The weighted sum of each query's terms, at unit norm.
 
     Args:
@@ -48,9 +48,9 @@ def combine(
     if len(lone) == len(terms) and all(group[0].kind == "vector" for group in terms):
         found = vectors("vector", [group[0] for group in terms])
         if all(group[0].weight == 1 for group in terms):
-            return Composed(unit(found, 1.0), lone, [None] * len(terms))
+            return ComposedQueries(unit_or_cancelled(found, 1.0), lone, [None] * len(terms))
         weights = np.array([[group[0].weight] for group in terms], np.float32)
-        return Composed(unit(found * weights, np.abs(weights)), lone, [None] * len(terms))
+        return ComposedQueries(unit_or_cancelled(found * weights, np.abs(weights)), lone, [None] * len(terms))
     total = np.zeros((len(terms), dimension), np.float32)
     lengths = [[0.0] * len(group) for group in terms]
     parts = [np.empty((len(group), dimension), np.float32) if len(group) > 1 else None for group in terms]
@@ -66,16 +66,18 @@ def combine(
         for (at, nth), row in zip(places, weighted, strict=True):
             if (summed := parts[at]) is not None:
                 summed[nth] = row
-    made = unit(total, np.array([[sum(abs(term.weight) for term in group)] for group in terms]))
+    made = unit_or_cancelled(total, np.array([[sum(abs(term.weight) for term in group)] for group in terms]))
     norms = np.linalg.norm(total, axis=1).tolist()
     shares = [[length / norm for length in own] for own, norm in zip(lengths, norms, strict=True)]
     for summed, norm in zip(parts, norms, strict=True):
         if summed is not None:
             np.divide(summed, norm, out=summed)
-    return Composed(made, [[float(np.sign(own[0]))] if len(own) == 1 else own for own in shares], parts)
+    return ComposedQueries(
+        made, [[float(np.sign(own[0]))] if len(own) == 1 else own for own in shares], parts
+    )
 
 
-def unit(total: Matrix, weights: float | np.ndarray[Any, np.dtype[np.floating]]) -> Matrix:
+def unit_or_cancelled(total: Matrix, weights: float | np.ndarray[Any, np.dtype[np.floating]]) -> Matrix:
     """``total`` (q, d) at unit norm.
 
     Args:
@@ -92,7 +94,7 @@ def unit(total: Matrix, weights: float | np.ndarray[Any, np.dtype[np.floating]])
     return scaled
 
 
-def given(values: Sequence[Any], dimension: int) -> Matrix:
+def checked_vectors(values: Sequence[Any], dimension: int) -> Matrix:
     """(n, d) float32: vectors of the space that a query brings itself.
 
     Raises:

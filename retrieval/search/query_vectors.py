@@ -8,11 +8,11 @@ import numpy as np
 
 from retrieval.arrays.norms import unit
 from retrieval.search.index_reader import IndexReader
-from retrieval.search.query_composition import given
+from retrieval.search.query_composition import checked_vectors
 from retrieval.types import ITEM, Matrix, Modality, Target, Term
 
 
-def vectors(index: IndexReader, kind: str, terms: Sequence[Term], target: Target) -> Matrix:
+def query_vectors(index: IndexReader, kind: str, terms: Sequence[Term], target: Target) -> Matrix:
     """(n, k) float32: the vectors of terms of one kind, where ``target`` is looked for.
 
     Of media they are those of the aligned space, where items are looked for those of items that have nothing else.
@@ -20,7 +20,7 @@ def vectors(index: IndexReader, kind: str, terms: Sequence[Term], target: Target
     if kind == "id":
         return np.stack([_item_vector(index, term.value, target) for term in terms])
     if kind == "vector":
-        found = given([term.value for term in terms], index.space.dimension)
+        found = checked_vectors([term.value for term in terms], index.space.dimension)
     else:
         found = index.space.encode(Modality(kind), [term.value for term in terms])
     if target != ITEM:
@@ -34,7 +34,7 @@ def vectors(index: IndexReader, kind: str, terms: Sequence[Term], target: Target
     return out
 
 
-def chosen(index: IndexReader, key: str, target: Target) -> Mapping[Target, list[int]]:
+def item_assets(index: IndexReader, key: str, target: Target) -> Mapping[Target, list[int]]:
     """An item's assets of the modality that is looked for, or where it has none, all by modality.
 
     Where items are looked for, all together: the item is known by one of them.
@@ -48,8 +48,8 @@ def chosen(index: IndexReader, key: str, target: Target) -> Mapping[Target, list
 def _item_vector(index: IndexReader, key: str, target: Target) -> Matrix:
     """The item's vector in what is looked for, or where it has none there, in the modalities it has."""
     found = []
-    for modality, assets in chosen(index, key, target).items():
-        shelf = index.shelf(modality)
-        found.append(shelf.index.vectors(shelf.rows_of(assets)))
+    for modality, assets in item_assets(index, key, target).items():
+        modality_index = index.modality_index(modality)
+        found.append(modality_index.index.vectors(modality_index.rows_of(assets)))
     mean: Matrix = np.concatenate(found).mean(axis=0)
     return mean

@@ -23,13 +23,13 @@ Values = NDArray[np.float64]
 SMOOTHING = 60
 """The constant of reciprocal rank fusion, its authors'."""
 
-DEPTH = 100
+MIN_DEPTH = 100
 """Hits of each term that are joined, at least."""
 
-FOLD = 10
+DEPTH_FACTOR = 10
 """As many times the hits that are wanted are joined of each term, where that is more."""
 
-MOST = 1000
+MAX_DEPTH = 1000
 """Hits of each term that are joined for fewer that are wanted, at most: what a server answers."""
 
 
@@ -49,7 +49,7 @@ class SearchBatch(Protocol):
         ...
 
 
-def combined(
+def search_and_fuse(
     search_batch: SearchBatch,
     query: Query,
     *,
@@ -77,23 +77,23 @@ def combined(
     Raises:
         OptionError: ``way`` is unknown, or ``to`` is left out; and as ``Searcher.search``.
     """
-    known("way to combine", way, WAYS)
+    known("way to combine", way, RANK_FUSIONS)
     if to is None:
         raise OptionError("say what to find: terms that are searched one by one may ask for different things")
     k, terms = check_k(k), query.terms()
     lone = [Query(**{term.kind: replace(term, weight=1.0)}) for term in terms]
-    found = search_batch(lone, to=to, k=depth(k), where=where, min_percentile=min_percentile)
+    found = search_batch(lone, to=to, k=fusion_depth(k), where=where, min_percentile=min_percentile)
     named = {term.value for term in terms if term.kind == "id"}
     rankings = [[hit for hit in hits if hit.id not in named] for hits in found]
-    return joined(rankings, [term.weight for term in terms], way, _medium)[:k]
+    return fuse_rankings(rankings, [term.weight for term in terms], way, _medium)[:k]
 
 
-def depth(k: int) -> int:
+def fusion_depth(k: int) -> int:
     """How many hits of each ranking are joined where ``k`` are wanted."""
-    return max(k, min(MOST, max(DEPTH, FOLD * k)))
+    return max(k, min(MAX_DEPTH, max(MIN_DEPTH, DEPTH_FACTOR * k)))
 
 
-def joined(
+def fuse_rankings(
     rankings: Sequence[Sequence[Hit]], weights: Sequence[float], way: str, medium: Callable[[Hit], object]
 ) -> list[Hit]:
     """One ranking of what is in several, best first, ties by item id.
@@ -105,13 +105,13 @@ def joined(
         medium: of a hit, what it has in common with the hits of other rankings that are the same; of these the first
             is kept.
     """
-    shown = firsts((hit for hits in rankings for hit in hits), medium)
+    shown = first_hits((hit for hits in rankings for hit in hits), medium)
     hits, place = list(shown.values()), {own: at for at, own in enumerate(shown)}
     added = np.zeros((len(rankings), len(hits)))
     for own, weight, ranking in zip(added, weights, rankings, strict=True):
         scores = np.full((1, len(hits)), np.nan)
         scores[0, [place[medium(hit)] for hit in ranking]] = [hit.score for hit in ranking]
-        own[:] = weight * WAYS[way]([scores])[0]
+        own[:] = weight * RANK_FUSIONS[way]([scores])[0]
     total = added.sum(axis=0)
     wanted = [own for own, weight in zip(rankings, weights, strict=True) if weight > 0] or rankings
     candidates = {place[medium(hit)] for ranking in wanted for hit in ranking}
@@ -128,7 +128,7 @@ def joined(
     ]
 
 
-def firsts(hits: Iterable[Hit], medium: Callable[[Hit], object]) -> dict[object, Hit]:
+def first_hits(hits: Iterable[Hit], medium: Callable[[Hit], object]) -> dict[object, Hit]:
     """The first hit of each medium, in the order of these, by what ``medium`` says of it."""
     found: dict[object, Hit] = {}
     for hit in hits:
@@ -164,7 +164,7 @@ def reciprocal_ranks(scores: Sequence[NDArray[np.floating]], smoothing: int = SM
     return total
 
 
-def standardised(scores: Sequence[NDArray[np.floating]]) -> Values:
+def standardised_scores(scores: Sequence[NDArray[np.floating]]) -> Values:
     """(q, n) float64: the sum over rankings of each query's scores less their mean, by their deviation.
 
     What a ranking does not hold (NaN) is taken to be as low as the lowest that it holds: a ranking is cut off below,
@@ -194,7 +194,7 @@ def _shape(scores: Sequence[NDArray[np.floating]]) -> tuple[int, ...]:
     return shapes.pop()
 
 
-WAYS: Mapping[str, Callable[[Sequence[Values]], Values]] = MappingProxyType(
-    {"rrf": reciprocal_ranks, "zscore": standardised}
+RANK_FUSIONS: Mapping[str, Callable[[Sequence[Values]], Values]] = MappingProxyType(
+    {"rrf": reciprocal_ranks, "zscore": standardised_scores}
 )
 """How rankings are joined: by sums of reciprocal ranks, or of scores less their mean by their deviation."""

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self, overload
 
 from retrieval.search.hits import Hits
-from retrieval.search.rank_fusion import combined
+from retrieval.search.rank_fusion import search_and_fuse
 from retrieval.types import Hit, Modality, Query
 
 if TYPE_CHECKING:
-    from retrieval.display.previews import Medium
+    from retrieval.display.previews import Preview
 
 
 class Pair(Protocol):
@@ -49,7 +49,7 @@ class pair:  # noqa: N801 - used as a function
             found = asked.search_batch(
                 [one], to=self._target, k=k, where=where, min_percentile=min_percentile
             )
-            return Hits(found[0], asked.media)
+            return Hits(found[0], asked.previews)
 
         search.__doc__ = self.__doc__
         return search
@@ -71,7 +71,7 @@ class Searcher(ABC):
         """The answers to many queries in one call; see ``search``."""
 
     @abstractmethod
-    def media(self, hits: Sequence[Hit]) -> list[Medium]:
+    def previews(self, hits: Sequence[Hit]) -> list[Preview]:
         """What this searcher's hits are, to be looked at: captions, small pictures, sounds and videos."""
 
     def search(
@@ -119,12 +119,12 @@ class Searcher(ABC):
         """
         query = Query(text=text, image=image, audio=audio, video=video, id=id, vector=vector)
         if combine is not None:
-            joined = combined(
+            joined = search_and_fuse(
                 self.search_batch, query, way=combine, to=to, k=k, where=where, min_percentile=min_percentile
             )
-            return Hits(joined, self.media)
+            return Hits(joined, self.previews)
         found = self.search_batch([query], to=to, k=k, where=where, min_percentile=min_percentile)
-        return Hits(found[0], self.media)
+        return Hits(found[0], self.previews)
 
     text_to_text = pair(Modality.TEXT, Modality.TEXT)
     text_to_image = pair(Modality.TEXT, Modality.IMAGE)

@@ -18,14 +18,14 @@ from starlette.middleware.cors import CORSMiddleware
 from retrieval.search.engine import SearchEngine
 from retrieval.server import error_responses, json_routes, media_routes, static_page
 from retrieval.server.api_models import EncodeIn, SearchIn
-from retrieval.server.body_limit import Limit
-from retrieval.server.disk_cache import Cache
-from retrieval.server.metrics_middleware import Counting
+from retrieval.server.body_limit import BodyLimit
+from retrieval.server.disk_cache import DiskCache
+from retrieval.server.metrics_middleware import MetricsMiddleware
 from retrieval.server.prometheus import Metrics
-from retrieval.server.reloading import Library
+from retrieval.server.reloading import ReloadingIndex
 from retrieval.server.security import Guard, check_reach, is_loopback
 from retrieval.server.service import Service
-from retrieval.server.thread_pools import Workers
+from retrieval.server.thread_pools import ThreadPools
 from retrieval.storage.layout import Layout
 from retrieval.types import Modality
 
@@ -78,10 +78,10 @@ def make(
         XmodalError: the index cannot be opened.
     """
     check_reach(host, token)
-    root, metrics, workers = Path(folder), Metrics(), Workers()
+    root, metrics, workers = Path(folder), Metrics(), ThreadPools()
     opening = partial(SearchEngine, root, device=device, runtime=runtime, encoders=encoders)
-    library = Library(root, opening, roots=roots, workers=workers, metrics=metrics)
-    cache = Cache(Layout(root).cache)
+    library = ReloadingIndex(root, opening, roots=roots, workers=workers, metrics=metrics)
+    cache = DiskCache(Layout(root).cache)
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
@@ -91,9 +91,9 @@ def make(
         cache.close()
 
     middleware = [
-        Middleware(Counting, metrics=metrics),
+        Middleware(MetricsMiddleware, metrics=metrics),
         Middleware(Guard, loopback=is_loopback(host), token=token, shared=bool(origins)),
-        Middleware(Limit, most=most),
+        Middleware(BodyLimit, most=most),
     ]
     if origins:
         cors = Middleware(

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from retrieval.errors import MissingFileError, UnknownItemError
 from retrieval.media.formats import content_type
-from retrieval.server.open_generation import Opened
+from retrieval.server.open_generation import OpenGeneration
 from retrieval.types import Modality
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
+class AssetLocation:
     """An asset's file.
 
     Attributes:
@@ -36,7 +36,7 @@ class Located:
         return content_type(self.file)
 
 
-def locate(opened: Opened, asset: int) -> Located:
+def locate(opened: OpenGeneration, asset: int) -> AssetLocation:
     """The file of the asset with this number.
 
     Raises:
@@ -53,4 +53,4 @@ def locate(opened: Opened, asset: int) -> Located:
         status = file.stat()
     except OSError as error:
         raise MissingFileError(f"the file {found.path!r} cannot be read: {error.strerror}") from error
-    return Located(file, Modality(found.modality), found.start, found.end, status)
+    return AssetLocation(file, Modality(found.modality), found.start, found.end, status)

@@ -9,7 +9,7 @@ from retrieval.errors import TooLargeError
 from retrieval.server import error_responses
 
 
-class Limit:
+class BodyLimit:
     """Refuses a request that says it is too large, and stops reading one that turns out to be.
 
     FastAPI's own limit answers in another shape than everything else here.

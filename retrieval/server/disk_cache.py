@@ -12,7 +12,7 @@ from pathlib import Path
 MAX_BYTES = 256 * 2**20
 
 
-class Cache:
+class DiskCache:
     """Bytes by key, in one folder. Any number of threads, and of servers, may share it."""
 
     def __init__(self, folder: Path, most: int = MAX_BYTES) -> None:

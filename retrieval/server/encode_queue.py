@@ -10,20 +10,22 @@ import numpy as np
 from starlette.datastructures import UploadFile
 
 from retrieval.errors import MediaError
-from retrieval.search.embedding_space import Space
+from retrieval.search.embedding_space import EmbeddingSpace
 from retrieval.server.batching import Batcher
 from retrieval.server.prometheus import Metrics
-from retrieval.server.thread_pools import Workers
+from retrieval.server.thread_pools import ThreadPools
 from retrieval.types import Matrix, Modality
 
 Ready: TypeAlias = Callable[[], Any]
 """Gives what the encoder's ``prepare`` gave."""
 
 
-class Lane:
+class EncodeQueue:
     """The queries of one modality. A long video delays others of its kind, and nothing else."""
 
-    def __init__(self, space: Space, modality: Modality, workers: Workers, metrics: Metrics) -> None:
+    def __init__(
+        self, space: EmbeddingSpace, modality: Modality, workers: ThreadPools, metrics: Metrics
+    ) -> None:
         self._space = space
         self._modality = modality
         self._decoding = workers.decoding[modality]

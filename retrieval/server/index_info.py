@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from retrieval import filters
 from retrieval.search.engine import SearchEngine
 from retrieval.server.api_models import AssetOut, ColumnOut, InfoOut, ItemOut, ModalityOut
-from retrieval.server.urls import addresses
+from retrieval.server.urls import asset_urls
 from retrieval.storage.catalog import Catalog
 from retrieval.storage.schema import Item
 from retrieval.types import Modality
@@ -33,7 +33,7 @@ def item(engine: SearchEngine, key: str) -> ItemOut:
             asset=record.id, modality=record.modality.value, path=record.path, text=record.text,
             start=record.start, end=record.end,
         )  # fmt: skip
-        assets.append(asset.model_copy(update=addresses(asset)))
+        assets.append(asset.model_copy(update=asset_urls(asset)))
     metadata = dict(records[0].metadata) if records else {}
     return ItemOut(id=key, metadata=metadata, assets=assets)
 

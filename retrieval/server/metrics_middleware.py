@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from retrieval.server.prometheus import Metrics
 
 
-class Counting:
+class MetricsMiddleware:
     """Around all else, so that what is refused is counted too."""
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:

@@ -12,15 +12,15 @@ from retrieval.errors import XmodalError
 from retrieval.search.engine import SearchEngine
 from retrieval.server import index_info
 from retrieval.server.batching import Batcher
-from retrieval.server.encode_queue import Lane
+from retrieval.server.encode_queue import EncodeQueue
 from retrieval.server.prometheus import Metrics
-from retrieval.server.thread_pools import Workers
-from retrieval.storage.asset_files import Sources
+from retrieval.server.thread_pools import ThreadPools
+from retrieval.storage.asset_files import AssetFiles
 from retrieval.types import Hit, Modality, Query
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class SearchRequest:
     """A query whose media are vectors already."""
 
     query: Query
@@ -35,11 +35,11 @@ class Ask:
         return self.to, self.k, self.where or "", -1 if self.min_percentile is None else self.min_percentile
 
 
-class Opened:
+class OpenGeneration:
     """Everything is read at once, so that no request waits for it."""
 
     def __init__(
-        self, engine: SearchEngine, *, roots: Sequence[Path], workers: Workers, metrics: Metrics
+        self, engine: SearchEngine, *, roots: Sequence[Path], workers: ThreadPools, metrics: Metrics
     ) -> None:
         """Read all that ``engine`` reads when it is first needed.
 
@@ -48,14 +48,14 @@ class Opened:
         """
         self.engine = engine
         self.info = index_info.index(self.engine)
-        self.sources = Sources(self.engine.manifest.sources, roots)
+        self.sources = AssetFiles(self.engine.manifest.sources, roots)
         for target in self.engine.manifest.targets:
-            self.engine.index.shelf(target)
+            self.engine.index.modality_index(target)
         if self.engine.manifest.items:
             _ = self.engine.index.fusion
         self.engine.index.space.warm()
-        self.lanes: Mapping[Modality, Lane] = {
-            modality: Lane(self.engine.index.space, modality, workers, metrics)
+        self.lanes: Mapping[Modality, EncodeQueue] = {
+            modality: EncodeQueue(self.engine.index.space, modality, workers, metrics)
             for modality in self.engine.manifest.encoders
         }
         sizes = metrics.batches.labels("search").observe
@@ -69,7 +69,7 @@ class Opened:
         """Its number."""
         return self.engine.manifest.generation
 
-    def lane(self, modality: Modality) -> Lane:
+    def lane(self, modality: Modality) -> EncodeQueue:
         """Where queries of a modality are encoded.
 
         Raises:
@@ -78,7 +78,7 @@ class Opened:
         self.engine.index.space.encoder(modality)
         return self.lanes[modality]
 
-    async def search(self, ask: Ask) -> list[Hit]:
+    async def search(self, ask: SearchRequest) -> list[Hit]:
         """The hits, searched together with the other queries that came in meanwhile.
 
         Raises:
@@ -86,7 +86,7 @@ class Opened:
         """
         return await (self._plain if ask.where is None else self._filtered)(ask)
 
-    def _search(self, asks: Sequence[Ask]) -> list[list[Hit] | Exception]:
+    def _search(self, asks: Sequence[SearchRequest]) -> list[list[Hit] | Exception]:
         outcomes: dict[int, list[Hit] | Exception] = {}
         order = sorted(range(len(asks)), key=lambda at: asks[at].alike)
         for _, group in groupby(order, key=lambda at: asks[at].alike):
@@ -95,7 +95,7 @@ class Opened:
             outcomes |= dict(zip(places, found, strict=True))
         return [outcomes[at] for at in range(len(asks))]
 
-    def _search_alike(self, asks: Sequence[Ask]) -> list[list[Hit] | Exception]:
+    def _search_alike(self, asks: Sequence[SearchRequest]) -> list[list[Hit] | Exception]:
         first = asks[0]
         try:
             queries = [ask.query for ask in asks]

@@ -11,16 +11,16 @@ from time import monotonic
 
 from retrieval.errors import XmodalError
 from retrieval.search.engine import SearchEngine
-from retrieval.server.open_generation import Opened
+from retrieval.server.open_generation import OpenGeneration
 from retrieval.server.prometheus import Metrics
-from retrieval.server.thread_pools import Workers
+from retrieval.server.thread_pools import ThreadPools
 from retrieval.storage.layout import Layout
 
-LOOK_EVERY = 1.0
+CHECK_INTERVAL = 1.0
 """Seconds between two looks at the manifest."""
 
 
-class Library:
+class ReloadingIndex:
     """Always one open generation: requests under way end on the one they began on."""
 
     def __init__(
@@ -29,7 +29,7 @@ class Library:
         opening: Callable[[], SearchEngine],
         *,
         roots: Sequence[Path],
-        workers: Workers,
+        workers: ThreadPools,
         metrics: Metrics,
     ) -> None:
         """Open the published generation of the index in ``folder``.
@@ -60,7 +60,7 @@ class Library:
         self._current.retire()
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Opened]:
+    async def reading(self) -> AsyncIterator[OpenGeneration]:
         """The open generation, which stays open to the end of the block."""
         self._look()
         current = self._current
@@ -70,7 +70,7 @@ class Library:
     def _look(self) -> None:
         """Begin to go over to the generation that was published, if one was."""
         now = monotonic()
-        if now - self._looked < LOOK_EVERY or (self._reload is not None and not self._reload.done()):
+        if now - self._looked < CHECK_INTERVAL or (self._reload is not None and not self._reload.done()):
             return
         self._looked = now
         if (mark := self._mark()) != self._seen:
@@ -87,8 +87,10 @@ class Library:
         old, self._current, self.problem = self._current, opened, None
         old.retire()
 
-    def _open(self) -> Opened:
-        opened = Opened(self._opening(), roots=self._roots, workers=self._workers, metrics=self._metrics)
+    def _open(self) -> OpenGeneration:
+        opened = OpenGeneration(
+            self._opening(), roots=self._roots, workers=self._workers, metrics=self._metrics
+        )
         self._metrics.generation.set(opened.generation)
         return opened
 

@@ -11,12 +11,12 @@ from starlette.datastructures import UploadFile
 
 from retrieval.errors import OptionError
 from retrieval.server.api_models import File, Like, Point, SearchIn, Words
-from retrieval.server.open_generation import Ask, Opened
-from retrieval.server.urls import addresses
+from retrieval.server.open_generation import OpenGeneration, SearchRequest
+from retrieval.server.urls import asset_urls
 from retrieval.types import Hit, Matrix, Modality, Query, Term
 
 
-async def search(opened: Opened, wanted: SearchIn, files: Mapping[str, UploadFile]) -> dict[str, Any]:
+async def search(opened: OpenGeneration, wanted: SearchIn, files: Mapping[str, UploadFile]) -> dict[str, Any]:
     """The answer to a query, as ``SearchOut`` describes it.
 
     Made of plain values, for under load the models would take as long as the search.
@@ -32,12 +32,14 @@ async def search(opened: Opened, wanted: SearchIn, files: Mapping[str, UploadFil
         vector=[term for term in terms if term.kind == "vector"],
         id=[term for term in terms if term.kind == "id"],
     )
-    hits = await opened.search(Ask(query, to, wanted.k, wanted.where or None, wanted.min_percentile))
+    hits = await opened.search(
+        SearchRequest(query, to, wanted.k, wanted.where or None, wanted.min_percentile)
+    )
     # The engine has the terms by kind, who asked in the order they came.
     order = {id(term): at for at, term in enumerate(query.terms())}
     places = [order[id(term)] for term in terms]
     return {
-        "hits": [{**hit.as_dict(), **addresses(hit), "contributions": _shares(hit, places)} for hit in hits],
+        "hits": [{**hit.as_dict(), **asset_urls(hit), "contributions": _shares(hit, places)} for hit in hits],
         "to": to,
         "milliseconds": round(1000 * (perf_counter() - start), 3),
     }
@@ -50,7 +52,7 @@ def _shares(hit: Hit, places: Sequence[int]) -> list[float]:
 
 
 async def vectors(
-    opened: Opened, terms: Sequence[Words | File], files: Mapping[str, UploadFile]
+    opened: OpenGeneration, terms: Sequence[Words | File], files: Mapping[str, UploadFile]
 ) -> list[Matrix]:
     """The terms in the aligned space, each (d,) float32 of unit norm.
 
@@ -60,14 +62,16 @@ async def vectors(
     return list(await asyncio.gather(*(_vector(opened, term, files) for term in terms)))
 
 
-async def _term(opened: Opened, term: Words | Like | Point | File, files: Mapping[str, UploadFile]) -> Term:
+async def _term(
+    opened: OpenGeneration, term: Words | Like | Point | File, files: Mapping[str, UploadFile]
+) -> Term:
     """The term with its medium as a vector; ids and vectors as they are."""
     if isinstance(term, Like | Point):
         return Term(term.kind, term.value, term.weight)
     return Term("vector", await _vector(opened, term, files), term.weight, Modality(term.kind))
 
 
-async def _vector(opened: Opened, term: Words | File, files: Mapping[str, UploadFile]) -> Matrix:
+async def _vector(opened: OpenGeneration, term: Words | File, files: Mapping[str, UploadFile]) -> Matrix:
     lane = opened.lane(Modality(term.kind))
     if isinstance(term, Words):
         return await lane.words(term.value)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from retrieval.server.disk_cache import Cache
+from retrieval.server.disk_cache import DiskCache
 from retrieval.server.prometheus import Metrics
-from retrieval.server.reloading import Library
-from retrieval.server.thread_pools import Workers
+from retrieval.server.reloading import ReloadingIndex
+from retrieval.server.thread_pools import ThreadPools
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,10 @@ class Service:
         cache: thumbnails.
     """
 
-    library: Library
-    workers: Workers
+    library: ReloadingIndex
+    workers: ThreadPools
     metrics: Metrics
-    cache: Cache
+    cache: DiskCache
 
     @classmethod
     def of(cls, request: Request) -> Service:

@@ -13,7 +13,7 @@ from retrieval.types import Modality
 Out = TypeVar("Out")
 
 
-class Pool:
+class BoundedPool:
     """Threads for one kind of work; who finds too many waiting is refused."""
 
     def __init__(self, name: str, threads: int, *, waiting: int) -> None:
@@ -34,17 +34,17 @@ class Pool:
         return await asyncio.get_running_loop().run_in_executor(self.threads, work)
 
 
-class Workers:
+class ThreadPools:
     """All threads of a server. They outlive the generations that it answers from."""
 
     def __init__(self) -> None:
-        self.decoding = {modality: Pool(f"decode-{modality}", 2, waiting=32) for modality in Modality}
+        self.decoding = {modality: BoundedPool(f"decode-{modality}", 2, waiting=32) for modality in Modality}
         self.encoding = {modality: ThreadPoolExecutor(1, f"encode-{modality}") for modality in Modality}
         self.searching = ThreadPoolExecutor(1, "search")
         self.filtering = ThreadPoolExecutor(1, "search-filtered")
-        self.drawing = Pool("draw", 2, waiting=256)
-        self.reading = Pool("read", 4, waiting=256)
-        self.evaluating = Pool("evaluate", 1, waiting=0)
+        self.drawing = BoundedPool("draw", 2, waiting=256)
+        self.reading = BoundedPool("read", 4, waiting=256)
+        self.evaluating = BoundedPool("evaluate", 1, waiting=0)
 
     def close(self) -> None:
         """Let go of them; what is under way ends by itself."""

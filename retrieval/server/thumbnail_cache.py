@@ -6,9 +6,9 @@ import hashlib
 from dataclasses import dataclass
 
 from retrieval.errors import MediaError, MissingFileError
-from retrieval.media.thumbnails import KINDS, drawn
-from retrieval.server.asset_lookup import Located
-from retrieval.server.disk_cache import Cache
+from retrieval.media.thumbnails import KINDS, thumbnail_bytes
+from retrieval.server.asset_lookup import AssetLocation
+from retrieval.server.disk_cache import DiskCache
 from retrieval.types import Modality
 
 SIZES = range(16, 1025)
@@ -30,7 +30,7 @@ class Thumbnail:
     tag: str
 
 
-def thumbnail(cache: Cache, located: Located, size: int) -> Thumbnail:
+def thumbnail(cache: DiskCache, located: AssetLocation, size: int) -> Thumbnail:
     """That of an asset, drawn if it was not before.
 
     Raises:
@@ -42,7 +42,7 @@ def thumbnail(cache: Cache, located: Located, size: int) -> Thumbnail:
     data = cache.get(key)
     if data is None:
         try:
-            data = drawn(located.file, located.modality, size, located.start, located.end)
+            data = thumbnail_bytes(located.file, located.modality, size, located.start, located.end)
         except MediaError as error:
             reason = str(error).removeprefix(f"{located.file}: ")
             raise MissingFileError(f"there is no picture of {located.file.name!r}: {reason}") from error

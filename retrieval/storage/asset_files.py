@@ -12,7 +12,7 @@ _FORMAT = re.compile(r"[a-z0-9-]{2,}:(?=/)")
 """What precedes the path of a source that is read by an adapter."""
 
 
-class Sources:
+class AssetFiles:
     """The folders that the catalog's paths are relative to."""
 
     def __init__(self, recorded: Sequence[str], roots: Sequence[Path] = (), *, confined: bool = True) -> None:

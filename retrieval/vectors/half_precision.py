@@ -26,7 +26,7 @@ _KEPT = np.uint32(0x8FFFE000).view(np.int32)
 _SCALE = np.float32(2.0 ** (127 - 15))
 
 
-class Stored:
+class HalfPrecisionVectors:
     """(n, d) float16 numbers that are given as float32, a slice or an array of rows at a time.
 
     Attributes:
@@ -40,7 +40,7 @@ class Stored:
         self._codes: NDArray[np.uint8] = codes.reshape(self.shape[0], 2 * self.shape[1])
 
     @classmethod
-    def build(cls, vectors: MatrixLike, path: Path | None = None) -> Stored:
+    def build(cls, vectors: MatrixLike, path: Path | None = None) -> HalfPrecisionVectors:
         """``vectors`` (n, d) float32 at half precision: in memory, or as ``load`` opens them, written to ``path``."""
         faiss = faiss_module.load()
         half = faiss.ScalarQuantizer.QT_fp16
@@ -87,7 +87,7 @@ class Stored:
         faiss_files.write(self.index, path)
 
     @classmethod
-    def load(cls, path: Path) -> Stored:
+    def load(cls, path: Path) -> HalfPrecisionVectors:
         """Read what ``save`` wrote, memory-mapped.
 
         Raises:

@@ -32,7 +32,7 @@ SAME = 1e-3
 COMPARED_AT_ONCE = 4096
 
 
-class UpdatedIndex:
+class IncrementalIndex:
     """The rows of a built index that are left, and those that were added, in one order.
 
     Attributes:
@@ -106,7 +106,7 @@ class UpdatedIndex:
         npy.write(faiss_files.order(path), self.order)
 
     @classmethod
-    def load(cls, base: VectorIndex, path: Path) -> UpdatedIndex:
+    def load(cls, base: VectorIndex, path: Path) -> IncrementalIndex:
         """Read what ``save_beside`` wrote.
 
         Raises:
@@ -128,7 +128,7 @@ class UpdatedIndex:
 
 def continued(
     before: VectorIndex, known: Integers, assets: Integers, vectors: MatrixLike
-) -> UpdatedIndex | None:
+) -> IncrementalIndex | None:
     """The index of today's vectors, made of the one before where that is worth it.
 
     A vector is taken over when it is the same, whatever became of the asset's row.
@@ -142,8 +142,8 @@ def continued(
     Returns:
         None when so much changed that an index should be built anew.
     """
-    base = before.base if isinstance(before, UpdatedIndex) else before
-    places = before.order if isinstance(before, UpdatedIndex) else np.arange(len(before))
+    base = before.base if isinstance(before, IncrementalIndex) else before
+    places = before.order if isinstance(before, IncrementalIndex) else np.arange(len(before))
     by_asset = np.argsort(known)
     at = by_asset[np.minimum(np.searchsorted(known, assets, sorter=by_asset), len(known) - 1)]
     order = np.where((known[at] == assets) & (places[at] < len(base)), places[at], -1)
@@ -159,10 +159,10 @@ def continued(
     if len(base) - (len(order) - len(new)) > limit:
         return None
     order[new] = len(base) + np.arange(len(new))
-    return UpdatedIndex(base, vectors[new].astype(np.float16).astype(np.float32), order)
+    return IncrementalIndex(base, vectors[new].astype(np.float16).astype(np.float32), order)
 
 
-def described(index: UpdatedIndex, before: Mapping[str, Any]) -> dict[str, Any]:
+def described(index: IncrementalIndex, before: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest's entry for an index that goes on: as ``before`` it, and what became of it since."""
     left = int((index.order < len(index.base)).sum())
     since = {"built": len(index.base), "dead": len(index.base) - left, "added": len(index.added)}

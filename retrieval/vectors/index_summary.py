@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def told(entry: Mapping[str, Any]) -> str:
+def summary_line(entry: Mapping[str, Any]) -> str:
     """One line: the kind, and where it was measured, what it finds, how fast, and how large it is."""
     parts = [entry["kind"] if entry["kind"] != "factory" else entry["factory"]]
     if measured := entry.get("measured"):

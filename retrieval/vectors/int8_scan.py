@@ -55,7 +55,7 @@ FARTHEST = 1e30
 _COMPILING = Lock()
 
 
-class Rounded:
+class Int8Scan:
     """Queries at eight bits, and the network that compares them with vectors it rounds.
 
     OpenVINO does the rounding, the product and the look for the largest of each piece by all its threads.
@@ -123,14 +123,14 @@ def _tensor(block: Matrix) -> Any:
     return module().Tensor(block, shared_memory=flags.writeable and flags.c_contiguous and flags.aligned)
 
 
-def rounded(queries: Matrix, centre: Matrix) -> Rounded | None:
+def rounded(queries: Matrix, centre: Matrix) -> Int8Scan | None:
     """(q, d) float32 ``queries`` at eight bits; None where those are not multiplied, or not rightly.
 
     What is not there is OpenVINO, or a processor that has instructions for it.
     """
     with _COMPILING:
         network = _compiled(-(-len(queries) // QUERIES) * QUERIES, queries.shape[1]) if _to_be_had() else None
-    return None if network is None else Rounded(network, queries, centre)
+    return None if network is None else Int8Scan(network, queries, centre)
 
 
 @cache

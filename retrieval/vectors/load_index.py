@@ -8,7 +8,7 @@ from typing import Any
 
 from retrieval.vectors import registry
 from retrieval.vectors.base import VectorIndex
-from retrieval.vectors.incremental import UpdatedIndex
+from retrieval.vectors.incremental import IncrementalIndex
 from retrieval.vectors.search_effort import Effort
 
 
@@ -31,4 +31,4 @@ def load(entry: Mapping[str, Any], path: Path, *, device: str = "cpu") -> Vector
         factory=entry.get("factory", ""),
         effort=Effort.from_entry(entry),
     )
-    return UpdatedIndex.load(index, path) if "updated" in entry else index
+    return IncrementalIndex.load(index, path) if "updated" in entry else index

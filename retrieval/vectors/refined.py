@@ -16,7 +16,7 @@ from retrieval.errors import OptionError
 from retrieval.types import Integers, Matrix
 from retrieval.vectors import faiss_files, faiss_gpu, faiss_module, hnsw_graph
 from retrieval.vectors.base import Explain, Rows, Subset, empty, in_order, silent
-from retrieval.vectors.half_precision import Stored
+from retrieval.vectors.half_precision import HalfPrecisionVectors
 from retrieval.vectors.search_effort import Effort, Parameters, lists
 
 SCAN_SHARE = 0.05
@@ -46,7 +46,14 @@ class RefinedIndex:
     exact = False
 
     def __init__(
-        self, kind: str, factory: str, base: Any, stored: Stored, effort: Effort, *, device: str = "cpu"
+        self,
+        kind: str,
+        factory: str,
+        base: Any,
+        stored: HalfPrecisionVectors,
+        effort: Effort,
+        *,
+        device: str = "cpu",
     ) -> None:
         """Join an index and its vectors.
 
@@ -123,9 +130,11 @@ class RefinedIndex:
                 f"numbers: {faiss_module.reason(error)}"
             ) from error
         if path is None:
-            return cls(kind, factory, base, Stored.build(vectors), Effort())
+            return cls(kind, factory, base, HalfPrecisionVectors.build(vectors), Effort())
         faiss_files.write(base, path)
-        return cls(kind, factory, base, Stored.build(vectors, faiss_files.stored(path)), Effort())
+        return cls(
+            kind, factory, base, HalfPrecisionVectors.build(vectors, faiss_files.stored(path)), Effort()
+        )
 
     @property
     def dimension(self) -> int:
@@ -244,7 +253,7 @@ class RefinedIndex:
             kind,
             factory,
             faiss_files.read(path),
-            Stored.load(faiss_files.stored(path)),
+            HalfPrecisionVectors.load(faiss_files.stored(path)),
             effort,
             device=device,
         )
@@ -260,7 +269,7 @@ def _filled(base: Any, training: Matrix, vectors: MatrixLike, parts: Iterable[sl
     return base
 
 
-def _flat(stored: Stored) -> Any:
+def _flat(stored: HalfPrecisionVectors) -> Any:
     """The vectors as an index that compares them all."""
     flat = faiss_module.load().IndexFlatIP(stored.shape[1])
     for block in rows_of.blocks(stored):

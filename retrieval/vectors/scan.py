@@ -15,7 +15,7 @@ from retrieval.arrays.lazy import Chosen, MatrixLike, slices
 from retrieval.types import Integers, Matrix
 from retrieval.vectors.base import empty
 from retrieval.vectors.int8_scan import VECTORS, rounded
-from retrieval.vectors.top_k import Kept, scored
+from retrieval.vectors.top_k import TopK, scored
 
 QUERIES_AT_ONCE = 1024
 SCORES_AT_ONCE = 2**22
@@ -74,7 +74,7 @@ def best(
 def _best(queries: Matrix, vectors: MatrixLike, k: int, many: bool) -> tuple[Matrix, Integers]:
     count = len(vectors)
     width = max(min(SCORES_AT_ONCE // len(queries), WIDEST), 4 * k)
-    kept = Kept(queries, vectors, k)
+    kept = TopK(queries, vectors, k)
     done = 0
     if many and len(queries) >= ENOUGH and 4 * k <= FIRST < count - VECTORS:
         kept.compare(vectors[:FIRST], 0)
@@ -84,7 +84,7 @@ def _best(queries: Matrix, vectors: MatrixLike, k: int, many: bool) -> tuple[Mat
     return kept.ranked()
 
 
-def _reaching(queries: Matrix, kept: Kept, vectors: MatrixLike) -> int:
+def _reaching(queries: Matrix, kept: TopK, vectors: MatrixLike) -> int:
     """Compare vectors from the ``FIRST`` on by eight bits, as long as these leave few pairs; how far that went."""
     asking = rounded(queries, vectors[:VECTORS].mean(axis=0))
     if asking is None:

@@ -31,7 +31,7 @@ def scored(queries: Matrix, vectors: MatrixLike, owners: Integers, rows: Integer
     return scores
 
 
-class Kept:
+class TopK:
     """The pairs that may be among the best, in no order, and the least score worth keeping."""
 
     def __init__(self, queries: Matrix, vectors: MatrixLike, k: int) -> None:

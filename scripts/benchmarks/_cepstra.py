@@ -15,4 +15,4 @@ RATE = 22050
 
 def ours(file: Path) -> NDArray[np.float32]:
     """(frames, 20) float32."""
-    return acoustics.mfcc(audio.sound(file, RATE).samples, RATE)
+    return acoustics.mfcc(audio.load_audio(file, RATE).samples, RATE)

@@ -22,10 +22,10 @@ from _common import compare, facts, scaling
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from indexer.decoding.media_file import Medium
+from indexer.decoding.media_file import MediaFile
 from indexer.decoding.worker_pool import decoding
 from indexer.encoding.encode import LIMITS
-from retrieval.encoders.mfcc import Acoustic
+from retrieval.encoders.mfcc import MfccEncoder
 from retrieval.types import Modality
 
 
@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{options.clips} clips of {options.seconds:g} s at {options.rate} Hz, {options.threads} threads;"
         )
         print(f"MFCC of both differ by at most {difference:.1e}")
-        encoder = Acoustic("cpu")
-        media = [Medium(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        encoder = MfccEncoder("cpu")
+        media = [MediaFile(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         with (
             ThreadPoolExecutor(options.threads) as pool,
             decoding(ours, LIMITS[Modality.AUDIO], trusted=False) as decode,

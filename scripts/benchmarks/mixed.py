@@ -49,7 +49,7 @@ def _queries(
     engine: SearchEngine, modality: Modality, count: int, seed: int
 ) -> tuple[list[Query], list[tuple[int, str]]]:
     """Whole assets that ask by their vectors, and the number and the item of each."""
-    table, shelf = engine.index.table(modality), engine.index.shelf(modality)
+    table, modality_index = engine.index.table(modality), engine.index.modality_index(modality)
     # Items with something else to be found.
     _, items = np.concatenate(
         [
@@ -66,7 +66,7 @@ def _queries(
     rows = np.sort(np.random.default_rng(seed).choice(rows, min(count, len(rows)), replace=False))
     numbers = table.assets[rows].tolist()
     records = engine.index.catalog.records(numbers)
-    vectors = shelf.index.vectors(rows)
+    vectors = modality_index.index.vectors(rows)
     queries = [Query(vector=Term("vector", vector, of=modality)) for vector in vectors]
     return queries, [(number, records[number].item) for number in numbers]
 

@@ -170,13 +170,13 @@ def exactly(vectors: Matrix, queries: Matrix, k: int, rounds: int) -> None:
 def approximately(engine: retrieval.SearchEngine, vectors: Matrix, queries: Matrix, k: int) -> None:
     """How much of the exact answers the index finds, as it was tuned."""
     right = scan.best(queries, vectors, k)[1].tolist()
-    found = engine.index.shelf(Modality.IMAGE).index.search(queries, k)[1].tolist()
+    found = engine.index.modality_index(Modality.IMAGE).index.search(queries, k)[1].tolist()
     print(f"\nrecall@{k} of {len(queries):,} other queries: {recall(found, right):.4f}")
 
 
 def overhead(engine: retrieval.SearchEngine, queries: Matrix, k: int, rounds: int) -> None:
     """What the engine adds to FAISS's own search of the same index."""
-    index = engine.index.shelf(Modality.IMAGE).index
+    index = engine.index.modality_index(Modality.IMAGE).index
     if isinstance(index, RefinedIndex):
         refined = load().IndexRefine(index.base, index.stored.index)
         parameters = refining(index.base, index.effort, k, None)

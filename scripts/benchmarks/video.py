@@ -25,13 +25,13 @@ from PIL import Image
 
 from retrieval.encoders.video_frames import SIDE, windows
 from retrieval.media.formats import modality_of
-from retrieval.media.video import Film, film
+from retrieval.media.video import SampledFrames, sample_frames
 from retrieval.types import Modality
 
 
-def ours(path: Path) -> Film:
+def ours(path: Path) -> SampledFrames:
     """The frames as they are indexed."""
-    return film(path, side=SIDE, windows=windows)
+    return sample_frames(path, side=SIDE, windows=windows)
 
 
 def decode_through(path: Path, wanted: Sequence[float], size: tuple[int, int]) -> list[Image.Image]:

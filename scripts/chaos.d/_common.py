@@ -84,8 +84,11 @@ def contents(out: Path) -> str:
     failures = [(row.path, row.stage, row.reason) for row in catalog.failures()]
     vectors = {}
     for modality in engine.modalities:
-        shelf = engine.index.shelf(modality)
-        vectors[modality] = (shelf.assets.tolist(), np.asarray(shelf.index.vectors()).tobytes())
+        modality_index = engine.index.modality_index(modality)
+        vectors[modality] = (
+            modality_index.assets.tolist(),
+            np.asarray(modality_index.index.vectors()).tobytes(),
+        )
     catalog.close()
     said = [tables, failures, vectors, dict(engine.manifest.counts)]
     return hashlib.sha256(repr(said).encode()).hexdigest()

@@ -114,9 +114,11 @@ def contents(index: Path) -> dict[str, Any]:
         found: dict[str, Any] = {"vectors": {}, "hits": []}
         assert engine.index.space.dimension  # noqa: S101 - so that the alignment is read, as for a query in words
         for modality in engine.modalities:
-            shelf = engine.index.shelf(modality)
-            records = engine.index.catalog.records(shelf.assets)
-            for asset, vector in zip(shelf.assets.tolist(), shelf.index.vectors(), strict=True):
+            modality_index = engine.index.modality_index(modality)
+            records = engine.index.catalog.records(modality_index.assets)
+            for asset, vector in zip(
+                modality_index.assets.tolist(), modality_index.index.vectors(), strict=True
+            ):
                 record = records[asset]
                 key = (
                     record.item,

@@ -14,7 +14,7 @@ from retrieval.alignment.cca.linked_modalities import Connections
 from retrieval.alignment.cca.model_selection import DIMENSION, Choice, canonical_blocks, choose
 from retrieval.alignment.cca.paired_views import Study, study
 from retrieval.alignment.cca.solver import solve
-from retrieval.alignment.cca.view_weights import Evidence
+from retrieval.alignment.cca.view_weights import MatchEvidence
 from retrieval.alignment.class_prior import Lift
 from retrieval.alignment.maps.projector import Block, Projector
 from retrieval.errors import AlignmentError
@@ -154,7 +154,7 @@ def _fit(
     }
 
 
-def _better(own: Evidence, joint: Evidence) -> bool:
+def _better(own: MatchEvidence, joint: MatchEvidence) -> bool:
     """Whether a link is served better alone, by more than a standard error over folds."""
     gains = joint.losses - own.losses
     return bool(gains.mean() > gains.std() / len(gains) ** 0.5)

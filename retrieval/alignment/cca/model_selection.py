@@ -13,7 +13,7 @@ from scipy.optimize import isotonic_regression
 from retrieval.alignment.cca.linked_covariances import Link
 from retrieval.alignment.cca.paired_views import Study
 from retrieval.alignment.cca.solver import CanonicalMaps, solve
-from retrieval.alignment.cca.view_weights import Evidence, weigh
+from retrieval.alignment.cca.view_weights import MatchEvidence, weigh
 from retrieval.alignment.class_prior import Lift
 from retrieval.alignment.maps.projector import Block, Projector
 from retrieval.types import Matrix
@@ -42,7 +42,7 @@ class Choice:
     ridge: float
     power: float
     confirmed: NDArray[np.float64] | None
-    evidence: Mapping[Link, Evidence]
+    evidence: Mapping[Link, MatchEvidence]
     loss: float
 
 
@@ -151,7 +151,7 @@ def judge(
     lifts: Sequence[Lift],
     fitted: Sequence[Sequence[Block]],
     beside: Sequence[Mapping[Link, list[Matrix]]] | None = None,
-) -> tuple[dict[Link, Evidence], float]:
+) -> tuple[dict[Link, MatchEvidence], float]:
     """How well blocks find the partners of the folds that they were not fitted on: by link, and the mean loss.
 
     Args:

@@ -17,7 +17,7 @@ SHARPEST = 100.0
 
 
 @dataclass(frozen=True)
-class Evidence:
+class MatchEvidence:
     """What a weighted sum of similarities is worth on pairs it was not fitted on.
 
     Attributes:
@@ -33,7 +33,7 @@ class Evidence:
     mrr: float
 
 
-def weigh(pools: Sequence[Matrix]) -> Evidence:
+def weigh(pools: Sequence[Matrix]) -> MatchEvidence:
     """The weights that make the right partners likeliest, and how likely that is.
 
     Minimises over w >= 0 the mean over pools, queries i and both directions of
@@ -66,7 +66,7 @@ def weigh(pools: Sequence[Matrix]) -> Evidence:
     )
     ranks = np.concatenate([_ranks(np.tensordot(found.x, pool, axes=1)) for pool in pools])
     losses = np.array([one(pool, found.x)[0] for pool in exact])
-    return Evidence(found.x, float(found.fun), losses, float(np.mean(1 / ranks)))
+    return MatchEvidence(found.x, float(found.fun), losses, float(np.mean(1 / ranks)))
 
 
 def _ranks(scores: NDArray[np.floating]) -> NDArray[np.int64]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retrieval.display.previews import Medium, previews
+from retrieval.display.previews import Preview, previews
 from retrieval.evaluation.evaluate import Outcome
-from retrieval.evaluation.prepared_task import Trial
+from retrieval.evaluation.prepared_task import PreparedTask
 from retrieval.types import Integers
 
 SHOWN = 5
@@ -26,16 +26,16 @@ class Exhibit:
         results: what came first, and whether each is relevant.
     """
 
-    query: Medium
+    query: Preview
     rank: int | None
-    wanted: Medium | None
-    results: list[tuple[Medium, bool]]
+    wanted: Preview | None
+    results: list[tuple[Preview, bool]]
 
 
 def best_and_worst(outcome: Outcome) -> tuple[list[Exhibit], list[Exhibit]]:
     """Of the queries with a relevant asset those whose first one ranks highest, and lowest; ties by id."""
-    trial = outcome.trial
-    asked = np.flatnonzero(outcome.ranks.relevant[: len(trial.asking)] > 0)
+    prepared = outcome.prepared
+    asked = np.flatnonzero(outcome.ranks.relevant[: len(prepared.asking)] > 0)
     ranks = outcome.ranks.first[asked]
     best = asked[np.argsort(ranks, kind="stable")[:SHOWN]]
     worst = np.setdiff1d(asked[np.argsort(-ranks, kind="stable")[:SHOWN]], best, assume_unique=True)
@@ -44,18 +44,18 @@ def best_and_worst(outcome: Outcome) -> tuple[list[Exhibit], list[Exhibit]]:
 
 
 def _exhibits(outcome: Outcome, chosen: Integers) -> list[Exhibit]:
-    trial = outcome.trial
-    queries, pool = trial.vectors()
+    prepared = outcome.prepared
+    queries, pool = prepared.vectors()
     exhibits = []
     for query in chosen.tolist():
         scores = pool @ queries[query]
-        itself = int(trial.relevance.query_rows[query])
+        itself = int(prepared.relevance.query_rows[query])
         if itself >= 0:
             scores[itself] = -np.inf
-        _, columns, _ = trial.relevance.pairs(slice(query, query + 1))
+        _, columns, _ = prepared.relevance.pairs(slice(query, query + 1))
         order = np.argsort(-scores, kind="stable")[:RESULTS]
         wanted = columns[np.argsort(-scores[columns], kind="stable")[:1]]
-        shown = _media(trial, query, np.concatenate([wanted, order]))
+        shown = _media(prepared, query, np.concatenate([wanted, order]))
         first = outcome.ranks.first[query]
         exhibits.append(
             Exhibit(
@@ -68,8 +68,8 @@ def _exhibits(outcome: Outcome, chosen: Integers) -> list[Exhibit]:
     return exhibits
 
 
-def _media(trial: Trial, query: int, columns: Integers) -> list[Medium]:
+def _media(prepared: PreparedTask, query: int, columns: Integers) -> list[Preview]:
     """The query, and the pool's assets at ``columns``."""
-    asks = int(trial.queries.table.assets[trial.asking[query]])
-    found = trial.pool.table.assets[trial.asked[columns]].tolist()
-    return previews(trial.index.catalog, trial.index.manifest.sources, [asks, *found])
+    asks = int(prepared.queries.table.assets[prepared.asking[query]])
+    found = prepared.pool.table.assets[prepared.asked[columns]].tolist()
+    return previews(prepared.index.catalog, prepared.index.manifest.sources, [asks, *found])

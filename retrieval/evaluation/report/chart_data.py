@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from retrieval.evaluation.evaluate import Outcome
 from retrieval.evaluation.metrics import RelevantRanks
-from retrieval.evaluation.prepared_task import Trial
+from retrieval.evaluation.prepared_task import PreparedTask
 from retrieval.evaluation.report.charts import Curve
 
 LONGEST = 1000
@@ -21,7 +21,7 @@ QUERIES = 500
 
 def found_curves(outcome: Outcome) -> tuple[Curve, Curve]:
     """Hit@k and recall@k for every k up to the pool's size, or ``LONGEST``."""
-    longest = max(1, min(LONGEST, len(outcome.trial.asked)))
+    longest = max(1, min(LONGEST, len(outcome.prepared.asked)))
     ranks = outcome.ranks
     judged = max(1, int((ranks.relevant > 0).sum()))
     first = ranks.first[np.isfinite(ranks.first)].astype(np.int64)
@@ -43,29 +43,29 @@ def _cumulative(ranks: NDArray[Any], weights: NDArray[Any], longest: int, judged
     return np.arange(1, longest + 1), steps.cumsum() / judged
 
 
-def similarity_samples(trial: Trial) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def similarity_samples(prepared: PreparedTask) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The inner products of the matching pairs, and of all others, of some queries."""
-    queries, pool, chosen = _some(trial)
+    queries, pool, chosen = _some(prepared)
     scores = queries @ pool.T
     matching = np.zeros(scores.shape, np.bool_)
     for at, query in enumerate(chosen.tolist()):
-        _, columns, _ = trial.relevance.pairs(slice(query, query + 1))
+        _, columns, _ = prepared.relevance.pairs(slice(query, query + 1))
         matching[at, columns] = True
     others = ~matching
-    itself = trial.relevance.query_rows[chosen]
+    itself = prepared.relevance.query_rows[chosen]
     others[np.flatnonzero(itself >= 0), itself[itself >= 0]] = False
     return scores[matching], scores[others]
 
 
-def dimension_correlations(trial: Trial) -> NDArray[np.float64]:
+def dimension_correlations(prepared: PreparedTask) -> NDArray[np.float64]:
     """Pearson's correlation of each dimension over the pairs of a query and its first match, descending.
 
     Dimensions that do not vary have none and are left out.
     """
-    queries, pool, chosen = _some(trial, 20 * QUERIES)
+    queries, pool, chosen = _some(prepared, 20 * QUERIES)
     pairs = []
     for at, query in enumerate(chosen.tolist()):
-        _, columns, _ = trial.relevance.pairs(slice(query, query + 1))
+        _, columns, _ = prepared.relevance.pairs(slice(query, query + 1))
         if len(columns):
             pairs.append((at, int(columns[0])))
     if len(pairs) < 3:
@@ -80,8 +80,8 @@ def dimension_correlations(trial: Trial) -> NDArray[np.float64]:
     return -np.sort(-values)
 
 
-def _some(trial: Trial, most: int = QUERIES) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    queries, pool = trial.vectors()
+def _some(prepared: PreparedTask, most: int = QUERIES) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    queries, pool = prepared.vectors()
     count = min(most, len(queries))
     chosen = np.sort(np.random.default_rng(0).choice(len(queries), count, replace=False))
     return queries[chosen], pool, chosen

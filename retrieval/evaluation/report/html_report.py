@@ -12,7 +12,7 @@ from retrieval import formatting
 from retrieval.display.rendering import render
 from retrieval.evaluation import text_report
 from retrieval.evaluation.evaluate import Evaluation
-from retrieval.evaluation.prepared_task import Trial
+from retrieval.evaluation.prepared_task import PreparedTask
 from retrieval.evaluation.report import best_and_worst, chart_data, charts
 from retrieval.types import Target
 
@@ -49,26 +49,26 @@ def _charts(evaluation: Evaluation) -> dict[str, str]:
             {name: chart_data.found_curves(outcome) for name, outcome in outcomes.items()}
         )
     }
-    trials: dict[frozenset[Target], Trial] = {}
+    prepared_tasks: dict[frozenset[Target], PreparedTask] = {}
     for outcome in outcomes.values():  # both directions of a pair of modalities have the same pairs
-        task = outcome.trial.task
-        trials.setdefault(frozenset((task.query, task.target)), outcome.trial)
+        task = outcome.prepared.task
+        prepared_tasks.setdefault(frozenset((task.query, task.target)), outcome.prepared)
     curves = {
-        f"evaluated pairs, {trial.task.query} and {trial.task.target}": chart_data.dimension_correlations(
-            trial
+        f"evaluated pairs, {prepared.task.query} and {prepared.task.target}": chart_data.dimension_correlations(
+            prepared
         )
-        for trial in trials.values()
+        for prepared in prepared_tasks.values()
     }
-    manifest = next(iter(trials.values())).index.manifest
+    manifest = next(iter(prepared_tasks.values())).index.manifest
     fitted = manifest.alignment["report"].get("correlations")
     if fitted:
         curves["canonical correlations of the fit"] = np.array(fitted)
     curves = {name: values for name, values in curves.items() if len(values)}
     if curves:
         drawn["Correlation of the dimensions"] = charts.correlations(curves)
-    for trial in trials.values():
-        name = f"{trial.task.query} and {trial.task.target}"
-        matching, others = chart_data.similarity_samples(trial)
+    for prepared in prepared_tasks.values():
+        name = f"{prepared.task.query} and {prepared.task.target}"
+        matching, others = chart_data.similarity_samples(prepared)
         if len(matching) + len(others):
             drawn[f"Similarity of pairs, {name}"] = charts.similarities(name, matching, others)
     return drawn
