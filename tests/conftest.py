@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.types import Modality
-from tests import toy
+from tests.helpers import toy
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,8 +28,8 @@ def data_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def served_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of ``tests.served``'s source and index, built once; nobody writes to it."""
-    from tests import served
+    """The folder of ``tests.helpers.served``'s source and index, built once; nobody writes to it."""
+    from tests.helpers import served
 
     root = tmp_path_factory.mktemp("served")
     with toy.encoders():

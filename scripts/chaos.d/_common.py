@@ -21,7 +21,7 @@ import retrieval
 from indexer import job
 from retrieval.storage.feature_store import FeatureStore
 from retrieval.storage.layout import Layout
-from tests import pictures, toy
+from tests.helpers import pictures, toy
 
 DATA = Path(os.environ.get("XMODAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
 """Real photos, where there are any; without them pictures of smooth noise are drawn."""

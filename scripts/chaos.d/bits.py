@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import indexer
 import retrieval
 from retrieval.errors import XmodalError
-from tests import damaged, pictures, sounds
+from tests.helpers import damaged, pictures, sounds
 
 PLACES = {"first": (0.0, 0.02), "middle": (0.02, 0.98), "last": (0.98, 1.0)}
 """Shares of a file, so that headers and ends are hit as often as what lies between."""

@@ -23,7 +23,7 @@ from PIL import Image
 from retrieval.storage.catalog import Catalog
 from retrieval.storage.layout import Layout
 from retrieval.storage.manifest import Manifest
-from tests import pictures, sounds, videos
+from tests.helpers import pictures, sounds, videos
 
 LIMIT = 2 * 10**9
 """Bytes that the job and its workers may hold together."""
@@ -31,7 +31,7 @@ LIMIT = 2 * 10**9
 TOYS = """
 import sys
 from indexer.cli.main import run
-from tests import toy
+from tests.helpers import toy
 with toy.encoders():
     sys.exit(run(sys.argv[1:]))
 """

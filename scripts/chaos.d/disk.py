@@ -13,7 +13,7 @@ from pathlib import Path
 import _common as common
 
 from indexer.cli.main import run
-from tests import toy
+from tests.helpers import toy
 
 INSIDE = "XMODAL_CHAOS_MOUNTS"
 """Set where this program may mount: in a namespace of its own."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import _common as common
 
-from tests import toy
+from tests.helpers import toy
 
 BATCH = 32
 

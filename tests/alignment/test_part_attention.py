@@ -24,8 +24,8 @@ from retrieval.arrays.norms import unit
 from retrieval.encoders.base import ClassHead, Parts
 from retrieval.errors import AlignmentError
 from retrieval.types import Matrix, Modality
-from tests import toy
-from tests.pictures import noise
+from tests.helpers import toy
+from tests.helpers.pictures import noise
 
 TEXT, IMAGE = Modality.TEXT, Modality.IMAGE
 PARTS = Parts.beside(20, 9, 20)

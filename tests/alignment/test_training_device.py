@@ -26,9 +26,9 @@ from retrieval.fusion import learned
 from retrieval.fusion.registry import fit as fuse
 from retrieval.runtimes import device as devices
 from retrieval.types import Modality
-from tests.test_alignment_family import made, tables
-from tests.test_attention import planted, training
-from tests.test_fusion import items
+from tests.alignment.test_methods_on_hard_data import made, tables
+from tests.alignment.test_part_attention import planted, training
+from tests.fusion.test_fusion import items
 
 TRAINED = ("contrastive", "sigmoid", "adversarial", "distill", "dcca", "attention")
 """The alignments that are learned by gradients; ``attention`` needs parts."""

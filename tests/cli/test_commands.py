@@ -8,7 +8,7 @@ import pytest
 import retrieval
 from indexer.cli.main import run
 from retrieval.cli.commands import weighted
-from tests import toy
+from tests.helpers import toy
 
 
 @pytest.fixture(scope="module")

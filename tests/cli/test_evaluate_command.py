@@ -4,9 +4,9 @@ import json
 
 import ir_measures
 import pytest
-import toy
 
 from indexer.cli.main import run
+from tests.helpers import toy
 
 
 @pytest.fixture(scope="module")

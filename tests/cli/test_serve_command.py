@@ -11,12 +11,12 @@ import pytest
 
 import indexer
 from indexer.cli.main import run
-from tests import toy
+from tests.helpers import toy
 
 PROGRAM = """
 import sys
 from indexer.cli.main import run
-from tests import toy
+from tests.helpers import toy
 with toy.encoders():
     sys.exit(run(["serve", *sys.argv[1:]]))
 """
@@ -32,7 +32,7 @@ def index(tmp_path_factory):
 
 def test_it_says_where_it_is_answers_and_ends_on_an_interrupt(index):
     command = [sys.executable, "-c", PROGRAM, str(index), "--port", "0"]
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=root) as process:
         line = process.stderr.readline()
         address = re.search(r"http://127\.0\.0\.1:\d+/", line)

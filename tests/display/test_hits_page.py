@@ -13,7 +13,7 @@ from indexer.cli.main import run
 from retrieval import Client, Hit
 from retrieval.search.hits import Hits
 from retrieval.types import Modality
-from tests import served, toy
+from tests.helpers import served, toy
 
 EVIL = '<script>alert(1)</script> "quoted" \u202e {{ 7 * 7 }}'
 

@@ -24,10 +24,10 @@ from retrieval.errors import EncoderMismatchError, MediaError, OptionError, Weig
 from retrieval.server.app import make as serving
 from retrieval.storage.feature_store import FeatureStore
 from retrieval.types import Matrix, Modality
-from tests import served, toy
-from tests.clips import CONFIG, make, small_clip
-from tests.encoders_fixture import FP32, encoder
-from tests.pictures import noise, saved
+from tests.helpers import served, toy
+from tests.helpers.clips import CONFIG, make, small_clip
+from tests.helpers.encoder_cases import FP32, encoder
+from tests.helpers.pictures import noise, saved
 
 TEXTS = ["a dog", "Two small boats on a river, at dusk", "snow!", "<end_of_text> after the end", "x" * 9]
 

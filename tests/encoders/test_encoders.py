@@ -24,10 +24,10 @@ from retrieval.encoders.video_frames import PreparedVideo
 from retrieval.errors import DependencyError, DeviceError, MediaError, OptionError
 from retrieval.runtimes import device
 from retrieval.types import Matrix, Modality
-from tests.encoders_fixture import FP32, NAMES, TEXTS, encoder, loadable, media
-from tests.pictures import noise, saved
+from tests.helpers.encoder_cases import FP32, NAMES, TEXTS, encoder, loadable, media
+from tests.helpers.pictures import noise, saved
 
-PHOTOS = Path(os.environ.get("XMODAL_DATA", Path(__file__).parents[2] / "shared" / "data")) / "photos"
+PHOTOS = Path(os.environ.get("XMODAL_DATA", Path(__file__).parents[3] / "shared" / "data")) / "photos"
 
 
 def rows(one: Encoder, items: list[Any]) -> Matrix:

@@ -15,7 +15,7 @@ from retrieval.evaluation.comparison import compare
 from retrieval.evaluation.metrics import Measure
 from retrieval.evaluation.task import Task
 from retrieval.types import Modality
-from tests import toy
+from tests.helpers import toy
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-import toy
 
 import indexer
 import retrieval
 from indexer.cli.main import run
 from retrieval.evaluation.report import chart_data
+from tests.helpers import toy
 
 EVIL = "<script>alert('red')</script> $x_1$ {{ 7 * 7 }}"
 

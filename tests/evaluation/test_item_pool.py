@@ -14,7 +14,7 @@ from retrieval.fusion import registry
 from retrieval.fusion.base import Parts
 from retrieval.fusion.fitted import FittedFusion
 from retrieval.types import Modality
-from tests import sounds, toy
+from tests.helpers import sounds, toy
 
 PITCHES = (250, 1000, 3000)  # what the toy encoder hears as red, green and blue
 TASK = "text-to-item"

@@ -9,7 +9,7 @@ from retrieval.arrays.norms import unit
 from retrieval.errors import OptionError
 from retrieval.evaluation import score_correction
 from retrieval.evaluation.score_correction import Bank
-from tests import toy
+from tests.helpers import toy
 
 
 def rows(count, seed, dimension=6):

@@ -7,7 +7,7 @@ import pytest
 import indexer
 import retrieval
 from retrieval.errors import ExpressionError
-from tests import toy
+from tests.helpers import toy
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import numpy as np
 import indexer
 import retrieval
 from retrieval.storage.feature_store import RECORD
-from tests import toy
+from tests.helpers import toy
 
 GIVEN = ["red", "a green thing", "pink or blue"]
 

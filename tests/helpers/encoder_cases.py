@@ -10,10 +10,10 @@ from retrieval.encoders import registry
 from retrieval.encoders.base import Encoder
 from retrieval.runtimes.openvino_cpu import OpenVINOSession
 from retrieval.types import Modality
-from tests.clips import small_clip
-from tests.pictures import noise
-from tests.sounds import melody
-from tests.videos import clips
+from tests.helpers.clips import small_clip
+from tests.helpers.pictures import noise
+from tests.helpers.sounds import melody
+from tests.helpers.videos import clips
 
 TEXTS = [
     "a red apple",
@@ -32,7 +32,7 @@ FP32 = "openvino fp32"
 NAMES = sorted(
     f"{name}-{modality}" if len(entry.modalities) > 1 else name
     for name, entry in registry.ENCODERS.items()
-    if not name.startswith("given-")  # what is given needs no media: tests/test_adapters.py
+    if not name.startswith("given-")  # what is given needs no media: tests/indexer/test_adapters.py
     for modality in entry.modalities
 )
 """Every encoder; where one name stands for several, with what it reads behind it."""

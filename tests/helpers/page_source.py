@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import indexer
-from tests import sounds, toy, videos
+from tests.helpers import sounds, toy, videos
 
 TONES = {"red": 200.0, "green": 1000.0, "blue": 3000.0}
 """Hertz of the sounds that go with three of the pictures."""

@@ -13,7 +13,7 @@ import uvicorn
 
 import indexer
 from retrieval.server.app import make
-from tests import sounds, toy, videos
+from tests.helpers import sounds, toy, videos
 
 HOST = "http://localhost"
 

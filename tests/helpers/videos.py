@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.pictures import noise
+from tests.helpers.pictures import noise
 
 Pixels = NDArray[np.uint8]
 

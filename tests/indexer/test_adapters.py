@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import toy
 
 import indexer
 import retrieval
@@ -19,6 +18,7 @@ from indexer.sources.adapters import registry
 from retrieval.encoders import registry as encoders
 from retrieval.errors import AlignmentError, MediaError, OptionError, SourceError
 from retrieval.types import Modality
+from tests.helpers import toy
 
 COLOURS = ("red", "green", "blue", "yellow")
 

@@ -24,7 +24,7 @@ from retrieval.errors import (
 from retrieval.storage.layout import Layout
 from retrieval.storage.manifest import FORMAT, Manifest
 from retrieval.types import Modality
-from tests import toy
+from tests.helpers import toy
 
 
 def build(source, out, **options):

@@ -8,7 +8,7 @@ import pytest
 from indexer.sources import corpus, tables
 from retrieval.errors import SourceError
 from retrieval.types import Modality
-from tests.toy import paint
+from tests.helpers.toy import paint
 
 
 def read(*sources, out="out"):

@@ -26,9 +26,9 @@ from retrieval.errors import (
 )
 from retrieval.storage.layout import Layout
 from retrieval.types import Modality
-from tests import toy
+from tests.helpers import toy
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def build(source, out, **options):
@@ -345,7 +345,7 @@ def test_ctrl_c_ends_everything_with_one_line(tmp_path):
     for number in range(100):
         toy.paint(tmp_path / f"source/{number}.png", (number, 0, 0))
     program = (
-        "import signal, sys, time\nfrom indexer.cli.main import run\nfrom tests import toy\n"
+        "import signal, sys, time\nfrom indexer.cli.main import run\nfrom tests.helpers import toy\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "with toy.encoders() as encoders:\n"
         "    for one in encoders.values():\n"

@@ -16,7 +16,7 @@ from retrieval.storage.feature_store import FeatureStore
 from retrieval.storage.layout import Layout
 from retrieval.storage.manifest import Manifest
 from retrieval.types import Modality
-from tests import damaged, toy
+from tests.helpers import damaged, toy
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from retrieval.alignment.cca import paired_views
 from retrieval.arrays import lazy
 from retrieval.storage import feature_store
 from retrieval.vectors import query_sample, registry, selection
-from tests import toy
+from tests.helpers import toy
 
 COUNT = 240
 MOST = 64  # as many as an inverted file is trained on a list, which no setting makes fewer

@@ -10,7 +10,7 @@ import retrieval
 from indexer.cli.main import run
 from indexer.sources import corpus
 from retrieval.errors import OptionError, OutdatedReaderError, SourceError
-from tests import toy
+from tests.helpers import toy
 
 
 @pytest.fixture

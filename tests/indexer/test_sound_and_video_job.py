@@ -9,7 +9,7 @@ import pytest
 import indexer
 import retrieval
 from retrieval.types import Modality
-from tests import pictures, sounds, toy, videos
+from tests.helpers import pictures, sounds, toy, videos
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,10 @@ from indexer.decoding.worker_pool import ResourceLimit, WorkerPool
 from retrieval.errors import MediaError, NoSoundError, UnreadableError, WorkerError
 from retrieval.media.images import load_image
 from retrieval.types import Modality
-from tests import toy
-from tests.behaviour import behave
+from tests.helpers import toy
+from tests.helpers.behaviour import behave
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def refuse():
@@ -175,7 +175,7 @@ def test_a_part_of_an_archive_is_checked(tmp_path):
 
 def test_a_killed_job_leaves_no_process(tmp_path):
     job = (
-        "from tests.test_workers import *\n"
+        "from tests.indexer.test_worker_pool import *\n"
         "with Workers(behave, Limit(3600)) as workers:\n"
         "    workers.decode(medium(Path(sys.argv[1]) / 'a'))\n"
         "    print(*alive(), flush=True)\n"
@@ -201,7 +201,7 @@ def is_running(process):
 def test_a_program_needs_no_guard_around_a_job(tmp_path):
     toy.folder(tmp_path / "source")
     (tmp_path / "program.py").write_text(
-        "import indexer\nfrom tests import toy\n"
+        "import indexer\nfrom tests.helpers import toy\n"
         "with toy.encoders():\n"
         "    print(indexer.build(['source'], out='index', preset='toy', device='cpu').assets)\n",
         encoding="utf-8",

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from retrieval.errors import OptionError
 from retrieval.media import acoustics
-from tests.sounds import melody
+from tests.helpers.sounds import melody
 
 RATE = 22050
 SOUNDS = {

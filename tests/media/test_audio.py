@@ -16,8 +16,8 @@ from retrieval.encoders.mfcc import MfccEncoder
 from retrieval.errors import MediaError
 from retrieval.media import audio
 from retrieval.media.audio import load_audio
-from tests.pictures import noise, saved
-from tests.sounds import coded, melody, wav
+from tests.helpers.pictures import noise, saved
+from tests.helpers.sounds import coded, melody, wav
 
 RATE = 44100
 TUNE = melody(1.5, RATE)

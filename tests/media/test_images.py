@@ -18,7 +18,7 @@ from retrieval.errors import MediaError
 from retrieval.media.formats import ENDINGS, modality_of
 from retrieval.media.images import MAX_PIXELS, load_image
 from retrieval.types import Modality
-from tests.pictures import BLUE, RED, WHITE, halves, noise, oriented, png_header, saved
+from tests.helpers.pictures import BLUE, RED, WHITE, halves, noise, oriented, png_header, saved
 
 
 def sides(seen: Image.Image) -> tuple[Any, Any]:

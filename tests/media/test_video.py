@@ -25,11 +25,11 @@ from retrieval.media import video as films
 from retrieval.media.timeline import Timeline, choose, runs, widen
 from retrieval.media.video import SampledFrames, sample_frames
 from retrieval.types import Modality
-from tests.encoders_fixture import encoder
-from tests.pictures import BLUE, RED, halves, noise, saved
-from tests.videos import grey, shown, sound, steps, video
+from tests.helpers.encoder_cases import encoder
+from tests.helpers.pictures import BLUE, RED, halves, noise, saved
+from tests.helpers.videos import grey, shown, sound, steps, video
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def seen(source: Any, count: int = 8) -> SampledFrames:

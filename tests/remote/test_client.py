@@ -7,7 +7,7 @@ from PIL import Image
 import retrieval
 from retrieval import Client, Query, errors
 from retrieval.search.searcher import Searcher
-from tests import served, sounds, toy
+from tests.helpers import served, sounds, toy
 
 TOKEN = "correct-horse-battery"  # noqa: S105
 

@@ -22,7 +22,7 @@ from retrieval.runtimes.base import Network
 from retrieval.runtimes.openvino_cpu import OpenVINOSession
 from retrieval.runtimes.torch_module import COMPILE_FROM, TorchSession
 from retrieval.types import Modality
-from tests.encoders_fixture import FP32, encoder, media
+from tests.helpers.encoder_cases import FP32, encoder, media
 
 
 def cosines(first: Any, second: Any) -> Any:

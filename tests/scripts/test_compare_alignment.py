@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import indexer
-from tests import toy
+from tests.helpers import toy
 
-SCRIPT = Path(__file__).parents[1] / "scripts/compare_alignment.py"
+SCRIPT = Path(__file__).parents[2] / "scripts/compare_alignment.py"
 
 
 @pytest.fixture(scope="module")

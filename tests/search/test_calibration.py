@@ -25,7 +25,7 @@ from retrieval.search.calibration import (
 from retrieval.search.modality_index import ResultArrays
 from retrieval.storage.manifest import Manifest
 from retrieval.types import Modality, Term
-from tests import toy
+from tests.helpers import toy
 
 NOTHING = np.zeros((1, 2), np.float32)
 

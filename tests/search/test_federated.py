@@ -12,7 +12,7 @@ from retrieval import Query, Several
 from retrieval.errors import OptionError
 from retrieval.search.rank_fusion import RANK_FUSIONS
 from retrieval.types import ITEM, Modality
-from tests import toy
+from tests.helpers import toy
 
 
 @pytest.fixture(scope="module")

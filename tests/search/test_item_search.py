@@ -19,7 +19,7 @@ from retrieval.fusion import registry
 from retrieval.server.app import make
 from retrieval.storage.verification import verify
 from retrieval.types import ITEM, Modality, Term
-from tests import served, toy
+from tests.helpers import served, toy
 
 
 @pytest.fixture(scope="module")

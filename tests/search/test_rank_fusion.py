@@ -13,7 +13,7 @@ from retrieval.search.rank_fusion import MAX_DEPTH, RANK_FUSIONS, search_and_fus
 from retrieval.search.searcher import Searcher
 from retrieval.server.api_models import MAX_K
 from retrieval.types import Modality
-from tests import served, toy
+from tests.helpers import served, toy
 
 
 @pytest.fixture(scope="module")

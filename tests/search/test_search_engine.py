@@ -14,7 +14,7 @@ import retrieval
 from retrieval import Query
 from retrieval.errors import ExpressionError, MediaError, OptionError, UnknownItemError
 from retrieval.search.modality_index import ModalityIndex
-from tests import toy
+from tests.helpers import toy
 
 
 @pytest.fixture(scope="module")

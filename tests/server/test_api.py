@@ -16,7 +16,7 @@ from retrieval.encoders.video_frames import VideoTransform
 from retrieval.search.modality_index import ModalityIndex
 from retrieval.server.app import make
 from retrieval.types import Modality
-from tests import served, toy
+from tests.helpers import served, toy
 
 
 @pytest.fixture(scope="module")

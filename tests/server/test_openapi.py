@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import served, toy
+from tests.helpers import served, toy
 
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"

@@ -11,10 +11,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
-from tests import page_source, toy
-from tests.browser import HAND_OVER, MOMENT, ask, cards, complaints, find, pick, results
-from tests.browser import browser as chromium
-from tests.served import running
+from tests.helpers import page_source, toy
+from tests.helpers.browser import HAND_OVER, MOMENT, ask, cards, complaints, find, pick, results
+from tests.helpers.browser import browser as chromium
+from tests.helpers.served import running
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import indexer
 from retrieval.errors import OptionError
 from retrieval.server.app import make
 from retrieval.server.security import COOKIE, is_loopback
-from tests import served, toy
+from tests.helpers import served, toy
 
 TOKEN = "correct-horse-battery"  # noqa: S105
 SECRET = b"nobody outside may read this"

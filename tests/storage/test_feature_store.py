@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from retrieval.encoders.base import WHOLE, Span
 from retrieval.errors import DamagedIndexError
 from retrieval.storage.feature_store import MOST_WINDOWS, RECORD, FeatureStore
-from tests import damaged
+from tests.helpers import damaged
 
 
 def key(number):

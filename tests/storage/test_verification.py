@@ -18,7 +18,7 @@ from retrieval.errors import DamagedIndexError, IndexFormatError, NotAnIndexErro
 from retrieval.storage.damage import Remedy
 from retrieval.storage.feature_store import RECORD
 from retrieval.storage.manifest import Manifest
-from tests import damaged, toy
+from tests.helpers import damaged, toy
 
 ENDINGS = [
     "manifest.json",

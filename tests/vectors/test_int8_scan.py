@@ -11,7 +11,7 @@ from retrieval.vectors import int8_scan as rounding
 from retrieval.vectors import scan
 from retrieval.vectors.exact import ExactIndex
 from retrieval.vectors.int8_scan import VECTORS, rounded
-from tests.test_vectors import vectors
+from tests.vectors.test_vector_indexes import vectors
 
 COUNT = scan.FIRST + 2 * VECTORS + 37
 DIMENSION = 48

@@ -119,7 +119,9 @@ class Reading:
 
 def test_every_kind_is_tested():
     kinds = {index_of(spec).kind for spec in SPECS}
-    assert kinds == set(registry.KINDS) - {"cagra"}  # which is built on a GPU: tests/test_gpu.py
+    assert kinds == set(registry.KINDS) - {
+        "cagra"
+    }  # which is built on a GPU: tests/vectors/test_faiss_gpu.py
 
 
 @pytest.mark.parametrize("spec", SPECS)
