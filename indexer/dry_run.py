@@ -111,7 +111,7 @@ def dry_run(
     if catalog:
         try:
             if not allow_mass_removal:
-                mass_removal.check(catalog, corpus, reading, before, roots, settings.encoders)
+                mass_removal.check_mass_removal(catalog, corpus, reading, before, roots, settings.encoders)
         except MassRemovalError as error:
             found.refused = str(error)
         catalog.close()

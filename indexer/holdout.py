@@ -16,7 +16,7 @@ Holdout = str | float | None
 """A fraction of the items, an expression over their metadata, or nothing."""
 
 
-def check(holdout: Holdout) -> Holdout:
+def check_holdout(holdout: Holdout) -> Holdout:
     """The holdout itself, the text of a number as that number.
 
     Raises:

@@ -84,8 +84,8 @@ def repair(
         IndexBusyError: a job is writing to it.
         EncoderMismatchError: the encoders at hand are not those whose features are stored.
     """
-    devices.check(device)
-    runtimes.check(runtime)
+    devices.check_device(device)
+    runtimes.check_runtime(runtime)
     layout = Layout(Path(out))
     if not layout.manifest.is_file() and not layout.numbered():
         Manifest.read(layout.root)

@@ -101,8 +101,8 @@ def build(
     for name, value in (("batch_size", batch_size), ("workers", workers)):
         if value is not None and value < 1:
             raise OptionError(f"{name} must be at least 1, not {value}")
-    devices.check(device)
-    runtimes.check(runtime)
+    devices.check_device(device)
+    runtimes.check_runtime(runtime)
     wishes = BuildOptions(preset, encoders, align, holdout, seed, index, recall, memory, favour, fuse)
     wishes.settings(None)  # unusable values are refused before anything is read
     corpus = corpora.read(sources, leave_out=Path(out))
@@ -132,7 +132,9 @@ def build(
                 note=journal.note,
             )
             if not allow_mass_removal:
-                mass_removal.check(draft.catalog, corpus, reading, before, roots, settings.encoders)
+                mass_removal.check_mass_removal(
+                    draft.catalog, corpus, reading, before, roots, settings.encoders
+                )
             encoding = CorpusEncoder(loaded, stores, threads, batch_size, progress, journal.fail, trusted)
             done = encoding.run(parts, reading)
         encoded, problems = done.encoded, corpus.problems + done.problems

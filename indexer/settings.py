@@ -103,10 +103,10 @@ class BuildOptions:
             raise OptionError(f"seed must be a whole number from 0 to 2**32 - 1, not {self.seed!r}")
         return Settings(
             encoders=encoders,
-            align=base.align if self.align is None else alignments.check(self.align),
-            holdout=base.holdout if self.holdout is None else holdouts.check(self.holdout),
+            align=base.align if self.align is None else alignments.check_alignment(self.align),
+            holdout=base.holdout if self.holdout is None else holdouts.check_holdout(self.holdout),
             seed=base.seed if self.seed is None else self.seed,
-            index=base.index if self.index is None else indexes.check(self.index),
+            index=base.index if self.index is None else indexes.check_index_spec(self.index),
             recall=base.recall if self.recall is None else selection.check_recall(self.recall),
             memory=base.memory if self.memory is None else selection.check_memory(self.memory),
             favour=base.favour if self.favour is None else selection.check_favour(self.favour),

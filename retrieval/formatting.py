@@ -20,3 +20,13 @@ def number(value: float | str | None) -> str:
 def interval(ends: Sequence[float] | None) -> str:
     """``[0.312, 0.402]``, or nothing."""
     return f"[{number(ends[0])}, {number(ends[1])}]" if ends else ""
+
+
+def single_spaced(text: str) -> str:
+    """Return ``text`` in one line: every run of white space becomes one space."""
+    return " ".join(text.split())
+
+
+def reason(error: BaseException) -> str:
+    """Return in one line why something failed: the system's reason, else the message, else the error's class."""
+    return getattr(error, "strerror", None) or single_spaced(str(error)) or type(error).__name__

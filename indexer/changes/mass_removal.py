@@ -15,7 +15,7 @@ from retrieval.storage.schema import Asset, Item
 from retrieval.types import Modality
 
 
-def check(
+def check_mass_removal(
     catalog: Catalog,
     corpus: Corpus,
     reading: FileContents,

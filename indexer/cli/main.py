@@ -14,7 +14,7 @@ from indexer.cli.repair_command import repair
 from retrieval.cli.commands import app
 from retrieval.cli.options import AsJson, ByRuntime, Device, Index, OnDevice, Runtime, by_modality, print_json
 from retrieval.errors import XmodalError
-from retrieval.formatting import one_line
+from retrieval.formatting import one_line, single_spaced
 
 if TYPE_CHECKING:
     from indexer.dry_run import DryRun
@@ -262,5 +262,5 @@ def run(arguments: list[str]) -> int:
 
 
 def _complain(message: str, status: int) -> int:
-    print(f"xmodal: {' '.join(message.split())}", file=sys.stderr)
+    print(f"xmodal: {single_spaced(message)}", file=sys.stderr)
     return status

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from retrieval.errors import MediaError, UnreadableError
+from retrieval.formatting import single_spaced
 
 MAX_MEMBER = 2**28
 """Bytes of a file inside an archive, which is read into memory as a whole."""
@@ -93,7 +94,7 @@ def prepare_file(prepare: Callable[[Any], Any], medium: MediaFile) -> Any:
     except MemoryError:
         raise
     except Exception as error:  # a library's bug, met by this file
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = single_spaced(f"{type(error).__name__}: {error}")
         raise MediaError(f"cannot be decoded: {reason}") from error
     medium.check()
     return outcome

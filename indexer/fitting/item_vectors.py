@@ -34,7 +34,7 @@ def write(draft: Draft, aligned: ProjectedAssets, asking: QuerySamples) -> dict[
         The manifest's entry; empty where there are no items.
     """
     settings, held = aligned.settings, aligned.present
-    method = registry.check(str(settings.fuse))
+    method = registry.check_fusion(str(settings.fuse))
     if not held:
         return {}
 

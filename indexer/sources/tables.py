@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from retrieval.errors import SourceError
+from retrieval.formatting import single_spaced
 from retrieval.types import MetadataValue
 
 Row = Mapping[str, object]
@@ -35,7 +36,9 @@ def read(path: Path) -> list[Row]:
     try:
         rows = reader(path)
     except (OSError, ValueError, RecursionError, csv.Error) as error:
-        raise SourceError(f"the manifest {str(path)!r} cannot be read: {_one_line(error)}") from error
+        raise SourceError(
+            f"the manifest {str(path)!r} cannot be read: {single_spaced(str(error))}"
+        ) from error
     for number, row in enumerate(rows, start=1):
         if not str(row.get("id") if row.get("id") is not None else "").strip():
             raise SourceError(
@@ -173,7 +176,3 @@ READERS: Mapping[str, Callable[[Path], list[Row]]] = {
     ".jsonl": _json_lines,
     ".parquet": _parquet,
 }
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -125,7 +125,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 )
 
 
-def check(method: str) -> str:
+def check_alignment(method: str) -> str:
     """``method`` itself.
 
     Raises:
@@ -146,7 +146,7 @@ def fit(method: str, data: TrainingData, device: str = "cpu") -> Alignment:
         OptionError: no method has that name.
         AlignmentError: the method cannot be fitted on these data; the message says what to do.
     """
-    own = METHODS[check(method)]
+    own = METHODS[check_alignment(method)]
     with training_on(device):
         if own.pools or not data.parts:
             return own.fit(data)

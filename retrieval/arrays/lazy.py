@@ -12,7 +12,7 @@ import numpy as np
 
 from retrieval.types import Integers, Matrix
 
-AT_ONCE = 2**22
+MAX_BLOCK_BYTES = 2**22
 """Bytes of rows that are held at once, wherever all of a matrix is gone through: with what is computed of them they
 stay in the processor's cache."""
 
@@ -159,8 +159,8 @@ def numbered(rows: slice | Integers, count: int) -> Integers:
 
 
 def blocks(matrix: MatrixLike) -> Iterator[slice]:
-    """Slices of rows that cover ``matrix`` in order, of at most ``AT_ONCE`` bytes each."""
-    return slices(len(matrix), max(1, AT_ONCE // (4 * max(1, matrix.shape[1]))))
+    """Slices of rows that cover ``matrix`` in order, of at most ``MAX_BLOCK_BYTES`` bytes each."""
+    return slices(len(matrix), max(1, MAX_BLOCK_BYTES // (4 * max(1, matrix.shape[1]))))
 
 
 def slices(count: int, size: int) -> Iterator[slice]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrieval.checksums import sha256_of
 from retrieval.errors import OptionError, WeightsError
+from retrieval.formatting import single_spaced
 
 if TYPE_CHECKING:
     import torch
@@ -113,7 +114,7 @@ class ClipModel:
                 self.registered, pretrained=str(self.file), weights_only=True, force_preprocess_cfg=self.looks
             )
         except Exception as error:  # torch, safetensors, pickle and transformers each have their own
-            reason = " ".join(str(error).split())[:300]
+            reason = single_spaced(str(error))[:300]
             raise WeightsError(
                 f"{str(self.file)!r} cannot be loaded as the weights of CLIP model {self.name}: {reason}"
             ) from error
@@ -178,7 +179,7 @@ def _fetched(name: str, tag: str) -> Path:
     try:
         return Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(name, tag)))
     except Exception as error:  # of the hub's client, of its transport, of the system
-        reason = " ".join(str(error).split())[:200]
+        reason = single_spaced(str(error))[:200]
         raise WeightsError(
             f"the weights {tag} of CLIP model {name} cannot be fetched ({reason}): fetch them elsewhere, and name the "
             f"file, as clip:{name}/{tag}@FILE"

@@ -7,6 +7,7 @@ from typing import Any
 
 from retrieval.encoders.clip_model import ClipModel
 from retrieval.errors import OptionError, WeightsError
+from retrieval.formatting import single_spaced
 
 
 def is_causal(config: Mapping[str, Any]) -> bool:
@@ -44,7 +45,7 @@ class Tokens:
         try:
             self._tokenizer: Any = open_clip.get_tokenizer(name, context_length=self.context)
         except Exception as error:  # of the hub's client, of transformers, of the system
-            reason = " ".join(str(error).split())[:200]
+            reason = single_spaced(str(error))[:200]
             raise WeightsError(
                 f"the vocabulary of CLIP model {model.name} cannot be fetched ({reason}): put it on this machine, "
                 "and name its folder as hf_tokenizer_name in a configuration: clip:CONFIG.json@FILE"

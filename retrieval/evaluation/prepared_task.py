@@ -47,7 +47,7 @@ class Rules:
     hubness: str = score_correction.NONE
 
     def __post_init__(self) -> None:
-        score_correction.check(self.hubness)
+        score_correction.check_correction(self.hubness)
         for option, name in (("split", self.split), ("pool", self.pool)):
             if name is not None:
                 known(option, name, SPLITS)

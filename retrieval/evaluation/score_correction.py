@@ -86,7 +86,7 @@ CORRECTIONS: Mapping[str, Correction] = MappingProxyType(
 )
 
 
-def check(name: str) -> str:
+def check_correction(name: str) -> str:
     """``name`` itself.
 
     Raises:

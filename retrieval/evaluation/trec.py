@@ -13,6 +13,7 @@ import numpy as np
 
 from retrieval.errors import SourceError
 from retrieval.evaluation.relevance import Relevance
+from retrieval.formatting import single_spaced
 from retrieval.types import Integers, Matrix
 
 Judgements = Mapping[str, Mapping[str, int]]
@@ -102,7 +103,7 @@ def _lines(path: Path, columns: int, form: str) -> Iterator[tuple[int, list[str]
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"{str(path)!r} cannot be read: {' '.join(str(error).split())}") from error
+        raise SourceError(f"{str(path)!r} cannot be read: {single_spaced(str(error))}") from error
     for number, line in enumerate(text.split("\n"), start=1):
         fields = line.split()
         if fields and len(fields) != columns:

@@ -13,7 +13,7 @@ from retrieval.fusion.base import Fusion, Parts
 from retrieval.storage.catalog import AssetTable
 from retrieval.types import Integers, Matrix, Modality
 
-AT_ONCE = 1024
+ITEMS_PER_BLOCK = 1024
 """Items that are fused together."""
 
 SHOWN = (Modality.IMAGE, Modality.VIDEO, Modality.AUDIO, Modality.TEXT)
@@ -68,7 +68,7 @@ class ItemParts:
 
     def fused(self, fusion: Fusion, chosen: Integers) -> Iterator[Matrix]:
         """The vectors of the items at these places, ascending, a block at a time."""
-        return (fusion(self.parts(chosen[block])) for block in slices(len(chosen), AT_ONCE))
+        return (fusion(self.parts(chosen[block])) for block in slices(len(chosen), ITEMS_PER_BLOCK))
 
     def shown(self) -> Integers:
         """(n,) of each item the asset that shows it; -1 where nothing of it takes part."""

@@ -87,7 +87,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 )
 
 
-def check(method: str) -> str:
+def check_fusion(method: str) -> str:
     """The method itself.
 
     Raises:
@@ -108,6 +108,6 @@ def fit(method: str, parts: Parts, seed: int = 0, device: str = "cpu") -> Fusion
     Raises:
         OptionError: no method has that name.
     """
-    own = METHODS[check(method)]
+    own = METHODS[check_fusion(method)]
     with training_on(device):
         return own.fit(parts, seed)

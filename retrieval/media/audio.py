@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from retrieval.arrays.scratch import Scratch
 from retrieval.errors import MediaError, NoSoundError
+from retrieval.formatting import reason
 from retrieval.media.source import TIME_LIMIT, open_source
 
 if TYPE_CHECKING:
@@ -173,8 +174,7 @@ def _by_ffmpeg(file: IO[bytes]) -> Iterator[_Block]:
                     for plane in planes.resample(frame):
                         yield plane.sample_rate, plane.to_ndarray().mean(axis=0)
     except (av.FFmpegError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise _NoSamplesError(f"expected a sound, but it cannot be decoded: {reason}") from error
+        raise _NoSamplesError(f"expected a sound, but it cannot be decoded: {reason(error)}") from error
 
 
 def _frames(packet: Packet[AudioStream]) -> list[AudioFrame]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retrieval.errors import MediaError
+from retrieval.formatting import reason
 from retrieval.media.formats import PICTURES
 from retrieval.media.source import open_source
 
@@ -84,8 +85,7 @@ def load_image(
         raise MediaError(f"{name}: expected a picture, but it is in no format that Pillow reads") from error
     except Exception as error:
         # Pillow's decoders meet damage with whatever their parsing trips over, from struct.error to KeyError.
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        raise MediaError(f"{name}: cannot be read as a picture: {reason}") from error
+        raise MediaError(f"{name}: cannot be read as a picture: {reason(error)}") from error
 
 
 def _name(source: object) -> str:

@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from retrieval.errors import MediaError
+from retrieval.formatting import reason
 from retrieval.media.source import TIME_LIMIT, open_source
 from retrieval.media.timeline import FrameRequest, Run, Timeline, choose, runs, widen
 
@@ -139,8 +140,7 @@ def _readable(source: str | os.PathLike[str] | bytes) -> Iterator[IO[bytes]]:
     except MediaError as error:
         raise MediaError(f"{name}: {error}") from None
     except (av.FFmpegError, OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        raise MediaError(f"{name}: cannot be read as a video: {reason}") from error
+        raise MediaError(f"{name}: cannot be read as a video: {reason(error)}") from error
 
 
 def _film(file: IO[bytes], windows: Callable[[float], int], side: int, deadline: float) -> SampledFrames:

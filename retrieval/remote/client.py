@@ -21,7 +21,7 @@ from retrieval.validation import check_k, check_percentile
 if TYPE_CHECKING:
     from retrieval.display.previews import Preview
 
-AT_ONCE = 32
+MAX_IN_FLIGHT = 32
 """Queries of a batch under way at a time; the server works off together those that wait together."""
 
 
@@ -110,7 +110,7 @@ class Client(Searcher):
 
         if len(asked) < 2:
             return [one(terms) for terms in asked]
-        with ThreadPoolExecutor(min(AT_ONCE, len(asked))) as pool:
+        with ThreadPoolExecutor(min(MAX_IN_FLIGHT, len(asked))) as pool:
             return list(pool.map(one, asked))
 
     def encode(self, *, text: Any = None, image: Any = None, audio: Any = None, video: Any = None) -> Matrix:
@@ -126,8 +126,8 @@ class Client(Searcher):
         [(name, value)] = chosen.items()
         terms = [Term(name, medium) for medium in (value if isinstance(value, list) else [value])]
         rows = [
-            self._send("/api/encode", terms[at : at + AT_ONCE], {})["vectors"]
-            for at in range(0, len(terms), AT_ONCE)
+            self._send("/api/encode", terms[at : at + MAX_IN_FLIGHT], {})["vectors"]
+            for at in range(0, len(terms), MAX_IN_FLIGHT)
         ]
         return np.array([row for part in rows for row in part], np.float32)
 

@@ -16,7 +16,7 @@ DEVICES = ("auto", "cpu", "cuda")
 """What ``--device`` accepts."""
 
 
-def check(device: str) -> str:
+def check_device(device: str) -> str:
     """``device`` itself, without looking whether it is there.
 
     Raises:
@@ -32,7 +32,7 @@ def resolve(device: str) -> str:
         OptionError: ``device`` is none of ``DEVICES``.
         DeviceError: CUDA was asked for and PyTorch finds none.
     """
-    if check(device) == "cpu" or (device == "auto" and not has_driver()):
+    if check_device(device) == "cpu" or (device == "auto" and not has_driver()):
         return "cpu"
     import torch
 

@@ -12,7 +12,7 @@ RUNTIMES = ("auto", "torch", "openvino")
 """What ``--runtime`` accepts."""
 
 
-def check(runtime: str) -> str:
+def check_runtime(runtime: str) -> str:
     """``runtime`` itself, without looking whether it is installed.
 
     Raises:
@@ -28,7 +28,7 @@ def resolve(runtime: str, device: str) -> str:
         OptionError: there is no such runtime, or it does not compute on this device.
         DependencyError: it is not installed.
     """
-    if check(runtime) == "torch":
+    if check_runtime(runtime) == "torch":
         return runtime
     if device != "cpu":
         if runtime == "openvino":

@@ -53,8 +53,8 @@ class IndexReader:
         """Open the published generation in ``folder``; args and errors are those of ``SearchEngine``."""
         self.folder = Path(folder)
         self.manifest = Manifest.read(self.folder)
-        self._device = devices.check(device)
-        self._runtime = runtimes.check(runtime)
+        self._device = devices.check_device(device)
+        self._runtime = runtimes.check_runtime(runtime)
         self._names = encoder_names(
             self.manifest.settings["encoders"], self.manifest.encoders, encoders or {}
         )

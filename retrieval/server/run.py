@@ -11,6 +11,7 @@ from typing import Any
 import uvicorn
 
 from retrieval.errors import OptionError
+from retrieval.formatting import reason
 from retrieval.server.app import make
 
 
@@ -57,7 +58,6 @@ def _bind(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
         raise OptionError(
-            f"cannot listen on {host} port {port} ({reason}): choose another --port or --host"
+            f"cannot listen on {host} port {port} ({reason(error)}): choose another --port or --host"
         ) from error

@@ -41,7 +41,7 @@ FEWEST = 1_000
 """Vectors below which an index is flat whatever was asked for: there is nothing to win, and little to learn from."""
 
 
-def check(spec: str) -> str:
+def check_index_spec(spec: str) -> str:
     """``spec`` itself.
 
     Raises:
@@ -115,7 +115,7 @@ def build(
     Raises:
         OptionError: the spec is unknown or does not fit the vectors.
     """
-    check(spec)
+    check_index_spec(spec)
     if spec == ExactIndex.kind:
         return ExactIndex.build(vectors, path)
     if spec in (AUTO, FlatIndex.kind) or len(vectors) < FEWEST:

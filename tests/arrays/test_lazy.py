@@ -30,7 +30,7 @@ def test_rows_are_those_of_the_matrix_in_memory(name, asked):
 
 
 def test_a_function_is_applied_to_few_rows_at_once(monkeypatch):
-    monkeypatch.setattr(lazy, "AT_ONCE", 7 * 12)
+    monkeypatch.setattr(lazy, "MAX_BLOCK_BYTES", 7 * 12)
     seen = []
     matrix = Applied(WHOLE, lambda some: seen.append(len(some)) or some, 3)
     np.testing.assert_array_equal(matrix[::-1], WHOLE[::-1])
@@ -48,10 +48,10 @@ def test_a_file_of_rows_is_there_as_long_as_it_is_needed(tmp_path, count):
 
 
 def test_blocks_cover_every_row_once_and_hold_few(monkeypatch):
-    monkeypatch.setattr(lazy, "AT_ONCE", 7 * 12 + 5)
+    monkeypatch.setattr(lazy, "MAX_BLOCK_BYTES", 7 * 12 + 5)
     found = [WHOLE[block] for block in lazy.blocks(WHOLE)]
     assert [len(each) for each in found] == [7, 7, 6]
     np.testing.assert_array_equal(np.concatenate(found), WHOLE)
-    monkeypatch.setattr(lazy, "AT_ONCE", 1)
+    monkeypatch.setattr(lazy, "MAX_BLOCK_BYTES", 1)
     assert len(list(lazy.blocks(WHOLE))) == 20
     assert not list(lazy.blocks(WHOLE[:0]))

@@ -21,7 +21,7 @@ MOST = 64  # as many as an inverted file is trained on a list, which no setting 
 @pytest.fixture
 def reads(monkeypatch):
     """The most rows that were read at once, by what of; everything that is a number of rows is made small."""
-    monkeypatch.setattr(lazy, "AT_ONCE", 4 * 3 * MOST)  # toy encoders give three numbers
+    monkeypatch.setattr(lazy, "MAX_BLOCK_BYTES", 4 * 3 * MOST)  # toy encoders give three numbers
     monkeypatch.setattr(paired_views, "BLOCK_ROWS", MOST)
     monkeypatch.setattr(paired_views, "LOOKED_AT", MOST)
     monkeypatch.setattr(paired_views, "POOL", MOST)

@@ -132,7 +132,7 @@ def test_auto_is_openvino_on_a_processor_and_torch_on_a_gpu(monkeypatch: pytest.
     with pytest.raises(OptionError, match="not on cuda"):
         registry.resolve("openvino", "cuda")
     with pytest.raises(OptionError, match="'onnx': expected one of auto, torch, openvino"):
-        registry.check("onnx")
+        registry.check_runtime("onnx")
     monkeypatch.setattr(registry, "find_spec", lambda _name: None)
     assert registry.resolve("auto", "cpu") == "torch"
     with pytest.raises(DependencyError, match="pip install openvino"):

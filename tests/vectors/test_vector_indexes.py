@@ -64,7 +64,7 @@ def recall(found, expected):
 def test_what_is_written_in_blocks_is_what_is_built_in_memory(spec, count, tmp_path, monkeypatch):
     made = vectors(count)
     registry.build(spec, made).save(tmp_path / "whole")
-    monkeypatch.setattr(blockwise, "AT_ONCE", 64 * 300)
+    monkeypatch.setattr(blockwise, "MAX_BLOCK_BYTES", 64 * 300)
     most = COUNT if spec == "exact" else 300
     index = registry.build(spec, Reading(made, most), path=tmp_path / "blocks")
     assert len(index) == count
@@ -96,7 +96,7 @@ def test_a_graph_walks_over_the_stored_vectors_and_keeps_no_copy(tmp_path):
 
 @pytest.mark.parametrize("spec", ["NSG8", "L2norm,NSG8", "PCA16,NSG8"])
 def test_a_graph_that_takes_all_vectors_at_once_gets_them(spec, tmp_path, monkeypatch):
-    monkeypatch.setattr(blockwise, "AT_ONCE", 64 * 300)
+    monkeypatch.setattr(blockwise, "MAX_BLOCK_BYTES", 64 * 300)
     index = registry.build(spec, vectors(COUNT), path=tmp_path / "graph")
     assert index.base.ntotal == len(index) == COUNT
     assert index.search(vectors(3), 1)[1].ravel().tolist() == [0, 1, 2]

@@ -11,6 +11,7 @@ import numpy as np
 
 from indexer.sources.adapters.base import Dataset, Vector, need
 from retrieval.errors import SourceError
+from retrieval.formatting import single_spaced
 from retrieval.types import Matrix, Modality
 
 FOLDERS: Mapping[Modality, str] = {Modality.IMAGE: "img_emb", Modality.TEXT: "text_emb"}
@@ -86,7 +87,7 @@ def _read(file: Path) -> Matrix:
     try:
         rows: Matrix = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise SourceError(f"{str(file)!r} cannot be read: {' '.join(str(error).split())}") from error
+        raise SourceError(f"{str(file)!r} cannot be read: {single_spaced(str(error))}") from error
     if rows.ndim != 2 or rows.dtype.kind != "f":
         raise SourceError(f"{str(file)!r} holds {rows.dtype} of shape {rows.shape}: expected rows of floats")
     return rows

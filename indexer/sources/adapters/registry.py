@@ -12,6 +12,7 @@ from indexer.sources.adapters import datasets, embeddings, webdataset
 from indexer.sources.adapters.base import Adapter, Dataset
 from indexer.sources.folders import shown
 from retrieval.errors import SourceError
+from retrieval.formatting import single_spaced
 
 TEST = "split = 'test'"
 
@@ -58,7 +59,7 @@ def read(name: str, path: Path) -> Dataset:
     try:
         return ADAPTERS[name].read(path)
     except (OSError, ValueError, KeyError, TypeError, tarfile.TarError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        what = f"no {error}" if isinstance(error, KeyError) else single_spaced(str(error))
         raise SourceError(
             f"{str(path)!r} does not read as {name} ({ADAPTERS[name].description}): {what}"
         ) from error

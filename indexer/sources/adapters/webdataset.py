@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from indexer.sources.adapters.base import Dataset, Extent, need
+from retrieval.formatting import single_spaced
 from retrieval.media.formats import modality_of
 from retrieval.types import Modality
 
@@ -39,7 +40,7 @@ def webdataset(path: Path) -> Dataset:
         except (OSError, tarfile.TarError) as error:
             if not samples and shard == shards[-1]:
                 raise
-            problems.append((shard.name, f"cannot be read to its end: {' '.join(str(error).split())}"))
+            problems.append((shard.name, f"cannot be read to its end: {single_spaced(str(error))}"))
     return Dataset(shards[0].parent, list(samples.values()), problems=problems)
 
 
