@@ -12,9 +12,11 @@ from tests.helpers import toy
 
 ROOT = Path(__file__).parents[1]
 
-# Exported networks are made once a session, and nothing of the user's is touched.
-_CACHE = tempfile.TemporaryDirectory(prefix="xmodal-tests-")
-os.environ["XDG_CACHE_HOME"] = _CACHE.name
+# Networks are exported once a session, into a cache of its own: the user's stays untouched. The processes that
+# pytest-xdist starts share it, through the environment that they inherit.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _CACHE = tempfile.TemporaryDirectory(prefix="xmodal-tests-")
+    os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,14 @@
-"""The house's shape: who may import whom, what stays lazy, and the public names."""
+"""The shape of the code: who may import whom, what stays lazy, what the documents name, and the public names."""
 
 import ast
 import importlib
-import importlib.util
+import re
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Mapping
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -20,21 +24,58 @@ HEAVY = ["PIL", "cca_zoo", "faiss", "fastapi", "httpx2", "jinja2", "librosa", "m
          "sqlalchemy", "torch", "torchvision", "transformers", "uvicorn"]  # fmt: skip
 
 
+SHARED_BASENAMES = {"__init__", "base", "registry"}
+"""Basenames that several folders have, each for the same idea: its protocol, and its table of names."""
+
+ROOT_MODULES = {"retrieval": 12, "indexer": 20}
+FLOORS = 13
+
+
+@cache
 def tree(name: str) -> ast.Module:
     return ast.parse(MODULES[name].read_text(encoding="utf-8"))
 
 
-def imported(name: str) -> set[str]:
-    """Every module that a module imports anywhere in it, functions included, as absolute names."""
-    is_package = MODULES[name].stem == "__init__"
+@cache
+def imported(name: str) -> frozenset[str]:
+    """Absolute names of the modules that a module imports, inside functions and for types alone included."""
     found = set()
     for node in ast.walk(tree(name)):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            here = name.split(".")[: len(name.split(".")) - node.level + is_package] if node.level else []
-            found.add(".".join([*here, *([node.module] if node.module else [])]))
+            assert not node.level, (
+                f"{name} imports relatively: imports are absolute, so that they can be searched"
+            )
+            assert node.module
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names}
+            found.update({own if own in MODULES else node.module for own in submodules})
+    return frozenset(found - {name})
+
+
+def folder(name: str) -> str:
+    """The subject that a module belongs to: a folder below ``retrieval`` or ``indexer``, or a module at their root."""
+    return ".".join(name.split(".")[:2])
+
+
+def folder_imports() -> dict[str, set[str]]:
+    """The folders that each folder imports from."""
+    found: dict[str, set[str]] = {}
+    for name in MODULES:
+        if "." in name:  # the packages' own __init__ hand on names of all that is below
+            own = found.setdefault(folder(name), set())
+            own |= {folder(module) for module in imported(name) if "." in module and module in MODULES}
+            own.discard(folder(name))
     return found
+
+
+def circle(imports: Mapping[str, set[str] | frozenset[str]]) -> list[str]:
+    """One circle of imports, or nothing."""
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
 
 
 def heavy_after(code: str) -> list[str]:
@@ -53,6 +94,54 @@ def test_modules_are_found() -> None:
 
 def test_heavy_imports_are_seen() -> None:
     assert heavy_after("import sqlalchemy") == ["sqlalchemy"]
+
+
+def test_circles_are_seen() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})
+    assert not circle({"a": {"b", "c"}, "b": {"c"}})
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circle({name: imported(name) & MODULES.keys() for name in MODULES}) == []
+
+
+def test_no_import_runs_upward_between_folders() -> None:
+    assert circle(folder_imports()) == []
+
+
+def test_there_are_few_floors() -> None:
+    """A folder stands one floor above the highest one that it imports from."""
+    imports = folder_imports()
+    floors: dict[str, int] = {}
+    for name in TopologicalSorter(imports).static_order():
+        floors[name] = 1 + max((floors[below] for below in imports[name]), default=0)
+    assert max(floors.values()) <= FLOORS
+
+
+@pytest.mark.parametrize(("package", "most"), ROOT_MODULES.items())
+def test_few_modules_stand_outside_a_folder(package: str, most: int) -> None:
+    assert len(list((ROOT / package).glob("*.py"))) <= most
+
+
+def test_every_basename_means_one_thing() -> None:
+    names = Counter(path.stem for path in MODULES.values())
+    assert {name for name, count in names.items() if count > 1} == SHARED_BASENAMES
+
+
+def test_the_document_names_exactly_the_modules_there_are() -> None:
+    """The tables of ``docs/architecture.md``: a folder as heading, a row a module."""
+    named: Counter[str] = Counter()
+    place = ""
+    for line in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").splitlines():
+        if heading := re.fullmatch(r"#+ `((?:retrieval|indexer)/[a-z_/]*)`.*", line):
+            place = heading[1]
+        elif line.startswith("#"):
+            place = ""
+        elif place and (row := re.match(r"\| `([a-z0-9_]+\.py)` \|", line)):
+            named[place + row[1]] += 1
+    there = {str(path.relative_to(ROOT)) for path in MODULES.values() if path.name != "__init__.py"}
+    assert set(named) == there
+    assert max(named.values()) == 1
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.split(".")[0] == "retrieval"])
@@ -77,8 +166,6 @@ def test_importing_a_package_stays_light(package: str) -> None:
 
 
 def test_help_stays_light() -> None:
-    if importlib.util.find_spec("indexer.cli.main") is None:
-        pytest.skip("indexer.cli.main is not there yet")
     run = "import contextlib, indexer.cli.main\nsys.argv = ['xmodal', '--help']\n"
     assert heavy_after(run + "with contextlib.suppress(SystemExit):\n    indexer.cli.main.main()") == []
 

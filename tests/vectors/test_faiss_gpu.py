@@ -75,7 +75,7 @@ PLACED = {
     "fastscan": "IndexFlatIP",
     "ivf-fastscan": "IndexFlatIP",
     "IVF8,Flat": "IndexIVFFlat",
-    "IVF8,PQ8": "IndexIVFPQ",
+    "IVF8,PQ8np": "IndexIVFPQ",
     "IVF8,SQfp16": "IndexIVFScalarQuantizer",
 }
 
@@ -99,7 +99,7 @@ def test_what_the_cpu_wrote_is_searched_on_gpus(gpus, spec, count, tmp_path):
     assert (tmp_path / "again.faiss").read_bytes() == (tmp_path / "i.faiss").read_bytes()
 
 
-@pytest.mark.parametrize(("spec", "on_gpu"), [("IVF8,Flat", True), ("IVF8,PQ8", True), ("fastscan", False)])
+@pytest.mark.parametrize(("spec", "on_gpu"), [("IVF8,Flat", True), ("IVF8,PQ8np", True), ("fastscan", False)])
 def test_training_and_adding_take_the_gpu_where_it_knows_the_kind(gpus, spec, on_gpu, tmp_path):
     made = gpus()
     index = registry.build(spec, vectors(), device="cuda")
