@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from retrieval.types import Modality
 from tests.helpers import toy
 
 ROOT = Path(__file__).parents[1]
+
+settings.register_profile("xmodal", deadline=None)  # how long an example takes depends on what else runs here
+settings.load_profile("xmodal")
 
 # Networks are exported once a session, into a cache of its own: the user's stays untouched. The processes that
 # pytest-xdist starts share it, through the environment that they inherit.

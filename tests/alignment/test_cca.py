@@ -73,7 +73,7 @@ def test_variates_are_white_and_correlate_in_pairs(ridge: float) -> None:
     np.testing.assert_allclose(across, np.diag(maps.correlations), atol=1e-8)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000))
 def test_invertible_maps_of_the_views_change_nothing(seed: int) -> None:
     x, y = correlated(seed)
@@ -97,7 +97,7 @@ def test_a_ridge_lowers_every_correlation() -> None:
     assert np.all(solve(linked, 0.1).correlations < solve(linked).correlations)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(size=st.integers(1, 400))
 def test_block_size_does_not_matter(size: int) -> None:
     x, y = correlated()

@@ -150,7 +150,7 @@ def test_what_pairs_of_few_different_things_share_by_chance_does_not_count() -> 
     assert max(seen[4:], default=0.0) < 0.2
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     present=st.lists(st.frozensets(st.sampled_from(list(Modality)), min_size=1), min_size=1, max_size=12),
     repeats=st.sampled_from([1, 12]),

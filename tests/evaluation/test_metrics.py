@@ -176,7 +176,7 @@ def test_agrees_with_ir_measures(classes):
 
 
 @given(st.integers(0, 2**32 - 1), st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_graded_judgements_agree_with_ir_measures(seed, many):
     random = np.random.default_rng(seed)
     q, n = 12, 3000 if many else 40

@@ -83,7 +83,7 @@ def test_alpha_of_pictures_in_memory(mode: str) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @given(width=st.integers(1, 9), height=st.integers(1, 9))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_orientation_is_undone(orientation: int, width: int, height: int) -> None:
     upright = Image.fromarray(np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8))
     # What a camera held so would have stored: the inverse of each turn.
@@ -183,7 +183,7 @@ def test_a_picture_in_memory_stays_as_it_is() -> None:
 @given(
     width=st.integers(1, 700), height=st.integers(1, 700), at_least=st.integers(1, 300), turned=st.booleans()
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_draft_is_never_too_small(width: int, height: int, at_least: int, turned: bool) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6 if turned else 1
@@ -248,7 +248,7 @@ def test_what_is_no_whole_picture_is_refused(name: str, at_least: int | None, tm
     form=st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "TIFF"]),
     at=st.integers(4, 200),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_damage_is_read_or_refused_but_nothing_else(data: bytes, form: str, at: int) -> None:
     whole = saved(noise(16, 16), form)
     try:

@@ -243,7 +243,7 @@ WHOLE_FILE = {form: video(steps(12), form=form, codec="mpeg4") for form in ("mp4
 
 
 @given(data=st.binary(max_size=200), form=st.sampled_from(sorted(WHOLE_FILE)), share=st.floats(0, 1))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_damage_is_seen_or_refused_but_nothing_else(data: bytes, form: str, share: float) -> None:
     whole = WHOLE_FILE[form]
     at = int(share * len(whole))

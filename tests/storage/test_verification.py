@@ -134,7 +134,7 @@ def test_spoilt_files_are_named_and_never_searched(index, answers, capsys, endin
         assert damaged.answers(index) == answers
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_half_copied_folder_is_refused_or_answers_alike(whole, answers, tmp_path_factory, data):
     names = damaged.files(whole)

@@ -170,7 +170,7 @@ def test_where_eight_bits_tell_too_little_the_rest_is_multiplied(reached):
     assert len(reached) == 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),
     large=st.floats(1, 100),
