@@ -26,7 +26,7 @@ from _common import facts
 from playwright.sync_api import Page, sync_playwright
 
 import retrieval
-from retrieval.server.static_page import BUILT
+from retrieval.server.static_page import BUILT_PAGE
 
 WATCH = """
 const painted = what => requestAnimationFrame(() => setTimeout(() => (shown[what] = performance.now())));
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         table.assets[:: max(1, len(table.assets) // options.queries)].tolist()
     )
     queries = [record.text for record in records.values() if record.text][: options.queries]
-    files = [path.read_bytes() for path in BUILT.rglob("*.*")]
+    files = [path.read_bytes() for path in BUILT_PAGE.rglob("*.*")]
     print(facts("playwright"))
     print(
         f"the page weighs {sum(map(len, files)):,} bytes, {sum(len(gzip.compress(f)) for f in files):,} by gzip"
