@@ -1,4 +1,4 @@
-/** A request as the address writes it, and back. An address comes from anybody: what is odd in it is left out. */
+/** Write a request to the query string of a URL, and read it back. URLs are untrusted input: invalid parts are ignored. */
 
 import { formatWeighted, parseWeighted } from "./terms";
 import { MODALITIES, NOTHING, PAGE_SIZE } from "./types";
@@ -8,7 +8,7 @@ export const MAX_RESULTS = 240;
 
 const UPLOADS: readonly string[] = ["image", "audio", "video"];
 
-/** `q=a dog&text=snow^-0.5&to=image`: but for the box's words, the names are those of the command line. */
+/** Return for example `q=a dog&text=snow^-0.5&to=image`: `q` is the search box, other names are as on the command line. */
 export function write(request: Request): string {
   const pairs: [string, string][] = request.terms.map((term) => [
     term.kind,
@@ -21,7 +21,7 @@ export function write(request: Request): string {
   return new URLSearchParams(pairs).toString();
 }
 
-/** Files are not in an address: their terms come back without an upload. */
+/** Read a request. A URL contains no files: their terms have no upload. */
 export function read(search: string): Request {
   const found: Request = { ...NOTHING, terms: [], filters: [] };
   for (const [name, written] of new URLSearchParams(search)) {
