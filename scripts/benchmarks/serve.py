@@ -217,7 +217,7 @@ def memory(process: int) -> float:
 
 
 def measure_engine(index: Path, size: int, seconds: float) -> tuple[float, float, float]:
-    """Return queries per second of `search_batch` in batches of ``size``, and p50 and p99 seconds of single searches."""
+    """Return queries per second of `search_batch` in batches of ``size``; p50 and p99 seconds of single searches."""
     import retrieval
     from retrieval import Query
 

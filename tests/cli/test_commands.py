@@ -1,13 +1,17 @@
 """The command line: its output on standard output and error, and its exit status."""
 
 import json
+import re
 import shutil
 
 import pytest
 
 import retrieval
 from indexer.cli.main import run
+from retrieval.alignment import registry as alignments
 from retrieval.cli.search_command import parse_weighted
+from retrieval.encoders import registry as encoders
+from retrieval.fusion import registry as fusions
 from tests.helpers import toy
 
 
@@ -179,5 +183,26 @@ def test_version_and_help(xmodal):
     assert xmodal("--version")[1].startswith("xmodal ")
     status, out, _ = xmodal("--help")
     assert status == 0
-    for command in ("index", "search", "evaluate", "info", "realign", "verify", "repair"):
+    for command in (
+        "index",
+        "search",
+        "evaluate",
+        "info",
+        "realign",
+        "verify",
+        "repair",
+        "serve",
+        "failures",
+    ):
         assert command in out
+
+
+@pytest.mark.parametrize(
+    "names",
+    [alignments.METHODS, fusions.METHODS, encoders.PRESETS],
+    ids=["align", "fuse", "preset"],
+)
+def test_help_lists_the_values_of_an_option(xmodal, names):
+    status, out, _ = xmodal("index", "--help")
+    assert status == 0
+    assert set(names) <= set(re.findall(r"[a-z-]+", out))
