@@ -30,11 +30,11 @@ def client(address):
         yield client
 
 
-def assert_same_hits(found, expected):
-    assert [(hit.id, hit.asset, hit.metadata, hit.path) for hit in found] == [
+def assert_same_hits(actual, expected):
+    assert [(hit.id, hit.asset, hit.metadata, hit.path) for hit in actual] == [
         (hit.id, hit.asset, hit.metadata, hit.path) for hit in expected
     ]
-    np.testing.assert_allclose([hit.score for hit in found], [hit.score for hit in expected], atol=1e-6)
+    np.testing.assert_allclose([hit.score for hit in actual], [hit.score for hit in expected], atol=1e-6)
 
 
 def media(folder):
@@ -55,9 +55,9 @@ def test_every_kind_of_query_returns_the_engines_hits(client, engine, served_fol
     target = {"audio": "audio", "video": "video"}.get(kind, "image")
     for value in media(served_folder)[kind]:
         options = {kind: value, "to": target, "k": 4}
-        found, expected = client.search(**options), engine.search(**options)
-        assert_same_hits(found, expected)
-        assert all(type(hit) is retrieval.Hit for hit in found)
+        actual, expected = client.search(**options), engine.search(**options)
+        assert_same_hits(actual, expected)
+        assert all(type(hit) is retrieval.Hit for hit in actual)
 
 
 def test_pair_methods_and_batches_return_the_engines_hits(client, engine):
@@ -66,19 +66,19 @@ def test_pair_methods_and_batches_return_the_engines_hits(client, engine):
         engine.text_to_image("red", 3, where="letters < 6"),
     )
     queries = [Query(text=name) for name in toy.COLOURS] * 4
-    for found, expected in zip(
+    for actual, expected in zip(
         client.search_batch(queries, to="any", k=2), engine.search_batch(queries, to="any", k=2), strict=True
     ):
-        assert_same_hits(found, expected)
+        assert_same_hits(actual, expected)
     assert client.search_batch([], to="image") == []
 
 
 def test_encode_modalities_item_and_evaluate(client, engine, served_folder):
     for kind in ("text", "image"):
         value = ["red", "blue"] if kind == "text" else [served_folder / "source/red.png"]
-        found = client.encode(**{kind: value})
-        np.testing.assert_allclose(found, engine.encode(**{kind: value}), atol=1e-6)
-        assert found.dtype == np.float32
+        actual = client.encode(**{kind: value})
+        np.testing.assert_allclose(actual, engine.encode(**{kind: value}), atol=1e-6)
+        assert actual.dtype == np.float32
     assert client.modalities == engine.modalities
     assert client.item("red")["id"] == "red"
     assert set(client.evaluate(tasks=["text-to-image"])["tasks"]) == {"text-to-image"}

@@ -83,9 +83,9 @@ def test_contributions_of_the_terms_add_up_to_the_score(api, engine):
     parts = np.stack([*engine.encode(text=["yellow", "green"]), point, pictures[-1]])
     parts *= np.array([1, -0.5, 0.3, 0.2], np.float32)[:, None]
     expected = pictures[:-1] @ (parts / np.linalg.norm(parts.sum(axis=0))).T
-    found = np.array([hit["contributions"] for hit in hits])
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    np.testing.assert_allclose(found.sum(axis=1), [hit["score"] for hit in hits], atol=1e-6)
+    actual = np.array([hit["contributions"] for hit in hits])
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
+    np.testing.assert_allclose(actual.sum(axis=1), [hit["score"] for hit in hits], atol=1e-6)
 
 
 def test_contributions_are_computed_once(api, monkeypatch):

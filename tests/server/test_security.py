@@ -160,10 +160,10 @@ def test_links_out_of_the_source_are_not_followed(traps):
     (traps / "source/white.png").unlink()
     (traps / "source/white.png").symlink_to("white.png")
     with client(traps / "index") as api:
-        found = media_responses(api)
-    assert found["blue"][0].content == (traps / "source/green.png").read_bytes()
+        responses = media_responses(api)
+    assert responses["blue"][0].content == (traps / "source/green.png").read_bytes()
     for gone in ("red", "deep/near", "pink", "white"):
-        for response in found[gone]:
+        for response in responses[gone]:
             assert (response.status_code, response.json()["error"]["kind"]) == (404, "MissingFileError")
             assert SECRET not in response.content
             assert str(traps) not in response.json()["error"]["message"]

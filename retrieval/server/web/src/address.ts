@@ -23,16 +23,16 @@ export function write(request: Request): string {
 
 /** Read a request. A URL contains no files: their terms have no upload. */
 export function read(search: string): Request {
-  const found: Request = { ...NOTHING, terms: [], filters: [] };
-  for (const [name, written] of new URLSearchParams(search)) {
-    if (name === "q") found.text = written.trim();
-    else if (name === "to") found.to = isTarget(written) ? written : null;
-    else if (name === "k") found.k = results(Number(written));
-    else if (name === "filter") found.filters.push(...unpacked(written));
-    else if ((name === "text" || name === "id" || UPLOADS.includes(name)) && written.trim())
-      found.terms.push({ kind: name as Term["kind"], ...parseWeighted(written) });
+  const request: Request = { ...NOTHING, terms: [], filters: [] };
+  for (const [name, value] of new URLSearchParams(search)) {
+    if (name === "q") request.text = value.trim();
+    else if (name === "to") request.to = isTarget(value) ? value : null;
+    else if (name === "k") request.k = limitedResults(Number(value));
+    else if (name === "filter") request.filters.push(...unpacked(value));
+    else if ((name === "text" || name === "id" || UPLOADS.includes(name)) && value.trim())
+      request.terms.push({ kind: name as Term["kind"], ...parseWeighted(value) });
   }
-  return found;
+  return request;
 }
 
 export function isModality(name: string): name is Modality {
@@ -43,7 +43,7 @@ function isTarget(name: string): name is Target {
   return name === "any" || name === "item" || isModality(name);
 }
 
-function results(k: number): number {
+function limitedResults(k: number): number {
   return Number.isInteger(k) && k > 0 ? Math.min(k, MAX_RESULTS) : PAGE_SIZE;
 }
 
@@ -60,10 +60,10 @@ function packed(filter: Filter): unknown[] {
   }
 }
 
-function unpacked(written: string): Filter[] {
+function unpacked(json: string): Filter[] {
   let parts: unknown;
   try {
-    parts = JSON.parse(written);
+    parts = JSON.parse(json);
   } catch {
     return [];
   }
