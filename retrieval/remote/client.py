@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from retrieval.display.previews import Preview
 
 MAX_IN_FLIGHT = 32
-"""Queries of a batch that are sent at the same time; the server processes waiting queries together."""
+"""Maximum number of queries of a batch in flight at a time; the server processes waiting queries together."""
 
 
 class Client(Searcher):

@@ -49,7 +49,7 @@ def is_loopback(host: str) -> bool:
 
 
 class AccessControl:
-    """Middleware that checks the Host header and the access token of each request.
+    """Middleware that checks the Host header and the access token of each request before the application sees it.
 
     On loopback, ``Host`` must name this machine. Otherwise a foreign web page whose host name was made to resolve to
     127.0.0.1 (DNS rebinding) could read the responses, since they would count as same-origin.

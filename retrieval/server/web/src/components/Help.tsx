@@ -8,13 +8,13 @@ export const helping = signal(false);
 
 const KEYS: [string[], string][] = [
   [["/"], "go to the search box"],
-  [["Enter"], "search; on a result: open it"],
+  [["Enter"], "search, or open the focused result"],
   [["Shift", "Enter"], "keep the words as part of the query and add more"],
   [["↓"], "go from the search box to the results"],
   [["←", "↑", "→", "↓"], "move between the results"],
   [["m"], "find more like this result"],
   [["+"], "add this result to the query"],
-  [["-"], "subtract it"],
+  [["-"], "subtract this result from the query"],
   [["p"], "play or stop this sound"],
   [["f"], "show or hide the filters"],
   [["Esc"], "close, or discard a recording"],
