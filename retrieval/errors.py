@@ -1,24 +1,24 @@
-"""Everything that can go wrong, as one small tree.
+"""The exceptions of ``retrieval`` and ``indexer``.
 
 A message says what was expected, what came and what to do next. The command line prints it in one line and
-ends with the class's ``exit_status``: 2 for unusable arguments or input, 1 for anything else.
+exits with the class's ``exit_status``: 2 for unusable arguments or input, 1 for anything else.
 """
 
 
 class XmodalError(Exception):
-    """The root of all errors raised on purpose by ``retrieval`` and ``indexer``."""
+    """Base class of all errors that ``retrieval`` and ``indexer`` raise on purpose."""
 
     exit_status = 1
 
 
 class InputError(XmodalError):
-    """Something the caller handed in cannot be used."""
+    """An argument or an input of the caller cannot be used."""
 
     exit_status = 2
 
 
 class OptionError(InputError):
-    """An option or argument has a value outside what it accepts."""
+    """An option or argument has an invalid value."""
 
 
 class SourceError(InputError):
@@ -26,7 +26,7 @@ class SourceError(InputError):
 
 
 class MassRemovalError(SourceError):
-    """More than half of what the index has of a source is not there any more."""
+    """More than half of a source's indexed files are missing now."""
 
 
 class MediaError(InputError):
@@ -34,11 +34,11 @@ class MediaError(InputError):
 
 
 class UnreadableError(MediaError):
-    """A file cannot be read now, or somebody writes to it: another time it may be whole."""
+    """A file cannot be read now, or another program is writing to it; a retry may succeed."""
 
 
 class NoSoundError(MediaError):
-    """A video has pictures and no sound track."""
+    """A video has no sound track."""
 
 
 class ExpressionError(InputError):
@@ -46,35 +46,35 @@ class ExpressionError(InputError):
 
 
 class NotAnIndexError(InputError):
-    """The folder is not an index, or holds no published generation."""
+    """The folder is not an index, or has no published generation."""
 
 
 class IndexFormatError(InputError):
-    """The index was written in a format this version does not read."""
+    """The index has a format that this version cannot read."""
 
 
 class UnknownItemError(InputError):
-    """An item id that the index does not hold."""
+    """The index has no item with this id."""
 
 
 class EncoderMismatchError(InputError):
-    """The encoders at hand are not those the index was built with."""
+    """The available encoders are not the ones that the index was built with."""
 
 
 class DependencyError(InputError):
-    """A package that an option needs is not installed."""
+    """A package or a system feature that an option needs is missing."""
 
 
 class WeightsError(InputError):
-    """A model's weights are not where they were looked for, or are not that model's."""
+    """A model's weights are missing, or belong to another model."""
 
 
 class DeviceError(InputError):
-    """The compute device asked for is not there."""
+    """The requested compute device is not available."""
 
 
 class AlignmentError(XmodalError):
-    """An alignment cannot be fitted on the pairs at hand, or applied to these features."""
+    """An alignment cannot be fitted on the available pairs, or applied to these features."""
 
 
 class DamagedIndexError(XmodalError):
@@ -82,11 +82,11 @@ class DamagedIndexError(XmodalError):
 
 
 class OutdatedReaderError(XmodalError):
-    """The generation that an engine opened is gone: newer ones were published since."""
+    """The generation that an engine opened was removed, because newer ones were published since."""
 
 
 class FullDiskError(XmodalError):
-    """There is no room left on the disk of the index."""
+    """The disk of the index is full."""
 
 
 class IndexBusyError(XmodalError):
@@ -94,23 +94,23 @@ class IndexBusyError(XmodalError):
 
 
 class WorkerError(XmodalError):
-    """No process can be started to decode files in."""
+    """No worker process can be started to decode files."""
 
 
 class MissingFileError(InputError):
-    """A file that the index names is not where its source was, or must not be served."""
+    """A file that the index names is missing from its source, or must not be served."""
 
 
 class UnauthorizedError(InputError):
-    """A server wants a token, and none or a wrong one came."""
+    """The server requires an access token, and the request has none or a wrong one."""
 
 
 class TooLargeError(MediaError):
-    """A request holds more than a server takes."""
+    """A request exceeds the server's size limit."""
 
 
 class BusyError(XmodalError):
-    """A server has as much to do as it takes on: ask again in a moment."""
+    """The server's queue is full; retry in a moment."""
 
 
 class ServerError(XmodalError):

@@ -1,4 +1,4 @@
-# Sourced by the scripts beside it. Sets `root` and `venv`; `environment [EXTRA]` makes the virtual environment ready.
+# Sourced by the other scripts. Sets `root` and `venv`; `environment [EXTRA]` creates or updates the virtual environment.
 set -euo pipefail
 
 root=$(cd "${BASH_SOURCE[0]%/*}/.." && pwd)
@@ -12,7 +12,7 @@ find_python() {
             return
         fi
     done
-    echo "error: Python 3.11 or newer with its venv module is needed; none of these is it: $names." >&2
+    echo "error: Python 3.11 or newer with its venv module is needed; none of these has both: $names." >&2
     echo "Install one (Debian: apt-get install python3.11 python3.11-venv) and run this again." >&2
     return 1
 }
@@ -21,13 +21,13 @@ environment() (
     cd "$root"
     extra=${1:-}
     stamp=$venv/installed-${extra:-core}
-    # pip is what `python -m venv` installs last: without it the folder is half made.
+    # `python -m venv` installs pip last: without pip the environment is incomplete.
     if [ ! -x "$venv/bin/pip" ]; then
         python=$(find_python)
         "$python" -m venv --clear "$venv"
     fi
-    wanted=$(cat pyproject.toml constraints.txt | cksum)
-    if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+    checksum=$(cat pyproject.toml constraints.txt | cksum)
+    if [ "$(cat "$stamp" 2>/dev/null)" = "$checksum" ]; then
         return
     fi
     echo "Installing into $venv (the first time takes minutes and 6 GB, most of it torch) ..." >&2
@@ -35,9 +35,9 @@ environment() (
     gpu=no
     if pip show faiss-gpu >/dev/null 2>&1; then gpu=yes; fi
     pip install --constraint constraints.txt --editable ".${extra:+[$extra]}"
-    if [ "$gpu" = yes ]; then # an environment whose FAISS was swapped for the GPU's keeps it
+    if [ "$gpu" = yes ]; then # keep faiss-gpu in an environment where it replaced faiss-cpu
         pip uninstall --yes faiss-cpu faiss-gpu
         pip install faiss-gpu
     fi
-    echo "$wanted" >"$stamp"
+    echo "$checksum" >"$stamp"
 )

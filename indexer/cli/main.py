@@ -1,4 +1,4 @@
-"""The commands that write an index, and the whole of ``xmodal``."""
+"""The program ``xmodal``: the commands that write an index, added to those that read one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ import typer
 
 from indexer.cli.repair_command import repair
 from retrieval.cli.commands import app
-from retrieval.cli.options import AsJson, ByRuntime, Device, Index, OnDevice, Runtime, by_modality, print_json
+from retrieval.cli.options import (
+    Device,
+    DeviceOption,
+    IndexFolder,
+    JsonOption,
+    Runtime,
+    RuntimeOption,
+    encoders_by_modality,
+    print_json,
+)
 from retrieval.errors import XmodalError
 from retrieval.formatting import one_line, single_spaced
 
@@ -21,33 +30,47 @@ if TYPE_CHECKING:
     from indexer.job_summary import JobSummary
 
 SOME_FAILED = 3
+"""Exit status: indexed, but some files failed."""
 INTERRUPTED = 130
-SHOWN = 20
+"""Exit status."""
+MAX_SHOWN = 20
+"""Names that a dry run prints of each list."""
 
-Align = Annotated[
-    str | None, typer.Option(metavar="METHOD", help="How modalities are brought into one space.")
+AlignOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="METHOD",
+        help="How to align the modalities in one vector space: auto, conse, identity, cca, kcca, dcca, ridge, "
+        "procrustes, contrastive, sigmoid, adversarial, distill or attention. Default: auto.",
+    ),
 ]
-Holdout = Annotated[
+HoldoutOption = Annotated[
     str | None,
     typer.Option(
         metavar="FRACTION|EXPR",
-        help="Items never used to fit or choose the alignment: a share of them, or an expression.",
+        help="Items to hold out: a fraction, e.g. 0.33, or a filter expression. They are never used to fit or "
+        "choose the alignment, so that 'evaluate' can measure on unseen items.",
     ),
 ]
-Encoder = Annotated[
-    str | None, typer.Option(metavar="SPEC", help="Another than the preset's; none to leave these out.")
+EncoderOption = Annotated[
+    str | None,
+    typer.Option(metavar="SPEC", help="Override the preset's encoder; 'none' skips this modality."),
 ]
-Fuse = Annotated[
+FuseOption = Annotated[
     str | None,
     typer.Option(
-        metavar="METHOD", help="How an item becomes one vector, for searches --to item; none: not at all."
+        metavar="METHOD",
+        help="How to combine an item's assets into one vector, for 'search --to item': weighted, concat, graph, "
+        "attention, gated, tensor or none.",
     ),
 ]
-Seed = Annotated[int | None, typer.Option(metavar="N", help="Of the holdout's draw and the fit.")]
+SeedOption = Annotated[
+    int | None, typer.Option(metavar="N", help="Random seed for drawing the held-out items and for fitting.")
+]
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"xmodal {installed('xmodal')}")
         raise typer.Exit
 
@@ -55,10 +78,14 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def xmodal(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """One search over pictures, words, sounds and video."""
+    """Search pictures, texts, sounds and videos by any of them.
+
+    First build an index with 'xmodal index', then search it with 'xmodal search' or 'xmodal serve'.
+    """
 
 
 @app.command()
@@ -66,60 +93,91 @@ def index(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SOURCE...", help="Folders, manifests (.csv, .tsv, .jsonl, .parquet), or FORMAT:PATH."
+            metavar="SOURCE...",
+            help="Folders, manifest files (.csv, .tsv, .jsonl, .parquet), or data sets as FORMAT:PATH.",
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The index folder: made, or brought up to date.")],
-    preset: Annotated[str | None, typer.Option(help="A set of encoders. Default: packaged.")] = None,
-    text_encoder: Encoder = None,
-    image_encoder: Encoder = None,
-    audio_encoder: Encoder = None,
-    video_encoder: Encoder = None,
-    align: Align = None,
-    holdout: Holdout = None,
-    seed: Seed = None,
-    device: OnDevice = Device.AUTO,
-    runtime: ByRuntime = Runtime.AUTO,
-    batch_size: Annotated[int, typer.Option(help="Media encoded at once.")] = 32,
-    workers: Annotated[int | None, typer.Option(help="Files that are read and decoded at once.")] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The index folder to create or to update.")],
+    preset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A set of encoders: packaged, parts or clip. Default: packaged."),
+    ] = None,
+    text_encoder: EncoderOption = None,
+    image_encoder: EncoderOption = None,
+    audio_encoder: EncoderOption = None,
+    video_encoder: EncoderOption = None,
+    align: AlignOption = None,
+    holdout: HoldoutOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = Device.AUTO,
+    runtime: RuntimeOption = Runtime.AUTO,
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Files encoded in one batch.")] = 32,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Files read and decoded at the same time. Default: one per CPU core, at most 8."
+        ),
+    ] = None,
     index_kind: Annotated[
         str | None,
         typer.Option(
             "--index",
             metavar="SPEC",
-            help="auto, flat, exact, fastscan, ivf-fastscan, hnsw, cagra, or a factory string of FAISS.",
+            help="Kind of vector index: auto, flat, exact, fastscan, ivf-fastscan, hnsw, cagra, or a FAISS "
+            "factory string. Default: auto.",
         ),
     ] = None,
     recall: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", help="Of exact search's ten best, what must be found. Default: 0.95."),
+        typer.Option(
+            metavar="SHARE",
+            help="Target recall of an approximate index: the share of exact search's ten best hits that it must "
+            "find. Default: 0.95.",
+        ),
     ] = None,
     memory: Annotated[
         str | None,
         typer.Option(
-            metavar="SIZE", help="What the vector indexes may take together, items' too, such as 4GB."
+            metavar="SIZE",
+            help="Memory limit for all vector indexes together, including the item index, e.g. 4GB.",
         ),
     ] = None,
     favour: Annotated[
-        str | None, typer.Option(metavar="WHICH", help="Which queries must be fast: single or batch.")
+        str | None,
+        typer.Option(
+            metavar="single|batch",
+            help="Tune the index for the latency of single queries or the throughput of batches. Default: single.",
+        ),
     ] = None,
-    fuse: Fuse = None,
+    fuse: FuseOption = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try unchanged files that failed again.")
+        bool, typer.Option("--retry-failed", help="Also try unchanged files again that failed before.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be done, without doing it.")
     ] = False,
     allow_mass_removal: Annotated[
-        bool, typer.Option("--allow-mass-removal", help="More than half of a source may be gone.")
+        bool,
+        typer.Option(
+            "--allow-mass-removal",
+            help="Allow removing more than half of a source's items. Without this, that is refused, as the disk "
+            "may not be mounted.",
+        ),
     ] = False,
     trusted: Annotated[
         bool,
-        typer.Option("--trusted", help="Decode in the job's own process: the files are known to be good."),
+        typer.Option(
+            "--trusted",
+            help="Decode files in the main process instead of worker processes. Only for files known to be good: "
+            "one that crashes the decoder ends the job.",
+        ),
     ] = False,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Index folders and manifests, or bring an index up to date with them.
+    """Build an index of folders and manifests, or update it.
+
+    Only new and changed files are encoded. An update keeps the index's settings (encoders, alignment, holdout,
+    seed, vector index, fusion) where options are left out.
 
     Exit status: 0 all indexed, 3 some files failed, 2 unusable arguments or input, 1 anything else.
     """
@@ -127,13 +185,15 @@ def index(
     from indexer.job import build
     from indexer.progress import bars
 
-    named = by_modality(text_encoder, image_encoder, audio_encoder, video_encoder)
+    encoders = encoders_by_modality(
+        text=text_encoder, image=image_encoder, audio=audio_encoder, video=video_encoder
+    )
     if dry_run:
         plan = dry_runs.dry_run(
             sources,
             out=out,
             preset=preset,
-            encoders=named,
+            encoders=encoders,
             workers=workers,
             retry_failed=retry_failed,
             allow_mass_removal=allow_mass_removal,
@@ -148,7 +208,7 @@ def index(
         sources,
         out=out,
         preset=preset,
-        encoders=named,
+        encoders=encoders,
         align=align,
         holdout=holdout,
         seed=seed,
@@ -169,21 +229,24 @@ def index(
     if as_json:
         print_json(summary.as_dict())
     else:
-        _print(summary)
+        _print_summary(summary)
     if summary.failed:
         raise typer.Exit(SOME_FAILED)
 
 
 @app.command()
 def realign(
-    index: Index,
-    align: Align = None,
-    holdout: Holdout = None,
-    seed: Seed = None,
-    fuse: Fuse = None,
-    device: OnDevice = Device.AUTO,
+    index: IndexFolder,
+    align: AlignOption = None,
+    holdout: HoldoutOption = None,
+    seed: SeedOption = None,
+    fuse: FuseOption = None,
+    device: DeviceOption = Device.AUTO,
 ) -> None:
-    """Fit the alignment anew from the stored features; nothing is encoded."""
+    """Fit the alignment again from the stored features. No file is read or encoded.
+
+    Options that are left out keep the index's settings.
+    """
     from indexer.job import realign as run
 
     manifest = run(index, align=align, holdout=holdout, seed=seed, fuse=fuse, device=device)
@@ -207,10 +270,10 @@ def _print_plan(plan: DryRun) -> None:
     }
     for title, names in lists.items():
         print(f"{title:<10} {len(names):,}")
-        for name in names[:SHOWN]:
+        for name in names[:MAX_SHOWN]:
             print(f"  {one_line(name)}")
-        if len(names) > SHOWN:
-            print(f"  and {len(names) - SHOWN:,} more: --json lists all")
+        if len(names) > MAX_SHOWN:
+            print(f"  and {len(names) - MAX_SHOWN:,} more: --json lists all")
     if plan.refused:
         print(f"refused    {plan.refused}")
 
@@ -218,7 +281,7 @@ def _print_plan(plan: DryRun) -> None:
 app.command()(repair)
 
 
-def _print(summary: JobSummary) -> None:
+def _print_summary(summary: JobSummary) -> None:
     assets = ", ".join(f"{count:,} {modality}" for modality, count in summary.assets.items())
     print(f"items      {summary.items:,}")
     print(f"assets     {assets or 'none'}")
@@ -237,30 +300,30 @@ def _print(summary: JobSummary) -> None:
 
 
 def main() -> None:
-    """Run ``xmodal``: an error is one line on standard error and an exit status."""
+    """Run ``xmodal`` and exit; an error is printed as one line on standard error."""
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """Run ``xmodal`` with ``arguments`` and return its exit status."""
-    # The limits on pictures are checked and told of otherwise.
+    # The size limits of pictures are checked elsewhere, with our own message.
     warnings.filterwarnings("ignore", message=r"Image size .* exceeds limit")
     command = typer.main.get_command(app)
     try:
         status = command.main(arguments or ["--help"], prog_name="xmodal", standalone_mode=False)
     except XmodalError as error:
-        return _complain(str(error), error.exit_status)
+        return _print_error(str(error), error.exit_status)
     except typer.TyperException as error:
-        return _complain(error.format_message(), error.exit_code)
+        return _print_error(error.format_message(), error.exit_code)
     except OSError as error:
-        return _complain(f"{error.filename or 'the system'}: {error.strerror or error}", 1)
+        return _print_error(f"{error.filename or 'the system'}: {error.strerror or error}", 1)
     except typer.Abort:
         status = INTERRUPTED
     if status == INTERRUPTED:
-        return _complain("interrupted: run the same command again to go on", INTERRUPTED)
+        return _print_error("interrupted: run the same command again to go on", INTERRUPTED)
     return status if isinstance(status, int) else 0
 
 
-def _complain(message: str, status: int) -> int:
+def _print_error(message: str, status: int) -> int:
     print(f"xmodal: {single_spaced(message)}", file=sys.stderr)
     return status

@@ -82,8 +82,13 @@ def fork_worker(connection: socket.socket) -> tuple[ForkServer, int]:
     """A new worker, by its nursery and process id.
 
     Raises:
-        WorkerError: no process can be started.
+        WorkerError: no process can be started, or the operating system has no fork, as Windows.
     """
+    if not hasattr(os, "fork"):
+        raise WorkerError(
+            f"worker processes that decode files need fork, which {sys.platform} does not have: "
+            "use Linux, or decode in the main process with --trusted"
+        )
     global _current  # noqa: PLW0603 - one a process, as its workers are cheap and it is not
     with _LOCK:
         for _ in range(2):  # somebody may have killed the one that is there

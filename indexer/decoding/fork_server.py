@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import resource
 import signal
 import socket
 import struct
@@ -89,6 +88,8 @@ def _end(born: set[int], process: int) -> int:
 
 def _work(connection: socket.socket) -> None:
     """The whole life of a worker: decode what comes until nothing comes any more."""
+    import resource  # only POSIX has it
+
     # Libraries in C tell of damaged files on standard error; the reason is reported otherwise.
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
@@ -109,6 +110,8 @@ def _work(connection: socket.socket) -> None:
 
 def _outcome(prepare: Callable[[Any], Any], medium: MediaFile, memory: int) -> Any:
     """What became of a medium: what ``prepare`` made of it, or an error for the job to raise."""
+    import resource
+
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
     wanted = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))

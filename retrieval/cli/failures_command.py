@@ -1,17 +1,17 @@
-"""The command that says what could not be indexed, and why."""
+"""The command that lists what could not be indexed: ``xmodal failures``."""
 
 from __future__ import annotations
 
-from retrieval.cli.options import AsJson, Index, print_json
+from retrieval.cli.options import IndexFolder, JsonOption, print_json
 from retrieval.formatting import one_line
 
-SHOWN = ("path", "source", "modality", "stage", "reason", "time")
+COLUMNS = ("path", "source", "modality", "stage", "reason", "time")
 
 
-def failures(index: Index, as_json: AsJson = False) -> None:
-    """List what could not be indexed: path, stage, reason and time.
+def failures(index: IndexFolder, as_json: JsonOption = False) -> None:
+    """List the files that could not be indexed, and why.
 
-    A file is tried again when it changes, or with 'xmodal index ... --retry-failed'.
+    A failed file is tried again when it changes, or with 'xmodal index ... --retry-failed'.
     """
     from retrieval.storage.catalog import Catalog
     from retrieval.storage.layout import Layout
@@ -19,14 +19,14 @@ def failures(index: Index, as_json: AsJson = False) -> None:
 
     manifest = Manifest.read(index)
     catalog = Catalog(Layout(index).generation(manifest.generation).catalog)
-    found = [{name: getattr(row, name) for name in SHOWN} for row in catalog.failures()]
+    rows = [{name: getattr(row, name) for name in COLUMNS} for row in catalog.failures()]
     catalog.close()
-    for row in found:  # by name: a number says nothing outside the index
+    for row in rows:  # show the source's name: its number means nothing outside the index
         row["source"] = None if row["source"] is None else manifest.sources[row["source"]]
     if as_json:
-        print_json(found)
+        print_json(rows)
         return
-    if not found:
+    if not rows:
         print("nothing failed")
-    for row in found:
+    for row in rows:
         print(f"{row['time']}  {row['stage']:<6}  {one_line(row['path'])}: {one_line(row['reason'])}")

@@ -1,4 +1,4 @@
-"""What several commands take and print alike."""
+"""Options and output that several commands share."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-Index = Annotated[
-    Path, typer.Argument(metavar="DIR", help="An index folder, as 'xmodal index --out' made it.")
+IndexFolder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="An index folder, made by 'xmodal index --out DIR'.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 class Device(StrEnum):
-    """Where to compute."""
+    """Compute device."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -24,27 +24,38 @@ class Device(StrEnum):
 
 
 class Runtime(StrEnum):
-    """What computes the encoders' networks."""
+    """Library that runs the encoders' networks."""
 
     AUTO = "auto"
     TORCH = "torch"
     OPENVINO = "openvino"
 
 
-ByRuntime = Annotated[Runtime, typer.Option("--runtime", help="What computes the encoders' networks.")]
-Moved = Annotated[
-    str | None,
+RuntimeOption = Annotated[
+    Runtime,
     typer.Option(
-        metavar="SPEC", help="The index's own encoder, where its weights are no longer where they were."
+        "--runtime",
+        help="Library that runs the encoders' networks. auto: OpenVINO on a CPU, PyTorch on a GPU.",
     ),
 ]
-OnDevice = Annotated[Device, typer.Option("--device", help="Where to compute.")]
+EncoderFile = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SPEC",
+        help="The encoder that the index was built with, named again because its weights file was moved.",
+    ),
+]
+DeviceOption = Annotated[
+    Device, typer.Option("--device", help="Compute device. auto: a GPU if PyTorch finds one, else the CPU.")
+]
 
 
-def by_modality(text: str | None, image: str | None, audio: str | None, video: str | None) -> dict[str, str]:
-    """The options that were given."""
-    named = {"text": text, "image": image, "audio": audio, "video": video}
-    return {modality: name for modality, name in named.items() if name is not None}
+def encoders_by_modality(
+    *, text: str | None, image: str | None, audio: str | None, video: str | None
+) -> dict[str, str]:
+    """Return the encoder of each modality for which an option was given."""
+    encoders = {"text": text, "image": image, "audio": audio, "video": video}
+    return {modality: name for modality, name in encoders.items() if name is not None}
 
 
 def print_json(value: Any) -> None:

@@ -1,4 +1,4 @@
-"""The command that serves an index: ``xmodal serve``."""
+"""The command that serves an index over HTTP: ``xmodal serve``."""
 
 from __future__ import annotations
 
@@ -9,41 +9,62 @@ from typing import Annotated
 
 import typer
 
-from retrieval.cli.options import ByRuntime, Device, Index, Moved, OnDevice, Runtime, by_modality
+from retrieval.cli.options import (
+    Device,
+    DeviceOption,
+    EncoderFile,
+    IndexFolder,
+    Runtime,
+    RuntimeOption,
+    encoders_by_modality,
+)
 
 
 def serve(
-    index: Index,
+    index: IndexFolder,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; any but this machine's own needs a token.")
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address to listen on. An address that other machines can reach requires --token.",
+        ),
     ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any that is free.")
-    ] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free port.")] = 8000,
     token: Annotated[
         str | None,
-        typer.Option(envvar="XMODAL_TOKEN", help="What whoever asks must know.", show_default=False),
+        typer.Option(
+            metavar="TOKEN",
+            envvar="XMODAL_TOKEN",
+            help="Access token that clients must send, at least 8 characters.",
+            show_default=False,
+        ),
     ] = None,
     root: Annotated[
         list[Path] | None,
-        typer.Option(metavar="PATH", help="Where a source's files are now; once for each source."),
+        typer.Option(
+            metavar="PATH",
+            help="Where a source's files are now, if they were moved; once for each source, in order.",
+        ),
     ] = None,
     cors: Annotated[
-        list[str] | None, typer.Option(metavar="ORIGIN", help="Whose pages may use the API too.")
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="Allow web pages of this origin to use the API; repeatable."),
     ] = None,
-    max_upload: Annotated[int, typer.Option(metavar="MB", min=1, help="What a request may hold.")] = 100,
-    text_encoder: Moved = None,
-    image_encoder: Moved = None,
-    audio_encoder: Moved = None,
-    video_encoder: Moved = None,
-    device: OnDevice = Device.AUTO,
-    runtime: ByRuntime = Runtime.AUTO,
-    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    max_upload: Annotated[
+        int, typer.Option(metavar="MB", min=1, help="Maximum size of a request, in MiB.")
+    ] = 100,
+    text_encoder: EncoderFile = None,
+    image_encoder: EncoderFile = None,
+    audio_encoder: EncoderFile = None,
+    video_encoder: EncoderFile = None,
+    device: DeviceOption = Device.AUTO,
+    runtime: RuntimeOption = Runtime.AUTO,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the search page in a browser.")] = False,
 ) -> None:
-    """Serve a page to search from, and an API for programs, until interrupted."""
+    """Serve a search page and an HTTP API, until interrupted (Ctrl-C)."""
     from retrieval.server.run import run
 
-    def ready(address: str) -> None:
+    def announce(address: str) -> None:
         print(f"serving {index} at {address}", file=sys.stderr)
         if open_browser:
             webbrowser.open(f"{address}?token={token}" if token else address)
@@ -52,12 +73,14 @@ def serve(
         index,
         host=host,
         port=port,
-        ready=ready,
+        on_ready=announce,
         token=token,
         device=device,
         runtime=runtime,
-        encoders=by_modality(text_encoder, image_encoder, audio_encoder, video_encoder),
+        encoders=encoders_by_modality(
+            text=text_encoder, image=image_encoder, audio=audio_encoder, video=video_encoder
+        ),
         roots=root or (),
         origins=cors or (),
-        most=max_upload * 2**20,
+        max_bytes=max_upload * 2**20,
     )

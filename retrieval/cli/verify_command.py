@@ -1,4 +1,4 @@
-"""The command that verifies an index."""
+"""The command that verifies an index: ``xmodal verify``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from retrieval.cli.options import AsJson, Index, print_json
+from retrieval.cli.options import IndexFolder, JsonOption, print_json
 from retrieval.formatting import one_line
 
 if TYPE_CHECKING:
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from retrieval.storage.damage import Damage, Verdict
 
 DAMAGED = 1
+"""Exit status."""
 
 
-def verify(index: Index, as_json: AsJson = False) -> None:
-    """Read every byte of an index and say what is damaged, what that hurts, and what helps.
+def verify(index: IndexFolder, as_json: JsonOption = False) -> None:
+    """Check every byte of an index against its checksums. Print each damage, what it affects and how to fix it.
 
     Exit status: 0 whole, 1 damaged.
     """
@@ -35,26 +36,26 @@ def verify(index: Index, as_json: AsJson = False) -> None:
 
 
 def print_verdict(index: Path, verdict: Verdict) -> None:
-    """Print what a verification found, for people."""
+    """Print the result of a verification as text."""
     for damage in verdict.damages:
         print(f"damaged  {one_line(damage.path)} {damage.problem}")
-        print(f"  hurts  {one_line(damage.hurts)}")
-        print(f"  helps  {help_for(index, verdict, damage)}")
+        print(f"affects  {one_line(damage.hurts)}")
+        print(f"fix      {fix_for(index, verdict, damage)}")
     if verdict.strays:
         more = ", ..." if len(verdict.strays) > 3 else ""
         print(f"not part of the index, not checked: {one_line(', '.join(verdict.strays[:3]))}{more}")
-    counted = f"{verdict.files:,} files, {verdict.rows:,} feature rows"
-    print(f"{'whole' if verdict.is_whole else 'damaged'}: {counted}, {len(verdict.damages):,} damages")
+    counts = f"{verdict.files:,} files, {verdict.rows:,} feature rows"
+    print(f"{'whole' if verdict.is_whole else 'damaged'}: {counts}, {len(verdict.damages):,} damages")
 
 
-def help_for(index: Path, verdict: Verdict, damage: Damage, *, repaired: bool = False) -> str:
-    """The command that helps against a damage, and what it will do.
+def fix_for(index: Path, verdict: Verdict, damage: Damage, *, repair_tried: bool = False) -> str:
+    """Return the command that fixes a damage, and what it will do.
 
     Args:
         index: the index folder.
-        verdict: of its verification.
-        damage: one of those found.
-        repaired: whether a repair was tried, so that only the sources help.
+        verdict: the result of its verification.
+        damage: one of the damages in ``verdict``.
+        repair_tried: whether a repair was already tried, so that only indexing the sources again can help.
     """
     from retrieval.storage.damage import Remedy
 
@@ -62,12 +63,12 @@ def help_for(index: Path, verdict: Verdict, damage: Damage, *, repaired: bool = 
         Remedy.RESTORE: "restores it from its copy",
         Remedy.REBUILD: "rebuilds it from the stored features",
         Remedy.ENCODE: "encodes them again, from the captions in the catalog or the sources",
-        Remedy.DROP: "drops it",
+        Remedy.DROP: "removes it",
     }
-    if damage.remedy in repairs and not repaired:
+    if damage.remedy in repairs and not repair_tried:
         return f"{shlex.join(['xmodal', 'repair', str(index)])} {repairs[damage.remedy]}"
     sources = shlex.join(verdict.manifest.sources) if verdict.manifest else "SOURCE..."
     command = f"xmodal index {sources} --out {shlex.quote(str(index))}"
-    if verdict.manifest is None and not repaired:
+    if verdict.manifest is None and not repair_tried:
         command = f"{shlex.join(['xmodal', 'repair', str(index)])} sets it aside, then {command}"
-    return f"{command} makes it again from the sources, and encodes only what is not stored"
+    return f"{command} makes it again from the sources; only content without stored features is encoded"

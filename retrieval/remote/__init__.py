@@ -1,1 +1,1 @@
-"""An index behind HTTP, used as if it were local."""
+"""Client of an index that is served over HTTP."""

@@ -1,4 +1,4 @@
-"""A server as if it were an engine: the same methods, hits and errors, over HTTP."""
+"""Client of a server, with the same methods, hits and errors as a local engine."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ if TYPE_CHECKING:
     from retrieval.display.previews import Preview
 
 MAX_IN_FLIGHT = 32
-"""Queries of a batch under way at a time; the server works off together those that wait together."""
+"""Maximum number of queries of a batch in flight at a time; the server processes waiting queries together."""
 
 
 class Client(Searcher):
-    """Searches an index that ``xmodal serve`` has, with ``SearchEngine``'s methods. Threads may share one."""
+    """Searches an index that ``xmodal serve`` serves, with the methods of ``SearchEngine``. Thread-safe."""
 
     def __init__(self, address: str, *, token: str | None = None, timeout: float = 60.0) -> None:
-        """Nothing is asked yet.
+        """No request is sent yet.
 
         Args:
-            address: of the server: ``"http://127.0.0.1:8000"``.
-            token: what the server was started with.
-            timeout: seconds to wait for an answer.
+            address: URL of the server, for example ``"http://127.0.0.1:8000"``.
+            token: the server's access token, if it has one.
+            timeout: seconds to wait for a response.
 
         Raises:
-            OptionError: the address is none.
+            OptionError: the address is not an HTTP URL.
         """
         headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
         try:
             url = httpx2.URL(address)
         except (httpx2.InvalidURL, TypeError) as error:
-            raise OptionError(f"{address!r} is no address: expected http://HOST:PORT") from error
+            raise OptionError(f"{address!r} is no address of a server: expected http://HOST:PORT") from error
         if url.scheme not in ("http", "https") or not url.host:
-            raise OptionError(f"{address!r} is no address: expected http://HOST:PORT")
+            raise OptionError(f"{address!r} is no address of a server: expected http://HOST:PORT")
         self._http = httpx2.Client(base_url=url, headers=headers, timeout=timeout)
 
     def __enter__(self) -> Self:
@@ -60,25 +60,25 @@ class Client(Searcher):
 
     @property
     def modalities(self) -> list[Modality]:
-        """Those that have assets to be found."""
-        held = self.info()["modalities"]
-        return [Modality(name) for name, entry in held.items() if entry["index"] is not None]
+        """The modalities that have searchable assets."""
+        modalities = self.info()["modalities"]
+        return [Modality(name) for name, entry in modalities.items() if entry["index"] is not None]
 
     def info(self) -> dict[str, Any]:
-        """What the index holds and what made it, as ``/api/info`` answers."""
-        return self._ask("GET", "/api/info")
+        """Return what the index contains and how it was built: the response of ``/api/info``."""
+        return self._request_json("GET", "/api/info")
 
     def item(self, id: str) -> dict[str, Any]:  # noqa: A002 - the public face's name
-        """An item with its metadata and assets, as ``/api/items`` answers.
+        """Return an item with its metadata and assets: the response of ``/api/items``.
 
         Raises:
             UnknownItemError: there is no such item.
         """
-        return self._ask("GET", f"/api/items/{quote(id, safe='')}")
+        return self._request_json("GET", f"/api/items/{quote(id, safe='')}")
 
     def evaluate(self, **options: Any) -> dict[str, Any]:
-        """Figures and their protocol, as ``/api/evaluate`` answers; options as it takes them."""
-        return self._ask("POST", "/api/evaluate", content=json.dumps(options), headers=_JSON)
+        """Return metrics and their protocol: the response of ``/api/evaluate``, which also defines the options."""
+        return self._request_json("POST", "/api/evaluate", content=json.dumps(options), headers=_JSON)
 
     def search_batch(
         self,
@@ -89,50 +89,50 @@ class Client(Searcher):
         where: str | None = None,
         min_percentile: float | None = None,
     ) -> list[list[Hit]]:
-        """The answers to many queries; see ``search``.
+        """Return the hits of many queries; see ``search``.
 
         Raises:
-            BusyError: the server has too much to do.
-            UnauthorizedError: it wants another token.
-            ServerError: it cannot be reached, or failed.
+            BusyError: the server's queue is full.
+            UnauthorizedError: the server requires another access token.
+            ServerError: the server cannot be reached, or failed.
         """
-        k, least = check_k(k), check_percentile(min_percentile)
-        asked = [query.terms() for query in queries]
+        k, min_percentile = check_k(k), check_percentile(min_percentile)
+        all_terms = [query.terms() for query in queries]
 
-        def one(terms: list[Term]) -> list[Hit]:
-            wanted = {
+        def search_one(terms: list[Term]) -> list[Hit]:
+            options = {
                 "to": None if to is None else str(to),
                 "k": k,
                 "where": where,
-                "min_percentile": least,
+                "min_percentile": min_percentile,
             }
-            return [_hit(values) for values in self._send("/api/search", terms, wanted)["hits"]]
+            return [_hit(values) for values in self._send_terms("/api/search", terms, options)["hits"]]
 
-        if len(asked) < 2:
-            return [one(terms) for terms in asked]
-        with ThreadPoolExecutor(min(MAX_IN_FLIGHT, len(asked))) as pool:
-            return list(pool.map(one, asked))
+        if len(all_terms) < 2:
+            return [search_one(terms) for terms in all_terms]
+        with ThreadPoolExecutor(min(MAX_IN_FLIGHT, len(all_terms))) as pool:
+            return list(pool.map(search_one, all_terms))
 
     def encode(self, *, text: Any = None, image: Any = None, audio: Any = None, video: Any = None) -> Matrix:
-        """Media of one modality in the aligned space; see ``SearchEngine.encode``.
+        """Encode media of one modality as vectors of the aligned space; see ``SearchEngine.encode``.
 
         Returns:
             (n, d) float32, unit norm.
         """
-        given = {"text": text, "image": image, "audio": audio, "video": video}
-        chosen = {name: value for name, value in given.items() if value is not None}
-        if len(chosen) != 1:
-            raise OptionError(f"encode takes media of one modality at a time, not {len(chosen)}")
-        [(name, value)] = chosen.items()
+        arguments = {"text": text, "image": image, "audio": audio, "video": video}
+        used = {name: value for name, value in arguments.items() if value is not None}
+        if len(used) != 1:
+            raise OptionError(f"encode takes media of one modality at a time, not {len(used)}")
+        [(name, value)] = used.items()
         terms = [Term(name, medium) for medium in (value if isinstance(value, list) else [value])]
         rows = [
-            self._send("/api/encode", terms[at : at + MAX_IN_FLIGHT], {})["vectors"]
+            self._send_terms("/api/encode", terms[at : at + MAX_IN_FLIGHT], {})["vectors"]
             for at in range(0, len(terms), MAX_IN_FLIGHT)
         ]
         return np.array([row for part in rows for row in part], np.float32)
 
     def previews(self, hits: Sequence[Hit]) -> list[Preview]:
-        """What the hits are, to be looked at; see ``Searcher.previews``. Sounds and videos stay with the server."""
+        """Return captions and thumbnails of the hits, without sounds and videos; see ``Searcher.previews``."""
         from retrieval.display.previews import SIZE, Preview, data_url
 
         shown = []
@@ -148,15 +148,15 @@ class Client(Searcher):
             shown.append(Preview(hit.id, hit.modality, hit.text, hit.path, picture, None, problem))
         return shown
 
-    def _send(self, path: str, terms: Sequence[Term], wanted: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to terms, sent as JSON, or as a form where files belong to them."""
+    def _send_terms(self, path: str, terms: Sequence[Term], options: Mapping[str, Any]) -> dict[str, Any]:
+        """Send terms as JSON, or as a form if some are files, and return the response."""
         values, files = encode_terms(terms)
-        body = json.dumps({"terms": values, **wanted})
+        body = json.dumps({"terms": values, **options})
         if files:
-            return self._ask("POST", path, data={"query": body}, files=files)
-        return self._ask("POST", path, content=body, headers=_JSON)
+            return self._request_json("POST", path, data={"query": body}, files=files)
+        return self._request_json("POST", path, content=body, headers=_JSON)
 
-    def _ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+    def _request_json(self, method: str, path: str, **request: Any) -> dict[str, Any]:
         response = self._request(method, path, **request)
         answer = _json(response)
         if response.is_success and isinstance(answer, dict):
@@ -169,7 +169,7 @@ class Client(Searcher):
         except httpx2.HTTPError as error:
             raise ServerError(
                 f"{self._http.base_url} does not answer ({error or type(error).__name__}): "
-                "is 'xmodal serve' running there?"
+                "check that 'xmodal serve' is running there"
             ) from error
 
 
@@ -177,16 +177,15 @@ _JSON = {"Content-Type": "application/json"}
 
 
 def _hit(values: Mapping[str, Any]) -> Hit:
-    own = {name: values[name] for name in Hit.__slots__}
-    shares = own["contributions"]
-    own["contributions"] = tuple(shares) if len(shares) > 1 else None
-    return Hit(
-        **{**own, "modality": own["modality"] if own["modality"] == ITEM else Modality(own["modality"])}
-    )
+    fields = {name: values[name] for name in Hit.__slots__}
+    modality, contributions = fields["modality"], fields["contributions"]
+    fields["modality"] = modality if modality == ITEM else Modality(modality)
+    fields["contributions"] = tuple(contributions) if len(contributions) > 1 else None
+    return Hit(**fields)
 
 
 def _json(response: httpx2.Response) -> Any:
-    """What an answer holds; None where it is no JSON."""
+    """Return the JSON of a response; None if it is not JSON."""
     try:
         return response.json()
     except ValueError:
@@ -194,12 +193,12 @@ def _json(response: httpx2.Response) -> Any:
 
 
 def _error(answer: Any) -> XmodalError:
-    """The error that a server answered with, as it would have been raised here."""
-    found = answer.get("error") if isinstance(answer, dict) else None
-    if not isinstance(found, dict):
-        return ServerError("the server answers what no xmodal server would: is it another one?")
-    message = str(found.get("message"))
-    known = getattr(errors, str(found.get("kind")), None)
-    if isinstance(known, type) and issubclass(known, XmodalError):
-        return known(message)
+    """Return the error in a server's response, as an instance of the class that a local engine would raise."""
+    problem = answer.get("error") if isinstance(answer, dict) else None
+    if not isinstance(problem, dict):
+        return ServerError("the response is not one of an xmodal server: check the address")
+    message = str(problem.get("message"))
+    error_class = getattr(errors, str(problem.get("kind")), None)
+    if isinstance(error_class, type) and issubclass(error_class, XmodalError):
+        return error_class(message)
     return ServerError(message)

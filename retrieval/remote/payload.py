@@ -1,4 +1,4 @@
-"""Query terms as they travel: plain values, and the files that belong to them."""
+"""Query terms as they are sent to a server: plain values, and the content of files."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _ACCEPTED = {"image": images.ACCEPTED, "audio": audio.ACCEPTED, "video": "a path
 
 
 def encode_terms(terms: Sequence[Term]) -> tuple[list[dict[str, Any]], dict[str, tuple[str, bytes]]]:
-    """The terms as ``/api/search`` takes them, and by part the name and the content of each file.
+    """Return the terms as ``/api/search`` takes them, and the name and content of each file by its form part.
 
     Raises:
         MediaError: a file cannot be read.
-        OptionError: a value is of another type than its kind's.
+        OptionError: a value has the wrong type for its kind.
     """
     values: list[dict[str, Any]] = []
     files: dict[str, tuple[str, bytes]] = {}
@@ -55,7 +55,7 @@ def _numbers(vector: Any) -> list[float]:
 
 
 def _content(term: Term) -> bytes:
-    """The medium as the bytes of a file: those of its file, or of one made of what it is."""
+    """Return the medium as the bytes of a file; pictures and samples in memory are encoded as PNG and WAV."""
     medium, kind = term.value, _KINDS[term.kind]
     if term.kind == "audio" and isinstance(medium, tuple):
         return _wav(medium)
@@ -80,7 +80,7 @@ def _png(image: Any) -> bytes:
 def _wav(medium: tuple[Any, ...]) -> bytes:
     import soundfile
 
-    heard = audio.load_audio(medium)  # which says what is wrong with it
+    clip = audio.load_audio(medium)  # raises an error that explains what is wrong with it
     buffer = BytesIO()
-    soundfile.write(buffer, heard.samples, heard.rate, subtype="FLOAT", format="WAV")
+    soundfile.write(buffer, clip.samples, clip.rate, subtype="FLOAT", format="WAV")
     return buffer.getvalue()

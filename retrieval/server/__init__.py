@@ -1,1 +1,1 @@
-"""An index behind HTTP: an API for programs and a page for people."""
+"""HTTP server of an index: an API for programs and a search page for people."""

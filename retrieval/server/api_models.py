@@ -1,4 +1,4 @@
-"""What goes in and out of the API, as the OpenAPI document describes it."""
+"""Requests and responses of the HTTP API, as the OpenAPI document describes them."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ MAX_TEXT = 20_000
 MAX_K = 1000
 
 
-class _Closed(BaseModel):
-    """A request: a field it does not know is a mistake to tell of."""
+class _StrictRequest(BaseModel):
+    """A request; an unknown field is an error, not ignored."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class _Term(_Closed):
-    """One part of a query: something to look for, or with a negative weight, to avoid."""
+class _Term(_StrictRequest):
+    """One part of a query: something to look for or, with a negative weight, to avoid."""
 
     weight: float = Field(1.0, allow_inf_nan=False, ge=-1e6, le=1e6)
 
 
-class Words(_Term):
-    """Words to look for."""
+class TextTerm(_Term):
+    """Text to search by."""
 
     kind: Literal["text"]
     value: str = Field(max_length=MAX_TEXT)
     upload: None = None
 
 
-class Like(_Term):
-    """An item of the index, by its id, for more like it."""
+class ItemTerm(_Term):
+    """An item of the index, by its id, to find more like it."""
 
     kind: Literal["id"]
     value: str = Field(max_length=MAX_TEXT)
     upload: None = None
 
 
-class Point(_Term):
+class VectorTerm(_Term):
     """A vector of the aligned space."""
 
     kind: Literal["vector"]
@@ -51,36 +51,38 @@ class Point(_Term):
     upload: None = None
 
 
-class File(_Term):
-    """A picture, sound or video that comes with the request."""
+class FileTerm(_Term):
+    """A picture, sound or video that is uploaded with the request."""
 
     kind: Literal["image", "audio", "video"]
     value: None = None
-    upload: str = Field(max_length=200, description="The name of the form's part that holds the file.")
+    upload: str = Field(max_length=200, description="Name of the form part that contains the file.")
 
 
-class SearchIn(_Closed):
+class SearchIn(_StrictRequest):
     """A query of one or more terms, and what to find."""
 
-    terms: list[Annotated[Words | Like | Point | File, Field(discriminator="kind")]] = Field(
+    terms: list[Annotated[TextTerm | ItemTerm | VectorTerm | FileTerm, Field(discriminator="kind")]] = Field(
         min_length=1, max_length=MAX_TERMS
     )
-    to: Target | None = Field(None, description="What to find; needed unless there is one other modality.")
-    k: int = Field(24, ge=1, le=MAX_K)
+    to: Target | None = Field(
+        None, description="What to find. Optional if the index has only one modality besides the query's."
+    )
+    k: int = Field(24, ge=1, le=MAX_K, description="Maximum number of hits.")
     where: str | None = Field(
-        None, max_length=10_000, description="A filter: \"year > 2000 and place = 'Oslo'\"."
+        None, max_length=10_000, description="Filter on metadata, e.g. \"year > 2000 and place = 'Oslo'\"."
     )
     min_percentile: float | None = Field(
         None,
         ge=0,
         le=100,
         allow_inf_nan=False,
-        description="Only hits of at least this percentile, such as 99.",
+        description="Only hits at or above this percentile among scores of unrelated pairs, e.g. 99.",
     )
 
 
 class HitOut(BaseModel):
-    """One answer, as ``xmodal search --json`` prints it, with where its file is and why it was found."""
+    """A hit as ``xmodal search --json`` prints it, with the URL of its file and the contribution of each term."""
 
     rank: int
     score: float
@@ -93,11 +95,13 @@ class HitOut(BaseModel):
     metadata: Metadata
     asset: int
     percentile: float | None = Field(
-        description="How many of a hundred scores of unrelated things are below; null where that is not known."
+        description="Percentile of the score among scores of unrelated pairs; null if unknown."
     )
-    media: str | None = Field(description="Where the file is served; null for captions.")
+    media: str | None = Field(description="URL path of the file; null for captions.")
     thumbnail: str | None
-    contributions: list[float] = Field(description="What each term adds to the score, in the terms' order.")
+    contributions: list[float] = Field(
+        description="What each term of the query adds to the score, in the order of the terms."
+    )
 
 
 class SearchOut(BaseModel):
@@ -108,22 +112,22 @@ class SearchOut(BaseModel):
     milliseconds: float
 
 
-class EncodeIn(_Closed):
-    """Media to encode; weights do not matter."""
+class EncodeIn(_StrictRequest):
+    """Text and files to encode; weights are ignored."""
 
-    terms: list[Annotated[Words | File, Field(discriminator="kind")]] = Field(
+    terms: list[Annotated[TextTerm | FileTerm, Field(discriminator="kind")]] = Field(
         min_length=1, max_length=MAX_TERMS
     )
 
 
 class EncodeOut(BaseModel):
-    """Unit vectors of the aligned space, one a term."""
+    """Unit vectors of the aligned space, one for each term."""
 
     vectors: list[list[float]]
 
 
 class AssetOut(BaseModel):
-    """A part of an item."""
+    """One asset of an item: a picture, a sound, a video, a caption, or a segment of a long one."""
 
     asset: int
     modality: MediaKind
@@ -136,7 +140,7 @@ class AssetOut(BaseModel):
 
 
 class ItemOut(BaseModel):
-    """An item with all that belongs to it."""
+    """An item with its metadata and all its assets."""
 
     id: str
     metadata: Metadata
@@ -144,25 +148,25 @@ class ItemOut(BaseModel):
 
 
 class ModalityOut(BaseModel):
-    """What there is of one modality."""
+    """What the index has of one modality."""
 
-    assets: int = Field(description="How many can be found, segments of long clips included.")
-    index: str | None = Field(description="Kind of vector index; null where there is nothing to be found.")
+    assets: int = Field(description="Number of searchable assets, including segments of long media.")
+    index: str | None = Field(description="Kind of vector index; null if there is nothing to search.")
     asks: bool = Field(description="Whether a query may be of this modality.")
 
 
 class ColumnOut(BaseModel):
-    """A metadata column that can be filtered on."""
+    """A metadata column that can be used in filters."""
 
     name: str
     type: Literal["text", "integer", "real", "boolean"]
-    examples: list[str | int | float | bool] = Field(description="The commonest values first.")
+    examples: list[str | int | float | bool] = Field(description="The most common values, most common first.")
     min: str | int | float | bool | None
     max: str | int | float | bool | None
 
 
 class InfoOut(BaseModel):
-    """What the index holds and what made it."""
+    """What the index contains and how it was built."""
 
     version: str
     generation: int
@@ -170,7 +174,7 @@ class InfoOut(BaseModel):
     items: int
     modalities: dict[MediaKind, ModalityOut]
     fusion: str | None = Field(
-        description="What makes one vector of each item; null where whole items cannot be found."
+        description="Method that combines an item's assets into one vector; null if whole items cannot be searched."
     )
     columns: list[ColumnOut]
     encoders: dict[str, dict[str, Any]]
@@ -179,10 +183,10 @@ class InfoOut(BaseModel):
     counts: dict[str, int]
 
 
-class EvaluateIn(_Closed):
-    """What to measure; see ``xmodal evaluate``."""
+class EvaluateIn(_StrictRequest):
+    """What to measure; see ``xmodal evaluate --help``."""
 
-    tasks: list[str] | None = Field(None, max_length=16, description="For instance text-to-image.")
+    tasks: list[str] | None = Field(None, max_length=16, description="For example text-to-image.")
     ks: list[Annotated[int, Field(ge=1, le=100_000)]] = Field([1, 5, 10], min_length=1, max_length=20)
     relevance: str = Field("item", max_length=200)
     split: Literal["holdout", "all"] | None = None
@@ -198,30 +202,30 @@ class EvaluateIn(_Closed):
 
 
 class EvaluateOut(BaseModel):
-    """Figures, and the protocol without which they mean nothing."""
+    """The metrics, and the protocol that they were measured by."""
 
     protocol: dict[str, Any]
     tasks: dict[str, dict[str, Any]]
 
 
 class HealthOut(BaseModel):
-    """That the server answers, and which generation of the index it answers from."""
+    """The server's state, and the generation of the index that it serves."""
 
-    status: Literal["ok", "stale"]
+    status: Literal["ok", "stale"] = Field(description="stale: a newer generation could not be opened.")
     generation: int
     problem: str | None = Field(
-        description="The kind of error that a newer generation could not be opened for."
+        description="Class name of the error that kept a newer generation from being opened; else null."
     )
 
 
 class ErrorOut(BaseModel):
-    """What went wrong."""
+    """An error."""
 
-    kind: str = Field(description="The name of the error's class in retrieval.errors.")
+    kind: str = Field(description="Class name of the error in retrieval.errors.")
     message: str
 
 
 class Problem(BaseModel):
-    """Every answer that is no success."""
+    """Body of every error response."""
 
     error: ErrorOut

@@ -1,4 +1,4 @@
-"""The server put together."""
+"""The server's ASGI application."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from retrieval.server.disk_cache import DiskCache
 from retrieval.server.metrics_middleware import MetricsMiddleware
 from retrieval.server.prometheus import Metrics
 from retrieval.server.reloading import ReloadingIndex
-from retrieval.server.security import Guard, check_reach, is_loopback
+from retrieval.server.security import AccessControl, check_access, is_loopback
 from retrieval.server.service import Service
 from retrieval.server.thread_pools import ThreadPools
 from retrieval.storage.layout import Layout
 from retrieval.types import Modality
 
 MAX_BYTES = 100 * 2**20
-"""Bytes that a request may have."""
+"""Default limit on the bytes of a request."""
 
 
-class _Described(FastAPI):
-    """Its document has the bodies too that come as JSON or as a form, which FastAPI does not look into."""
+class _DocumentedApi(FastAPI):
+    """A FastAPI app that adds the schemas of bodies that are JSON or a form, which FastAPI does not find itself."""
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
@@ -56,44 +56,44 @@ def make(
     encoders: Mapping[Modality | str, str] | None = None,
     roots: Sequence[Path] = (),
     origins: Sequence[str] = (),
-    most: int = MAX_BYTES,
-    pages: Path = static_page.BUILT,
+    max_bytes: int = MAX_BYTES,
+    pages: Path = static_page.BUILT_PAGE,
 ) -> FastAPI:
-    """The ASGI application that serves the index in ``folder``, which is opened at once.
+    """Return the ASGI application that serves the index in ``folder``; the index is opened at once.
 
     Args:
-        folder: what ``xmodal index --out`` was given.
-        host: the address it will listen on, by which it knows who may reach it.
-        token: what whoever asks must know.
-        device: as ``retrieval.open`` takes it.
-        runtime: as there.
-        encoders: as there.
-        roots: where the sources' files are now, one for each source; where they were when empty.
-        origins: whose pages may use the API from a browser; none but its own when empty.
-        most: bytes that a request may have.
-        pages: the folder of the page.
+        folder: an index folder.
+        host: the address that the server will listen on; it decides whether a token is required.
+        token: access token that clients must send; None for none.
+        device: as in ``retrieval.open``.
+        runtime: as in ``retrieval.open``.
+        encoders: as in ``retrieval.open``.
+        roots: where the sources' files are now, one path for each source; if empty, where they were indexed.
+        origins: origins whose web pages may use the API too; if empty, only the server's own page may.
+        max_bytes: limit on the bytes of a request.
+        pages: folder of the built page.
 
     Raises:
-        OptionError: other machines could reach it without a token, or the token is a poor one.
+        OptionError: other machines could reach the server without a token, or the token is too weak.
         XmodalError: the index cannot be opened.
     """
-    check_reach(host, token)
-    root, metrics, workers = Path(folder), Metrics(), ThreadPools()
-    opening = partial(SearchEngine, root, device=device, runtime=runtime, encoders=encoders)
-    library = ReloadingIndex(root, opening, roots=roots, workers=workers, metrics=metrics)
-    cache = DiskCache(Layout(root).cache)
+    check_access(host, token)
+    root, metrics, pools = Path(folder), Metrics(), ThreadPools()
+    open_engine = partial(SearchEngine, root, device=device, runtime=runtime, encoders=encoders)
+    index = ReloadingIndex(root, open_engine, roots=roots, pools=pools, metrics=metrics)
+    thumbnails = DiskCache(Layout(root).cache)
 
     @asynccontextmanager
-    async def running(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        await library.stop()
-        workers.close()
-        cache.close()
+        await index.stop()
+        pools.close()
+        thumbnails.close()
 
     middleware = [
         Middleware(MetricsMiddleware, metrics=metrics),
-        Middleware(Guard, loopback=is_loopback(host), token=token, shared=bool(origins)),
-        Middleware(BodyLimit, most=most),
+        Middleware(AccessControl, loopback=is_loopback(host), token=token, cross_origin=bool(origins)),
+        Middleware(BodyLimit, max_bytes=max_bytes),
     ]
     if origins:
         cors = Middleware(
@@ -103,18 +103,18 @@ def make(
             allow_headers=["Authorization", "Content-Type"],
         )
         middleware.insert(1, cors)
-    app = _Described(
+    app = _DocumentedApi(
         title="xmodal",
         version=version("xmodal"),
-        summary="One search over pictures, words, sounds and video.",
+        summary="Search pictures, texts, sounds and videos by any of them.",
         openapi_url="/api/openapi.json",
-        docs_url=None,  # these pages would load from elsewhere
+        docs_url=None,  # FastAPI's documentation pages would load scripts from other hosts
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=running,
+        lifespan=lifespan,
         middleware=middleware,
     )
-    app.state.service = Service(library, workers, metrics, cache)
+    app.state.service = Service(index, pools, metrics, thumbnails)
     app.include_router(json_routes.router)
     app.include_router(media_routes.router)
     error_responses.install(app)

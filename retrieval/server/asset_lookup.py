@@ -1,4 +1,4 @@
-"""From an asset's number to its file, and what a browser should take it for."""
+"""Find the file of an asset, and its content type."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from retrieval.types import Modality
 
 @dataclass(frozen=True, slots=True)
 class AssetLocation:
-    """An asset's file.
+    """Where an asset's file is.
 
     Attributes:
-        file: where it is, links followed.
-        modality: of the asset: the sound of a video has the video's file.
-        start: where the asset begins in it, in seconds; None for the whole.
-        end: where it ends.
-        status: what the file system says of it.
+        file: its path, with links resolved.
+        modality: of the asset; the sound of a video has the video's file.
+        start: where the asset begins in the file, in seconds; None for the whole file.
+        end: where it ends, in seconds.
+        status: result of ``stat``.
     """
 
     file: Path
@@ -31,26 +31,26 @@ class AssetLocation:
     status: os.stat_result
 
     @property
-    def kind(self) -> str:
-        """Its content type."""
+    def content_type(self) -> str:
+        """Content type of the file."""
         return content_type(self.file)
 
 
 def locate(opened: OpenGeneration, asset: int) -> AssetLocation:
-    """The file of the asset with this number.
+    """Return the location of the asset with this number.
 
     Raises:
         UnknownItemError: there is no such asset.
-        MissingFileError: it has no file, or one that is gone or must not be served.
+        MissingFileError: the asset has no file, or the file is missing or must not be served.
     """
-    found = opened.engine.index.catalog.asset(asset)
-    if found is None:
-        raise UnknownItemError(f"the index has no asset {asset}: numbers are as hits show them")
-    if found.modality == Modality.TEXT:
-        raise MissingFileError("a caption has no file: it comes with the hit")
-    file = opened.sources.file(found.source, found.path)
+    record = opened.engine.index.catalog.asset(asset)
+    if record is None:
+        raise UnknownItemError(f"the index has no asset {asset}: use a number from a hit's 'asset'")
+    if record.modality == Modality.TEXT:
+        raise MissingFileError("a caption has no file: its text is in the hit")
+    file = opened.sources.file(record.source, record.path)
     try:
         status = file.stat()
     except OSError as error:
-        raise MissingFileError(f"the file {found.path!r} cannot be read: {error.strerror}") from error
-    return AssetLocation(file, Modality(found.modality), found.start, found.end, status)
+        raise MissingFileError(f"the file {record.path!r} cannot be read: {error.strerror}") from error
+    return AssetLocation(file, Modality(record.modality), record.start, record.end, status)

@@ -1,4 +1,4 @@
-"""Requests that arrive together are worked off together, and only so many may wait."""
+"""Process concurrent requests in batches, and limit how many may wait."""
 
 from __future__ import annotations
 
@@ -15,47 +15,48 @@ Out = TypeVar("Out")
 
 
 class Batcher(Generic[In, Out]):
-    """Hands what has come in to a function that works on many at once, in a thread.
+    """Collects requests into batches and passes each batch to a function that runs in a thread.
 
-    While a batch is worked on, the next one gathers: a lone request never waits for company, and under load
-    batches are as large as the work is slow. Belongs to the event loop that first calls it.
+    While one batch is processed, the next one collects. So a single request never waits for others, and under
+    load batches grow with the time that one takes. Belongs to the event loop that first calls it.
     """
 
     def __init__(
         self,
-        work: Callable[[Sequence[In]], Sequence[Out | Exception]],
-        thread: Executor,
+        process: Callable[[Sequence[In]], Sequence[Out | Exception]],
+        executor: Executor,
         *,
-        most: int,
-        waiting: int,
-        seen: Callable[[int], object] = lambda _: None,
+        max_batch: int,
+        max_waiting: int,
+        on_batch: Callable[[int], object] = lambda _: None,
     ) -> None:
         """Nothing runs until the first call.
 
         Args:
-            work: gives as many outcomes as it is given things; an exception is raised to who asked.
-            thread: where it runs; one batch at a time.
-            most: things in a batch.
-            waiting: things that may wait for their batch; one more is refused.
-            seen: told of each batch's size.
+            process: takes a batch and returns one outcome for each request; an exception is raised to its caller.
+            executor: where ``process`` runs; one batch at a time.
+            max_batch: maximum number of requests in a batch.
+            max_waiting: maximum number of requests that wait for their batch; one more is refused.
+            on_batch: called with the size of each batch.
         """
-        self._work, self._thread, self._most, self._bound, self._seen = work, thread, most, waiting, seen
+        self._process, self._executor, self._on_batch = process, executor, on_batch
+        self._max_batch, self._max_waiting = max_batch, max_waiting
         self._waiting: deque[tuple[In, asyncio.Future[Out]]] = deque()
         self._drain: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def __call__(self, thing: In) -> Out:
-        """What the work makes of ``thing``.
+    async def __call__(self, request: In) -> Out:
+        """Return the outcome of ``request``.
 
         Raises:
-            BusyError: too many wait already.
+            BusyError: too many requests are waiting already.
         """
-        if len(self._waiting) >= self._bound:
-            raise BusyError(f"{self._bound} requests are waiting already: ask again in a moment")
+        if len(self._waiting) >= self._max_waiting:
+            raise BusyError(f"{self._max_waiting} requests are waiting already: retry in a moment")
         outcome: asyncio.Future[Out] = asyncio.get_running_loop().create_future()
-        self._waiting.append((thing, outcome))
+        self._waiting.append((request, outcome))
         if self._drain is None or self._drain.done():
             self._drain = asyncio.create_task(self._run())
         return await outcome
@@ -63,35 +64,37 @@ class Batcher(Generic[In, Out]):
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-            batch = [(thing, outcome) for thing, outcome in batch if not outcome.done()]  # who asked is gone
+            batch = [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
+            # Skip requests whose client has disconnected.
+            batch = [(request, outcome) for request, outcome in batch if not outcome.done()]
             if not batch:
                 continue
-            self._seen(len(batch))
+            self._on_batch(len(batch))
+            requests = [request for request, _ in batch]
             try:
-                found = await loop.run_in_executor(self._thread, self._work, [thing for thing, _ in batch])
-            except Exception as error:  # handed to everybody who waits for it
-                found = [error] * len(batch)
-            for (_, outcome), each in zip(batch, found, strict=True):
+                results = await loop.run_in_executor(self._executor, self._process, requests)
+            except Exception as error:  # raised to every caller of the batch
+                results = [error] * len(batch)
+            for (_, outcome), result in zip(batch, results, strict=True):
                 if outcome.done():
                     continue
-                if isinstance(each, Exception):
-                    outcome.set_exception(each)
+                if isinstance(result, Exception):
+                    outcome.set_exception(result)
                 else:
-                    outcome.set_result(each)
+                    outcome.set_result(result)
 
 
 class Gate:
-    """Lets so many through at a time, lets some more wait, and refuses the others."""
+    """Lets a limited number through at a time, lets some more wait, and refuses the others."""
 
-    def __init__(self, most: int, *, waiting: int) -> None:
-        self._slots = asyncio.Semaphore(most)
-        self._bound = most + waiting
+    def __init__(self, slots: int, *, max_waiting: int) -> None:
+        self._slots = asyncio.Semaphore(slots)
+        self._limit = slots + max_waiting
         self._inside = 0
 
     async def __aenter__(self) -> None:
-        if self._inside >= self._bound:
-            raise BusyError(f"{self._bound} requests of this kind are under way: ask again in a moment")
+        if self._inside >= self._limit:
+            raise BusyError(f"{self._limit} requests of this kind are in progress: retry in a moment")
         self._inside += 1
         try:
             await self._slots.acquire()

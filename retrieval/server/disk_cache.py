@@ -1,4 +1,4 @@
-"""Files that were dear to make, kept on disk up to a bound; those not used for longest go first."""
+"""Disk cache of limited size that evicts the least recently used files."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ MAX_BYTES = 256 * 2**20
 
 
 class DiskCache:
-    """Bytes by key, in one folder. Any number of threads, and of servers, may share it."""
+    """Bytes by key, in one folder. Several threads and several servers may share it."""
 
-    def __init__(self, folder: Path, most: int = MAX_BYTES) -> None:
-        """Keep files in ``folder``, or where that cannot be written to, in one of this server's own.
+    def __init__(self, folder: Path, max_bytes: int = MAX_BYTES) -> None:
+        """Keep files in ``folder``, or in a temporary folder if ``folder`` is not writable.
 
         Args:
-            folder: made when it is missing.
-            most: bytes of all files together.
+            folder: created if it is missing.
+            max_bytes: limit on the total size of all files.
         """
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         try:
@@ -31,58 +31,58 @@ class DiskCache:
         if not writable:
             self._temporary = tempfile.TemporaryDirectory(prefix="xmodal-")
             folder = Path(self._temporary.name)
-        self._folder, self._most = folder, most
-        self._held = sum(size for _, size, _ in self._files())
+        self._folder, self._max_bytes = folder, max_bytes
+        self._size = sum(size for _, size, _ in self._files())
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Remove the folder if it is this server's own."""
+        """Remove the folder if it is a temporary one."""
         if self._temporary is not None:
             self._temporary.cleanup()
 
     def get(self, key: str) -> bytes | None:
-        """What was put under ``key``, if it is still there."""
+        """Return the data stored under ``key``, or None if it is not cached."""
         path = self._path(key)
         try:
             data = path.read_bytes()
-            os.utime(path)  # used now
+            os.utime(path)  # marks it as used now
         except OSError:
             return None
         return data
 
     def put(self, key: str, data: bytes) -> None:
-        """Keep ``data`` under ``key``, if there is room on the disk: if not, it will be made again."""
+        """Store ``data`` under ``key``; skipped without an error if the disk is full."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)  # it may be deleted at any time
+            self._folder.mkdir(parents=True, exist_ok=True)  # the folder may be deleted at any time
             with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".new", delete=False) as file:
                 file.write(data)
             Path(file.name).replace(self._path(key))
         except OSError:
             return
         with self._lock:
-            self._held += len(data)
-            if self._held > self._most:
-                self._sweep()
+            self._size += len(data)
+            if self._size > self._max_bytes:
+                self._evict()
 
-    def _sweep(self) -> None:
-        """Remove the oldest until a tenth is free, so that it is not swept again at once."""
+    def _evict(self) -> None:
+        """Remove the least recently used files until a tenth is free, so that the next eviction is not due at once."""
         files = sorted(self._files())
-        self._held = sum(size for _, size, _ in files)
+        self._size = sum(size for _, size, _ in files)
         for _, size, path in files:
-            if self._held <= 0.9 * self._most:
+            if self._size <= 0.9 * self._max_bytes:
                 return
             with suppress(OSError):
                 path.unlink()
-            self._held -= size
+            self._size -= size
 
     def _files(self) -> list[tuple[int, int, Path]]:
-        """When each was used last, its size, and its path."""
-        found = []
+        """Return the time of last use in nanoseconds, the size and the path of each file."""
+        files = []
         for path in self._folder.iterdir():
-            with suppress(OSError):  # another server's sweep
+            with suppress(OSError):  # another server may have evicted it
                 status = path.stat()
-                found.append((status.st_mtime_ns, status.st_size, path))
-        return found
+                files.append((status.st_mtime_ns, status.st_size, path))
+        return files
 
     def _path(self, key: str) -> Path:
         return self._folder / hashlib.sha256(key.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Encoding queries: decoded each by itself, encoded together, every modality in a lane of its own."""
+"""Encode queries: each is decoded separately, then encoded in batches, with a separate queue for each modality."""
 
 from __future__ import annotations
 
@@ -16,56 +16,58 @@ from retrieval.server.prometheus import Metrics
 from retrieval.server.thread_pools import ThreadPools
 from retrieval.types import Matrix, Modality
 
-Ready: TypeAlias = Callable[[], Any]
-"""Gives what the encoder's ``prepare`` gave."""
+Prepare: TypeAlias = Callable[[], Any]
+"""Returns what the encoder's ``prepare`` made of a medium."""
 
 
 class EncodeQueue:
-    """The queries of one modality. A long video delays others of its kind, and nothing else."""
+    """The queries of one modality. A long video delays other videos, but no query of another modality."""
 
     def __init__(
-        self, space: EmbeddingSpace, modality: Modality, workers: ThreadPools, metrics: Metrics
+        self, space: EmbeddingSpace, modality: Modality, pools: ThreadPools, metrics: Metrics
     ) -> None:
         self._space = space
         self._modality = modality
-        self._decoding = workers.decoding[modality]
-        self._encode: Batcher[Ready, Matrix] = Batcher(
-            self._work,
-            workers.encoding[modality],
-            most=64,
-            waiting=256,
-            seen=metrics.batches.labels(f"encode-{modality}").observe,
+        self._decoding = pools.decoding[modality]
+        self._encode: Batcher[Prepare, Matrix] = Batcher(
+            self._encode_batch,
+            pools.encoding[modality],
+            max_batch=64,
+            max_waiting=256,
+            on_batch=metrics.batches.labels(f"encode-{modality}").observe,
         )
 
-    async def words(self, text: str) -> Matrix:
-        """(d,) float32, unit norm: words in the aligned space.
+    async def text(self, text: str) -> Matrix:
+        """Return the vector of a text in the aligned space: (d,) float32, unit norm.
 
         Raises:
-            MediaError: there are none.
-            BusyError: too many wait already.
+            MediaError: the text is empty.
+            BusyError: too many requests are waiting already.
         """
-        # Microseconds: they are prepared together with the others of their batch.
+        # Preparing a text takes microseconds, so it is done in the batch's thread.
         return await self._encode(partial(self._space.prepare, self._modality, text))
 
     async def file(self, upload: UploadFile) -> Matrix:
-        """(d,) float32, unit norm: a file in the aligned space.
+        """Return the vector of a file in the aligned space: (d,) float32, unit norm.
 
         Raises:
-            MediaError: it cannot be decoded.
-            BusyError: too many wait already.
+            MediaError: the file cannot be decoded.
+            BusyError: too many requests are waiting already.
         """
-        async with self._decoding.gate:  # which is how many files are in memory at a time
+        async with self._decoding.gate:  # limits how many files are in memory at a time
             data = await upload.read()
-            prepared = await self._decoding.inside(partial(self._space.prepare, self._modality, data))
+            prepared = await self._decoding.run_inside_gate(
+                partial(self._space.prepare, self._modality, data)
+            )
         del data
         return await self._encode(lambda: prepared)
 
-    def _work(self, ready: Sequence[Ready]) -> list[Matrix | Exception]:
+    def _encode_batch(self, prepares: Sequence[Prepare]) -> list[Matrix | Exception]:
         outcomes: list[Matrix | Exception] = []
         prepared = []
-        for each in ready:
+        for prepare in prepares:
             try:
-                prepared.append(each())
+                prepared.append(prepare())
                 outcomes.append(np.empty(0, np.float32))
             except MediaError as error:
                 outcomes.append(error)

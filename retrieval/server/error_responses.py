@@ -1,4 +1,4 @@
-"""Errors as answers: one shape, and a status for every class."""
+"""Error responses: one JSON shape for all, and an HTTP status for each error class."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from retrieval.errors import XmodalError
 from retrieval.server.api_models import Problem
 
 RETRY_AFTER = "1"
-"""Seconds after which a busy server may be asked again."""
+"""Seconds that a client should wait before it retries on a busy server."""
 
-# The first class that fits counts. What is wrong with the server's own index is not the asker's fault.
+# The first matching class counts. Problems of the server's own index are not the client's fault: status 500.
 _STATUS: list[tuple[type[XmodalError], int]] = [
     (errors.UnauthorizedError, 401),
     (errors.UnknownItemError, 404),
@@ -33,32 +33,32 @@ _STATUS: list[tuple[type[XmodalError], int]] = [
     (XmodalError, 500),
 ]
 
-_MEANINGS = {
-    400: "The request cannot be used as it is, or names a host that is not this one.",
-    401: "The server wants a token.",
-    404: "There is no such thing.",
-    405: "The address takes another method.",
+_DESCRIPTIONS = {
+    400: "The request cannot be used, or its Host header does not name this server.",
+    401: "The access token is missing or wrong.",
+    404: "Not found.",
+    405: "The method is not allowed for this URL.",
     413: "The request is too large.",
-    416: "There are no such bytes in the file.",
-    422: "The request is not of the shape described here.",
-    500: "The server or its index is damaged.",
-    503: "The server is busy: ask again after the seconds in Retry-After.",
+    416: "The requested byte range is not in the file.",
+    422: "The request does not match the schema.",
+    500: "The server failed, or its index is damaged.",
+    503: "The server is busy; retry after the number of seconds in Retry-After.",
 }
 
 
-def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """These answers, and those that any address may give, for the OpenAPI document."""
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return these error responses, and those that every URL may give, for the OpenAPI document."""
     every = sorted({400, 401, 405, 500, *statuses})
-    return {status: {"model": Problem, "description": _MEANINGS[status]} for status in every}
+    return {status: {"model": Problem, "description": _DESCRIPTIONS[status]} for status in every}
 
 
-def answer(error: XmodalError) -> Response:
-    """An error as an answer."""
+def error_response(error: XmodalError) -> Response:
+    """Return the response for an error."""
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
-    return _answer(status, type(error).__name__, str(error))
+    return _response(status, type(error).__name__, str(error))
 
 
-def _answer(status: int, kind: str, message: str, headers: dict[str, str] | None = None) -> Response:
+def _response(status: int, kind: str, message: str, headers: dict[str, str] | None = None) -> Response:
     headers = dict(headers or {})
     if status == 503:
         headers["Retry-After"] = RETRY_AFTER
@@ -67,31 +67,33 @@ def _answer(status: int, kind: str, message: str, headers: dict[str, str] | None
     return JSONResponse({"error": {"kind": kind, "message": message}}, status, headers)
 
 
-async def _ours(_: Request, error: Exception) -> Response:
+async def _on_xmodal_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, XmodalError)  # noqa: S101 - as it is registered
-    return answer(error)
+    return error_response(error)
 
 
-async def _malformed(_: Request, error: Exception) -> Response:
+async def _on_invalid_request(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as it is registered
-    found = [f"{'.'.join(map(str, each['loc'][1:])) or 'body'}: {each['msg']}" for each in error.errors()[:5]]
-    return _answer(422, "OptionError", "; ".join(found))
+    problems = [
+        f"{'.'.join(map(str, each['loc'][1:])) or 'body'}: {each['msg']}" for each in error.errors()[:5]
+    ]
+    return _response(422, "OptionError", "; ".join(problems))
 
 
-async def _routing(_: Request, error: Exception) -> Response:
+async def _on_http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - as it is registered
     kind = "TooLargeError" if error.status_code == 413 else "RequestError"
-    return _answer(error.status_code, kind, str(error.detail), dict(error.headers or {}))
+    return _response(error.status_code, kind, str(error.detail), dict(error.headers or {}))
 
 
-async def _unforeseen(_: Request, error: Exception) -> Response:
-    # The traceback goes to the server's log, by uvicorn; what is in it is not the asker's business.
-    return _answer(500, "ServerError", f"the server failed on this request ({type(error).__name__})")
+async def _on_unexpected_error(_: Request, error: Exception) -> Response:
+    # uvicorn logs the traceback; its content must not reach the client.
+    return _response(500, "ServerError", f"the server failed on this request ({type(error).__name__})")
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of ``app`` in the one shape."""
-    app.add_exception_handler(XmodalError, _ours)
-    app.add_exception_handler(RequestValidationError, _malformed)
-    app.add_exception_handler(HTTPException, _routing)
-    app.add_exception_handler(Exception, _unforeseen)
+    """Make ``app`` answer every error in the one JSON shape."""
+    app.add_exception_handler(XmodalError, _on_xmodal_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_unexpected_error)

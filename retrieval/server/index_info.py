@@ -1,4 +1,4 @@
-"""What the index holds, for people and programs to look at before they ask."""
+"""Descriptions of the index and its items, for the API."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from retrieval.storage.catalog import Catalog
 from retrieval.storage.schema import Item
 from retrieval.types import Modality
 
-EXAMPLES = 12
-"""Of the values of a column, the commonest."""
+MAX_EXAMPLES = 12
+"""Values of a column that are listed, the most common ones."""
 
 
-def item(engine: SearchEngine, key: str) -> ItemOut:
-    """The item whose id is ``key``.
+def describe_item(engine: SearchEngine, item_id: str) -> ItemOut:
+    """Return the item with this id.
 
     Raises:
         UnknownItemError: there is none.
     """
-    numbers = [number for held in engine.index.catalog.item_assets(key).values() for number in held]
+    numbers = [number for assets in engine.index.catalog.item_assets(item_id).values() for number in assets]
     records = [record for _, record in sorted(engine.index.catalog.records(numbers).items())]
     order = list(Modality)
     assets = []
@@ -35,50 +35,50 @@ def item(engine: SearchEngine, key: str) -> ItemOut:
         )  # fmt: skip
         assets.append(asset.model_copy(update=asset_urls(asset)))
     metadata = dict(records[0].metadata) if records else {}
-    return ItemOut(id=key, metadata=metadata, assets=assets)
+    return ItemOut(id=item_id, metadata=metadata, assets=assets)
 
 
-def index(engine: SearchEngine) -> InfoOut:
-    """The whole index; without the folders it was made from, which are this machine's business."""
+def describe_index(engine: SearchEngine) -> InfoOut:
+    """Return the description of the index, without the paths of its sources, which clients must not learn."""
     values = engine.manifest.as_dict()
     modalities: dict[str, ModalityOut] = {}
     for modality in Modality:
-        held, asks = values["counts"].get(modality, 0), modality in engine.manifest.encoders
-        if held or asks:
+        assets, has_encoder = values["counts"].get(modality, 0), modality in engine.manifest.encoders
+        if assets or has_encoder:
             kind = values["indexes"].get(modality, {}).get("kind")
-            modalities[modality.value] = ModalityOut(assets=held, index=kind, asks=asks)
-    same = ("version", "generation", "created", "encoders", "alignment", "settings", "counts")
+            modalities[modality.value] = ModalityOut(assets=assets, index=kind, asks=has_encoder)
+    copied = ("version", "generation", "created", "encoders", "alignment", "settings", "counts")
     return InfoOut.model_validate(
         {
-            **{name: values[name] for name in same},
+            **{name: values[name] for name in copied},
             "items": values["counts"]["items"],
             "modalities": modalities,
             "fusion": engine.manifest.items.get("fusion"),
-            "columns": columns(engine.index.catalog),
+            "columns": describe_columns(engine.index.catalog),
         }
     )
 
 
-def columns(catalog: Catalog) -> list[ColumnOut]:
-    """Every metadata column with its commonest values and, of numbers, the least and the greatest."""
-    return [_column(catalog, name, kind) for name, kind in catalog.columns().items()]
+def describe_columns(catalog: Catalog) -> list[ColumnOut]:
+    """Return every metadata column with its most common values and, for numbers, the minimum and maximum."""
+    return [_describe_column(catalog, name, kind) for name, kind in catalog.columns().items()]
 
 
-def _column(catalog: Catalog, name: str, kind: str) -> ColumnOut:
+def _describe_column(catalog: Catalog, name: str, kind: str) -> ColumnOut:
     stored = filters.stored(Item.__table__.c.metadata, name)
     with catalog.session() as session:
-        counted = (
+        most_common = (
             select(stored.label("value"), func.count().label("count"))
-            .select_from(Item)  # which a name that takes a subquery does not bring along
+            .select_from(Item)  # needed: a column name that takes a subquery does not imply the table
             .where(stored.is_not(None))
             .group_by("value")
             .order_by(func.count().desc(), "value")
-            .limit(EXAMPLES)
+            .limit(MAX_EXAMPLES)
         )
-        examples: list[Any] = [value for value, _ in session.execute(counted)]
-        least, most = session.execute(select(func.min(stored), func.max(stored)).select_from(Item)).one()
+        examples: list[Any] = [value for value, _ in session.execute(most_common)]
+        low, high = session.execute(select(func.min(stored), func.max(stored)).select_from(Item)).one()
     if kind == "boolean":
-        examples, least, most = [bool(each) for each in examples], None, None
+        examples, low, high = [bool(each) for each in examples], None, None
     if kind == "text":
-        least, most = None, None
-    return ColumnOut(name=name, type=kind, examples=examples, min=least, max=most)  # type: ignore[arg-type]
+        low, high = None, None
+    return ColumnOut(name=name, type=kind, examples=examples, min=low, max=high)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The addresses that answer with JSON."""
+"""Routes that answer with JSON, and the Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from retrieval.server.api_models import (
     SearchIn,
     SearchOut,
 )
-from retrieval.server.error_responses import declared
+from retrieval.server.error_responses import documented
 from retrieval.server.service import Service
 
 JSON = "application/json"
 
 
 class _AnyText(PathConvertor):
-    """The rest of the address, line breaks too, which ids may hold."""
+    """The rest of the path including line breaks, which ids may contain."""
 
     regex = "(?s:.*)"
 
@@ -46,71 +46,71 @@ router = APIRouter()
 @router.post(
     "/api/search",
     response_model=SearchOut,
-    responses=declared(404, 413, 422, 503),
-    openapi_extra=uploads.described(SearchIn),
+    responses=documented(404, 413, 422, 503),
+    openapi_extra=uploads.request_body(SearchIn),
 )
 async def search(request: Request) -> Response:
-    """Find what is nearest to a query of words, items, vectors and uploaded media."""
+    """Find what is most similar to a query of texts, items, vectors and uploaded files."""
     service = Service.of(request)
-    async with uploads.received(request, SearchIn) as (wanted, files), service.library.reading() as opened:
-        found = await search_handler.search(opened, wanted, files)
-    return Response(to_json(found), media_type=JSON)
+    async with uploads.parsed_request(request, SearchIn) as (query, files), service.index.reading() as opened:
+        answer = await search_handler.search(opened, query, files)
+    return Response(to_json(answer), media_type=JSON)
 
 
 @router.post(
     "/api/encode",
     response_model=EncodeOut,
-    responses=declared(404, 413, 422, 503),
-    openapi_extra=uploads.described(EncodeIn),
+    responses=documented(404, 413, 422, 503),
+    openapi_extra=uploads.request_body(EncodeIn),
 )
 async def encode(request: Request) -> Response:
-    """Words and uploaded media as vectors of the aligned space."""
+    """Encode texts and uploaded files as vectors of the aligned space."""
     service = Service.of(request)
-    async with uploads.received(request, EncodeIn) as (wanted, files), service.library.reading() as opened:
-        vectors = await search_handler.vectors(opened, wanted.terms, files)
+    async with uploads.parsed_request(request, EncodeIn) as (query, files), service.index.reading() as opened:
+        vectors = await search_handler.encode(opened, query.terms, files)
     return Response(to_json({"vectors": [vector.tolist() for vector in vectors]}), media_type=JSON)
 
 
-@router.get("/api/items/{key:anytext}", responses=declared(404, 422, 503))
+@router.get("/api/items/{key:anytext}", responses=documented(404, 422, 503))
 async def item(request: Request, key: str) -> ItemOut:
-    """An item with its metadata and all its assets."""
+    """Return an item with its metadata and all its assets."""
     service = Service.of(request)
-    async with service.library.reading() as opened:
-        return await service.workers.reading(partial(index_info.item, opened.engine, key))
+    async with service.index.reading() as opened:
+        return await service.pools.reading(partial(index_info.describe_item, opened.engine, key))
 
 
-@router.get("/api/info", responses=declared(503))
+@router.get("/api/info", responses=documented(503))
 async def info(request: Request) -> InfoOut:
-    """What the index holds, what can be filtered on, and what made it."""
+    """Return what the index contains, the columns for filters, and how it was built."""
     service = Service.of(request)
-    async with service.library.reading() as opened:
+    async with service.index.reading() as opened:
         return opened.info
 
 
-@router.post("/api/evaluate", response_model=EvaluateOut, responses=declared(413, 422, 503))
-async def evaluate(request: Request, wanted: EvaluateIn) -> Response:
-    """Measure retrieval, as ``xmodal evaluate --json`` does; one at a time."""
+@router.post("/api/evaluate", response_model=EvaluateOut, responses=documented(413, 422, 503))
+async def evaluate(request: Request, evaluation: EvaluateIn) -> Response:
+    """Measure retrieval quality, as ``xmodal evaluate --json`` does; one evaluation at a time."""
     service = Service.of(request)
-    options = wanted.model_dump(exclude={"resamples", "seed"})
-    resampling = Resampling(wanted.resamples, wanted.seed)
-    async with service.library.reading() as opened:
-        result = await service.workers.evaluating(
+    options = evaluation.model_dump(exclude={"resamples", "seed"})
+    resampling = Resampling(evaluation.resamples, evaluation.seed)
+    async with service.index.reading() as opened:
+        result = await service.pools.evaluating(
             partial(measure, opened.engine, **options, resampling=resampling)
         )
-        body = await service.workers.reading(lambda: json.dumps(result.as_dict()))
+        body = await service.pools.reading(lambda: json.dumps(result.as_dict()))
     return Response(body, media_type=JSON)
 
 
-@router.get("/api/health", responses=declared())
+@router.get("/api/health", responses=documented())
 async def health(request: Request) -> HealthOut:
-    """Whether the server answers, and from which generation."""
-    library = Service.of(request).library
-    async with library.reading() as opened:
-        status: Any = "stale" if library.problem else "ok"
-        return HealthOut(status=status, generation=opened.generation, problem=library.problem)
+    """Return whether the server is up, and which generation of the index it serves."""
+    index = Service.of(request).index
+    async with index.reading() as opened:
+        status: Any = "stale" if index.problem else "ok"
+        return HealthOut(status=status, generation=opened.generation, problem=index.problem)
 
 
-@router.get("/metrics", response_class=PlainTextResponse, responses=declared())
+@router.get("/metrics", response_class=PlainTextResponse, responses=documented())
 async def metrics(request: Request) -> Response:
-    """The server's figures, for Prometheus."""
+    """Return the server's metrics in the Prometheus text format."""
     return PlainTextResponse(generate_latest(Service.of(request).metrics.registry))

@@ -1,4 +1,4 @@
-"""The addresses that answer with files: media and their thumbnails."""
+"""Routes that answer with files: media and their thumbnails."""
 
 from __future__ import annotations
 
@@ -9,57 +9,59 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from retrieval.server.asset_lookup import locate
-from retrieval.server.error_responses import declared
+from retrieval.server.error_responses import documented
 from retrieval.server.service import Service
 from retrieval.server.thumbnail_cache import SIZES, thumbnail
 
-GUARDED = {
-    # A user's file, should a browser take it for a document, may do nothing.
+FILE_HEADERS = {
+    # If a browser renders a user's file as a document, the file must not be able to run anything.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
-    # To be asked for again each time, and answered with 304 while it is the same.
+    # Clients revalidate each time, and get status 304 while the file is unchanged.
     "Cache-Control": "private, no-cache",
 }
 
-_BYTES: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+_BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 
 
-def _files(*kinds: str) -> dict[str, Any]:
-    return {"content": dict.fromkeys(kinds, _BYTES)}
+def _binary_content(*content_types: str) -> dict[str, Any]:
+    return {"content": dict.fromkeys(content_types, _BINARY)}
 
 
 router = APIRouter()
 
-Number = Annotated[int, Path(ge=0, lt=2**63, description="As hits show it in 'asset'.")]
+AssetNumber = Annotated[int, Path(ge=0, lt=2**63, description="Number of the asset, from a hit's 'asset'.")]
 
 
 @router.get(
     "/api/media/{asset}",
     response_class=Response,
     responses={
-        **declared(404, 416, 422, 503),
+        **documented(404, 416, 422, 503),
         200: {
-            **_files("image/*", "audio/*", "video/*", "application/octet-stream"),
+            **_binary_content("image/*", "audio/*", "video/*", "application/octet-stream"),
             "description": "The file.",
         },
         206: {
-            **_files("image/*", "audio/*", "video/*", "application/octet-stream", "multipart/byteranges"),
-            "description": "The bytes that Range asked for.",
+            **_binary_content(
+                "image/*", "audio/*", "video/*", "application/octet-stream", "multipart/byteranges"
+            ),
+            "description": "The byte range that the Range header requests.",
         },
-        304: {"description": "The file is what If-None-Match says."},
+        304: {"description": "The file still has the ETag in If-None-Match."},
     },
 )
-async def media(request: Request, asset: Number) -> Response:
-    """An asset's file, whole or by ranges."""
+async def media(request: Request, asset: AssetNumber) -> Response:
+    """Return an asset's file, or a byte range of it."""
     service = Service.of(request)
-    async with service.library.reading() as opened:
-        found = await service.workers.reading(partial(locate, opened, asset))
+    async with service.index.reading() as opened:
+        location = await service.pools.reading(partial(locate, opened, asset))
     response = FileResponse(
-        found.file,
-        media_type=found.kind,
-        filename=found.file.name.encode("utf-8", "replace").decode(),
+        location.file,
+        media_type=location.content_type,
+        filename=location.file.name.encode("utf-8", "replace").decode(),
         content_disposition_type="inline",
-        stat_result=found.status,
-        headers=GUARDED,
+        stat_result=location.status,
+        headers=FILE_HEADERS,
     )
     return _not_modified(request, response.headers["etag"]) or response
 
@@ -68,26 +70,28 @@ async def media(request: Request, asset: Number) -> Response:
     "/api/media/{asset}/thumbnail",
     response_class=Response,
     responses={
-        **declared(404, 422, 503),
-        200: {**_files("image/jpeg", "image/svg+xml"), "description": "A small picture."},
-        304: {"description": "The picture is what If-None-Match says."},
+        **documented(404, 422, 503),
+        200: {**_binary_content("image/jpeg", "image/svg+xml"), "description": "The thumbnail."},
+        304: {"description": "The thumbnail still has the ETag in If-None-Match."},
     },
 )
-async def small(
+async def media_thumbnail(
     request: Request,
-    asset: Number,
+    asset: AssetNumber,
     size: Annotated[int, Query(ge=SIZES[0], le=SIZES[-1], description="Pixels of the longer side.")] = 256,
 ) -> Response:
-    """A picture scaled down, the frame of a video at the asset's moment, or a sound's waveform."""
+    """Return a scaled-down picture, a video's frame at the start of the asset, or a sound's waveform."""
     service = Service.of(request)
-    async with service.library.reading() as opened:
-        found = await service.workers.reading(partial(locate, opened, asset))
-        drawn = await service.workers.drawing(partial(thumbnail, service.cache, found, size))
-    headers = {**GUARDED, "ETag": drawn.tag}
-    return _not_modified(request, drawn.tag) or Response(drawn.data, media_type=drawn.kind, headers=headers)
+    async with service.index.reading() as opened:
+        location = await service.pools.reading(partial(locate, opened, asset))
+        image = await service.pools.drawing(partial(thumbnail, service.thumbnails, location, size))
+    headers = {**FILE_HEADERS, "ETag": image.etag}
+    return _not_modified(request, image.etag) or Response(
+        image.data, media_type=image.content_type, headers=headers
+    )
 
 
-def _not_modified(request: Request, tag: str) -> Response | None:
-    """The answer to who has it already."""
+def _not_modified(request: Request, etag: str) -> Response | None:
+    """Return the response 304 if the client already has this version, else None."""
     known = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
-    return Response(status_code=304, headers={**GUARDED, "ETag": tag}) if tag in known else None
+    return Response(status_code=304, headers={**FILE_HEADERS, "ETag": etag}) if etag in known else None

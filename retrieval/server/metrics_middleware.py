@@ -1,4 +1,4 @@
-"""Every request counted and timed."""
+"""Count and time every request."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from retrieval.server.prometheus import Metrics
 
 
 class MetricsMiddleware:
-    """Around all else, so that what is refused is counted too."""
+    """Outermost middleware, so that refused requests are counted too."""
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on, and note the answer's status and how long it took."""
+        """Pass the request on; record the response's status and duration."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         start, status = perf_counter(), 500
 
-        async def noted(message: Message) -> None:
+        async def send_and_record(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, noted)
+            await self._app(scope, receive, send_and_record)
         finally:
-            # The route's pattern, not the address: those are without number.
+            # The route's pattern, not the path: the number of different paths is unlimited.
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.requests.labels(route, scope["method"], status).inc()
             self._metrics.seconds.labels(route).observe(perf_counter() - start)

@@ -1,4 +1,4 @@
-"""One generation of an index, opened and warm, with all that a server asks of it."""
+"""One generation of an index, opened and warmed up, with everything the server needs to answer from it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from retrieval.types import Hit, Modality, Query
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """A query whose media are vectors already."""
+    """A query whose texts and files are already encoded as vectors."""
 
     query: Query
     to: str
@@ -30,101 +30,109 @@ class SearchRequest:
     min_percentile: float | None = None
 
     @property
-    def alike(self) -> tuple[str, int, str, float]:
-        """What queries must share to be searched in one call."""
+    def batch_key(self) -> tuple[str, int, str, float]:
+        """Requests with the same key can be searched in one call."""
         return self.to, self.k, self.where or "", -1 if self.min_percentile is None else self.min_percentile
 
 
 class OpenGeneration:
-    """Everything is read at once, so that no request waits for it."""
+    """An opened generation. Everything is read when it is opened, so that no request waits for it."""
 
     def __init__(
-        self, engine: SearchEngine, *, roots: Sequence[Path], workers: ThreadPools, metrics: Metrics
+        self, engine: SearchEngine, *, roots: Sequence[Path], pools: ThreadPools, metrics: Metrics
     ) -> None:
-        """Read all that ``engine`` reads when it is first needed.
+        """Read everything that ``engine`` would otherwise read on first use.
 
         Raises:
-            XmodalError: something of it cannot be opened.
+            XmodalError: a part of it cannot be opened.
         """
         self.engine = engine
-        self.info = index_info.index(self.engine)
+        self.info = index_info.describe_index(self.engine)
         self.sources = AssetFiles(self.engine.manifest.sources, roots)
         for target in self.engine.manifest.targets:
             self.engine.index.modality_index(target)
         if self.engine.manifest.items:
             _ = self.engine.index.fusion
         self.engine.index.space.warm()
-        self.lanes: Mapping[Modality, EncodeQueue] = {
-            modality: EncodeQueue(self.engine.index.space, modality, workers, metrics)
+        self._encode_queues: Mapping[Modality, EncodeQueue] = {
+            modality: EncodeQueue(self.engine.index.space, modality, pools, metrics)
             for modality in self.engine.manifest.encoders
         }
-        sizes = metrics.batches.labels("search").observe
-        self._plain = Batcher(self._search, workers.searching, most=64, waiting=256, seen=sizes)
-        # A filter reads the catalog: those without one do not wait for that.
-        self._filtered = Batcher(self._search, workers.filtering, most=64, waiting=256, seen=sizes)
+        record_size = metrics.batches.labels("search").observe
+        self._unfiltered = Batcher(
+            self._search, pools.searching, max_batch=64, max_waiting=256, on_batch=record_size
+        )
+        # A filter reads the catalog: requests without a filter do not wait for that.
+        self._filtered = Batcher(
+            self._search, pools.filtering, max_batch=64, max_waiting=256, on_batch=record_size
+        )
         self._users, self._retired = 0, False
 
     @property
     def generation(self) -> int:
-        """Its number."""
+        """Number of the generation."""
         return self.engine.manifest.generation
 
-    def lane(self, modality: Modality) -> EncodeQueue:
-        """Where queries of a modality are encoded.
+    def encode_queue(self, modality: Modality) -> EncodeQueue:
+        """Return the queue that encodes queries of a modality.
 
         Raises:
-            OptionError: the index cannot be asked by it.
+            OptionError: the index has no encoder for this modality.
         """
         self.engine.index.space.encoder(modality)
-        return self.lanes[modality]
+        return self._encode_queues[modality]
 
-    async def search(self, ask: SearchRequest) -> list[Hit]:
-        """The hits, searched together with the other queries that came in meanwhile.
+    async def search(self, request: SearchRequest) -> list[Hit]:
+        """Return the hits; the request is searched in one batch with others that arrive meanwhile.
 
         Raises:
-            XmodalError: as ``SearchEngine.search``; ``BusyError`` if too many wait already.
+            XmodalError: as ``SearchEngine.search``; ``BusyError`` if too many requests are waiting already.
         """
-        return await (self._plain if ask.where is None else self._filtered)(ask)
+        return await (self._unfiltered if request.where is None else self._filtered)(request)
 
-    def _search(self, asks: Sequence[SearchRequest]) -> list[list[Hit] | Exception]:
+    def _search(self, requests: Sequence[SearchRequest]) -> list[list[Hit] | Exception]:
         outcomes: dict[int, list[Hit] | Exception] = {}
-        order = sorted(range(len(asks)), key=lambda at: asks[at].alike)
-        for _, group in groupby(order, key=lambda at: asks[at].alike):
+        order = sorted(range(len(requests)), key=lambda at: requests[at].batch_key)
+        for _, group in groupby(order, key=lambda at: requests[at].batch_key):
             places = list(group)
-            found = self._search_alike([asks[at] for at in places])
-            outcomes |= dict(zip(places, found, strict=True))
-        return [outcomes[at] for at in range(len(asks))]
+            results = self._search_group([requests[at] for at in places])
+            outcomes |= dict(zip(places, results, strict=True))
+        return [outcomes[at] for at in range(len(requests))]
 
-    def _search_alike(self, asks: Sequence[SearchRequest]) -> list[list[Hit] | Exception]:
-        first = asks[0]
+    def _search_group(self, requests: Sequence[SearchRequest]) -> list[list[Hit] | Exception]:
+        """Search requests that have the same batch key in one call."""
+        first = requests[0]
         try:
-            queries = [ask.query for ask in asks]
-            found = self.engine.search_batch(
-                queries, to=first.to, k=first.k, where=first.where, min_percentile=first.min_percentile
+            results = self.engine.search_batch(
+                [request.query for request in requests],
+                to=first.to,
+                k=first.k,
+                where=first.where,
+                min_percentile=first.min_percentile,
             )
         except XmodalError as error:
-            if len(asks) == 1:
+            if len(requests) == 1:
                 return [error]
         else:
-            return [*found]
-        # Only those that are wrong fail, not all that came with them.
-        return [self._search_alike([ask])[0] for ask in asks]
+            return [*results]
+        # Search one by one, so that only the wrong requests fail, not the whole batch.
+        return [self._search_group([request])[0] for request in requests]
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Keep it open to the end of the block. In the event loop's thread alone."""
+        """Keep the generation open until the end of the block. Only in the event loop's thread."""
         self._users += 1
         try:
             yield
         finally:
             self._users -= 1
-            self._close_if_done()
+            self._close_if_unused()
 
     def retire(self) -> None:
-        """Close it as soon as nobody uses it any more."""
+        """Close the generation as soon as no request uses it any more."""
         self._retired = True
-        self._close_if_done()
+        self._close_if_unused()
 
-    def _close_if_done(self) -> None:
+    def _close_if_unused(self) -> None:
         if self._retired and not self._users:
             self.engine.index.catalog.close()

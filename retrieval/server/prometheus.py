@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus."""
+"""Metrics of the server, for Prometheus."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 
 class Metrics:
-    """One server's figures: several may run in one process.
+    """Metrics of one server; several servers may run in one process.
 
     Attributes:
-        requests: how many, by route, method and status.
-        seconds: how long they took, by route.
-        batches: sizes of the batches that formed, by what was done to them.
-        generation: of the index that answers.
+        requests: number of requests, by route, method and status.
+        seconds: duration of requests, by route.
+        batches: sizes of the processed batches, by kind of work.
+        generation: number of the served generation of the index.
     """
 
     def __init__(self) -> None:
@@ -26,18 +26,18 @@ class Metrics:
         )
         self.seconds = Histogram(
             "xmodal_request_seconds",
-            "Seconds to the end of the answer.",
+            "Duration of requests in seconds, to the end of the response.",
             ["route"],
             buckets=_SECONDS,
             registry=self.registry,
         )
         self.batches = Histogram(
             "xmodal_batch_size",
-            "Things worked on at once.",
+            "Number of requests processed in one batch.",
             ["work"],
             buckets=_BATCHES,
             registry=self.registry,
         )
         self.generation = Gauge(
-            "xmodal_generation", "Generation of the index that answers.", registry=self.registry
+            "xmodal_generation", "Number of the served generation of the index.", registry=self.registry
         )

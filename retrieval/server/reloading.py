@@ -1,4 +1,4 @@
-"""The generation of an index that a server answers from, and going over to the next one."""
+"""Serve the published generation of an index, and switch to a new one when it is published."""
 
 from __future__ import annotations
 
@@ -17,67 +17,67 @@ from retrieval.server.thread_pools import ThreadPools
 from retrieval.storage.layout import Layout
 
 CHECK_INTERVAL = 1.0
-"""Seconds between two looks at the manifest."""
+"""Minimum seconds between two checks of the manifest."""
 
 
 class ReloadingIndex:
-    """Always one open generation: requests under way end on the one they began on."""
+    """An index with one current open generation; each request finishes on the generation it started on."""
 
     def __init__(
         self,
         folder: Path,
-        opening: Callable[[], SearchEngine],
+        open_engine: Callable[[], SearchEngine],
         *,
         roots: Sequence[Path],
-        workers: ThreadPools,
+        pools: ThreadPools,
         metrics: Metrics,
     ) -> None:
         """Open the published generation of the index in ``folder``.
 
         Args:
             folder: the index.
-            opening: opens its published generation.
-            roots: where the sources' files are now; where they were when empty.
-            workers: the threads to use.
-            metrics: told of the generation, and of what is done in batches.
+            open_engine: opens the published generation.
+            roots: where the sources' files are now; if empty, where they were indexed.
+            pools: the threads to use.
+            metrics: updated with the generation and the sizes of batches.
 
         Raises:
-            XmodalError: it cannot be opened.
+            XmodalError: the generation cannot be opened.
         """
-        self._folder, self._opening, self._roots = folder, opening, roots
-        self._workers, self._metrics = workers, metrics
-        self._seen = self._mark()
+        self._folder, self._open_engine, self._roots = folder, open_engine, roots
+        self._pools, self._metrics = pools, metrics
+        self._manifest_state = self._read_manifest_state()
         self._current = self._open()
-        self._looked = monotonic()
+        self._last_check = monotonic()
         self._reload: asyncio.Task[None] | None = None
         self.problem: str | None = None
-        """The kind of error that a newer generation could not be opened for; the log has the whole of it."""
+        """Class name of the error that kept a newer generation from being opened; the log has the full error."""
 
     async def stop(self) -> None:
-        """Close what is open."""
+        """Close the current generation."""
         if self._reload is not None:
             await self._reload
         self._current.retire()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[OpenGeneration]:
-        """The open generation, which stays open to the end of the block."""
-        self._look()
+        """Give the current generation, which stays open until the end of the block."""
+        self._check_manifest()
         current = self._current
         with current.in_use():
             yield current
 
-    def _look(self) -> None:
-        """Begin to go over to the generation that was published, if one was."""
+    def _check_manifest(self) -> None:
+        """Start to open the new generation if one was published."""
         now = monotonic()
-        if now - self._looked < CHECK_INTERVAL or (self._reload is not None and not self._reload.done()):
+        if now - self._last_check < CHECK_INTERVAL or (self._reload is not None and not self._reload.done()):
             return
-        self._looked = now
-        if (mark := self._mark()) != self._seen:
-            self._seen = mark
-            self._reload = asyncio.create_task(self._go_over())
+        self._last_check = now
+        if (state := self._read_manifest_state()) != self._manifest_state:
+            self._manifest_state = state
+            self._reload = asyncio.create_task(self._switch())
 
-    async def _go_over(self) -> None:
+    async def _switch(self) -> None:
         try:
             opened = await asyncio.to_thread(self._open)
         except (XmodalError, OSError) as error:
@@ -89,13 +89,13 @@ class ReloadingIndex:
 
     def _open(self) -> OpenGeneration:
         opened = OpenGeneration(
-            self._opening(), roots=self._roots, workers=self._workers, metrics=self._metrics
+            self._open_engine(), roots=self._roots, pools=self._pools, metrics=self._metrics
         )
         self._metrics.generation.set(opened.generation)
         return opened
 
-    def _mark(self) -> tuple[int, int, int] | None:
-        """What changes when a manifest is published."""
+    def _read_manifest_state(self) -> tuple[int, int, int] | None:
+        """Return inode, modification time and size of the manifest, which change when a new one is published."""
         try:
             status = Layout(self._folder).manifest.stat()
         except OSError:

@@ -1,4 +1,4 @@
-"""The server at work: bound to its address, saying when it answers, stopped by an interrupt."""
+"""Run the server: bind the address, report when it is ready, and stop on an interrupt."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from retrieval.server.app import make
 
 
 class _Server(uvicorn.Server):
-    """Says when it answers."""
+    """A uvicorn server that calls ``on_ready`` once it accepts requests."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if not self.should_exit:
-            self._ready()
+            self._on_ready()
 
 
-def run(folder: Path, *, host: str, port: int, ready: Callable[[str], None], **options: Any) -> None:
-    """Serve until interrupted.
+def run(folder: Path, *, host: str, port: int, on_ready: Callable[[str], None], **options: Any) -> None:
+    """Serve the index in ``folder`` until interrupted.
 
     Args:
         folder: an index.
         host: the address to listen on.
-        port: 0 for any that is free.
-        ready: told the page's address as soon as it answers.
-        options: as ``make`` takes them.
+        port: the port to listen on; 0 for any free port.
+        on_ready: called with the page's URL as soon as the server accepts requests.
+        options: passed to ``make``.
 
     Raises:
-        OptionError: as ``make``, or the address cannot be listened on.
+        OptionError: as ``make``, or the server cannot listen on the address.
         XmodalError: the index cannot be opened.
     """
     with _bind(host, port) as bound:
@@ -47,9 +47,9 @@ def run(folder: Path, *, host: str, port: int, ready: Callable[[str], None], **o
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=10
         )
-        where = f"[{host}]" if ":" in host else host
-        server = _Server(config, lambda: ready(f"http://{where}:{bound.getsockname()[1]}/"))
-        with suppress(KeyboardInterrupt):  # which is how it is meant to end
+        url_host = f"[{host}]" if ":" in host else host
+        server = _Server(config, lambda: on_ready(f"http://{url_host}:{bound.getsockname()[1]}/"))
+        with suppress(KeyboardInterrupt):  # the normal way to stop the server
             server.run([bound])
 
 

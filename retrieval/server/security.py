@@ -1,4 +1,4 @@
-"""Who may ask, and what a browser may do with the answers."""
+"""Access control, and headers that limit what a browser may do with the responses."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from retrieval.server import error_responses
 
 COOKIE = "xmodal-token"
 
-OPEN = frozenset({"/api/health"})
-"""What is answered without a token: it says nothing of what the index holds."""
+PUBLIC_PATHS = frozenset({"/api/health"})
+"""Paths that need no token: they reveal nothing of the index's content."""
 
 HEADERS: Mapping[str, str] = MappingProxyType(
     {
@@ -35,11 +35,11 @@ HEADERS: Mapping[str, str] = MappingProxyType(
         "Permissions-Policy": "camera=(), geolocation=(), microphone=(self)",
     }
 )
-"""On every answer, unless it says otherwise."""
+"""Headers of every response that does not set its own."""
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach ``host``."""
+    """Return whether only this machine can reach ``host``."""
     if host == "localhost":
         return True
     try:
@@ -48,34 +48,34 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class Guard:
-    """Checks each request before anything else sees it: its host and its token.
+class AccessControl:
+    """Middleware that checks the Host header and the access token of each request before the application sees it.
 
-    On loopback the name in ``Host`` must be this machine's: a page elsewhere whose name is made to resolve to
-    127.0.0.1 (DNS rebinding) would else read the answers as its own.
+    On loopback, ``Host`` must name this machine. Otherwise a foreign web page whose host name was made to resolve to
+    127.0.0.1 (DNS rebinding) could read the responses, since they would count as same-origin.
     """
 
-    def __init__(self, app: ASGIApp, *, loopback: bool, token: str | None, shared: bool) -> None:
-        """Put it around ``app``.
+    def __init__(self, app: ASGIApp, *, loopback: bool, token: str | None, cross_origin: bool) -> None:
+        """Wrap ``app``.
 
         Args:
-            app: what is guarded.
-            loopback: whether the server listens on this machine alone.
-            token: what whoever asks must know; None for nothing.
-            shared: whether pages of other origins may use the answers.
+            app: the application to protect.
+            loopback: whether the server listens on a loopback address only.
+            token: access token that clients must send; None for none.
+            cross_origin: whether web pages of other origins may use the responses.
         """
         self._app, self._loopback, self._token = app, loopback, token
         self._headers = dict(HEADERS)
-        if shared:
+        if cross_origin:
             self._headers["Cross-Origin-Resource-Policy"] = "cross-origin"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer by itself or hand on."""
+        """Refuse the request, or pass it on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
-        async def guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
@@ -85,42 +85,44 @@ class Guard:
         headers = Headers(scope=scope)
         try:
             self._check_host(headers)
-            given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-            if self._token is not None and scope["path"] == "/" and given:
-                self._check_token(given)
-                await self._let_in(given)(scope, receive, guarded)
+            query_token = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+            if self._token is not None and scope["path"] == "/" and query_token:
+                self._check_token(query_token)
+                await self._redirect_with_cookie(query_token)(scope, receive, send_with_headers)
                 return
-            if scope["path"] not in OPEN and scope["method"] != "OPTIONS":
-                self._check_token(_token(headers))
-            await self._app(scope, receive, guarded)
+            if scope["path"] not in PUBLIC_PATHS and scope["method"] != "OPTIONS":
+                self._check_token(_sent_token(headers))
+            await self._app(scope, receive, send_with_headers)
         except XmodalError as error:
-            await error_responses.answer(error)(scope, receive, guarded)
+            await error_responses.error_response(error)(scope, receive, send_with_headers)
 
     def _check_host(self, headers: Headers) -> None:
         name = headers.get("host", "")
         if self._loopback and not is_loopback(_without_port(name)):
-            raise OptionError(f"this server is localhost, not {name[:100]!r}: ask it by that name")
-
-    def _check_token(self, given: str) -> None:
-        if self._token is None:
-            return
-        if not secrets.compare_digest(given.encode(), self._token.encode()):
-            raise UnauthorizedError(
-                "this server wants its token: as 'Authorization: Bearer TOKEN', or open /?token=TOKEN once"
+            raise OptionError(
+                f"this server answers only requests to localhost, not to {name[:100]!r}: use http://localhost"
             )
 
-    def _let_in(self, token: str) -> RedirectResponse:
-        """To the page, its address without the token, which is in a cookie from now on."""
+    def _check_token(self, token: str) -> None:
+        if self._token is None:
+            return
+        if not secrets.compare_digest(token.encode(), self._token.encode()):
+            raise UnauthorizedError(
+                "this server requires its access token: send 'Authorization: Bearer TOKEN', or open /?token=TOKEN once"
+            )
+
+    def _redirect_with_cookie(self, token: str) -> RedirectResponse:
+        """Return a redirect to the page that moves the token from the URL to a cookie."""
         response = RedirectResponse("/", 303)
         response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
         return response
 
 
-def _token(headers: Headers) -> str:
-    """What came as a token; empty if nothing did."""
-    scheme, _, given = headers.get("authorization", "").partition(" ")
+def _sent_token(headers: Headers) -> str:
+    """Return the token that a request sends; empty if it sends none."""
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        return given.strip()
+        return credentials.strip()
     try:
         cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
     except CookieError:
@@ -133,17 +135,19 @@ def _without_port(host: str) -> str:
     return name if colon and port.isdecimal() else host
 
 
-def check_reach(host: str, token: str | None) -> None:
-    """Refuse to be open to other machines without a token.
+def check_access(host: str, token: str | None) -> None:
+    """Refuse to listen for other machines without a token.
 
     Raises:
-        OptionError: the host is not loopback, and there is no token, or one that can be guessed.
+        OptionError: the host is not loopback and there is no token, or the token is too short or has odd characters.
     """
     if token is not None and (
         len(token) < 8 or not token.isascii() or not token.isprintable() or " " in token
     ):
-        raise OptionError("a token is at least 8 printable ASCII characters without spaces: make another one")
+        raise OptionError(
+            "a token needs at least 8 printable ASCII characters and no spaces: choose another --token"
+        )
     if token is None and not is_loopback(host):
         raise OptionError(
-            f"on {host} other machines can reach the server: give a --token that they must know, or leave --host out"
+            f"other machines can reach the server on {host}: set an access token with --token, or leave --host out"
         )

@@ -1,4 +1,4 @@
-"""What every address of a server shares."""
+"""State that all routes of a server share."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from retrieval.server.thread_pools import ThreadPools
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One server's state.
+    """State of one server.
 
     Attributes:
-        library: the open generation.
-        workers: its threads.
-        metrics: its figures.
-        cache: thumbnails.
+        index: the index, with its current generation.
+        pools: the server's threads.
+        metrics: the server's metrics.
+        thumbnails: cache of thumbnails.
     """
 
-    library: ReloadingIndex
-    workers: ThreadPools
+    index: ReloadingIndex
+    pools: ThreadPools
     metrics: Metrics
-    cache: DiskCache
+    thumbnails: DiskCache
 
     @classmethod
     def of(cls, request: Request) -> Service:
-        """That of the server a request came to."""
+        """Return the state of the server that received the request."""
         service: Service = request.app.state.service
         return service

@@ -1,4 +1,4 @@
-"""The page: files that were built beforehand and came with the package."""
+"""Serve the search page: static files that were built in advance and are part of the package."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from starlette.types import Scope
 
 from retrieval.errors import MissingFileError
 
-BUILT = Path(__file__).with_name("page")
-"""Where the build puts them: ``index.html`` and ``assets/``."""
+BUILT_PAGE = Path(__file__).with_name("page")
+"""Folder of the built page: ``index.html`` and ``assets/``."""
 
 
-class _Assets(StaticFiles):
-    """Files whose names change with their content."""
+class _ImmutableFiles(StaticFiles):
+    """Files whose names change with their content, so that browsers may cache them forever."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
@@ -33,9 +33,9 @@ def install(app: FastAPI, folder: Path) -> None:
         index = folder / "index.html"
         if not index.is_file():
             raise MissingFileError(
-                "the page was not built; the API is at /api, described by /api/openapi.json: run scripts/page"
+                "the page is not built: run scripts/page; the API at /api works without it, see /api/openapi.json"
             )
         return FileResponse(index, headers={"Cache-Control": "no-cache"})
 
     if (folder / "assets").is_dir():
-        app.mount("/assets", _Assets(directory=folder / "assets"))
+        app.mount("/assets", _ImmutableFiles(directory=folder / "assets"))

@@ -1,4 +1,4 @@
-"""The threads that decode, encode, search and draw, apart from each other, and how many may wait for them."""
+"""Separate thread pools for decoding, encoding, searching and drawing, with limits on waiting requests."""
 
 from __future__ import annotations
 
@@ -14,45 +14,47 @@ Out = TypeVar("Out")
 
 
 class BoundedPool:
-    """Threads for one kind of work; who finds too many waiting is refused."""
+    """Threads for one kind of work; if too many requests are waiting, the next one is refused."""
 
-    def __init__(self, name: str, threads: int, *, waiting: int) -> None:
-        self.threads = ThreadPoolExecutor(threads, name)
-        self.gate = Gate(threads, waiting=waiting)
+    def __init__(self, name: str, threads: int, *, max_waiting: int) -> None:
+        self.executor = ThreadPoolExecutor(threads, name)
+        self.gate = Gate(threads, max_waiting=max_waiting)
 
     async def __call__(self, work: Callable[[], Out]) -> Out:
-        """What ``work`` gives.
+        """Return the result of ``work``.
 
         Raises:
-            BusyError: too many wait already.
+            BusyError: too many requests are waiting already.
         """
         async with self.gate:
-            return await self.inside(work)
+            return await self.run_inside_gate(work)
 
-    async def inside(self, work: Callable[[], Out]) -> Out:
-        """What ``work`` gives, for who is inside the gate already."""
-        return await asyncio.get_running_loop().run_in_executor(self.threads, work)
+    async def run_inside_gate(self, work: Callable[[], Out]) -> Out:
+        """Return the result of ``work``; for callers that have entered the gate already."""
+        return await asyncio.get_running_loop().run_in_executor(self.executor, work)
 
 
 class ThreadPools:
-    """All threads of a server. They outlive the generations that it answers from."""
+    """All threads of a server. They are kept when the server switches to another generation."""
 
     def __init__(self) -> None:
-        self.decoding = {modality: BoundedPool(f"decode-{modality}", 2, waiting=32) for modality in Modality}
+        self.decoding = {
+            modality: BoundedPool(f"decode-{modality}", 2, max_waiting=32) for modality in Modality
+        }
         self.encoding = {modality: ThreadPoolExecutor(1, f"encode-{modality}") for modality in Modality}
         self.searching = ThreadPoolExecutor(1, "search")
         self.filtering = ThreadPoolExecutor(1, "search-filtered")
-        self.drawing = BoundedPool("draw", 2, waiting=256)
-        self.reading = BoundedPool("read", 4, waiting=256)
-        self.evaluating = BoundedPool("evaluate", 1, waiting=0)
+        self.drawing = BoundedPool("draw", 2, max_waiting=256)
+        self.reading = BoundedPool("read", 4, max_waiting=256)
+        self.evaluating = BoundedPool("evaluate", 1, max_waiting=0)
 
     def close(self) -> None:
-        """Let go of them; what is under way ends by itself."""
+        """Shut the pools down without waiting; running work finishes by itself."""
         pools = [*self.decoding.values(), self.drawing, self.reading, self.evaluating]
-        for threads in (
-            *(pool.threads for pool in pools),
+        for executor in (
+            *(pool.executor for pool in pools),
             *self.encoding.values(),
             self.searching,
             self.filtering,
         ):
-            threads.shutdown(wait=False, cancel_futures=True)
+            executor.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Thumbnails as they are served: drawn once, kept, and known by a tag."""
+"""Thumbnails for the server: drawn once, cached on disk, and identified by an ETag."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from retrieval.server.disk_cache import DiskCache
 from retrieval.types import Modality
 
 SIZES = range(16, 1025)
-"""Pixels of the longer side that may be asked for."""
+"""Allowed sizes: pixels of the longer side."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A small picture.
+    """A thumbnail.
 
     Attributes:
-        data: of the file.
-        kind: its content type.
-        tag: an ETag: another file, moment or size has another.
+        data: content of the image file.
+        content_type: its content type.
+        etag: changes with the file, the moment and the size.
     """
 
     data: bytes
-    kind: str
-    tag: str
+    content_type: str
+    etag: str
 
 
-def thumbnail(cache: DiskCache, located: AssetLocation, size: int) -> Thumbnail:
-    """That of an asset, drawn if it was not before.
+def thumbnail(cache: DiskCache, location: AssetLocation, size: int) -> Thumbnail:
+    """Return the thumbnail of an asset, from the cache or drawn now.
 
     Raises:
-        MissingFileError: its file cannot be decoded.
+        MissingFileError: the asset's file cannot be decoded.
     """
-    status = located.status
-    moment = "" if located.modality is Modality.IMAGE else f"{located.start}-{located.end}"
-    key = f"{located.modality} {located.file} {status.st_size} {status.st_mtime_ns} {moment} {size}"
+    status = location.status
+    moment = "" if location.modality is Modality.IMAGE else f"{location.start}-{location.end}"
+    key = f"{location.modality} {location.file} {status.st_size} {status.st_mtime_ns} {moment} {size}"
     data = cache.get(key)
     if data is None:
         try:
-            data = thumbnail_bytes(located.file, located.modality, size, located.start, located.end)
+            data = thumbnail_bytes(location.file, location.modality, size, location.start, location.end)
         except MediaError as error:
-            reason = str(error).removeprefix(f"{located.file}: ")
-            raise MissingFileError(f"there is no picture of {located.file.name!r}: {reason}") from error
+            reason = str(error).removeprefix(f"{location.file}: ")
+            raise MissingFileError(f"there is no thumbnail of {location.file.name!r}: {reason}") from error
         cache.put(key, data)
-    tag = hashlib.sha256(key.encode()).hexdigest()[:24]
-    return Thumbnail(data, KINDS[located.modality], f'"{tag}"')
+    digest = hashlib.sha256(key.encode()).hexdigest()[:24]
+    return Thumbnail(data, KINDS[location.modality], f'"{digest}"')

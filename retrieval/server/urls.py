@@ -1,4 +1,4 @@
-"""Where the files of assets are served."""
+"""URLs of assets' files."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from retrieval.types import Hit
 
 
 def asset_urls(asset: Hit | AssetOut) -> dict[str, str | None]:
-    """Where the file and the thumbnail of an asset are served, if it may have any."""
-    if asset.text is not None or asset.path is None:  # a text file's too, and an item's that is shown by one
+    """Return the URL paths of an asset's file and thumbnail; None if it has none."""
+    # Text files have none either, nor does an item that is represented by one.
+    if asset.text is not None or asset.path is None:
         return {"media": None, "thumbnail": None}
     media = f"/api/media/{asset.asset}"
     return {"media": media, "thumbnail": f"{media}/thumbnail"}

@@ -1,11 +1,11 @@
-"""Text queries over HTTP from many connections, beside the same engine asked directly.
+"""Text queries over HTTP from many connections, compared with the same engine without HTTP.
 
 Usage: python scripts/benchmarks/serve.py [--vectors 100000] [--seconds 60] [--connections 64]
 
-An index of made-up vectors of the packaged text encoder's 768 dimensions (its captions are numbers; searching
-does not care), served by `xmodal serve` in a process of its own, and asked with texts that never repeat, by wrk
-where it is installed, else by a small load of this script. Then `search_batch` on batches as large as those
-that formed in the server on average, and single searches for their latency, with nothing else running.
+Builds an index of random vectors with the 768 dimensions of the packaged text encoder (its captions are numbers; that
+makes no difference to searching). `xmodal serve` serves it in a separate process. The load is texts that never repeat,
+sent by wrk if it is installed, else by a small load generator in this script. Afterwards, with nothing else running,
+`search_batch` is measured with batches of the average size in the server, and single searches for their latency.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ end
 
 
 @dataclass(frozen=True)
-class Load:
-    """What a load saw: answers a second, seconds of the middle and the slowest hundredth, errors."""
+class LoadResult:
+    """Result of a load test: responses per second, median and 99th percentile of the latency in seconds, errors."""
 
     rate: float
     p50: float
@@ -69,19 +69,19 @@ class Load:
 
 
 def texts(seed: int) -> Iterator[str]:
-    """Texts of five words that never repeat."""
+    """Generate texts of five words that never repeat."""
     for number in count():
         yield f"{WORDS[number % 16]} {WORDS[number // 16 % 16]} and {seed} {number}"
 
 
 def build(folder: Path, vectors: int) -> Path:
-    """An index of so many made-up vectors under the text encoder's name."""
+    """Build an index of this many random vectors under the text encoder's name."""
     import indexer
     from retrieval.encoders import registry
     from retrieval.encoders.base import WHOLE
     from retrieval.types import Modality
 
-    class Drawn:
+    class RandomEncoder:
         spec = registry.load("minilm", Modality.TEXT, "cpu").spec
         numerics = "drawn at random"
         random = np.random.default_rng(0)
@@ -105,19 +105,19 @@ def build(folder: Path, vectors: int) -> Path:
             file.write(
                 json.dumps({"id": f"{number:07}", "caption": f"number {number}", "even": number % 2}) + "\n"
             )
-    known = registry.ENCODERS
-    entry = registry.Entry((Modality.TEXT,), lambda _wanted: Drawn(), "")  # type: ignore[arg-type, return-value]
-    registry.ENCODERS = {**known, "minilm": entry}  # type: ignore[misc]
+    encoders = registry.ENCODERS
+    entry = registry.Entry((Modality.TEXT,), lambda _request: RandomEncoder(), "")  # type: ignore[arg-type, return-value]
+    registry.ENCODERS = {**encoders, "minilm": entry}  # type: ignore[misc]
     try:
         indexer.build([source], out=folder / "index", align="identity", batch_size=4096)
     finally:
-        registry.ENCODERS = known  # type: ignore[misc]
+        registry.ENCODERS = encoders  # type: ignore[misc]
     return folder / "index"
 
 
 @contextmanager
 def serving(index: Path) -> Iterator[tuple[str, int]]:
-    """`xmodal serve` in a process of its own: its address and process number."""
+    """Run `xmodal serve` in a separate process; give its URL and process id."""
     command = [
         sys.executable,
         "-c",
@@ -130,17 +130,17 @@ def serving(index: Path) -> Iterator[tuple[str, int]]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None  # noqa: S101
         line = process.stderr.readline()
-        found = re.search(r"http://\S+/", line)
-        if not found:
+        url = re.search(r"http://\S+/", line)
+        if not url:
             raise SystemExit(line + process.stderr.read())
         try:
-            yield found[0].rstrip("/"), process.pid
+            yield url[0].rstrip("/"), process.pid
         finally:
             process.terminate()
 
 
-def by_wrk(address: str, connections: int, seconds: float) -> Load:
-    """The load by wrk."""
+def load_by_wrk(address: str, connections: int, seconds: float) -> LoadResult:
+    """Run the load with wrk."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         words = ", ".join(f'"{word}"' for word in WORDS)
         script.write(f"words = {{{words}}}\n{LUA}")
@@ -157,24 +157,24 @@ def by_wrk(address: str, connections: int, seconds: float) -> Load:
             address,
         ]
         shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = re.search(r"^result (\d+) (\d+) ([\d.]+) ([\d.]+) (\d+) (\d+)$", shown, re.M)
-    if not found:
+    result = re.search(r"^result (\d+) (\d+) ([\d.]+) ([\d.]+) (\d+) (\d+)$", shown, re.M)
+    if not result:
         raise SystemExit(f"wrk printed no result:\n{shown}")
-    requests, micros, p50, p99, refused, failed = map(float, found.groups())
-    if odd := set(re.findall(r"^status (\d+)$", shown, re.M)) - {"200", "503"}:
-        raise SystemExit(f"the server answered {', '.join(sorted(odd))}")
-    return Load((requests - refused) * 1e6 / micros, p50 / 1e6, p99 / 1e6, int(refused), int(failed))
+    requests, micros, p50, p99, refused, failed = map(float, result.groups())
+    if unexpected := set(re.findall(r"^status (\d+)$", shown, re.M)) - {"200", "503"}:
+        raise SystemExit(f"the server answered {', '.join(sorted(unexpected))}")
+    return LoadResult((requests - refused) * 1e6 / micros, p50 / 1e6, p99 / 1e6, int(refused), int(failed))
 
 
-def by_hand(address: str, connections: int, seconds: float) -> Load:
-    """The load by this script: requests written to sockets as they are, so that little time goes to them."""
+def load_by_script(address: str, connections: int, seconds: float) -> LoadResult:
+    """Run the load with this script; requests are written to sockets directly, so that they cost little time."""
     host, _, port = address.removeprefix("http://").partition(":")
-    until, taken, codes = time.perf_counter() + seconds, list[float](), Counter[int]()
+    deadline, latencies, codes = time.perf_counter() + seconds, list[float](), Counter[int]()
 
-    async def one(seed: int) -> None:
+    async def send_queries(seed: int) -> None:
         reader, writer = await asyncio.open_connection(host, int(port))
         for text in texts(seed):
-            if time.perf_counter() > until:
+            if time.perf_counter() > deadline:
                 break
             body = json.dumps({"terms": [{"kind": "text", "value": text}], "to": "text", "k": 10}).encode()
             start = time.perf_counter()
@@ -185,58 +185,58 @@ def by_hand(address: str, connections: int, seconds: float) -> Load:
             head = await reader.readuntil(b"\r\n\r\n")
             await reader.readexactly(int(re.search(rb"content-length: (\d+)", head, re.I)[1]))  # type: ignore[index]
             codes[int(head[9:12])] += 1
-            taken.append(time.perf_counter() - start)
+            latencies.append(time.perf_counter() - start)
         writer.close()
 
     async def main() -> None:
-        await asyncio.gather(*(one(seed) for seed in range(connections)))
+        await asyncio.gather(*(send_queries(seed) for seed in range(connections)))
 
     asyncio.run(main())
-    if odd := set(codes) - {200, 503}:
-        raise SystemExit(f"the server answered {odd}")
-    cuts = quantiles(taken, n=100)
-    return Load(codes[200] / seconds, cuts[49], cuts[98], codes[503], 0)
+    if unexpected := set(codes) - {200, 503}:
+        raise SystemExit(f"the server answered {unexpected}")
+    cuts = quantiles(latencies, n=100)
+    return LoadResult(codes[200] / seconds, cuts[49], cuts[98], codes[503], 0)
 
 
 def batches(address: str) -> dict[str, tuple[float, float]]:
-    """How many things were encoded and searched, and in how many batches."""
+    """Return how many queries were encoded and searched, each with the number of batches."""
     text = httpx2.get(f"{address}/metrics").text
-    found = {}
+    counts = {}
     for work in ("encode-text", "search"):
         pair = [
             re.search(rf'xmodal_batch_size_{part}{{work="{work}"}} (\S+)', text) for part in ("sum", "count")
         ]
-        found[work] = tuple(float(each[1]) for each in pair if each)
-    return found  # type: ignore[return-value]
+        counts[work] = tuple(float(each[1]) for each in pair if each)
+    return counts  # type: ignore[return-value]
 
 
 def memory(process: int) -> float:
-    """MiB that a process holds in memory."""
+    """Return the resident memory of a process in MiB."""
     status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
     return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
 
 
-def directly(index: Path, size: int, seconds: float) -> tuple[float, float, float]:
-    """Queries a second of `search_batch` on batches of ``size``; p50 and p99 seconds of single searches."""
+def measure_engine(index: Path, size: int, seconds: float) -> tuple[float, float, float]:
+    """Return queries per second of `search_batch` in batches of ``size``; p50 and p99 seconds of single searches."""
     import retrieval
     from retrieval import Query
 
-    engine, asked = retrieval.open(index), texts(1_000_000)
+    engine, unique_texts = retrieval.open(index), texts(1_000_000)
     engine.search(text="warm", to="text")
 
-    def batch(size: int) -> float:
-        queries = [Query(text=next(asked)) for _ in range(size)]
+    def time_batch(size: int) -> float:
+        queries = [Query(text=next(unique_texts)) for _ in range(size)]
         start = time.perf_counter()
         engine.search_batch(queries, to="text", k=10)
         return time.perf_counter() - start
 
-    batch(size)
-    until, taken, done = time.perf_counter() + seconds, 0.0, 0
-    while time.perf_counter() < until:
-        taken, done = taken + batch(size), done + size
-    single = [batch(1) for _ in range(200)]
+    time_batch(size)
+    deadline, elapsed, done = time.perf_counter() + seconds, 0.0, 0
+    while time.perf_counter() < deadline:
+        elapsed, done = elapsed + time_batch(size), done + size
+    single = [time_batch(1) for _ in range(200)]
     cuts = quantiles(single, n=100)
-    return done / taken, cuts[49], cuts[98]
+    return done / elapsed, cuts[49], cuts[98]
 
 
 def main() -> None:
@@ -248,18 +248,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--connections", type=int, default=64)
     options = parser.parse_args()
-    by = by_wrk if shutil.which("wrk") else by_hand
+    run_load = load_by_wrk if shutil.which("wrk") else load_by_script
     print(facts("faiss-cpu", "torch", "fastapi", "uvicorn"))
-    print(f"two busy threads do {scaling(2):.2f} times the work of one; load by {by.__name__}")
+    print(f"two busy threads do {scaling(2):.2f} times the work of one; {run_load.__name__}")
     with tempfile.TemporaryDirectory() as scratch:
         index = build(Path(scratch), options.vectors)
         with serving(index) as (address, process):
-            by(address, options.connections, min(5, options.seconds))
+            run_load(address, options.connections, min(5, options.seconds))
             before, first = memory(process), batches(address)
-            load = by(address, options.connections, options.seconds)
+            load = run_load(address, options.connections, options.seconds)
             after, last = memory(process), batches(address)
         mean = {work: (last[work][0] - first[work][0]) / (last[work][1] - first[work][1]) for work in last}
-        rate, p50, p99 = directly(index, max(1, round(mean["encode-text"])), min(20, options.seconds))
+        rate, p50, p99 = measure_engine(index, max(1, round(mean["encode-text"])), min(20, options.seconds))
     print(
         f"served     {load.rate:8.1f} queries/s  p50 {1000 * load.p50:6.1f} ms  p99 {1000 * load.p99:6.1f} ms"
     )

@@ -1,13 +1,17 @@
-"""The command line, as a user types it: what it prints, where, and its exit status."""
+"""The command line: its output on standard output and error, and its exit status."""
 
 import json
+import re
 import shutil
 
 import pytest
 
 import retrieval
 from indexer.cli.main import run
-from retrieval.cli.commands import weighted
+from retrieval.alignment import registry as alignments
+from retrieval.cli.search_command import parse_weighted
+from retrieval.encoders import registry as encoders
+from retrieval.fusion import registry as fusions
 from tests.helpers import toy
 
 
@@ -22,19 +26,19 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def xmodal(root, capsys, monkeypatch):
-    """Runs a command in the root folder; gives its exit status, standard output and error."""
+    """Run a command in the root folder; return its exit status, standard output and standard error."""
     monkeypatch.chdir(root)
     monkeypatch.setenv("COLUMNS", "100")
 
     def call(*arguments):
         status = run(list(arguments))
-        shown = capsys.readouterr()
-        return status, shown.out, shown.err
+        output = capsys.readouterr()
+        return status, output.out, output.err
 
     return call
 
 
-def test_indexing_prints_a_summary(xmodal):
+def test_index_prints_a_summary(xmodal):
     status, out, _ = xmodal("index", "source", "--out", "other", "--preset", "toy", "--json")
     summary = json.loads(out)
     assert status == 0
@@ -50,7 +54,7 @@ def test_indexing_prints_a_summary(xmodal):
     assert "encoded    0\nreused     20\n" in out
 
 
-def test_some_failures_are_told_by_the_exit_status(xmodal, root):
+def test_exit_status_3_if_some_files_fail(xmodal, root):
     shutil.copytree(root / "source", root / "damaged")
     (root / "damaged/red.png").write_bytes(b"nonsense")
     status, out, _ = xmodal("index", "damaged", "--out", "damaged-index", "--preset", "toy")
@@ -60,18 +64,18 @@ def test_some_failures_are_told_by_the_exit_status(xmodal, root):
     assert (status, out.split()[3]) == (0, "blue")
 
 
-def test_searching_prints_hits(xmodal):
+def test_search_prints_hits(xmodal):
     status, out, err = xmodal("search", "index", "--text", "red", "--to", "image", "-k", "2", "--json")
     hits = json.loads(out)
     assert (status, err) == (0, "")
-    promised = ["rank", "score", "id", "modality", "path", "text", "start", "end", "metadata"]
-    assert list(hits[0]) == [*promised, "asset", "percentile", "contributions"]
+    expected = ["rank", "score", "id", "modality", "path", "text", "start", "end", "metadata"]
+    assert list(hits[0]) == [*expected, "asset", "percentile", "contributions"]
     assert (hits[0]["rank"], hits[0]["id"], len(hits)) == (1, "red", 2)
     _, out, _ = xmodal("search", "index", "--image", "source/blue.png", "-k", "1")
     assert out.split(maxsplit=4)[3:] == ["blue", "Something blue.\n"]
 
 
-def test_terms_are_weighted_and_repeated(xmodal):
+def test_query_terms_can_be_weighted_and_repeated(xmodal):
     terms = ("--text", "yellow", "--text", "green^-0.5", "--id", "red^0.1")
     _, out, _ = xmodal("search", "index", *terms, "--to", "image", "-k", "5", "--json")
     query = {"text": ["yellow", ("green", -0.5)], "id": ("red", 0.1)}
@@ -92,11 +96,11 @@ def test_terms_are_weighted_and_repeated(xmodal):
         ("^2", ("", 2.0)),
     ],
 )
-def test_weights_are_at_the_end(text, expected):
-    assert weighted(text) == expected
+def test_parse_weighted_reads_the_weight_at_the_end(text, expected):
+    assert parse_weighted(text) == expected
 
 
-def test_evaluating_prints_a_table_and_its_protocol(xmodal):
+def test_evaluate_prints_a_table_and_its_protocol(xmodal):
     status, out, _ = xmodal("evaluate", "index")
     assert status == 0
     assert "split all, pool all, relevance item, captions all, ties by id, exact search" in out
@@ -115,7 +119,7 @@ def test_evaluating_prints_a_table_and_its_protocol(xmodal):
     }
 
 
-def test_info_says_what_made_the_index(xmodal):
+def test_info_describes_the_index(xmodal):
     status, out, _ = xmodal("info", "index")
     assert status == 0
     assert "10 items" in out
@@ -123,13 +127,13 @@ def test_info_says_what_made_the_index(xmodal):
     assert json.loads(xmodal("info", "index", "--json")[1])["format"] == 2
 
 
-def test_realigning(xmodal, root):
+def test_realign_publishes_a_new_generation(xmodal, root):
     shutil.copytree(root / "index", root / "copy")
     status, out, _ = xmodal("realign", "copy", "--align", "conse")
     assert (status, out.startswith("generation 2: conse")) == (0, True)
 
 
-def test_parts_are_weighed_only_where_there_are_any(xmodal, root):
+def test_attention_alignment_needs_encoders_that_keep_parts(xmodal, root):
     for arguments in (
         ["realign", "index"],
         ["index", "source", "--out", "fresh", "--preset", "toy"],
@@ -137,7 +141,7 @@ def test_parts_are_weighed_only_where_there_are_any(xmodal, root):
         status, out, err = xmodal(*arguments, "--align", "attention")
         assert (status, out) == (1, "")
         assert "(toy-text, toy-image) keeps any: run 'xmodal index' on the sources with --preset parts" in err
-    assert not list((root / "fresh").glob("features/*"))  # nothing was encoded before
+    assert not list((root / "fresh").glob("features/*"))  # refused before anything was encoded
 
 
 @pytest.mark.parametrize(
@@ -167,7 +171,7 @@ def test_parts_are_weighed_only_where_there_are_any(xmodal, root):
         (["frobnicate"], "frobnicate"),
     ],
 )
-def test_wrong_input_is_one_line_and_status_2(xmodal, arguments, message):
+def test_wrong_input_prints_one_line_and_exits_with_2(xmodal, arguments, message):
     status, out, err = xmodal(*arguments)
     assert (status, out) == (2, "")
     assert err.startswith("xmodal: ")
@@ -179,5 +183,26 @@ def test_version_and_help(xmodal):
     assert xmodal("--version")[1].startswith("xmodal ")
     status, out, _ = xmodal("--help")
     assert status == 0
-    for command in ("index", "search", "evaluate", "info", "realign", "verify", "repair"):
+    for command in (
+        "index",
+        "search",
+        "evaluate",
+        "info",
+        "realign",
+        "verify",
+        "repair",
+        "serve",
+        "failures",
+    ):
         assert command in out
+
+
+@pytest.mark.parametrize(
+    "names",
+    [alignments.METHODS, fusions.METHODS, encoders.PRESETS],
+    ids=["align", "fuse", "preset"],
+)
+def test_help_lists_the_values_of_an_option(xmodal, names):
+    status, out, _ = xmodal("index", "--help")
+    assert status == 0
+    assert set(names) <= set(re.findall(r"[a-z-]+", out))

@@ -1,4 +1,4 @@
-"""``xmodal evaluate``, as a user types it."""
+"""``xmodal evaluate`` on the command line."""
 
 import json
 
@@ -16,7 +16,7 @@ def root(tmp_path_factory):
     for name in toy.COLOURS:
         toy.paint(root / f"source/my {name}.png", name)
         rows.append(f"my {name},my {name}.png,Something {name}.,{'warm' if 'r' in name else 'cold'}")
-    rows[0] = rows[0].replace("Something red", "Something blue")  # a caption that finds the wrong picture
+    rows[0] = rows[0].replace("Something red", "Something blue")  # this caption finds the wrong picture
     (root / "source/m.csv").write_text("id,image,caption,kind\n" + "\n".join(rows), encoding="utf-8")
     with toy.encoders():
         for out, align in (("index", ()), ("other", ("--align", "conse"))):
@@ -27,18 +27,18 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def evaluate(root, capsys, monkeypatch):
-    """Runs the command in the root folder; gives its exit status, standard output and error."""
+    """Run the command in the root folder; return its exit status, standard output and standard error."""
     monkeypatch.chdir(root)
 
     def call(*arguments):
         status = run(["evaluate", *arguments])
-        shown = capsys.readouterr()
-        return status, shown.out, shown.err
+        output = capsys.readouterr()
+        return status, output.out, output.err
 
     return call
 
 
-def test_everything_is_printed_as_tables(evaluate):
+def test_results_are_printed_as_tables(evaluate):
     status, out, err = evaluate(
         "index", "--by", "kind", "--compare", "--where", "kind = 'warm'", "--against", "other", "-k", "1"
     )
@@ -54,7 +54,7 @@ def test_everything_is_printed_as_tables(evaluate):
     assert any(line.startswith("hit@1 ") and line.endswith("]") for line in blocks[0])
 
 
-def test_figures_under_the_bar_are_named_and_fail(evaluate):
+def test_fail_under_names_the_metric_and_exits_with_1(evaluate):
     status, out, err = evaluate("index", "--task", "text-to-image", "--fail-under", "hit@1=0.95", "--json")
     assert (status, err) == (1, "xmodal: text-to-image: hit@1 is 0.9, under 0.95\n")
     assert json.loads(out)["tasks"]["text-to-image"]["hit@1"] == 0.9
@@ -62,7 +62,7 @@ def test_figures_under_the_bar_are_named_and_fail(evaluate):
     assert (status, err) == (0, "")
 
 
-def test_files_for_other_programs(evaluate, root):
+def test_trec_files_agree_with_ir_measures(evaluate, root):
     status, out, _ = evaluate(
         "index", "--task", "text-to-image", "--run-out", "run", "--qrels-out", "qrels", "--json"
     )
@@ -82,7 +82,7 @@ def test_files_for_other_programs(evaluate, root):
     }
 
 
-def test_a_seeded_evaluation_prints_the_same_twice(evaluate):
+def test_output_is_the_same_for_the_same_seed(evaluate):
     first = evaluate("index", "--seed", "7")
     assert first == evaluate("index", "--seed", "7")
     assert first != evaluate("index", "--resamples", "0")
@@ -104,7 +104,7 @@ def test_a_seeded_evaluation_prints_the_same_twice(evaluate):
         (["--where", "kind = 'none'"], "0 assets in pool 'all' where kind = 'none'"),
     ],
 )
-def test_wrong_input_is_one_line_and_status_2(evaluate, arguments, message):
+def test_wrong_input_prints_one_line_and_exits_with_2(evaluate, arguments, message):
     status, out, err = evaluate("index", *arguments)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert message in err

@@ -1,4 +1,4 @@
-"""``xmodal serve`` as a user starts and stops it."""
+"""Starting and stopping ``xmodal serve``."""
 
 import re
 import signal
@@ -30,7 +30,7 @@ def index(tmp_path_factory):
     return root / "index"
 
 
-def test_it_says_where_it_is_answers_and_ends_on_an_interrupt(index):
+def test_serve_prints_its_url_answers_and_stops_on_an_interrupt(index):
     command = [sys.executable, "-c", PROGRAM, str(index), "--port", "0"]
     root = Path(__file__).parents[2]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=root) as process:
@@ -47,7 +47,7 @@ def test_it_says_where_it_is_answers_and_ends_on_an_interrupt(index):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "expected"),
     [
         (["--host", "0.0.0.0"], "--token"),  # noqa: S104
         (["--token", "short"], "at least 8"),
@@ -57,15 +57,15 @@ def test_it_says_where_it_is_answers_and_ends_on_an_interrupt(index):
         (["--root", ".", "--root", "."], "1 sources"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_line(index, capsys, arguments, words):
+def test_wrong_options_print_one_line_and_exit_with_2(index, capsys, arguments, expected):
     with toy.encoders():
         status = run(["serve", str(index), "--port", "0", *arguments])
-    told = capsys.readouterr().err
-    assert (status, told.count("\n")) == (2, 1)
-    assert words in told
+    message = capsys.readouterr().err
+    assert (status, message.count("\n")) == (2, 1)
+    assert expected in message
 
 
-def test_a_port_that_is_taken_and_a_folder_that_is_no_index(index, tmp_path, capsys):
+def test_port_in_use_and_folder_without_an_index_are_refused(index, tmp_path, capsys):
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -1,4 +1,4 @@
-"""The client: an engine's answers and an engine's errors, from a server."""
+"""The client returns an engine's hits and raises an engine's errors, over HTTP."""
 
 import numpy as np
 import pytest
@@ -30,11 +30,11 @@ def client(address):
         yield client
 
 
-def same(found, expected):
-    assert [(hit.id, hit.asset, hit.metadata, hit.path) for hit in found] == [
+def assert_same_hits(actual, expected):
+    assert [(hit.id, hit.asset, hit.metadata, hit.path) for hit in actual] == [
         (hit.id, hit.asset, hit.metadata, hit.path) for hit in expected
     ]
-    np.testing.assert_allclose([hit.score for hit in found], [hit.score for hit in expected], atol=1e-6)
+    np.testing.assert_allclose([hit.score for hit in actual], [hit.score for hit in expected], atol=1e-6)
 
 
 def media(folder):
@@ -51,40 +51,40 @@ def media(folder):
 
 
 @pytest.mark.parametrize("kind", ["text", "image", "audio", "video", "id"])
-def test_every_kind_of_query_finds_what_the_engine_finds(client, engine, served_folder, kind):
+def test_every_kind_of_query_returns_the_engines_hits(client, engine, served_folder, kind):
     target = {"audio": "audio", "video": "video"}.get(kind, "image")
     for value in media(served_folder)[kind]:
         options = {kind: value, "to": target, "k": 4}
-        found, expected = client.search(**options), engine.search(**options)
-        same(found, expected)
-        assert all(type(hit) is retrieval.Hit for hit in found)
+        actual, expected = client.search(**options), engine.search(**options)
+        assert_same_hits(actual, expected)
+        assert all(type(hit) is retrieval.Hit for hit in actual)
 
 
-def test_the_named_pairs_and_the_batch_are_there_too(client, engine):
-    same(
+def test_pair_methods_and_batches_return_the_engines_hits(client, engine):
+    assert_same_hits(
         client.text_to_image("red", 3, where="letters < 6"),
         engine.text_to_image("red", 3, where="letters < 6"),
     )
     queries = [Query(text=name) for name in toy.COLOURS] * 4
-    for found, expected in zip(
+    for actual, expected in zip(
         client.search_batch(queries, to="any", k=2), engine.search_batch(queries, to="any", k=2), strict=True
     ):
-        same(found, expected)
+        assert_same_hits(actual, expected)
     assert client.search_batch([], to="image") == []
 
 
-def test_encoding_and_what_there_is(client, engine, served_folder):
+def test_encode_modalities_item_and_evaluate(client, engine, served_folder):
     for kind in ("text", "image"):
         value = ["red", "blue"] if kind == "text" else [served_folder / "source/red.png"]
-        found = client.encode(**{kind: value})
-        np.testing.assert_allclose(found, engine.encode(**{kind: value}), atol=1e-6)
-        assert found.dtype == np.float32
+        actual = client.encode(**{kind: value})
+        np.testing.assert_allclose(actual, engine.encode(**{kind: value}), atol=1e-6)
+        assert actual.dtype == np.float32
     assert client.modalities == engine.modalities
     assert client.item("red")["id"] == "red"
     assert set(client.evaluate(tasks=["text-to-image"])["tasks"]) == {"text-to-image"}
 
 
-MISTAKES = [
+INVALID_OPTIONS = [
     {},
     {"text": "red"},
     {"text": "red", "to": "smell"},
@@ -109,8 +109,8 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize("options", MISTAKES, ids=str)
-def test_mistakes_are_the_engines(client, engine, options):
+@pytest.mark.parametrize("options", INVALID_OPTIONS, ids=str)
+def test_errors_have_the_engines_classes(client, engine, options):
     classes = []
     for searcher in (engine, client):
         with pytest.raises(retrieval.XmodalError) as caught:
@@ -119,7 +119,7 @@ def test_mistakes_are_the_engines(client, engine, options):
     assert classes[0] is classes[1]
 
 
-def test_a_token_is_sent(served_folder):
+def test_token_is_sent(served_folder):
     with toy.encoders(), served.running(served_folder / "index", token=TOKEN) as address:
         with Client(address, token=TOKEN) as client:
             assert client.text_to_image("red", k=1)[0].id == "red"
@@ -127,7 +127,7 @@ def test_a_token_is_sent(served_folder):
             client.text_to_image("red")
 
 
-def test_what_is_no_server_is_told_of(address):
+def test_wrong_address_is_reported(address):
     for broken in ("", "localhost", "ftp://x", "http://", None):
         with pytest.raises(errors.OptionError, match="no address"):
             Client(broken)
@@ -137,6 +137,6 @@ def test_what_is_no_server_is_told_of(address):
         client.info()
 
 
-def test_engine_and_client_are_both_searchers(client, engine):
+def test_engine_and_client_are_searchers(client, engine):
     assert isinstance(client, Searcher)
     assert isinstance(engine, Searcher)

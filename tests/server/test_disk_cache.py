@@ -1,4 +1,4 @@
-"""The server's cache of thumbnails: bounded, and never in the way."""
+"""The server's thumbnail cache: its size limit, and how it handles a missing folder or a full disk."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ import pytest
 from retrieval.server.disk_cache import DiskCache
 
 
-def test_what_is_put_is_there_also_for_another_server(tmp_path):
+def test_cached_data_is_shared_with_another_server(tmp_path):
     cache = DiskCache(tmp_path / "cache")
     assert cache.get("a") is None
     cache.put("a", b"one")
@@ -18,20 +18,20 @@ def test_what_is_put_is_there_also_for_another_server(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache"]
 
 
-def test_what_was_not_used_for_longest_goes_first(tmp_path):
-    cache = DiskCache(tmp_path / "cache", most=1000)
+def test_least_recently_used_files_are_evicted_first(tmp_path):
+    cache = DiskCache(tmp_path / "cache", max_bytes=1000)
     for number in range(9):
         cache.put(str(number), bytes(100))
         os.utime(cache._path(str(number)), ns=(number, number))
-    assert cache.get("0")  # and so it is the one used last
+    assert cache.get("0")  # marks it as used now
     cache.put("9", bytes(100))
     cache.put("10", bytes(100))
-    kept = {number for number in range(11) if cache.get(str(number))}
-    assert kept == {0, 3, 4, 5, 6, 7, 8, 9, 10}
+    cached = {number for number in range(11) if cache.get(str(number))}
+    assert cached == {0, 3, 4, 5, 6, 7, 8, 9, 10}
     assert sum(path.stat().st_size for path in (tmp_path / "cache").iterdir()) <= 900
 
 
-def test_the_folder_may_be_deleted_at_any_time(tmp_path):
+def test_folder_may_be_deleted_at_any_time(tmp_path):
     cache = DiskCache(tmp_path / "cache")
     cache.put("a", b"one")
     shutil.rmtree(tmp_path / "cache")
@@ -41,17 +41,17 @@ def test_the_folder_may_be_deleted_at_any_time(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["file", "under a file"])
-def test_where_nothing_can_be_written_another_folder_serves(tmp_path, kind):
+def test_unwritable_folder_is_replaced_by_a_temporary_one(tmp_path, kind):
     (tmp_path / "taken").write_bytes(b"")
     cache = DiskCache(tmp_path / "taken" if kind == "file" else tmp_path / "taken/cache")
     cache.put("a", b"one")
     assert cache.get("a") == b"one"
-    own = cache._folder
+    temporary = cache._folder
     cache.close()
-    assert not own.exists()
+    assert not temporary.exists()
 
 
-def test_a_full_disk_costs_nobody_a_picture(tmp_path, monkeypatch):
+def test_full_disk_raises_no_error(tmp_path, monkeypatch):
     cache = DiskCache(tmp_path / "cache")
 
     def full(*_args, **_options):

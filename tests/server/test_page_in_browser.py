@@ -1,4 +1,4 @@
-"""The page in a real browser, over a real server: as people use it, by mouse, by keys, on a phone."""
+"""The search page in a real browser with a real server: by mouse, by keyboard, and on a phone."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def encoders() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def address(browser: Browser, encoders: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     source = page_source.plain(tmp_path_factory.mktemp("plain"))
-    with running(page_source.built(source, tmp_path_factory.mktemp("index") / "index")) as where:
-        yield where
+    with running(page_source.built(source, tmp_path_factory.mktemp("index") / "index")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
 def hostile(browser: Browser, encoders: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     source = page_source.hostile(tmp_path_factory.mktemp("hostile"))
-    with running(page_source.built(source, tmp_path_factory.mktemp("index") / "index")) as where:
-        yield where
+    with running(page_source.built(source, tmp_path_factory.mktemp("index") / "index")) as url:
+        yield url
 
 
 @pytest.fixture
@@ -51,28 +51,28 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def said() -> list[str]:
-    """What the console said; a test that provokes a complaint takes it out."""
+def console() -> list[str]:
+    """Messages of the browser console; a test that provokes one removes it."""
     return []
 
 
 @pytest.fixture
-def page(context: BrowserContext, said: list[str]) -> Iterator[Page]:
-    """A page whose console stays silent."""
+def page(context: BrowserContext, console: list[str]) -> Iterator[Page]:
+    """A page; the test fails if the console has messages at its end."""
     page = context.new_page()
-    complaints(page, said)
+    complaints(page, console)
     yield page
-    assert said == []
+    assert console == []
 
 
-def png(tmp_path: Path, colour: str) -> bytes:
+def query_png(tmp_path: Path, colour: str) -> bytes:
     page_source.shape(colour).save(tmp_path / "query.png")
     return (tmp_path / "query.png").read_bytes()
 
 
-def test_words_find_pictures(page: Page, address: str) -> None:
+def test_text_query_finds_pictures(page: Page, address: str) -> None:
     page.goto(address)
-    heading = "Find pictures, videos, sounds and captions by what they are like"
+    heading = "Find pictures, videos, sounds and captions by their content"
     expect(page.get_by_role("heading", level=1)).to_have_text(heading)
     page.get_by_label("Search for").fill("something red")
     page.keyboard.press("Enter")
@@ -83,9 +83,11 @@ def test_words_find_pictures(page: Page, address: str) -> None:
     assert picture.evaluate("image => image.naturalWidth") == 256
 
 
-def test_a_picture_finds_captions_and_stays_here(page: Page, address: str, tmp_path: Path) -> None:
+def test_picture_query_finds_captions_and_its_file_is_not_in_the_url(
+    page: Page, address: str, tmp_path: Path
+) -> None:
     page.goto(address)
-    pick(page, "my holiday.png", "image/png", png(tmp_path, "blue"))
+    pick(page, "my holiday.png", "image/png", query_png(tmp_path, "blue"))
     find(page, "Captions")
     results(page, 10)
     expect(cards(page).first.locator(".caption")).to_have_text("Something blue.")
@@ -96,14 +98,14 @@ def test_a_picture_finds_captions_and_stays_here(page: Page, address: str, tmp_p
     page.go_back()
     results(page, 10)
     page.reload()
-    expect(page.get_by_role("heading", level=2)).to_have_text("This query has a file that is not here")
-    pick(page, "another.png", "image/png", png(tmp_path, "red"))
+    expect(page.get_by_role("heading", level=2)).to_have_text("A file of this query is missing")
+    pick(page, "another.png", "image/png", query_png(tmp_path, "red"))
     results(page, 10)
     expect(page.locator(".chip")).to_have_count(1)
     expect(cards(page).first.locator(".caption")).to_have_text("Something red.")
 
 
-def test_a_sound_finds_the_moment_of_a_video(page: Page, address: str) -> None:
+def test_sound_query_finds_the_moment_of_a_video(page: Page, address: str) -> None:
     page.goto(address)
     pick(page, "high.wav", "audio/wav", page_source.tone(page_source.TONES["blue"]))
     find(page, "Videos")
@@ -118,7 +120,7 @@ def test_a_sound_finds_the_moment_of_a_video(page: Page, address: str) -> None:
     assert cards(page).locator("video").evaluate(MOMENT) >= 20
 
 
-def test_sounds_play_among_the_results(page: Page, address: str) -> None:
+def test_sounds_play_in_the_results(page: Page, address: str) -> None:
     assert ask(page, address, "q=green&to=audio", 3)[0] == "green"
     cards(page).first.locator("img").evaluate("image => image.decode()")
     cards(page).first.get_by_role("button", name="Play shapes/green").click()
@@ -127,7 +129,7 @@ def test_sounds_play_among_the_results(page: Page, address: str) -> None:
     expect(cards(page).first.locator(".progress")).to_have_count(0)
 
 
-def test_whole_items_are_found_and_all_that_they_have_is_shown(page: Page, address: str) -> None:
+def test_items_are_found_and_all_their_assets_are_shown(page: Page, address: str) -> None:
     page.goto(f"{address}/?q=something+green")
     find(page, "Items")
     assert results(page, 11)[0] == "green"
@@ -143,7 +145,7 @@ def test_whole_items_are_found_and_all_that_they_have_is_shown(page: Page, addre
     expect(dialog.get_by_label("The item's video")).to_be_visible()
 
 
-def test_filters(page: Page, address: str) -> None:
+def test_filters_narrow_the_results_and_are_in_the_url(page: Page, address: str) -> None:
     ask(page, address, "q=red&to=image", 10)
     page.get_by_role("button", name="Filters").click()
     panel = page.get_by_role("region", name="Filters")
@@ -164,16 +166,16 @@ def test_filters(page: Page, address: str) -> None:
     assert sorted(results(page, 2)) == ["pink", "turquoise"]
 
 
-def test_a_filter_that_is_wrong_is_explained(page: Page, address: str, said: list[str]) -> None:
+def test_invalid_filter_is_explained(page: Page, address: str, console: list[str]) -> None:
     page.goto(f'{address}/?q=red&to=image&filter=["expression","yaer > 3"]')
     expect(page.get_by_role("alert")).to_contain_text("unknown column 'yaer'")
     page.get_by_role("alert").get_by_role("button", name="Clear filters").click()
     results(page, 10)
-    assert len(said) == 1  # the browser's own word on an answer of 400
-    said.clear()
+    assert len(console) == 1  # the browser's own message for status 400
+    console.clear()
 
 
-def test_a_query_is_composed(page: Page, address: str) -> None:
+def test_query_of_several_weighted_terms(page: Page, address: str) -> None:
     page.goto(address)
     box = page.get_by_label("Search for")
     box.fill("yellow")
@@ -181,7 +183,7 @@ def test_a_query_is_composed(page: Page, address: str) -> None:
     expect(page.locator(".chip")).to_have_count(1)
     box.fill("red^-1")
     box.press("Enter")
-    assert results(page, 10)[0] == "green"  # yellow less red
+    assert results(page, 10)[0] == "green"  # yellow minus red
     expect(box).to_have_value("")
     assert page.url.endswith("?text=yellow&text=red%5E-1")
     assert page.title() == "yellow · xmodal"
@@ -193,15 +195,15 @@ def test_a_query_is_composed(page: Page, address: str) -> None:
     results(page, 10)
     cards(page).first.locator(".open").click()
     why = page.get_by_role("table", name=re.compile("Why: score"))
-    # The texts of all are read at once, whether they are there yet or not.
+    # all_inner_texts does not wait, so wait for the figures here.
     expect(why.locator(".figure")).to_have_count(2)
     figures = [float(text.replace("−", "-")) for text in why.locator(".figure").all_inner_texts()]
-    told = re.fullmatch(
-        r"Why: score (−?[\d.]+), above ([\d.]+)% of unrelated things", why.locator("caption").inner_text()
+    caption = re.fullmatch(
+        r"Why: score (−?[\d.]+), above ([\d.]+)% of unrelated pairs", why.locator("caption").inner_text()
     )
-    assert told
-    assert sum(figures) == pytest.approx(float(told[1].replace("−", "-")), abs=0.015)
-    assert 50 < float(told[2]) <= 100
+    assert caption
+    assert sum(figures) == pytest.approx(float(caption[1].replace("−", "-")), abs=0.015)
+    assert 50 < float(caption[2]) <= 100
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Remove text yellow").click()
     assert results(page, 10)[0] == "red"
@@ -209,7 +211,7 @@ def test_a_query_is_composed(page: Page, address: str) -> None:
     expect(page.get_by_role("heading", level=1)).to_be_visible()
 
 
-def test_more_like_this_and_back(page: Page, address: str) -> None:
+def test_more_like_this_and_browser_history(page: Page, address: str) -> None:
     ask(page, address, "q=purple&to=image", 10)
     cards(page).first.hover()
     cards(page).first.get_by_role("button", name="More like this").click()
@@ -223,7 +225,7 @@ def test_more_like_this_and_back(page: Page, address: str) -> None:
     results(page, 9)
 
 
-def test_by_keys_alone(page: Page, address: str) -> None:
+def test_keyboard_only(page: Page, address: str) -> None:
     def focused(attribute: str) -> Any:
         return page.evaluate(f"document.activeElement.getAttribute('{attribute}') ?? ''")
 
@@ -264,7 +266,7 @@ def test_by_keys_alone(page: Page, address: str) -> None:
     expect(page.get_by_role("region", name="Filters")).to_have_count(0)
 
 
-def test_the_microphone(page: Page, address: str) -> None:
+def test_microphone_recording(page: Page, address: str) -> None:
     page.goto(address)
     page.get_by_role("button", name="Record a sound").click()
     page.wait_for_timeout(1500)
@@ -279,48 +281,48 @@ def test_the_microphone(page: Page, address: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["drop", "paste"])
-def test_files_are_dropped_and_pasted(page: Page, address: str, tmp_path: Path, way: str) -> None:
+def test_files_can_be_dropped_and_pasted(page: Page, address: str, tmp_path: Path, way: str) -> None:
     page.goto(address)
     expect(page.get_by_label("Search for")).to_be_visible()
     page.evaluate(
         HAND_OVER,
-        [way, list(png(tmp_path, "green"))],
+        [way, list(query_png(tmp_path, "green"))],
     )
     assert results(page, 10)[0] == "green"
     expect(page.get_by_role("alert")).to_contain_text("thesis.pdf is neither a picture")
 
 
-def test_a_busy_server_is_asked_again(page: Page, address: str, said: list[str]) -> None:
-    turned_away = []
+def test_busy_server_is_retried(page: Page, address: str, console: list[str]) -> None:
+    refused = []
 
-    def once(route: Route) -> None:
-        if turned_away:
+    def refuse_once(route: Route) -> None:
+        if refused:
             route.continue_()
             return
-        turned_away.append(route)
+        refused.append(route)
         error = '{"error": {"kind": "BusyError", "message": "too many"}}'
         route.fulfill(status=503, headers={"Retry-After": "1"}, body=error, content_type="application/json")
 
-    page.route("**/api/search", once)
+    page.route("**/api/search", refuse_once)
     page.goto(f"{address}/?q=red&to=image")
     expect(page.get_by_role("heading", level=2)).to_have_text("The server is busy")
     results(page, 10)
-    assert len(said) == 1  # the browser's own word on an answer of 503
-    said.clear()
+    assert len(console) == 1  # the browser's own message for status 503
+    console.clear()
 
 
-def test_a_server_that_is_gone(page: Page, address: str, said: list[str]) -> None:
+def test_unreachable_server_is_reported(page: Page, address: str, console: list[str]) -> None:
     page.route("**/api/search", lambda route: route.abort())
     page.goto(f"{address}/?q=red&to=image")
     expect(page.get_by_role("alert")).to_contain_text("The server does not answer")
     page.unroute("**/api/search")
     page.get_by_role("button", name="Try again").click()
     results(page, 10)
-    assert all("ERR_FAILED" in line for line in said)
-    said.clear()
+    assert all("ERR_FAILED" in line for line in console)
+    console.clear()
 
 
-def test_the_colours_are_remembered(page: Page, address: str) -> None:
+def test_colour_theme_is_remembered(page: Page, address: str) -> None:
     page.goto(address)
     page.get_by_role("button", name="Colours: system").click()
     page.get_by_role("button", name="Colours: light").click()
@@ -330,12 +332,12 @@ def test_the_colours_are_remembered(page: Page, address: str) -> None:
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(16, 19, 23)"
 
 
-def test_on_a_phone(browser: Browser, address: str) -> None:
+def test_phone_layout(browser: Browser, address: str) -> None:
     context = browser.new_context(
         viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, device_scale_factor=2
     )
     page = context.new_page()
-    said = complaints(page, [])
+    console = complaints(page, [])
     fits = "document.documentElement.scrollWidth <= 390 && visualViewport.scale === 1"
     page.goto(address)
     expect(page.get_by_role("heading", level=1)).to_be_visible()
@@ -353,11 +355,11 @@ def test_on_a_phone(browser: Browser, address: str) -> None:
     assert (dialog["x"], dialog["width"]) == (0, 390)
     page.get_by_role("button", name="More like this").last.tap()
     results(page, 9)
-    assert said == []
+    assert console == []
     context.close()
 
 
-def test_names_are_never_markup(page: Page, hostile: str) -> None:
+def test_names_are_never_rendered_as_markup(page: Page, hostile: str) -> None:
     for to in ("image", "text"):
         page.goto(f"{hostile}/?q=red&to={to}")
         results(page, 6)
@@ -379,7 +381,7 @@ def test_names_are_never_markup(page: Page, hostile: str) -> None:
         cards(page).locator(".open").click()
         dialog = page.get_by_role("dialog")
         assert dialog.get_by_role("heading").text_content() == name
-        expect(dialog.locator("li")).to_have_count(1)  # its caption, which /api/items was asked for
+        expect(dialog.locator("li")).to_have_count(1)  # its caption, fetched from /api/items
         assert dialog.locator("dd").last.text_content() in (name, str(at))
         page.keyboard.press("Escape")
         page.get_by_role("button", name="Filters").click()
@@ -396,16 +398,16 @@ def test_names_are_never_markup(page: Page, hostile: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(page: Page, address: str, scheme: Any, said: list[str]) -> None:
+def test_axe_finds_no_serious_violations(page: Page, address: str, scheme: Any, console: list[str]) -> None:
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-    # The structure is the same in the dark: there, contrast is all that can differ.
+    # The dark page has the same structure: only the contrast can differ.
     rules = {} if scheme == "light" else {"runOnly": ["color-contrast"]}
 
     def check(state: str) -> None:
-        found = Axe().run(page, options={"resultTypes": ["violations"], **rules}).response["violations"]
-        grave = [each for each in found if each["impact"] in ("serious", "critical")]
-        told = [(each["id"], [node["html"] for node in each["nodes"]]) for each in grave]
-        assert told == [], state
+        violations = Axe().run(page, options={"resultTypes": ["violations"], **rules}).response["violations"]
+        serious = [each for each in violations if each["impact"] in ("serious", "critical")]
+        described = [(each["id"], [node["html"] for node in each["nodes"]]) for each in serious]
+        assert described == [], state
 
     page.goto(address)
     expect(page.get_by_role("heading", level=1)).to_be_visible()
@@ -424,4 +426,4 @@ def test_axe_finds_nothing_serious(page: Page, address: str, scheme: Any, said: 
     page.goto(f'{address}/?q=red&filter=["expression","x"]')
     expect(page.get_by_role("alert")).to_be_visible()
     check("failed")
-    said.clear()
+    console.clear()

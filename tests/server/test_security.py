@@ -1,4 +1,4 @@
-"""Who may ask a server, and that nothing but what the index names ever leaves it."""
+"""Access control of the server; and that it serves only files that the index names."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from retrieval.server.security import COOKIE, is_loopback
 from tests.helpers import served, toy
 
 TOKEN = "correct-horse-battery"  # noqa: S105
-SECRET = b"nobody outside may read this"
+SECRET = b"must never be served"
 QUERY = {"terms": [{"kind": "text", "value": "red"}], "to": "image"}
 
 
@@ -37,12 +37,12 @@ def client(folder, base_url=served.HOST, **options):
     [("localhost", True), ("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("[::1]", True),
      ("0.0.0.0", False), ("::", False), ("192.168.1.2", False), ("example.org", False), ("localhost.evil.org", False)],  # noqa: S104
 )  # fmt: skip
-def test_what_is_loopback(host, expected):
+def test_is_loopback(host, expected):
     assert is_loopback(host) is expected
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "box.local"])  # noqa: S104
-def test_other_machines_need_a_token(folder, host):
+def test_token_is_required_unless_on_loopback(folder, host):
     with pytest.raises(OptionError, match="--token"):
         make(folder, host=host)
     with pytest.raises(OptionError, match="at least 8"):
@@ -52,14 +52,14 @@ def test_other_machines_need_a_token(folder, host):
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.evil.example:8000", "[::2]:80"]
 )
-def test_a_name_made_to_point_here_is_refused(folder, host):
+def test_foreign_host_name_is_refused_on_loopback(folder, host):
     with client(folder) as api:
         assert api.get("/api/info", headers={"Host": host}).status_code == 400
         for good in ("localhost:8000", "127.0.0.1:1", "[::1]:80", "LOCALHOST"):
             assert api.get("/api/health", headers={"Host": good.lower()}).status_code == 200
 
 
-def test_without_the_token_nothing_is_said(folder):
+def test_nothing_is_served_without_the_token(folder):
     with client(folder, "http://box.local", host="0.0.0.0", token=TOKEN) as api:  # noqa: S104
         for path in (
             "/",
@@ -82,7 +82,7 @@ def test_without_the_token_nothing_is_said(folder):
         assert api.get("/api/info", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
 
 
-def test_the_page_gets_the_token_once_and_keeps_it_in_a_cookie(folder):
+def test_page_moves_the_token_from_the_url_to_a_cookie(folder):
     with client(folder, "http://box.local", host="0.0.0.0", token=TOKEN) as api:  # noqa: S104
         response = api.get("/", params={"token": TOKEN})
         assert (response.status_code, response.headers["location"]) == (303, "/")
@@ -93,7 +93,7 @@ def test_the_page_gets_the_token_once_and_keeps_it_in_a_cookie(folder):
 
 
 @pytest.mark.parametrize("path", ["/", "/api/info", "/api/media/1", "/api/nothing", "/api/media/1/thumbnail"])
-def test_every_answer_is_locked_down(folder, path):
+def test_every_response_has_the_security_headers(folder, path):
     with client(folder) as api:
         headers = api.get(path).headers
         policy = headers["content-security-policy"]
@@ -104,34 +104,34 @@ def test_every_answer_is_locked_down(folder, path):
         assert "access-control-allow-origin" not in headers
 
 
-def test_other_origins_are_let_in_only_if_asked_for(folder):
+def test_other_origins_are_allowed_only_by_option(folder):
     with client(folder, origins=["https://good.example"]) as api:
         good = api.get("/api/info", headers={"Origin": "https://good.example"})
         assert good.headers["access-control-allow-origin"] == "https://good.example"
         bad = api.get("/api/info", headers={"Origin": "https://evil.example"})
         assert "access-control-allow-origin" not in bad.headers
-        wants = {"Origin": "https://good.example", "Access-Control-Request-Method": "POST"}
-        assert api.options("/api/search", headers=wants).status_code == 200
+        preflight = {"Origin": "https://good.example", "Access-Control-Request-Method": "POST"}
+        assert api.options("/api/search", headers=preflight).status_code == 200
 
 
-def test_too_much_is_refused_whether_it_says_so_or_not(folder):
-    with client(folder, most=100_000) as api:
+def test_too_large_request_is_refused_with_or_without_content_length(folder):
+    with client(folder, max_bytes=100_000) as api:
         form = {"query": '{"terms": [{"kind": "image", "upload": "f"}], "to": "text"}'}
         response = api.post("/api/search", data=form, files={"f": bytes(200_000)})
         assert (response.status_code, response.json()["error"]["kind"]) == (413, "TooLargeError")
 
-        def pieces():
+        def chunks():
             yield from [b"x" * 10_000] * 20
 
         headers = {"Content-Type": "application/json"}
-        response = api.post("/api/search", content=pieces(), headers=headers)
+        response = api.post("/api/search", content=chunks(), headers=headers)
         assert (response.status_code, response.json()["error"]["kind"]) == (413, "TooLargeError")
         assert response.headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.fixture
 def traps(tmp_path):
-    """An index whose source has come to hold links that lead out of it, beside a secret."""
+    """An index with a secret file beside its source; tests add links that lead out of the source."""
     (tmp_path / "secret.png").write_bytes(SECRET)
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside/far.png").write_bytes(SECRET)
@@ -142,13 +142,13 @@ def traps(tmp_path):
         yield tmp_path
 
 
-def answers(api):
-    """By item, how its picture is answered."""
+def media_responses(api):
+    """Return the responses for each item's picture and thumbnail, by item id."""
     items = api.post("/api/search", json={**QUERY, "k": 100}).json()["hits"]
     return {item["id"]: (api.get(item["media"]), api.get(item["thumbnail"])) for item in items}
 
 
-def test_links_that_lead_out_of_the_source_are_not_followed(traps):
+def test_links_out_of_the_source_are_not_followed(traps):
     (traps / "source/red.png").unlink()
     (traps / "source/red.png").symlink_to(traps / "secret.png")
     (traps / "source/blue.png").unlink()
@@ -160,30 +160,30 @@ def test_links_that_lead_out_of_the_source_are_not_followed(traps):
     (traps / "source/white.png").unlink()
     (traps / "source/white.png").symlink_to("white.png")
     with client(traps / "index") as api:
-        found = answers(api)
-    assert found["blue"][0].content == (traps / "source/green.png").read_bytes()
+        responses = media_responses(api)
+    assert responses["blue"][0].content == (traps / "source/green.png").read_bytes()
     for gone in ("red", "deep/near", "pink", "white"):
-        for response in found[gone]:
+        for response in responses[gone]:
             assert (response.status_code, response.json()["error"]["kind"]) == (404, "MissingFileError")
             assert SECRET not in response.content
             assert str(traps) not in response.json()["error"]["message"]
 
 
-def test_what_cannot_be_drawn_says_why_and_not_where(traps):
+def test_thumbnail_error_names_the_reason_but_not_the_folder(traps):
     (traps / "source/red.png").write_bytes(b"no picture any more")
     with client(traps / "index") as api:
-        media, small = answers(api)["red"]
+        media, small = media_responses(api)["red"]
     assert (media.status_code, small.status_code) == (200, 404)
-    assert "no picture of 'red.png'" in small.json()["error"]["message"]
+    assert "no thumbnail of 'red.png'" in small.json()["error"]["message"]
     assert str(traps) not in small.text
 
 
-def test_files_are_found_where_the_root_says(traps):
+def test_files_are_served_from_the_given_root(traps):
     (traps / "source").rename(traps / "moved")
     with client(traps / "index") as api:
-        assert {response.status_code for response, _ in answers(api).values()} == {404}
+        assert {response.status_code for response, _ in media_responses(api).values()} == {404}
     with client(traps / "index", roots=[traps / "moved"]) as api:
-        assert {response.status_code for response, _ in answers(api).values()} == {200}
+        assert {response.status_code for response, _ in media_responses(api).values()} == {200}
     with pytest.raises(OptionError, match="1 sources"):
         make(traps / "index", roots=[traps, traps])
     with pytest.raises(OptionError, match="no folder"):
@@ -205,8 +205,8 @@ PREFIXES = [
 ]
 
 
-def odd_paths(count):
-    """Addresses that try to get out of where they belong, encoded once, twice, in part or not at all."""
+def hostile_paths(count):
+    """Generate paths that try to escape their folder, encoded once, twice, in part or not at all."""
     draw = random.Random(8)  # noqa: S311
     encodings = [
         lambda part: part,
@@ -224,7 +224,7 @@ def odd_paths(count):
         yield path if draw.random() < 0.3 else path.rstrip("/%2fF5c\\")
 
 
-def test_ten_thousand_odd_addresses_give_nothing_but_what_the_index_names(traps):
+def test_ten_thousand_hostile_paths_reveal_only_indexed_files(traps):
     pages = traps / "pages"
     (pages / "assets").mkdir(parents=True)
     (pages / "index.html").write_text("the page")
@@ -235,13 +235,13 @@ def test_ten_thousand_odd_addresses_give_nothing_but_what_the_index_names(traps)
 
     async def main():
         app = make(traps / "index", pages=pages)
-        for path in odd_paths(10_000):
-            status, kind, body = await answer(app, path)
+        for path in hostile_paths(10_000):
+            status, kind, body = await get_raw(app, path)
             seen[status] += 1
             assert status in {200, 400, 404, 405, 422}, (path, body)
             assert SECRET not in body
             if status == 200:
-                assert is_named(kind, body, pictures), (path, body[:200])
+                assert is_allowed(kind, body, pictures), (path, body[:200])
 
     asyncio.run(main())
     assert sum(seen.values()) == 10_000
@@ -249,8 +249,8 @@ def test_ten_thousand_odd_addresses_give_nothing_but_what_the_index_names(traps)
     assert seen[404] > 1000
 
 
-def is_named(kind, body, pictures):
-    """Whether an answer is a picture of the index, its thumbnail, an item, or the page."""
+def is_allowed(kind, body, pictures):
+    """Return whether a response is a picture of the index, its thumbnail, an item, or the page."""
     if kind == "image/png":
         return body in pictures
     if kind == "application/json":
@@ -258,8 +258,11 @@ def is_named(kind, body, pictures):
     return kind == "image/jpeg" or body in {b"the page", b"the script"}
 
 
-async def answer(app, path):
-    """Status, content type and body for a path just as it is: clients would tidy it up. Decoded once, as servers do."""
+async def get_raw(app, path):
+    """Request a path unchanged, which clients would normalise, and decode it once, as servers do.
+
+    Returns status, content type and body.
+    """
     path, _, query = path.partition("?")
     messages = []
 

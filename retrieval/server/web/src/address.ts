@@ -1,4 +1,4 @@
-/** A request as the address writes it, and back. An address comes from anybody: what is odd in it is left out. */
+/** Write a request to the query string of a URL, and read it back. URLs are untrusted input: invalid parts are ignored. */
 
 import { formatWeighted, parseWeighted } from "./terms";
 import { MODALITIES, NOTHING, PAGE_SIZE } from "./types";
@@ -8,7 +8,7 @@ export const MAX_RESULTS = 240;
 
 const UPLOADS: readonly string[] = ["image", "audio", "video"];
 
-/** `q=a dog&text=snow^-0.5&to=image`: but for the box's words, the names are those of the command line. */
+/** Return for example `q=a dog&text=snow^-0.5&to=image`: `q` is the search box, other names are as on the command line. */
 export function write(request: Request): string {
   const pairs: [string, string][] = request.terms.map((term) => [
     term.kind,
@@ -21,18 +21,18 @@ export function write(request: Request): string {
   return new URLSearchParams(pairs).toString();
 }
 
-/** Files are not in an address: their terms come back without an upload. */
+/** Read a request. A URL contains no files: their terms have no upload. */
 export function read(search: string): Request {
-  const found: Request = { ...NOTHING, terms: [], filters: [] };
-  for (const [name, written] of new URLSearchParams(search)) {
-    if (name === "q") found.text = written.trim();
-    else if (name === "to") found.to = isTarget(written) ? written : null;
-    else if (name === "k") found.k = results(Number(written));
-    else if (name === "filter") found.filters.push(...unpacked(written));
-    else if ((name === "text" || name === "id" || UPLOADS.includes(name)) && written.trim())
-      found.terms.push({ kind: name as Term["kind"], ...parseWeighted(written) });
+  const request: Request = { ...NOTHING, terms: [], filters: [] };
+  for (const [name, value] of new URLSearchParams(search)) {
+    if (name === "q") request.text = value.trim();
+    else if (name === "to") request.to = isTarget(value) ? value : null;
+    else if (name === "k") request.k = limitedResults(Number(value));
+    else if (name === "filter") request.filters.push(...unpacked(value));
+    else if ((name === "text" || name === "id" || UPLOADS.includes(name)) && value.trim())
+      request.terms.push({ kind: name as Term["kind"], ...parseWeighted(value) });
   }
-  return found;
+  return request;
 }
 
 export function isModality(name: string): name is Modality {
@@ -43,7 +43,7 @@ function isTarget(name: string): name is Target {
   return name === "any" || name === "item" || isModality(name);
 }
 
-function results(k: number): number {
+function limitedResults(k: number): number {
   return Number.isInteger(k) && k > 0 ? Math.min(k, MAX_RESULTS) : PAGE_SIZE;
 }
 
@@ -60,10 +60,10 @@ function packed(filter: Filter): unknown[] {
   }
 }
 
-function unpacked(written: string): Filter[] {
+function unpacked(json: string): Filter[] {
   let parts: unknown;
   try {
-    parts = JSON.parse(written);
+    parts = JSON.parse(json);
   } catch {
     return [];
   }

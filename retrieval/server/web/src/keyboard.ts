@@ -1,4 +1,4 @@
-/** Keys that work wherever the focus is, but where it writes. */
+/** Keyboard shortcuts for the whole page, except while typing in a field. */
 
 import { shown as filters } from "./components/Filters";
 import { focusResult } from "./components/Grid";

@@ -1,4 +1,4 @@
-/** The one sound that plays among the results, from its hit's moment to the end of it. */
+/** Plays one sound of the results at a time, from the hit's start to its end. */
 
 import { signal } from "@preact/signals";
 import { notice } from "./store";
@@ -12,7 +12,7 @@ export function isPlaying(hit: Hit): boolean {
   return playing.value?.asset === hit.asset && playing.value.start === hit.start;
 }
 
-/** Play the hit, or stop it if it plays. */
+/** Play the hit, or stop it if it is playing. */
 export function toggle(hit: Hit): void {
   const stopping = isPlaying(hit);
   stop();
@@ -30,9 +30,9 @@ export function toggle(hit: Hit): void {
   audio.onended = stop;
   playing.value = { asset, start, progress: 0 };
   audio.play().catch((error: Error) => {
-    if (error.name === "AbortError") return; // another was started meanwhile
+    if (error.name === "AbortError") return; // another sound was started meanwhile
     stop();
-    notice.value = `This sound cannot be played here: ${error.message}`;
+    notice.value = `This browser cannot play the sound: ${error.message}`;
   });
 }
 

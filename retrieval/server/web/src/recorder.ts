@@ -1,30 +1,30 @@
-/** The microphone: what is recorded becomes a file of the query. */
+/** Microphone recording; a recording is added to the query as a file. */
 
 import { signal } from "@preact/signals";
 import { addFile, notice } from "./store";
 
-const LONGEST = 30;
+const MAX_SECONDS = 30;
 
 const seconds = signal<number | null>(null);
 let running: { media: MediaRecorder; discarded: boolean } | null = null;
-let asking = false;
+let requestingPermission = false;
 
-/** Start, or stop and search. */
+/** Start recording, or stop and search. */
 async function toggle(): Promise<void> {
   if (running) {
     running.media.stop();
     return;
   }
-  if (asking) return; // the person, whether the microphone may be used
+  if (requestingPermission) return; // the browser is still asking the user for permission
   let stream: MediaStream;
-  asking = true;
+  requestingPermission = true;
   try {
     stream = await navigator.mediaDevices.getUserMedia({ audio: true });
   } catch (error) {
     notice.value = `The microphone cannot be used: ${(error as Error).message}.`;
     return;
   } finally {
-    asking = false;
+    requestingPermission = false;
   }
   const media = new MediaRecorder(stream);
   const session = { media, discarded: false };
@@ -32,7 +32,7 @@ async function toggle(): Promise<void> {
   const began = Date.now();
   const ticking = setInterval(() => {
     seconds.value = (Date.now() - began) / 1000;
-    if (seconds.value >= LONGEST) media.stop();
+    if (seconds.value >= MAX_SECONDS) media.stop();
   }, 200);
   media.ondataavailable = (event) => parts.push(event.data);
   media.onstop = () => {
@@ -49,7 +49,7 @@ async function toggle(): Promise<void> {
   media.start();
 }
 
-/** Stop without searching; whether there was something to stop. */
+/** Stop without searching; return whether a recording was running. */
 function discard(): boolean {
   if (!running) return false;
   running.discarded = true;
@@ -58,9 +58,9 @@ function discard(): boolean {
 }
 
 export const recorder = {
-  /** Whether the browser lets this page record: over plain HTTP only from the machine itself. */
-  isThere: "MediaRecorder" in globalThis && navigator.mediaDevices !== undefined,
-  /** How long it has recorded; null when it does not. */
+  /** Whether the browser lets this page record; over plain HTTP it does so only on localhost. */
+  isAvailable: "MediaRecorder" in globalThis && navigator.mediaDevices !== undefined,
+  /** Duration of the running recording; null if there is none. */
   seconds,
   toggle,
   discard,

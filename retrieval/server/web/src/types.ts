@@ -1,4 +1,4 @@
-/** What the API speaks, and what a query is on this page. */
+/** Types of the API and of a query on this page. */
 
 export const MODALITIES = ["image", "video", "audio", "text"] as const;
 export type Modality = (typeof MODALITIES)[number];
@@ -17,7 +17,7 @@ export interface Hit {
   end: number | null;
   metadata: Record<string, Value>;
   asset: number;
-  /** How many of a hundred scores of unrelated things are below; null where that is not known. */
+  /** Percentile of the score among scores of unrelated pairs; null if unknown. */
   percentile: number | null;
   media: string | null;
   thumbnail: string | null;
@@ -34,7 +34,7 @@ export interface Column {
   name: string;
   type: string;
   examples: Value[];
-  /** Of numbers alone. */
+  /** Only for numbers. */
   min: Value;
   max: Value;
 }
@@ -43,21 +43,21 @@ export interface Info {
   version: string;
   items: number;
   generation: number;
-  modalities: Partial<Record<Modality, Held>>;
-  /** Null where whole items cannot be found. */
+  modalities: Partial<Record<Modality, ModalityInfo>>;
+  /** Null if whole items cannot be searched. */
   fusion: string | null;
   columns: Column[];
 }
 
-export interface Held {
+export interface ModalityInfo {
   assets: number;
-  /** Null where nothing can be found. */
+  /** Null if there is nothing to search. */
   index: string | null;
   /** Whether a query may be of this modality. */
   asks: boolean;
 }
 
-/** One part of a query. For an upload, `value` is its file's name and `upload` its key on this page. */
+/** One part of a query. For a file, `value` is its name and `upload` its key on this page. */
 export interface Term {
   kind: Modality | "id";
   value: string;
@@ -71,7 +71,7 @@ export type Filter =
   | { kind: "range"; column: string; min: number | null; max: number | null }
   | { kind: "expression"; text: string };
 
-/** Everything that is asked, and so everything that the address says: the box's words, and the chips. */
+/** A complete request, as the URL contains it: `text` is the search box, `terms` are the chips. */
 export interface Request {
   text: string;
   terms: Term[];

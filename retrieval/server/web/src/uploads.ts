@@ -1,20 +1,20 @@
-/** The files that are asked with. They stay on this page: an address cannot carry them. */
+/** Files of the query. They exist only on this page: a URL cannot contain them. */
 
 import type { Modality, Term } from "./types";
 
 export interface Upload {
   file: File;
   kind: Modality;
-  /** A blob: address for the preview. */
+  /** A blob: URL for the preview. */
   url: string;
 }
 
-/** Keys of before a reload, which the history still holds, must not name files of after it. */
+/** Part of each key: keys from before a reload are still in the browser history and must not name newer files. */
 const loaded = Date.now().toString(36);
 
 const uploads = new Map<string, Upload>();
 
-/** Of files whose type browsers do not tell. */
+/** Endings of files for which browsers report no type. */
 const ENDINGS: Record<Media, string[]> = {
   image: ["avif", "heic", "heif", "jxl", "tif", "tiff"],
   audio: ["aif", "aiff", "flac", "m4a", "oga", "ogg", "opus", "wma"],
@@ -25,7 +25,7 @@ type Media = "image" | "audio" | "video";
 
 const MEDIA: readonly Media[] = ["image", "audio", "video"];
 
-/** What a file is, by what the browser takes it for, or else by its ending; null for what cannot be a query. */
+/** The modality of a file, by the type that the browser reports, or else by its ending; null if it cannot be a query. */
 export function kindOf(file: { name: string; type: string }): Media | null {
   const type = file.type.split("/")[0];
   const ending = file.name.slice(file.name.lastIndexOf(".") + 1).toLowerCase();
@@ -37,8 +37,8 @@ export function kindOf(file: { name: string; type: string }): Media | null {
   );
 }
 
-/** Remember a file; returns its key. Back and forward find it again until the page is left. */
-export function keep(file: File, kind: Modality): string {
+/** Remember a file until the page is left, so that back and forward find it again. Returns its key. */
+export function rememberFile(file: File, kind: Modality): string {
   const key = `${loaded}-${uploads.size}`;
   uploads.set(key, { file, kind, url: URL.createObjectURL(file) });
   return key;
@@ -48,7 +48,7 @@ export function uploadOf(term: Term): Upload | undefined {
   return term.upload === undefined ? undefined : uploads.get(term.upload);
 }
 
-/** Whether the term is a file that an address named and this page does not have. */
+/** Return whether the term is a file that the URL names but this page does not have. */
 export function isMissing(term: Term): boolean {
   return term.kind !== "text" && term.kind !== "id" && !uploadOf(term);
 }

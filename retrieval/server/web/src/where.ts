@@ -1,21 +1,21 @@
-/** Filters to the `where` language of the API, every name and text quoted as its grammar wants. */
+/** Compile filters to a `where` expression of the API, with all names and texts quoted. */
 
 import type { Filter } from "./types";
 
 const KEYWORDS = new Set(["and", "or", "not", "in", "like", "is", "null", "true", "false"]);
 
-/** A text in single quotes. The language has no NUL and no lone surrogates, so they cannot be meant. */
+/** Quote a text. NUL and lone surrogates are removed, as the expression language does not have them. */
 export function quoteText(text: string): string {
   return `'${clean(text).replaceAll("'", "''")}'`;
 }
 
-/** A column's name, in double quotes unless it is a plain word. */
+/** Quote a column's name, unless it is a plain word. */
 export function quoteName(name: string): string {
   const plain = /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) && !KEYWORDS.has(name.toLowerCase());
   return plain ? name : `"${clean(name).replaceAll('"', '""')}"`;
 }
 
-/** One expression that all filters must meet; null when none says anything. */
+/** Return one expression that combines all filters with `and`; null if all are empty. */
 export function compile(filters: readonly Filter[]): string | null {
   const parts = filters.flatMap(conditions);
   return parts.length ? parts.join(" and ") : null;

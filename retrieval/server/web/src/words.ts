@@ -1,4 +1,4 @@
-/** Numbers and names as people read them. */
+/** Numbers and names formatted for people. */
 
 import type { Modality, Target } from "./types";
 
@@ -28,7 +28,7 @@ export function singular(what: Modality | "item"): string {
   return ONE[what];
 }
 
-/** Seconds as a player writes them: `1:05`. */
+/** Seconds in the format of a media player: `1:05`. */
 export function clock(seconds: number): string {
   const whole = Math.max(0, Math.floor(seconds));
   const hours = Math.floor(whole / 3600);
@@ -37,7 +37,7 @@ export function clock(seconds: number): string {
   return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
 }
 
-/** `0:12 – 0:22`, or nothing for a whole asset. */
+/** `0:12 – 0:22`; null for a whole asset. */
 export function span(start: number | null, end: number | null): string | null {
   if (start === null) return null;
   return end === null ? `from ${clock(start)}` : `${clock(start)} – ${clock(end)}`;
@@ -48,13 +48,13 @@ export function figure(score: number): string {
   return score.toFixed(2).replace("-", "−");
 }
 
-/** How rare a score is: `above 99.96% of unrelated things`, never rounded up; nothing where it is not known. */
+/** `above 99.96% of unrelated pairs`, never rounded up; null if the percentile is unknown. */
 export function rarity(percentile: number | null): string | null {
   if (percentile === null) return null;
-  return `above ${(Math.floor(percentile * 100) / 100).toFixed(2)}% of unrelated things`;
+  return `above ${(Math.floor(percentile * 100) / 100).toFixed(2)}% of unrelated pairs`;
 }
 
-/** What comes after the last slash. */
+/** The part after the last slash. */
 export function fileName(path: string): string {
   return path.slice(path.lastIndexOf("/") + 1);
 }

@@ -20,13 +20,13 @@ const full: Request = {
   k: 48,
 };
 
-describe("the address", () => {
-  it("brings every request back", () => {
+describe("the URL", () => {
+  it("preserves every request", () => {
     expect(read(write(full))).toEqual(full);
     expect(read(write(NOTHING))).toEqual(NOTHING);
     expect(write(NOTHING)).toBe("");
   });
-  it("knows items", () => {
+  it("accepts items as a target", () => {
     expect(read("?q=a&to=item").to).toBe("item");
   });
   it("is readable", () => {
@@ -34,11 +34,11 @@ describe("the address", () => {
       write({ ...NOTHING, text: "a dog", terms: [{ kind: "text", value: "snow", weight: -1 }], to: "image" }),
     ).toBe("q=a+dog&text=snow%5E-1&to=image");
   });
-  it("names an upload and does not carry it", () => {
+  it("names an upload but does not contain it", () => {
     const request = { ...NOTHING, terms: [{ kind: "image", value: "me.jpg", weight: 1, upload: "7" }] };
     expect(read(write(request as Request)).terms).toEqual([{ kind: "image", value: "me.jpg", weight: 1 }]);
   });
-  it("leaves out what it does not know", () => {
+  it("ignores what is unknown or invalid", () => {
     expect(read("?vector=1&to=smell&k=-3&text=&filter=nonsense&filter=[1,2]&filter=[]&filter={}")).toEqual(
       NOTHING,
     );

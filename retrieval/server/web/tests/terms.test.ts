@@ -3,14 +3,14 @@ import { clampWeight, flipped, formatWeighted, parseWeighted, signed, withTerm }
 import type { Term } from "../src/types";
 
 describe("weights", () => {
-  it("stand at the end, as on the command line", () => {
+  it("are read from the end, as on the command line", () => {
     expect(parseWeighted("snow^-0.5")).toEqual({ value: "snow", weight: -0.5 });
     expect(parseWeighted("a^b")).toEqual({ value: "a^b", weight: 1 });
     expect(parseWeighted("^2")).toEqual({ value: "^2", weight: 1 });
     expect(parseWeighted("x^2^3")).toEqual({ value: "x^2", weight: 3 });
     expect(parseWeighted("line\nline^.5")).toEqual({ value: "line\nline", weight: 0.5 });
   });
-  it("are written so that they are read back", () => {
+  it("are read back as they were written", () => {
     for (const [value, weight] of [
       ["snow", 1],
       ["snow", -0.5],
@@ -19,7 +19,7 @@ describe("weights", () => {
     ] as const)
       expect(parseWeighted(formatWeighted(value, weight))).toEqual({ value, weight });
   });
-  it("stay within the slider, with their sign", () => {
+  it("are limited to the slider's range and keep their sign", () => {
     expect(clampWeight(7)).toBe(2);
     expect(clampWeight(-7)).toBe(-2);
     expect(clampWeight(0.333)).toBe(0.33);
@@ -30,14 +30,14 @@ describe("weights", () => {
 
 describe("terms", () => {
   const dog: Term = { kind: "text", value: "dog", weight: 1 };
-  it("flip between added and subtracted", () => {
+  it("switch between added and subtracted", () => {
     expect(flipped(flipped({ ...dog, weight: 0.3 }))).toEqual({ ...dog, weight: 0.3 });
   });
-  it("are not asked for twice", () => {
+  it("are not added twice", () => {
     expect(withTerm([dog], flipped(dog))).toEqual([{ ...dog, weight: -1 }]);
     expect(withTerm([dog], { kind: "id", value: "dog", weight: 1 })).toHaveLength(2);
   });
-  it("that are files are each their own", () => {
+  it("of different files are never merged", () => {
     const file: Term = { kind: "image", value: "a.jpg", weight: 1, upload: "1" };
     expect(withTerm([file], { ...file, upload: "2" })).toHaveLength(2);
   });

@@ -2,17 +2,17 @@ import { describe, expect, it } from "vitest";
 import { compile, quoteName, quoteText } from "../src/where";
 
 describe("quoting", () => {
-  it("doubles the quote it stands in", () => {
+  it("doubles the enclosing quote character", () => {
     expect(quoteText("it's")).toBe("'it''s'");
     expect(quoteName('a "b"')).toBe('"a ""b"""');
   });
-  it("leaves plain names plain, but no keyword", () => {
+  it("leaves plain names unquoted, except keywords", () => {
     expect(quoteName("year_2")).toBe("year_2");
     expect(quoteName("Or")).toBe('"Or"');
     expect(quoteName("2nd")).toBe('"2nd"');
     expect(quoteName("größe")).toBe('"größe"');
   });
-  it("keeps newlines and marks, drops what the language has no place for", () => {
+  it("keeps line breaks and marks, removes characters that the language does not have", () => {
     expect(quoteText("a\nb\u200f")).toBe("'a\nb\u200f'");
     expect(quoteText("a\0b\ud800")).toBe("'ab'");
     expect(quoteText("😀")).toBe("'😀'");
@@ -20,14 +20,14 @@ describe("quoting", () => {
 });
 
 describe("compile", () => {
-  it("says nothing for nothing", () => {
+  it("returns null for empty filters", () => {
     expect(compile([])).toBeNull();
     expect(compile([{ kind: "contains", column: "a", text: "" }])).toBeNull();
     expect(compile([{ kind: "range", column: "a", min: null, max: null }])).toBeNull();
     expect(compile([{ kind: "expression", text: "  " }])).toBeNull();
     expect(compile([{ kind: "values", column: "a", values: [] }])).toBeNull();
   });
-  it("joins every kind", () => {
+  it("combines every kind of filter", () => {
     expect(
       compile([
         { kind: "contains", column: "place", text: "O'Hare" },
@@ -42,7 +42,7 @@ describe("compile", () => {
         'and n in (1, 2) and "is" = true and (a = 1 or b = 2)',
     );
   });
-  it("cannot be broken out of", () => {
+  it("cannot be escaped by quotes", () => {
     expect(compile([{ kind: "contains", column: '" is null or "', text: "' or 1=1 --" }])).toBe(
       `""" is null or """ like '%'' or 1=1 --%'`,
     );

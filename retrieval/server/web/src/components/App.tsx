@@ -1,4 +1,4 @@
-/** The page as a whole. */
+/** The whole page. */
 
 import { answer, info, infoError, notice, phase } from "../store";
 import { counted } from "../words";
@@ -18,7 +18,7 @@ export function App() {
   return (
     <>
       <header class="top">
-        <a class="brand" href="/" aria-label="xmodal: start anew">
+        <a class="brand" href="/" aria-label="xmodal: start page">
           <Mark />
           <span>xmodal</span>
         </a>
@@ -81,7 +81,7 @@ function Content() {
     case "loading":
       return answer.value ? <Grid /> : <Skeleton />;
     case "done":
-      return answer.value?.given.hits.length ? <Grid /> : <NoMatch />;
+      return answer.value?.response.hits.length ? <Grid /> : <NoMatch />;
   }
 }
 
@@ -89,24 +89,24 @@ function Summary() {
   const shown = answer.value;
   if (phase.value.name === "loading") return <span class="summary loading">Searching …</span>;
   if (phase.value.name !== "done" || !shown) return null;
-  const { hits, milliseconds } = shown.given;
+  const { hits, milliseconds } = shown.response;
   return (
     <span class="summary">
-      {counted(hits.length, shown.of.to ?? "any")} in {Math.max(1, Math.round(milliseconds))} ms
+      {counted(hits.length, shown.request.to ?? "any")} in {Math.max(1, Math.round(milliseconds))} ms
     </span>
   );
 }
 
-/** What has happened, for screen readers. */
+/** Status message for screen readers. */
 function announcement(): string {
   const now = phase.value;
   if (now.name === "loading") return "Searching";
   if (now.name === "busy") return "The server is busy, waiting";
   if (now.name !== "done" || !answer.value) return "";
-  const { hits } = answer.value.given;
+  const { hits } = answer.value.response;
   const first = hits[0];
   const best = first ? `. The best: ${first.text ?? first.id}` : "";
-  return `${hits.length ? counted(hits.length, answer.value.of.to ?? "any") : "Nothing"} found${best}`;
+  return `${hits.length ? counted(hits.length, answer.value.request.to ?? "any") : "Nothing"} found${best}`;
 }
 
 function Mark() {

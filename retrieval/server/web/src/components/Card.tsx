@@ -1,19 +1,19 @@
-/** One result in the grid. Its big button opens it; the small ones can be reached from there by Tab. */
+/** One result in the grid. Its large button opens it; Tab leads from there to the small ones. */
 
 import { useState } from "preact/hooks";
 import { isPlaying, playing, toggle } from "../player";
 import { compose, moreLike, notice } from "../store";
-import { SUBTRACTED } from "../terms";
+import { SUBTRACT_WEIGHT } from "../terms";
 import type { Hit } from "../types";
 import { figure, fileName, rarity, singular, span } from "../words";
 import { Icon } from "./icons";
 import type { Scale } from "./Why";
-import { Stroke } from "./Why";
+import { ContributionBar } from "./Why";
 
 interface Props {
   hit: Hit;
   scale: Scale;
-  /** Whether Tab leads to it: to one of the grid alone, arrows do the rest. */
+  /** Whether Tab reaches this card: only one card of the grid is reachable by Tab, the others by arrow keys. */
   current: boolean;
   onCurrent: () => void;
   onOpen: () => void;
@@ -61,7 +61,7 @@ export function Card({ hit, scale, current, onCurrent, onOpen }: Props) {
         <span class="score" title={["Score", rarity(hit.percentile)].filter(Boolean).join(", ")}>
           {figure(hit.score)}
         </span>
-        <Stroke hit={hit} scale={scale} />
+        <ContributionBar hit={hit} scale={scale} />
       </div>
       <div class="actions">
         <Action icon="like" tab={tab} name="More like this (m)" onClick={() => moreLike(hit)} />
@@ -70,7 +70,7 @@ export function Card({ hit, scale, current, onCurrent, onOpen }: Props) {
           icon="minus"
           tab={tab}
           name="Subtract from the query (−)"
-          onClick={() => compose(hit, SUBTRACTED)}
+          onClick={() => compose(hit, SUBTRACT_WEIGHT)}
         />
       </div>
     </li>
@@ -104,7 +104,7 @@ function Preview({ hit }: { hit: Hit }) {
   );
 }
 
-/** The picture fills its tile if little is lost by that, else it is shown whole. */
+/** The picture fills its tile if that cuts off little; otherwise it is shown whole. */
 function Thumbnail({ hit }: { hit: Hit }) {
   const [fit, setFit] = useState<"whole" | "fill" | "absent">("whole");
   if (fit === "absent") return <Absent hit={hit} />;
@@ -134,8 +134,8 @@ function Absent({ hit }: { hit: Hit }) {
   );
 }
 
-/** The media's address with the moment that the hit is about. */
-export function fragment(hit: Hit, through = false): string {
+/** The URL of the media with the hit's time span as a fragment. */
+export function fragment(hit: Hit, toEnd = false): string {
   if (hit.start === null) return hit.media!;
-  return `${hit.media}#t=${hit.start}${through || hit.end === null ? "" : `,${hit.end}`}`;
+  return `${hit.media}#t=${hit.start}${toEnd || hit.end === null ? "" : `,${hit.end}`}`;
 }

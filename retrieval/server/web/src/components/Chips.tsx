@@ -1,4 +1,4 @@
-/** The parts of the query besides the box's words: each can be weighted, subtracted, removed. */
+/** Chips: the parts of the query besides the search box. Each can be weighted, subtracted and removed. */
 
 import { useState } from "preact/hooks";
 import { changeTerm, clear, removeTerm, request } from "../store";
@@ -24,12 +24,12 @@ export function Chips() {
           </button>
         </li>
       </ul>
-      {uploads && <p class="note">Your files stay here: the address names them, but cannot share them.</p>}
+      {uploads && <p class="note">A link to this page names your files, but cannot share them.</p>}
     </div>
   );
 }
 
-/** The weight while its slider is moved is shown, and asked with when it is let go. */
+/** While the slider moves, the weight is only shown; the search runs when the slider is released. */
 function Chip({ term, at, shade }: { term: Term; at: number; shade: number }) {
   const [moving, setMoving] = useState<number | null>(null);
   const upload = uploadOf(term);
@@ -42,7 +42,7 @@ function Chip({ term, at, shade }: { term: Term; at: number; shade: number }) {
         class="sign"
         aria-pressed={subtracted}
         aria-label={`Subtract ${name}`}
-        title={subtracted ? "Subtracted: press to add" : "Added: press to subtract"}
+        title={subtracted ? "Subtracted; press to add" : "Added; press to subtract"}
         onClick={() => changeTerm(at, flipped(term))}
       >
         <Icon name={subtracted ? "minus" : "plus"} />

@@ -1,4 +1,4 @@
-/** Files that are dropped or pasted anywhere on the page are queries. */
+/** Adds files that are dropped or pasted anywhere on the page to the query. */
 
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
@@ -9,7 +9,7 @@ const over = signal(false);
 
 export function DropZone() {
   useEffect(() => {
-    // dragleave is said of every element on the way: what counts is whether the last one entered was left.
+    // Every element on the way fires dragleave: only leaving the element entered last counts.
     let last: EventTarget | null = null;
     const listen = new AbortController();
     const on = <K extends keyof WindowEventMap>(name: K, act: (event: WindowEventMap[K]) => void) =>
@@ -38,7 +38,7 @@ export function DropZone() {
   return (
     <div class="drop" aria-hidden="true">
       <Icon name="file" />
-      Drop it to search by it
+      Drop the file to search with it
     </div>
   );
 }

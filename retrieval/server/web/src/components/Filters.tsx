@@ -1,7 +1,7 @@
-/** Filters, one for each column of metadata that the index has. */
+/** Filters for each metadata column of the index. */
 
 import { signal } from "@preact/signals";
-import { ask, info, request } from "../store";
+import { changeRequest, info, request } from "../store";
 import type { Column, Filter, Value } from "../types";
 import { Icon } from "./icons";
 
@@ -9,17 +9,17 @@ export const shown = signal(false);
 
 type Kind = Filter["kind"];
 
-function found<K extends Kind>(kind: K, column?: string): Extract<Filter, { kind: K }> | undefined {
+function currentFilter<K extends Kind>(kind: K, column?: string): Extract<Filter, { kind: K }> | undefined {
   return request.value.filters.find(
     (filter) => filter.kind === kind && (!("column" in filter) || filter.column === column),
   ) as Extract<Filter, { kind: K }> | undefined;
 }
 
-/** Put a filter in the place of the one of its kind and column, or take that away. */
-function set(kind: Kind, column: string | undefined, filter: Filter | null): void {
-  const old = found(kind, column);
+/** Replace the filter of this kind and column; null removes it. */
+function setFilter(kind: Kind, column: string | undefined, filter: Filter | null): void {
+  const old = currentFilter(kind, column);
   const others = request.value.filters.filter((each) => each !== old);
-  ask({ filters: filter ? [...others, filter] : others });
+  changeRequest({ filters: filter ? [...others, filter] : others });
 }
 
 export function FilterButton() {
@@ -39,7 +39,7 @@ export function FilterButton() {
 
 export function Filters() {
   const columns = info.value?.columns ?? [];
-  const expression = found("expression")?.text ?? "";
+  const expression = currentFilter("expression")?.text ?? "";
   return (
     <section id="filters" class="filters" aria-label="Filters" hidden={!shown.value}>
       <div class="columns">
@@ -62,13 +62,13 @@ export function Filters() {
             spellcheck={false}
             onChange={(event) => {
               const text = event.currentTarget.value.trim();
-              set("expression", undefined, text ? { kind: "expression", text } : null);
+              setFilter("expression", undefined, text ? { kind: "expression", text } : null);
             }}
           />
         </fieldset>
       </div>
       {request.value.filters.length > 0 && (
-        <button class="quiet" onClick={() => ask({ filters: [] })}>
+        <button class="quiet" onClick={() => changeRequest({ filters: [] })}>
           Clear filters
         </button>
       )}
@@ -81,7 +81,7 @@ function isNumber(column: Column): boolean {
 }
 
 function Range({ column }: { column: Column }) {
-  const old = found("range", column.name);
+  const old = currentFilter("range", column.name);
   const bound = (end: "min" | "max") => (
     <label>
       <span class="soft">{end === "min" ? "from" : "to"}</span>
@@ -97,8 +97,8 @@ function Range({ column }: { column: Column }) {
             max: old?.max ?? null,
             [end]: written === "" ? null : Number(written),
           };
-          const says = now.min !== null || now.max !== null;
-          set("range", column.name, says ? { kind: "range", column: column.name, ...now } : null);
+          const hasBound = now.min !== null || now.max !== null;
+          setFilter("range", column.name, hasBound ? { kind: "range", column: column.name, ...now } : null);
         }}
       />
     </label>
@@ -112,7 +112,7 @@ function Range({ column }: { column: Column }) {
 }
 
 function Texts({ column }: { column: Column }) {
-  const chosen = found("values", column.name)?.values ?? [];
+  const chosen = currentFilter("values", column.name)?.values ?? [];
   const offered = column.examples.filter((value): value is Exclude<Value, null> => value !== null);
   const values = [...offered, ...chosen.filter((value) => !offered.includes(value))];
   return (
@@ -123,10 +123,10 @@ function Texts({ column }: { column: Column }) {
           aria-label={`${column.name} contains`}
           placeholder="contains"
           dir="auto"
-          value={found("contains", column.name)?.text ?? ""}
+          value={currentFilter("contains", column.name)?.text ?? ""}
           onChange={(event) => {
             const text = event.currentTarget.value;
-            set("contains", column.name, text ? { kind: "contains", column: column.name, text } : null);
+            setFilter("contains", column.name, text ? { kind: "contains", column: column.name, text } : null);
           }}
         />
       )}
@@ -139,7 +139,7 @@ function Texts({ column }: { column: Column }) {
               onChange={(event) => {
                 const rest = chosen.filter((other) => other !== value);
                 const now = event.currentTarget.checked ? [...rest, value] : rest;
-                set(
+                setFilter(
                   "values",
                   column.name,
                   now.length ? { kind: "values", column: column.name, values: now } : null,

@@ -1,12 +1,12 @@
-/** The results, which arrow keys move over. */
+/** The grid of results, with arrow-key navigation. */
 
 import { signal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { MAX_RESULTS } from "../address";
-import { columnsOf, moved } from "../moving";
+import { columnsOf, nextIndex } from "../navigation";
 import { toggle } from "../player";
-import { answer, ask, compose, following, moreLike, opened, phase } from "../store";
-import { SUBTRACTED } from "../terms";
+import { answer, changeRequest, compose, focusNextAnswer, moreLike, opened, phase } from "../store";
+import { SUBTRACT_WEIGHT } from "../terms";
 import { PAGE_SIZE } from "../types";
 import type { Hit } from "../types";
 import { Card } from "./Card";
@@ -14,12 +14,12 @@ import { scaleOf } from "./Why";
 
 const current = signal(0);
 
-/** What is drawn at once, so that something is seen soon; the others follow when these are on the screen. */
-const FIRST = 4;
+/** Number of cards that are rendered first, so that something is visible soon; the others follow. */
+const FIRST_CARDS = 4;
 
 export const GRID = "results";
 
-/** Put the focus on a result. */
+/** Focus a result. */
 export function focusResult(at: number): void {
   const cards = document.querySelectorAll<HTMLElement>(`#${GRID} > .card`);
   const card = cards[at];
@@ -34,22 +34,22 @@ export function Grid() {
   const [whole, setWhole] = useState<typeof shown>(null);
   useEffect(() => {
     setWhole(shown);
-    if (following.now && shown) focusResult(0);
+    if (focusNextAnswer.now && shown) focusResult(0);
     else current.value = 0;
-    if (shown) following.now = false;
+    if (shown) focusNextAnswer.now = false;
   }, [shown]);
   if (!shown) return null;
-  const { hits } = shown.given;
+  const { hits } = shown.response;
   const scale = scaleOf(hits);
-  // When more of the same are shown, none of those that are there may go.
-  const drawn = whole === shown || shown.of.k > PAGE_SIZE ? hits : hits.slice(0, FIRST);
-  const full = hits.length >= shown.of.k && shown.of.k < MAX_RESULTS;
+  // After "Show more", the results that are already there must stay.
+  const drawn = whole === shown || shown.request.k > PAGE_SIZE ? hits : hits.slice(0, FIRST_CARDS);
+  const full = hits.length >= shown.request.k && shown.request.k < MAX_RESULTS;
   return (
     <>
       <ol
         ref={list}
         id={GRID}
-        class={`grid ${shown.of.to}`}
+        class={`grid ${shown.request.to}`}
         aria-label="Results"
         aria-busy={phase.value.name === "loading"}
         onKeyDown={(event) => onKey(event, list.current!, hits)}
@@ -66,7 +66,10 @@ export function Grid() {
         ))}
       </ol>
       {full && (
-        <button class="pill more" onClick={() => ask({ k: shown.of.k + PAGE_SIZE }, "replace")}>
+        <button
+          class="pill more"
+          onClick={() => changeRequest({ k: shown.request.k + PAGE_SIZE }, "replace")}
+        >
           Show more
         </button>
       )}
@@ -80,11 +83,11 @@ function onKey(event: KeyboardEvent, list: HTMLElement, hits: readonly Hit[]): v
   const hit = hits[at];
   if (!hit) return;
   const cards = [...list.children].map((card) => card.getBoundingClientRect().top);
-  const to = moved(event.key, at, hits.length, columnsOf(cards));
+  const to = nextIndex(event.key, at, hits.length, columnsOf(cards));
   if (to !== null) focusResult(to);
   else if (event.key === "m") moreLike(hit);
   else if (event.key === "+") compose(hit, 1);
-  else if (event.key === "-") compose(hit, SUBTRACTED);
+  else if (event.key === "-") compose(hit, SUBTRACT_WEIGHT);
   else if (event.key === "p" && hit.modality === "audio") toggle(hit);
   else return;
   event.preventDefault();

@@ -1,4 +1,4 @@
-/** What can be asked, and the keys. */
+/** Help on searching, and the keyboard shortcuts. */
 
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
@@ -8,17 +8,17 @@ export const helping = signal(false);
 
 const KEYS: [string[], string][] = [
   [["/"], "go to the search box"],
-  [["Enter"], "search; on a result: open it"],
-  [["Shift", "Enter"], "keep the words as a part of the query and add more"],
-  [["↓"], "from the search box to the results"],
-  [["←", "↑", "→", "↓"], "move over the results"],
-  [["m"], "more like this result"],
+  [["Enter"], "search, or open the focused result"],
+  [["Shift", "Enter"], "keep the words as part of the query and add more"],
+  [["↓"], "go from the search box to the results"],
+  [["←", "↑", "→", "↓"], "move between the results"],
+  [["m"], "find more like this result"],
   [["+"], "add this result to the query"],
-  [["-"], "subtract it"],
+  [["-"], "subtract this result from the query"],
   [["p"], "play or stop this sound"],
   [["f"], "show or hide the filters"],
-  [["Esc"], "close; discard a recording"],
-  [["?"], "this help"],
+  [["Esc"], "close, or discard a recording"],
+  [["?"], "show this help"],
 ];
 
 export function Help() {
@@ -43,12 +43,12 @@ export function Help() {
           </button>
         </header>
         <ul>
-          <li>Describe what you look for in your own words, or drop, paste or pick a file.</li>
+          <li>Describe what you are looking for in your own words, or drop, paste or pick a file.</li>
           <li>
-            Combine as much as you like: every part of the query is added or subtracted with its weight. In
-            the box, <code>snow^-0.5</code> does the same.
+            Combine as many parts as you like. Each is added to the query or subtracted from it with its
+            weight. In the search box, <code>snow^-0.5</code> subtracts snow with weight 0.5.
           </li>
-          <li>The address holds the whole query but for files, so it can be kept and shared.</li>
+          <li>The page's address contains the whole query except files, so you can bookmark and share it.</li>
         </ul>
         <table class="keys">
           <caption class="unseen">Keys</caption>

@@ -1,8 +1,8 @@
-/** The box of words, and the other ways to ask: a file, the microphone. */
+/** The search box, and buttons for a file and the microphone. */
 
 import { useEffect, useRef } from "preact/hooks";
 import { recorder } from "../recorder";
-import { addFile, combine, draft, request, submit, understands } from "../store";
+import { addFile, combine, draft, request, submit, hasEncoder } from "../store";
 import { clock } from "../words";
 import { Icon } from "./icons";
 
@@ -10,10 +10,10 @@ export const BOX = "words";
 
 export function SearchBar() {
   const picker = useRef<HTMLInputElement>(null);
-  const kinds = (["image", "audio", "video"] as const).filter(understands);
+  const kinds = (["image", "audio", "video"] as const).filter(hasEncoder);
   const composed = request.value.terms.length > 0;
   useEffect(() => {
-    // Where a keyboard would slide over the page, it waits to be asked for.
+    // On touch devices the focus would open the on-screen keyboard over the page.
     if (matchMedia("(pointer: fine)").matches) document.getElementById(BOX)?.focus();
   }, []);
   return (
@@ -53,7 +53,7 @@ export function SearchBar() {
             title="Keep these words and add more (Shift+Enter)"
           >
             <Icon name="plus" />
-            <span class="unseen">Keep these words as a part of the query and add more</span>
+            <span class="unseen">Keep these words as part of the query and add more</span>
           </button>
         )}
         {kinds.length > 0 && (
@@ -61,13 +61,13 @@ export function SearchBar() {
             type="button"
             class="tool"
             onClick={() => picker.current?.click()}
-            title="Search by a picture, a sound or a video: pick a file, or drop or paste it anywhere"
+            title="Search with a picture, a sound or a video: pick a file, or drop or paste it anywhere"
           >
             <Icon name="file" />
-            <span class="unseen">Search by a file</span>
+            <span class="unseen">Search with a file</span>
           </button>
         )}
-        {kinds.includes("audio") && recorder.isThere && <Microphone />}
+        {kinds.includes("audio") && recorder.isAvailable && <Microphone />}
         <button class="go" title="Search (Enter)">
           <Icon name="search" />
           <span class="label">Search</span>
@@ -101,7 +101,7 @@ function Microphone() {
     >
       <Icon name={recording ? "stop" : "microphone"} />
       {recording && <span class="clock">{clock(seconds)}</span>}
-      <span class="unseen">{recording ? "Stop recording and search" : "Record a sound to search by"}</span>
+      <span class="unseen">{recording ? "Stop recording and search" : "Record a sound to search with"}</span>
     </button>
   );
 }

@@ -1,8 +1,8 @@
-/** What stands where the results would, when there are none. */
+/** Messages in place of the results. */
 
 import { isModality } from "../address";
 import { ApiError } from "../api";
-import { ask, info, infoError, learn, request, run, targets, understands } from "../store";
+import { changeRequest, info, infoError, loadInfo, request, run, targets, hasEncoder } from "../store";
 import { kindName } from "../terms";
 import type { Term } from "../types";
 import { counted, plural } from "../words";
@@ -10,48 +10,49 @@ import { Icon } from "./icons";
 import type { IconName } from "./icons";
 
 export function Empty() {
-  const held = targets.value.filter(isModality);
-  if (!held.length)
+  const available = targets.value.filter(isModality);
+  if (!available.length)
     return (
       <Message icon="image" title="This index is empty">
         <p>
           Add pictures, sounds, videos or captions with <code>xmodal index FOLDER --out INDEX</code>, then
-          load this page again.
+          reload this page.
         </p>
       </Message>
     );
   return (
     <section class="hero">
-      <h1>Find {joined(held.map((each) => plural(each).toLowerCase()))} by what they are like</h1>
+      <h1>Find {joined(available.map((each) => plural(each).toLowerCase()))} by their content</h1>
       <ul class="ways">
-        <Way icon="text" title="Words">
+        <QueryWay icon="text" title="Words">
           “a red bicycle in the snow”. No tags or file names needed.
-        </Way>
-        {understands("image") && (
-          <Way icon="file" title="A file">
-            Drop, paste or pick a picture{understands("audio") && ", a sound"}
-            {understands("video") && ", a video"}, and find what goes with it.
-          </Way>
+        </QueryWay>
+        {hasEncoder("image") && (
+          <QueryWay icon="file" title="A file">
+            Drop, paste or pick a picture{hasEncoder("audio") && ", a sound"}
+            {hasEncoder("video") && ", a video"}, and find what is similar to it.
+          </QueryWay>
         )}
-        {understands("audio") && (
-          <Way icon="microphone" title="A sound">
-            Record what you hear, or hum what you remember.
-          </Way>
+        {hasEncoder("audio") && (
+          <QueryWay icon="microphone" title="A sound">
+            Record a sound with the microphone and find similar ones.
+          </QueryWay>
         )}
-        <Way icon="plus" title="Combinations">
-          Add and subtract: a picture, and words for what it should have, or should not.
-        </Way>
+        <QueryWay icon="plus" title="Combinations">
+          Add and subtract. For example, add a picture, and subtract a word for what the results should not
+          show.
+        </QueryWay>
       </ul>
       <p class="soft">
         {counted(info.value?.items ?? 0, "item")}:{" "}
-        {held.map((each) => counted(info.value?.modalities[each]?.assets ?? 0, each)).join(", ")}. Press{" "}
-        <kbd>?</kbd> for the keys.
+        {available.map((each) => counted(info.value?.modalities[each]?.assets ?? 0, each)).join(", ")}. Press{" "}
+        <kbd>?</kbd> for help and keyboard shortcuts.
       </p>
     </section>
   );
 }
 
-function Way({
+function QueryWay({
   icon,
   title,
   children,
@@ -76,7 +77,7 @@ export function NoMatch() {
       <p>
         {filtered
           ? "No item meets the filters."
-          : "Everything there is of this kind is part of the query itself. Look for another kind."}
+          : "Everything of this kind is already part of the query. Search for another kind."}
       </p>
       {filtered && <ClearFilters />}
     </Message>
@@ -85,30 +86,30 @@ export function NoMatch() {
 
 export function Missing({ terms }: { terms: Term[] }) {
   return (
-    <Message icon="file" title="This query has a file that is not here">
+    <Message icon="file" title="A file of this query is missing">
       <p>
-        An address names files but cannot carry them. Drop, paste or pick{" "}
+        The page's address names files, but does not contain them. Drop, paste or pick{" "}
         {terms.map((term, at) => (
           <>
             {at > 0 && " and "}the {kindName(term)} <bdi>{term.value}</bdi>
           </>
         ))}{" "}
-        again, or remove it to search with the rest.
+        again, or remove it to search with the rest of the query.
       </p>
     </Message>
   );
 }
 
 export function Failed({ error }: { error: Error }) {
-  const ours = !(error instanceof ApiError);
-  // What the server refuses once, it refuses again; a filter is the likeliest reason, and can be taken away.
-  const refused = !ours && error.status >= 400 && error.status < 500;
+  const isPageError = !(error instanceof ApiError);
+  // A request that the server refuses fails again on retry. A filter is the most likely reason, so offer to clear it.
+  const refused = !isPageError && error.status >= 400 && error.status < 500;
   return (
-    <Message icon="alert" title="That did not work" alarming>
-      <p dir="auto">{ours ? `The page is at fault: ${error.message}` : error.message}</p>
+    <Message icon="alert" title="Something went wrong" alarming>
+      <p dir="auto">{isPageError ? `This is an error in the page: ${error.message}` : error.message}</p>
       {refused && request.value.filters.length > 0 && <ClearFilters />}
       {!refused && (
-        <button class="pill strong" onClick={() => void (infoError.value ? learn() : run())}>
+        <button class="pill strong" onClick={() => void (infoError.value ? loadInfo() : run())}>
           Try again
         </button>
       )}
@@ -120,7 +121,7 @@ export function Busy({ seconds }: { seconds: number }) {
   return (
     <Message icon="system" title="The server is busy">
       <p>
-        Others are searching too. Asking again in {seconds} {seconds === 1 ? "second" : "seconds"}.
+        It has too many requests at the moment. Retrying in {seconds} {seconds === 1 ? "second" : "seconds"}.
       </p>
     </Message>
   );
@@ -128,13 +129,13 @@ export function Busy({ seconds }: { seconds: number }) {
 
 function ClearFilters() {
   return (
-    <button class="pill strong" onClick={() => ask({ filters: [] })}>
+    <button class="pill strong" onClick={() => changeRequest({ filters: [] })}>
       Clear filters
     </button>
   );
 }
 
-/** Tiles where the results will be. */
+/** Placeholders for the results. */
 export function Skeleton() {
   return (
     <div class="grid skeleton" aria-hidden="true">

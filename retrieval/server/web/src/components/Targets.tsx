@@ -1,6 +1,6 @@
-/** What to find: one of the modalities that the index has. */
+/** Choice of what to find. */
 
-import { ask, target, targets } from "../store";
+import { changeRequest, target, targets } from "../store";
 import { plural } from "../words";
 import { Icon } from "./icons";
 
@@ -16,7 +16,7 @@ export function Targets() {
             name="to"
             class="unseen"
             checked={target.value === each}
-            onChange={() => ask({ to: each })}
+            onChange={() => changeRequest({ to: each })}
           />
           <span>
             {each !== "any" && <Icon name={each} />}

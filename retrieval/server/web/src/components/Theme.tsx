@@ -1,4 +1,4 @@
-/** Light, dark, or as the system has it; remembered. */
+/** Colour theme: light, dark, or as the system; remembered. */
 
 import { signal } from "@preact/signals";
 import { Icon } from "./icons";
@@ -14,10 +14,10 @@ function apply(next: Theme): void {
   else document.documentElement.dataset["theme"] = next;
 }
 
-/** As it was chosen the last time. */
+/** Apply the theme that was chosen last time. */
 export function restoreTheme(): void {
-  const kept = localStorage.getItem("theme");
-  apply(THEMES.find((each) => each === kept) ?? "system");
+  const stored = localStorage.getItem("theme");
+  apply(THEMES.find((each) => each === stored) ?? "system");
 }
 
 export function ThemeButton() {

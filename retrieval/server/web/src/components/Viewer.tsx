@@ -1,11 +1,11 @@
-/** A result shown large: the medium at its moment, why it was found, and what else its item has. */
+/** Shows one result in a dialog: the medium at the matching time, the score, and the other assets of its item. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { fetchItem } from "../api";
 import type { ItemAsset } from "../api";
 import { stop } from "../player";
 import { answer, compose, moreLike, opened } from "../store";
-import { SUBTRACTED } from "../terms";
+import { SUBTRACT_WEIGHT } from "../terms";
 import type { Hit } from "../types";
 import { singular, span } from "../words";
 import { fragment } from "./Card";
@@ -17,7 +17,7 @@ export function Viewer() {
   const dialog = useRef<HTMLDialogElement>(null);
   const shown = answer.value;
   const at = opened.value;
-  const hits = shown?.given.hits ?? [];
+  const hits = shown?.response.hits ?? [];
   const hit = at === null ? undefined : hits[at];
   useEffect(() => {
     stop();
@@ -75,7 +75,7 @@ export function Viewer() {
               <button class="pill" onClick={() => compose(hit, 1)}>
                 <Icon name="plus" /> Add
               </button>
-              <button class="pill" onClick={() => compose(hit, SUBTRACTED)}>
+              <button class="pill" onClick={() => compose(hit, SUBTRACT_WEIGHT)}>
                 <Icon name="minus" /> Subtract
               </button>
               {hit.media && (
@@ -84,7 +84,7 @@ export function Viewer() {
                 </a>
               )}
             </p>
-            <Why hit={hit} of={shown.of} scale={scaleOf(hits)} />
+            <Why hit={hit} request={shown.request} scale={scaleOf(hits)} />
             <Others key={hit.id} hit={hit} />
             <Metadata hit={hit} />
           </div>
@@ -123,22 +123,22 @@ function Medium({ hit }: { hit: Hit }) {
           <audio src={fragment(hit, true)} controls autoplay aria-label={hit.id} onError={fail} />
         </>
       )}
-      {moment && <p class="soft">The match is at {moment}; playing starts there.</p>}
+      {moment && <p class="soft">The match is at {moment}; playback starts there.</p>}
     </>
   );
 }
 
-/** The item's other assets: what the picture's captions say, which picture a caption is of. */
+/** The item's other assets, for example the captions of a picture or the picture of a caption. */
 function Others({ hit }: { hit: Hit }) {
   const [assets, setAssets] = useState<ItemAsset[]>([]);
   useEffect(() => {
     const leaving = new AbortController();
-    fetchItem(hit.id, leaving.signal).then(setAssets, () => {}); // the hit itself is shown all the same
+    fetchItem(hit.id, leaving.signal).then(setAssets, () => {}); // on an error the hit itself is still shown
     return () => leaving.abort();
   }, [hit.id]);
   const texts = assets.filter((other) => other.text !== null && other.asset !== hit.asset);
-  // Neither the hit's own segments, nor a video's sound track as a sound; of an item that is shown by a thumbnail
-  // of its video or sound, that one too, to be played.
+  // Leave out the hit's own segments, and a video's sound track as a sound. For an item that is represented by the
+  // thumbnail of its video or sound, show that file too, so that it can be played.
   const shown = (other: ItemAsset) =>
     other.path === hit.path && (hit.modality !== "item" || other.modality === "image");
   const media = assets.filter((other) => other.media && other.start === null && !shown(other));

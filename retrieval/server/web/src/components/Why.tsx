@@ -1,14 +1,14 @@
-/** The score, and what each term of the query gave to it. */
+/** The score, and what each term of the query contributes to it. */
 
-import { asked } from "../api";
+import { activeTerms } from "../api";
 import { colour, kindName } from "../terms";
 import type { Hit, Request } from "../types";
 import { figure, rarity } from "../words";
 
-/** How far to either side of zero the terms reach together, over all hits: the same axis for every bar. */
+/** Range of the axis: the largest sums of negative and of positive contributions over all hits, the same for every bar. */
 export interface Scale {
-  against: number;
-  for: number;
+  negative: number;
+  positive: number;
 }
 
 export function scaleOf(hits: readonly Hit[]): Scale {
@@ -17,16 +17,16 @@ export function scaleOf(hits: readonly Hit[]): Scale {
       0,
       ...hits.map(({ contributions }) => sum(contributions.map((part) => Math.max(0, sign * part)))),
     );
-  return { against: reach(-1), for: reach(1) };
+  return { negative: reach(-1), positive: reach(1) };
 }
 
-/** A line under a result: all terms on one axis, what speaks against it to the left of zero. */
-export function Stroke({ hit, scale }: { hit: Hit; scale: Scale }) {
+/** A bar under a result: the contributions of all terms on one axis, negative ones to the left of zero. */
+export function ContributionBar({ hit, scale }: { hit: Hit; scale: Scale }) {
   return <Bar parts={hit.contributions.map((part, at) => [part, at])} scale={scale} />;
 }
 
-/** The same a line each, with names and figures. */
-export function Why({ hit, of, scale }: { hit: Hit; of: Request; scale: Scale }) {
+/** A table of the contributions, with one row for each term. */
+export function Why({ hit, request, scale }: { hit: Hit; request: Request; scale: Scale }) {
   const rare = rarity(hit.percentile);
   return (
     <table class="why">
@@ -35,7 +35,7 @@ export function Why({ hit, of, scale }: { hit: Hit; of: Request; scale: Scale })
         {rare && <span class="soft">, {rare}</span>}
       </caption>
       <tbody>
-        {asked(of).map((term, at) => {
+        {activeTerms(request).map((term, at) => {
           const part = hit.contributions[at] ?? 0;
           return (
             <tr>
@@ -54,10 +54,10 @@ export function Why({ hit, of, scale }: { hit: Hit; of: Request; scale: Scale })
   );
 }
 
-/** Parts with the places of their terms, laid end to end from zero to their side. */
+/** Contributions, each with the index of its term, laid end to end from zero to their side. */
 function Bar({ parts, scale }: { parts: [number, number][]; scale: Scale }) {
-  const whole = scale.against + scale.for || 1;
-  const zero = scale.against / whole;
+  const whole = scale.negative + scale.positive || 1;
+  const zero = scale.negative / whole;
   let [left, right] = [zero, zero];
   return (
     <span class="stroke" aria-hidden="true">
@@ -69,7 +69,7 @@ function Bar({ parts, scale }: { parts: [number, number][]; scale: Scale }) {
         const style = { "--shade": colour(at), left: percent(start), width: percent(width) };
         return <span class="part" style={style} />;
       })}
-      {scale.against > 0 && <span class="zero" style={{ left: percent(zero) }} />}
+      {scale.negative > 0 && <span class="zero" style={{ left: percent(zero) }} />}
     </span>
   );
 }

@@ -1,4 +1,4 @@
-/** The page's icons: lines on a 24 by 24 field, silent to screen readers. */
+/** The page's icons: line drawings of 24 by 24, hidden from screen readers. */
 
 const PATHS = {
   search: "M10.5 4a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13zM15.5 15.5 20 20",

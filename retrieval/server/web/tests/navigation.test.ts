@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { columnsOf, moved } from "../src/moving";
+import { columnsOf, nextIndex } from "../src/navigation";
 
 it.each([
   ["ArrowRight", 0, 1],
@@ -13,14 +13,14 @@ it.each([
   ["Home", 7, 0],
   ["End", 2, 9],
 ])("%s from %i leads to %i among ten in rows of four", (key, at, to) => {
-  expect(moved(key, at, 10, 4)).toBe(to);
+  expect(nextIndex(key, at, 10, 4)).toBe(to);
 });
 
-it("leaves other keys alone", () => {
-  expect(moved("a", 3, 10, 4)).toBeNull();
+it("ignores other keys", () => {
+  expect(nextIndex("a", 3, 10, 4)).toBeNull();
 });
 
-it("counts the first row", () => {
+it("counts the elements of the first row", () => {
   expect(columnsOf([10, 10.4, 10, 90, 90])).toBe(3);
   expect(columnsOf([10, 10])).toBe(2);
   expect(columnsOf([])).toBe(1);
