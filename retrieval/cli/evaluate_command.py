@@ -99,17 +99,20 @@ def evaluate(
     result = measure(engine, run=run, by=by or (), compare=compare, **common)
     values = result.as_dict()
     if against is not None:
-        from retrieval.evaluation.comparison import compare as test
+        from retrieval.evaluation.comparison import compare_evaluations
 
         other = measure(open_index(against, device="cpu"), **common)
-        values["against"] = {"index": other.protocol["index"], "tasks": test(result, other, resampling)}
+        values["against"] = {
+            "index": other.protocol["index"],
+            "tasks": compare_evaluations(result, other, resampling),
+        }
     _write(result, values, run_out=run_out, qrels_out=qrels_out, report=report)
     if as_json:
         print_json(values)
     else:
-        from retrieval.evaluation.text_report import lines
+        from retrieval.evaluation.text_report import report_lines
 
-        print("\n".join(lines(values)))
+        print("\n".join(report_lines(values)))
     _fail_under(values, bars)
 
 
@@ -125,18 +128,18 @@ def _write(
     from retrieval.evaluation import runs, trec
 
     if run_out is not None or qrels_out is not None:
-        if len(result.outcomes) > 1:
+        if len(result.task_results) > 1:
             raise OptionError(
-                f"a TREC file is of one task, not of {len(result.outcomes)}: say which with --task"
+                f"a TREC file is of one task, not of {len(result.task_results)}: say which with --task"
             )
-        for name, outcome in result.outcomes.items():
-            prepared = outcome.prepared
-            asking = prepared.query_names[: len(prepared.asking)]
+        for name, task_result in result.task_results.items():
+            prepared = task_result.prepared
+            query_names = prepared.query_names[: len(prepared.query_rows)]
             if run_out is not None:
-                scores, rows = runs.results(prepared, runs.RUN_DEPTH)
-                trec.write_run(run_out, asking, prepared.pool_names, scores, rows, f"xmodal-{name}")
+                scores, rows = runs.search_results(prepared, runs.RUN_DEPTH)
+                trec.write_run(run_out, query_names, prepared.pool_names, scores, rows, f"xmodal-{name}")
             if qrels_out is not None:
-                trec.write_qrels(qrels_out, asking, prepared.pool_names, prepared.relevance)
+                trec.write_qrels(qrels_out, query_names, prepared.pool_names, prepared.relevance)
     if report is not None:
         from retrieval.evaluation.report import html_report
 

@@ -17,10 +17,10 @@ from retrieval.search.calibration import (
     BACKGROUND,
     LOG_ODDS,
     Backgrounds,
-    Curve,
-    mean_of,
+    ScoreDistribution,
+    mean_distribution,
     percentile,
-    quantiles,
+    background_quantiles,
 )
 from retrieval.search.modality_index import ResultArrays
 from retrieval.storage.manifest import Manifest
@@ -35,34 +35,34 @@ def drawn(count=200_000, mean=0.2, deviation=0.1, seed=0):
 
 
 def curve_of(scores, mean=0.0):
-    return Curve(quantiles(scores).tolist(), mean)
+    return ScoreDistribution(background_quantiles(scores).tolist(), mean)
 
 
 def test_percentiles_of_a_normal_background_are_those_of_the_normal_distribution():
-    kept = quantiles(drawn())
+    kept = background_quantiles(drawn())
     scores = np.linspace(-0.1, 0.5, 25)
-    found = [percentile(Curve(kept.tolist(), 0.0).log_odds(score)) for score in scores]
+    found = [percentile(ScoreDistribution(kept.tolist(), 0.0).log_odds(score)) for score in scores]
     np.testing.assert_allclose(found, 100 * ndtr((scores - 0.2) / 0.1), atol=1.2)
     assert found[-1] > 99.8
 
 
 @pytest.mark.parametrize("count", [20, 100, 5_000])
 def test_of_few_pairs_the_tail_goes_on_in_a_straight_line(count):
-    kept = quantiles(drawn(count))
+    kept = background_quantiles(drawn(count))
     assert kept.shape == (13,)
     assert (np.diff(kept) > 0).all()
     assert kept[-1] < 0.2 + 0.1 * 25
 
 
 def test_too_few_pairs_say_nothing():
-    assert quantiles(np.zeros(19)) is None
-    assert Backgrounds({}).of([[(Modality.TEXT, 1.0)]], NOTHING) == [None]
+    assert background_quantiles(np.zeros(19)) is None
+    assert Backgrounds({}).distributions([[(Modality.TEXT, 1.0)]], NOTHING) == [None]
 
 
 def test_where_all_scores_are_the_same_rounding_is_not_rare():
-    kept = quantiles(np.full(1000, 0.5))
+    kept = background_quantiles(np.full(1000, 0.5))
     assert (np.diff(kept) > 0).all()
-    assert percentile(Curve(kept.tolist(), 0.0).log_odds(0.5 + 1e-7)) < 75
+    assert percentile(ScoreDistribution(kept.tolist(), 0.0).log_odds(0.5 + 1e-7)) < 75
 
 
 def test_no_score_is_too_far_out():
@@ -90,16 +90,16 @@ def test_where_a_score_is_that_of_a_quantile_its_odds_are_the_quantiles():
 
 def test_the_mean_of_curves_has_at_any_odds_the_mean_of_their_scores():
     first, second = curve_of(drawn(), 0.1), curve_of(drawn(seed=1), -0.4)
-    both = mean_of([first, second])
+    both = mean_distribution([first, second])
     for odds in (-20, -9, 0.2, 3, 30):
         assert both.score_at(odds) == pytest.approx((first.score_at(odds) + second.score_at(odds)) / 2)
-    assert mean_of([first, None]) is None
+    assert mean_distribution([first, None]) is None
 
 
 def test_a_lone_terms_background_is_its_modalitys_and_an_unwanted_ones_the_other_way_round():
-    kept = quantiles(drawn())
+    kept = background_quantiles(drawn())
     backgrounds = Backgrounds({"text": kept.tolist(), "image": (kept + 1).tolist()})
-    text, image, away, pooled = backgrounds.of(
+    text, image, away, pooled = backgrounds.distributions(
         [[(Modality.TEXT, 1.0)], [(Modality.IMAGE, 1.0)], [(Modality.TEXT, -1.0)], [(None, 1.0)]],
         np.repeat(NOTHING, 4, axis=0),
     )
@@ -111,9 +111,9 @@ def test_a_lone_terms_background_is_its_modalitys_and_an_unwanted_ones_the_other
 
 def test_a_composed_querys_background_is_that_of_the_sum_of_its_terms_scores():
     first, second = drawn(), drawn(mean=-0.1, deviation=0.05, seed=1)
-    backgrounds = Backgrounds({"text": quantiles(first).tolist(), "image": quantiles(second).tolist()})
-    [composed] = backgrounds.of([[(Modality.TEXT, 0.8), (Modality.IMAGE, -0.6)]], NOTHING)
-    np.testing.assert_allclose(composed.scores[1:-1], quantiles(0.8 * first - 0.6 * second)[1:-1], atol=0.012)
+    backgrounds = Backgrounds({"text": background_quantiles(first).tolist(), "image": background_quantiles(second).tolist()})
+    [composed] = backgrounds.distributions([[(Modality.TEXT, 0.8), (Modality.IMAGE, -0.6)]], NOTHING)
+    np.testing.assert_allclose(composed.scores[1:-1], background_quantiles(0.8 * first - 0.6 * second)[1:-1], atol=0.012)
 
 
 def test_what_a_query_has_in_common_with_everything_does_not_count():
@@ -122,10 +122,10 @@ def test_what_a_query_has_in_common_with_everything_does_not_count():
     rows[:, 0] = 0.7  # which all share
     query = random.normal(size=(1, 8)).astype(np.float32)
     near = query + np.eye(1, 8, dtype=np.float32)  # to all of them alike
-    backgrounds = Backgrounds({"text": quantiles(drawn()).tolist()}, rows.mean(axis=0))
+    backgrounds = Backgrounds({"text": background_quantiles(drawn()).tolist()}, rows.mean(axis=0))
 
     def odds(own):
-        [curve] = backgrounds.of([[(Modality.TEXT, 1.0)]], own)
+        [curve] = backgrounds.distributions([[(Modality.TEXT, 1.0)]], own)
         return np.array([curve.log_odds(score) for score in (own @ rows.T)[0].tolist()])
 
     np.testing.assert_allclose(odds(query), odds(near), atol=1e-4)
@@ -135,9 +135,9 @@ def test_what_a_query_has_in_common_with_everything_does_not_count():
 def test_pairs_of_one_item_are_left_out_and_a_medium_counts_by_its_best_segment():
     queries, rows = np.eye(2, dtype=np.float32), np.array([[1, 0], [0.5, 0], [0, 1]], np.float32)
     media, owners = np.array([7, 7, 8]), np.array([1, 1, 2])
-    assert sorted(calibration.pair_scores(queries, np.array([1, 3]), rows, media, owners)) == [0, 0, 1]
+    assert sorted(calibration.unrelated_pair_scores(queries, np.array([1, 3]), rows, media, owners)) == [0, 0, 1]
     nothing = np.empty(0, np.int64)
-    assert not len(calibration.pair_scores(queries, np.array([1, 3]), rows[:0], nothing, nothing))
+    assert not len(calibration.unrelated_pair_scores(queries, np.array([1, 3]), rows[:0], nothing, nothing))
 
 
 def found_in(seed, mean, deviation, count):

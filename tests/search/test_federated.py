@@ -65,11 +65,11 @@ def test_standardised_scores_of_both_are_summed(one, other):
     assert known == pytest.approx({name: total[name] for name in toy.COLOURS}, abs=1e-6)
 
 
-@pytest.mark.parametrize("way", RANK_FUSIONS)
+@pytest.mark.parametrize("method", RANK_FUSIONS)
 @pytest.mark.parametrize("to", ["text", "image", "any", ITEM])
-def test_one_index_alone_keeps_its_order(one, way, to):
+def test_one_index_alone_keeps_its_order(one, method, to):
     alone = one.search(text="red", to=to, k=5)
-    assert [(hit.id, hit.modality) for hit in Several([one], combine=way).search(text="red", to=to, k=5)] == [
+    assert [(hit.id, hit.modality) for hit in Several([one], combine=method).search(text="red", to=to, k=5)] == [
         (hit.id, hit.modality) for hit in alone
     ]
 

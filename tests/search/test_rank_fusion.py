@@ -57,7 +57,7 @@ def ranking(names, *, best=1.0, modality=Modality.IMAGE):
     ]
 
 
-class Told(Searcher):
+class FixedRankings(Searcher):
     """Answers each term with what it was given, as far as that is asked for."""
 
     def __init__(self, **rankings):
@@ -68,7 +68,7 @@ class Told(Searcher):
         self.depths.append(k)
         return [self.rankings[query.terms()[0].value][:k] for query in queries]
 
-    def media(self, hits):
+    def previews(self, hits):
         raise NotImplementedError
 
 
@@ -76,7 +76,7 @@ def test_what_a_ranking_does_not_hold_is_no_better_than_its_last():
     names = [f"n{number}" for number in range(300)]
     # n0 is the best for "red" and not among the hundred best for "blue", where n150 is the last.
     red, blue = ["n0", "n150", *names[1:150]], [*names[200:299], "n150", "n0"]
-    searcher = Told(red=ranking(red), blue=ranking(blue))
+    searcher = FixedRankings(red=ranking(red), blue=ranking(blue))
     lists = [np.array([hit.score for hit in own[:100]]) for own in (ranking(red), ranking(blue))]
     lowest = [(own.min() - own.mean()) / own.std() for own in lists]
     searcher.rankings = {name: own[:100] for name, own in searcher.rankings.items()}
@@ -89,18 +89,18 @@ def test_what_a_ranking_does_not_hold_is_no_better_than_its_last():
     assert [hit.id for hit in hits[:2]] == ["n0", "n150"]
 
 
-@pytest.mark.parametrize("way", RANK_FUSIONS)
-def test_a_long_medium_is_one_hit_whichever_of_its_segments_each_term_finds(way):
+@pytest.mark.parametrize("method", RANK_FUSIONS)
+def test_a_long_medium_is_one_hit_whichever_of_its_segments_each_term_finds(method):
     short, other = ranking(["n8", "n9"], modality=Modality.VIDEO)
     long = Hit(1, 2.0, "long", Modality.VIDEO, path="long.mp4")
     rain, train = (
         replace(long, start=start, end=start + 10, asset=at) for at, start in ((1, 0.0), (2, 10.0))
     )
-    searcher = Told(rain=[rain, short, other], train=[train, other, short])
-    hits = searcher.search(text=["rain", "train"], to="video", combine=way)
+    searcher = FixedRankings(rain=[rain, short, other], train=[train, other, short])
+    hits = searcher.search(text=["rain", "train"], to="video", combine=method)
     assert [hit.id for hit in hits] == ["long", "n8", "n9"]
     assert (hits[0].start, hits[0].asset) == (0.0, 1)
-    [alone] = searcher.search(text="rain", to="video", k=1, combine=way)
+    [alone] = searcher.search(text="rain", to="video", k=1, combine=method)
     assert hits[0].contributions == pytest.approx([alone.score] * 2)
 
 
@@ -109,24 +109,24 @@ def test_captions_of_one_item_stay_apart():
         Hit(rank, 1 / rank, "n1", Modality.TEXT, path="n1.txt", text=text, asset=rank)
         for rank, text in ((1, "red"), (2, "blue"))
     ]
-    found = Told(red=hits, blue=hits[::-1]).search(text=["red", "blue"], to="text", combine="rrf")
+    found = FixedRankings(red=hits, blue=hits[::-1]).search(text=["red", "blue"], to="text", combine="rrf")
     assert sorted(hit.text for hit in found) == ["blue", "red"]
 
 
-@pytest.mark.parametrize("way", RANK_FUSIONS)
-def test_a_lone_term_keeps_its_ranking(engine, way):
+@pytest.mark.parametrize("method", RANK_FUSIONS)
+def test_a_lone_term_keeps_its_ranking(engine, method):
     plain = engine.search(text="red", to="image", k=5)
-    assert [hit.id for hit in engine.search(text="red", to="image", k=5, combine=way)] == [
+    assert [hit.id for hit in engine.search(text="red", to="image", k=5, combine=method)] == [
         hit.id for hit in plain
     ]
 
 
-@pytest.mark.parametrize("way", RANK_FUSIONS)
-def test_what_is_not_wanted_finds_nothing_of_its_own(way):
-    searcher = Told(red=ranking(["n1", "n2", "n3"]), blue=ranking(["n3", "n4", "n5"]))
-    hits = searcher.search(text=["red", ("blue", -1)], to="image", combine=way)
+@pytest.mark.parametrize("method", RANK_FUSIONS)
+def test_what_is_not_wanted_finds_nothing_of_its_own(method):
+    searcher = FixedRankings(red=ranking(["n1", "n2", "n3"]), blue=ranking(["n3", "n4", "n5"]))
+    hits = searcher.search(text=["red", ("blue", -1)], to="image", combine=method)
     assert [hit.id for hit in hits] == ["n1", "n2", "n3"]
-    least = searcher.search(text=("blue", -1), to="image", combine=way)
+    least = searcher.search(text=("blue", -1), to="image", combine=method)
     assert [hit.id for hit in least] == ["n5", "n4", "n3"]  # the least of it first, where nothing is wanted
 
 
@@ -139,14 +139,14 @@ def test_what_cannot_be_combined_is_refused(engine):
     with pytest.raises(OptionError, match="unknown way to combine 'soup'"):
         engine.search(text="red", to="image", combine="soup")
     with pytest.raises(OptionError, match="say what to find"):
-        search_and_fuse(engine, Query(text=["red", "blue"]), way="rrf", to=None, k=3)
+        search_and_fuse(engine, Query(text=["red", "blue"]), method="rrf", to=None, k=3)
     for k in (0.5, -1, 0, True):
         with pytest.raises(OptionError, match="k must be a whole number of at least 1"):
             engine.search(text="red", to="image", k=k, combine="rrf")
 
 
 def test_as_many_are_joined_as_a_server_answers_and_never_fewer_than_are_wanted():
-    searcher = Told(red=ranking([f"n{number}" for number in range(2000)]))
+    searcher = FixedRankings(red=ranking([f"n{number}" for number in range(2000)]))
     for k in (1, 10, np.int64(50), 101, 1000, 1500):
         assert len(searcher.search(text="red", to="image", k=k, combine="rrf")) == k
     assert searcher.depths == [100, 100, 500, 1000, 1000, 1500]

@@ -134,7 +134,7 @@ def test_the_target_may_be_left_out_when_there_is_one_other(engine):
         engine.search(text="red", to="smell")
     with pytest.raises(OptionError, match="holds no audio"):
         engine.search(text="red", to="audio")
-    with pytest.raises(OptionError, match="cannot be asked by video"):
+    with pytest.raises(OptionError, match="no encoder for video queries"):
         engine.search(video="x.mp4", to="text")
 
 
