@@ -89,7 +89,7 @@ def measure(aligned: ProjectedAssets, asking: QuerySamples) -> dict[Modality, Sc
 def against(
     asking: Iterable[tuple[Target, tuple[Matrix, Integers]]], rows: Matrix, media: Integers, owners: Integers
 ) -> ScoreBackground:
-    """How the scores of what asks with others' media are distributed; the last three as ``unrelated_pair_scores`` has them."""
+    """Return the score distribution of queries and media of other items; see ``unrelated_pair_scores``."""
     centre: Matrix = rows.mean(axis=0)
     own = {}
     for source, (vectors, items) in asking:
