@@ -24,7 +24,7 @@ class Task:
         """Return the task that ``text`` names.
 
         Raises:
-                OptionError: it is not two modalities joined by ``-to-``; the second may be ``item``.
+            OptionError: it is not two modalities joined by ``-to-``; the second may be ``item``.
         """
         match = re.fullmatch(r"(\w+)-to-(\w+)", text)
         if match is None:

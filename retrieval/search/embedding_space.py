@@ -137,7 +137,7 @@ def encoder_names(
     Args:
         built_with: by modality, the names that the index was built with.
         specs: the encoders that the index was built with.
-        overrides: by modality, other names for the same encoders, such as new paths of weights.
+        overrides: by modality, other names of the same encoders, for example with new paths of weights.
 
     Raises:
         OptionError: a modality is unknown.

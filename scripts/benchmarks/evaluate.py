@@ -3,7 +3,7 @@
 Usage: python scripts/benchmarks/evaluate.py [--rounds 5] [--threads 2]
 
 25,000 captions and 5,000 pictures of 512 dimensions, drawn at random so that the rank of a caption's own picture is
-neither always 1 nor random. The contestants take turns. Memory is the peak of a separate process for each.
+neither always 1 nor random. The methods take turns. Memory is the peak of a separate process for each.
 clip-benchmark is included if it is installed: pip install clip-benchmark.
 """
 
@@ -108,7 +108,7 @@ def clip_benchmark(vectors: Vectors) -> dict[str, float]:
     return figures
 
 
-CONTESTANTS: Mapping[str, Callable[[Vectors], dict[str, float]]] = {
+METHODS: Mapping[str, Callable[[Vectors], dict[str, float]]] = {
     "plain top-k": plain_top_k,
     "all measures": all_measures,
     "with intervals": with_intervals,
@@ -122,19 +122,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--pictures", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--memory", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    parser.add_argument("--memory", choices=METHODS, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     vectors = Vectors.random(options.pictures)
     with threadpool_limits(options.threads):
         if options.memory:
-            figures = CONTESTANTS[options.memory](vectors)
+            figures = METHODS[options.memory](vectors)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             print(json.dumps({"peak": peak, "figures": figures}))
             return
         names = [
-            name
-            for name in CONTESTANTS
-            if name != "clip-benchmark" or importlib.util.find_spec("clip_benchmark")
+            name for name in METHODS if name != "clip-benchmark" or importlib.util.find_spec("clip_benchmark")
         ]
         _compare(vectors, names, options)
 
@@ -151,7 +149,7 @@ def _compare(vectors: Vectors, names: Sequence[str], options: argparse.Namespace
     for _ in range(options.rounds):
         for name in names:
             start = time.perf_counter()
-            CONTESTANTS[name](vectors)
+            METHODS[name](vectors)
             seconds[name].append(time.perf_counter() - start)
     print(f"{'':18}  {'seconds':>8}  {'ratio':>6}  {'peak MiB':>8}")
     for name, own_seconds in seconds.items():
@@ -164,7 +162,7 @@ def _compare(vectors: Vectors, names: Sequence[str], options: argparse.Namespace
 
 
 def _run_separately(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Return peak memory and figures of one contestant, from a separate process."""
+    """Return peak memory and figures of one method, from a separate process."""
     command = [sys.executable, __file__, "--memory", name, "--pictures", str(options.pictures)]
     done = subprocess.run(
         [*command, "--threads", str(options.threads)], capture_output=True, text=True, check=True

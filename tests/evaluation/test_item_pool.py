@@ -83,15 +83,18 @@ def test_items_are_fused_without_the_query_modality(engine, method, query_modali
     others = np.array([[modality is not query_modality for modality in engine.modalities]])
     some = (parts.present & others).any(axis=1)
     gallery = fused.fusion(parts.taken(some).only(others))
-    vectors, query_numbers = held[query_modality]
+    vectors, query_items = held[query_modality]
     scores = fused.asking(vectors, query_modality) @ gallery.T
     task = f"{query_modality}-to-item"
     evaluation = retrieval.evaluate(engine, [task], (1, 3), fusion=fused)
     queries, pool = evaluation.task_results[task].prepared.vectors()
     np.testing.assert_allclose(np.sort(queries @ pool.T), np.sort(scores), atol=1e-5)
-    own = np.flatnonzero(np.isin(query_numbers, items[some]))
-    ranks = [1 + (scores[at] > scores[at, items[some] == query_numbers[at]][0] + 1e-6).sum() for at in own]
-    assert evaluation.tasks[task]["queries"] == len(own)
+    judged = np.flatnonzero(np.isin(query_items, items[some]))
+    ranks = [
+        1 + (scores[query] > scores[query, items[some] == query_items[query]][0] + 1e-6).sum()
+        for query in judged
+    ]
+    assert evaluation.tasks[task]["queries"] == len(judged)
     assert evaluation.tasks[task]["pool"] == some.sum()
     if len({*np.round(scores.ravel(), 5)}) == scores.size:  # ties go by id
         assert evaluation.tasks[task]["hit@3"] == pytest.approx(np.mean(np.array(ranks) <= 3))
