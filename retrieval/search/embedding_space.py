@@ -121,7 +121,7 @@ class EmbeddingSpace:
                     encoder = load(name, modality, self._device, self._runtime)
                 except WeightsError as error:
                     raise WeightsError(
-                        f"{error}; to search, give the new name with --{modality}-encoder, or "
+                        f"{error}; to search, give its new location with --{modality}-encoder, or "
                         f"encoders={{'{modality}': ...}}"
                     ) from error
                 check_same(spec, encoder.spec)
