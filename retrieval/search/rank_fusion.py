@@ -72,7 +72,7 @@ def search_and_fuse(
         to: the target.
         k: maximum number of hits.
         where: a filter on metadata.
-        min_percentile: only hits that reach this percentile for some term.
+        min_percentile: only hits that reach this percentile for some term with positive weight.
 
     Raises:
         OptionError: ``method`` is unknown, or ``to`` is None; also as ``Searcher.search``.
