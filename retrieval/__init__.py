@@ -1,4 +1,4 @@
-"""The query layer: open an index, search it with any modality, evaluate it."""
+"""The query layer: open an index, search it by any modality, evaluate it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
     "verify",
 ]
 
-_LATER = {
+_LAZY_IMPORTS = {
     "Client": ("retrieval.remote.client", "Client"),
     "SearchEngine": ("retrieval.search.engine", "SearchEngine"),
     "Several": ("retrieval.search.federated", "Several"),
@@ -39,10 +39,10 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs other packages when it is first asked for."""
-    if name not in _LATER:
+    """Import a name at its first use, because its module needs other packages."""
+    if name not in _LAZY_IMPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    module, attribute = _LATER[name]
+    module, attribute = _LAZY_IMPORTS[name]
     return getattr(import_module(module), attribute)

@@ -1,4 +1,4 @@
-"""The small, frozen values that indexing, search and evaluation share."""
+"""Small value types shared by indexing, search and evaluation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# As texts, so that `import retrieval` needs no NumPy.
+# As strings, so that `import retrieval` does not import NumPy.
 Matrix: TypeAlias = "NDArray[np.float32]"
 """A float32 array of shape (rows, dimension)."""
 
@@ -26,13 +26,13 @@ MetadataValue: TypeAlias = str | int | float | bool | None
 
 
 ITEM: Literal["item"] = "item"
-"""What is found where whole items are looked for; no modality, for it is made of what an item has of each."""
+"""The target of a search for whole items. Not a modality, because an item has assets of several modalities."""
 
 Target: TypeAlias = "Modality | Literal['item']"
 
 
 class Modality(StrEnum):
-    """What an asset is made of."""
+    """The modality of an asset."""
 
     TEXT = "text"
     IMAGE = "image"
@@ -41,7 +41,7 @@ class Modality(StrEnum):
 
     @classmethod
     def parse(cls, name: str) -> Modality:
-        """The modality called ``name``.
+        """Return the modality called ``name``.
 
         Raises:
             OptionError: no modality has that name.
@@ -53,29 +53,28 @@ class Modality(StrEnum):
             raise OptionError(f"unknown modality {name!r}: expected one of {known}") from None
 
 
-@dataclass(slots=True)  # making a frozen one takes four times as long, and ten of them a twentieth of a query
+@dataclass(slots=True)  # a frozen one takes four times as long to create; ten would be 5 % of a query's time
 class Hit:
-    """One answer to a query.
+    """One result of a query.
 
     Attributes:
         rank: 1 for the best.
-        score: inner product with the query in the aligned space, in [-1, 1]; among hits of several modalities
-            made comparable, as ``retrieval.search.merging.merged`` does; in joined rankings (``combine``) what they
-            add up to, in no fixed range.
+        score: inner product with the query in the aligned space, in [-1, 1]. Among hits of several modalities the
+            scores are made comparable by ``retrieval.search.merging.merge_modalities``. In fused rankings
+            (``combine``), the sum of the contributions, in no fixed range.
         id: the item's id.
-        modality: of the asset that was found; ``"item"`` where whole items were looked for.
-        path: the asset's file relative to its source, of an item that of its picture, video or sound, whichever it has
-            first; None for captions of a manifest.
+        modality: of the asset; ``"item"`` if the target was whole items.
+        path: the asset's file relative to its source; for an item that of its picture, video or sound, the first
+            that it has; None for captions of a manifest.
         text: the caption, for text assets.
-        start: where the matching segment starts, in seconds; None for a whole asset.
-        end: where it ends, in seconds.
+        start: start of the matching segment in seconds; None for a whole asset.
+        end: end of the matching segment in seconds.
         metadata: the item's columns.
         asset: the asset's number in this index, by which a server serves its file.
-        percentile: how many of a hundred scores between things that have nothing to do with each other, of the same
-            two modalities, are less far above their query's mean score; None where the index does not know, and in
-            joined rankings.
-        contributions: what each term of a query of several adds to the score, in the order of ``Query.terms``; together
-            they are the score. None of a lone term, whose it all is.
+        percentile: percentile among scores of unrelated pairs of the same two modalities, relative to the query's
+            mean score; None if the index does not store their distribution, and in fused rankings.
+        contributions: what each term of a query of several terms adds to the score, in the order of
+            ``Query.terms``; their sum is the score. None for a query of a single term.
     """
 
     rank: int
@@ -92,7 +91,7 @@ class Hit:
     contributions: tuple[float, ...] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The hit as plain values, as ``xmodal search --json`` prints it."""
+        """Return the hit as plain values, as ``xmodal search --json`` prints it."""
         values = {name: getattr(self, name) for name in self.__slots__}
         values["contributions"] = None if self.contributions is None else list(self.contributions)
         return {**values, "modality": str(self.modality), "metadata": dict(self.metadata)}
@@ -100,13 +99,13 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One part of a query: something to look for, or with a negative weight, to avoid.
+    """One part of a query: something to find or, with a negative weight, to avoid.
 
     Attributes:
-        kind: a modality, ``"id"`` (an item of the index) or ``"vector"`` (in the aligned space already).
+        kind: a modality, ``"id"`` (an item of the index) or ``"vector"`` (in the aligned space).
         value: text; a path, bytes, picture or array; an item's id; or a (d,) float32 vector.
-        weight: how much it counts.
-        of: the modality that a vector was made of, where that is known.
+        weight: the weight in the sum of terms.
+        of: the modality that a vector was made from, if known.
     """
 
     kind: str
@@ -117,7 +116,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to look for: one or more terms, summed with their weights.
+    """A query: one or more terms, summed with their weights.
 
     Every attribute takes one value, one ``(value, weight)`` tuple, a ``Term`` of its kind, or a list of these.
     """
@@ -130,7 +129,7 @@ class Query:
     vector: Any = None
 
     def terms(self) -> list[Term]:
-        """The terms, in the order of the attributes.
+        """Return the terms, in the order of the attributes.
 
         Raises:
             OptionError: the query is empty, or a weight is not a finite number.
@@ -138,7 +137,7 @@ class Query:
         kinds = ("text", "image", "audio", "video", "id", "vector")
         terms = [_term(kind, part) for kind in kinds for part in _parts(getattr(self, kind))]
         if not terms:
-            raise OptionError(f"empty query: give at least one of {', '.join(kinds)}")
+            raise OptionError(f"empty query: specify at least one of {', '.join(kinds)}")
         return terms
 
 
@@ -155,7 +154,7 @@ def _term(kind: str, part: Any) -> Term:
         return Term(kind, part)
     if len(part) != 2 or not isinstance(part[1], Real) or not math.isfinite(part[1]):
         raise OptionError(
-            f"a query term in a tuple is (value, weight), the weight a finite number, not {part!r}"
+            f"expected a query term (value, weight) with a finite number as weight, not {part!r}"
         )
     value, weight = part
     return Term(kind, value, float(weight))

@@ -33,7 +33,7 @@ from retrieval.alignment import registry as alignments
 from retrieval.errors import AlignmentError
 from retrieval.evaluation import bootstrap
 from retrieval.evaluation.bootstrap import Resampling
-from retrieval.evaluation.evaluate import Outcome
+from retrieval.evaluation.evaluate import TaskResult
 from retrieval.evaluation.metrics import Measure, Values
 from retrieval.evaluation.prepared_task import HOLDOUT
 from retrieval.fusion import registry as fusions
@@ -138,9 +138,9 @@ def _compare(
         item_pool = [f"{query}-to-item" for query in asking]
         found[name] = retrieval.evaluate(engine, item_pool, fusion=fused, **rules)
     figures = {
-        (method, name, task): [_judged(outcome)]
+        (method, name, task): [_judged(task_result)]
         for name, evaluation in found.items()
-        for task, outcome in evaluation.outcomes.items()
+        for task, task_result in evaluation.task_results.items()
     }
     return figures, costs
 
@@ -157,10 +157,10 @@ def _learned(
     return found
 
 
-def _judged(outcome: Outcome) -> dict[Measure, Values]:
+def _judged(task_result: TaskResult) -> dict[Measure, Values]:
     """Each measure of each query that has something relevant."""
-    judged = outcome.ranks.relevant > 0
-    return {measure: outcome.values[measure][judged] for measure in (HIT, MAP)}
+    judged = task_result.ranks.relevant > 0
+    return {measure: task_result.values[measure][judged] for measure in (HIT, MAP)}
 
 
 def _add(figures: Figures, costs: Costs, more: Figures, spent: Costs) -> None:

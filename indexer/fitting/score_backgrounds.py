@@ -89,11 +89,11 @@ def measure(aligned: ProjectedAssets, asking: QuerySamples) -> dict[Modality, Sc
 def against(
     asking: Iterable[tuple[Target, tuple[Matrix, Integers]]], rows: Matrix, media: Integers, owners: Integers
 ) -> ScoreBackground:
-    """How the scores of what asks with others' media are distributed; the last three as ``pair_scores`` has them."""
+    """Return the score distribution of queries and media of other items; see ``unrelated_pair_scores``."""
     centre: Matrix = rows.mean(axis=0)
     own = {}
     for source, (vectors, items) in asking:
-        scores = calibration.pair_scores(vectors, items, rows - centre, media, owners)
-        if (kept := calibration.quantiles(scores)) is not None:
+        scores = calibration.unrelated_pair_scores(vectors, items, rows - centre, media, owners)
+        if (kept := calibration.background_quantiles(scores)) is not None:
             own[str(source)] = [round(float(score), 6) for score in kept]
     return ScoreBackground(centre, own)

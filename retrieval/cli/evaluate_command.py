@@ -137,20 +137,20 @@ def evaluate(
     result = measure(engine, run=run, by=by or (), compare=compare, **common)
     values = result.as_dict()
     if against is not None:
-        from retrieval.evaluation.comparison import compare as compare_results
+        from retrieval.evaluation.comparison import compare_evaluations
 
         other = measure(open_index(against, device="cpu"), **common)
         values["against"] = {
             "index": other.protocol["index"],
-            "tasks": compare_results(result, other, resampling),
+            "tasks": compare_evaluations(result, other, resampling),
         }
     _write_files(result, values, run_out=run_out, qrels_out=qrels_out, report=report)
     if as_json:
         print_json(values)
     else:
-        from retrieval.evaluation.text_report import lines
+        from retrieval.evaluation.text_report import report_lines
 
-        print("\n".join(lines(values)))
+        print("\n".join(report_lines(values)))
     _check_thresholds(values, thresholds)
 
 
@@ -166,15 +166,15 @@ def _write_files(
     from retrieval.evaluation import runs, trec
 
     if run_out is not None or qrels_out is not None:
-        if len(result.outcomes) > 1:
+        if len(result.task_results) > 1:
             raise OptionError(
-                f"a TREC file is of one task, not of {len(result.outcomes)}: choose one with --task"
+                f"a TREC file is of one task, not of {len(result.task_results)}: choose one with --task"
             )
-        for name, outcome in result.outcomes.items():
-            prepared = outcome.prepared
-            query_names = prepared.query_names[: len(prepared.asking)]
+        for name, task_result in result.task_results.items():
+            prepared = task_result.prepared
+            query_names = prepared.query_names[: len(prepared.query_rows)]
             if run_out is not None:
-                scores, rows = runs.results(prepared, runs.RUN_DEPTH)
+                scores, rows = runs.search_results(prepared, runs.RUN_DEPTH)
                 trec.write_run(run_out, query_names, prepared.pool_names, scores, rows, f"xmodal-{name}")
             if qrels_out is not None:
                 trec.write_qrels(qrels_out, query_names, prepared.pool_names, prepared.relevance)

@@ -1,1 +1,1 @@
-"""Hits and assets as HTML: previews, templates, styles."""
+"""Hits and assets as HTML: previews, templates, style sheet."""

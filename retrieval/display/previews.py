@@ -1,4 +1,4 @@
-"""Assets as a page shows them that needs no other file."""
+"""Previews of assets for self-contained pages."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from retrieval.storage.schema import Asset
 from retrieval.types import Modality, Target
 
 SIZE = 256
-"""Pixels of a picture's longer side."""
+"""Length of a picture's longer side, in pixels."""
 
-PLAYED = {Modality.AUDIO: 1_000_000, Modality.VIDEO: 4_000_000}
-"""Bytes up to which a sound or video goes into the page."""
+MAX_EMBEDDED_BYTES = {Modality.AUDIO: 1_000_000, Modality.VIDEO: 4_000_000}
+"""Largest sound or video file that is embedded in a page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """An asset as a page shows it.
+    """Preview of an asset.
 
     Attributes:
-        id: its item's.
+        id: the item's id.
         modality: of the asset, or "item".
         text: a caption; None for a file.
-        path: of the file, in its source.
-        picture: a small one as a ``data:`` address; None where there is none.
-        played: the sound or video as a ``data:`` address; None where it is too large.
-        problem: why there is nothing to see.
+        path: of the file, relative to its source.
+        picture: a small picture as a ``data:`` URL; None if there is none.
+        played: the sound or video as a ``data:`` URL; None if there is none or it is too large.
+        problem: why there is no preview.
     """
 
     id: str
@@ -48,16 +48,16 @@ class Preview:
 
 
 def previews(catalog: Catalog, sources: Sequence[str], assets: Iterable[int]) -> list[Preview]:
-    """Return previews of assets, in the order of their numbers.
+    """Return previews of assets, in the order of ``assets``.
 
     Args:
-        catalog: of the index that found them.
-        sources: the sources that were indexed, as the manifest lists them.
+        catalog: of the index that contains them.
+        sources: the indexed sources, as listed in the manifest.
         assets: asset numbers.
     """
     numbers = list(assets)
     records = catalog.records(numbers)
-    places = AssetFiles(sources, confined=False)
+    files = AssetFiles(sources, confined=False)
     with catalog.session() as session:
         statement = select(Asset.id, Asset.source).where(Asset.id.in_(numbers))
         source_of = {number: source for number, source in session.execute(statement)}  # noqa: C416
@@ -67,12 +67,12 @@ def previews(catalog: Catalog, sources: Sequence[str], assets: Iterable[int]) ->
         picture = played = problem = None
         if record.text is None:
             try:
-                file = places.file(source_of[number], record.path)
+                file = files.file(source_of[number], record.path)
                 picture = data_url(
                     KINDS[record.modality],
                     thumbnail_bytes(file, record.modality, SIZE, record.start, record.end),
                 )
-                played = _played(file, record.modality)
+                played = _media_url(file, record.modality)
             except MissingFileError as error:
                 problem = str(error)
             except MediaError as error:
@@ -83,12 +83,12 @@ def previews(catalog: Catalog, sources: Sequence[str], assets: Iterable[int]) ->
     return shown
 
 
-def _played(file: Path, modality: Modality) -> str | None:
-    if file.stat().st_size > PLAYED.get(modality, 0):
+def _media_url(file: Path, modality: Modality) -> str | None:
+    if file.stat().st_size > MAX_EMBEDDED_BYTES.get(modality, 0):
         return None
     return data_url(content_type(file), file.read_bytes())
 
 
 def data_url(kind: str, data: bytes) -> str:
-    """The bytes of a file as an address that holds them."""
+    """Return a file's bytes as a ``data:`` URL."""
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -1,4 +1,4 @@
-"""Templates to text, everything of the data escaped."""
+"""Render HTML templates, with all data escaped."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from retrieval import formatting
 
 LOOK = Path(__file__).with_name("look.css")
-"""Colours and type, as the page of the server has them."""
+"""Style sheet with colours and fonts, shared with the server's page."""
 
 
 def render(template: str, **values: Any) -> str:
-    """The template of that name, beside this file, with ``look`` and these values in it."""
+    """Render the template of this name in this folder, with ``look`` and these values as variables."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 

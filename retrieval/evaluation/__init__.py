@@ -1,1 +1,1 @@
-"""Batch evaluation: queries and gallery from the index itself, ranks, measures, intervals, reports."""
+"""Batch evaluation: queries and gallery from the index, ranks, measures, confidence intervals, reports."""

@@ -1,4 +1,4 @@
-"""The assets of one modality as an evaluation sees them: their names, captions, splits and labels."""
+"""The assets of one modality for an evaluation: names, captions, splits and labels."""
 
 from __future__ import annotations
 
@@ -18,31 +18,32 @@ from retrieval.storage.schema import Asset, Item
 from retrieval.types import Integers, Modality
 
 RESERVED = re.compile(r"[\s%#]")
-"""What a name may not hold: TREC's files part columns by white space, and ``#`` numbers an item's assets."""
+"""Characters that a name must not contain: white space separates the columns of a TREC file, ``#`` precedes the
+number of an asset in its item, and ``%`` starts an encoded character."""
 
 
 @dataclass(frozen=True)
 class Assets:
-    """Everything there is of one modality, in the order of its vectors.
+    """All assets of one modality, in the order of its vectors.
 
     Attributes:
         table: asset and item numbers.
-        keys: the id of each one's item.
-        ordinals: (n,) int64, position among its item's assets of this modality, from 0.
-        texts: the captions; None for what is none.
+        item_ids: the id of each asset's item.
+        ordinals: (n,) int64, position among the item's assets of this modality, from 0.
+        texts: the captions; None for an asset that is not a caption.
     """
 
     table: AssetTable
-    keys: list[str]
+    item_ids: list[str]
     ordinals: Integers
     texts: list[str | None]
 
     @classmethod
-    def of(cls, index: IndexReader, modality: Modality) -> Assets:
-        """Those of ``modality`` in an index.
+    def load(cls, index: IndexReader, modality: Modality) -> Assets:
+        """Read the assets of ``modality`` from an index.
 
         Raises:
-            OptionError: the index has no assets of it.
+            OptionError: the index has no assets of this modality.
         """
         table = index.table(modality)
         statement = (
@@ -51,57 +52,59 @@ class Assets:
             .where(Asset.modality == str(modality))
         )
         with index.catalog.session() as session:
-            found = {
-                number: (key, ordinal, text) for number, key, ordinal, text in session.execute(statement)
+            records = {
+                number: (item_id, ordinal, text)
+                for number, item_id, ordinal, text in session.execute(statement)
             }
-        rows = [found[number] for number in table.assets.tolist()]
+        rows = [records[number] for number in table.assets.tolist()]
         ordinals = np.array([ordinal for _, ordinal, _ in rows], dtype=np.int64)
-        return cls(table, [key for key, _, _ in rows], ordinals, [text for _, _, text in rows])
+        return cls(table, [item_id for item_id, _, _ in rows], ordinals, [text for _, _, text in rows])
 
     @cached_property
     def names(self) -> list[str]:
-        """How a TREC file calls each one: the item's id, with ``#`` and a number where items have several.
+        """The name of each asset in a TREC file: the item's id, then ``#`` and a number if any item has several.
 
-        White space, ``%`` and ``#`` in an id are percent-encoded, as in an address.
+        White space, ``%`` and ``#`` in an id are percent-encoded, as in a URL.
         """
-        keys = [_encoded(key) for key in self.keys]
+        names = [_percent_encoded(item_id) for item_id in self.item_ids]
         if not self.ordinals.any():
-            return keys
-        return [f"{key}#{ordinal}" for key, ordinal in zip(keys, self.ordinals.tolist(), strict=True)]
+            return names
+        return [f"{name}#{ordinal}" for name, ordinal in zip(names, self.ordinals.tolist(), strict=True)]
 
-    def chosen(self, *, held_out_only: bool, captions: int | None = None) -> Integers:
-        """(m,) int64 ascending: the rows of a split; whole media, the first ``captions`` of each item."""
-        chosen: NDArray[np.bool_] = self.table.whole
+    def select_rows(self, *, held_out_only: bool, captions: int | None = None) -> Integers:
+        """Return the rows of a split, (m,) int64 ascending: whole media, the first ``captions`` of each item."""
+        selected: NDArray[np.bool_] = self.table.whole
         if held_out_only:
-            chosen = chosen & self.table.held_out
+            selected = selected & self.table.held_out
         if captions is not None:
-            chosen = chosen & (self.ordinals < captions)
-        return np.flatnonzero(chosen).astype(np.int64)
+            selected = selected & (self.ordinals < captions)
+        return np.flatnonzero(selected).astype(np.int64)
 
     @cached_property
-    def _by_name(self) -> dict[str, list[int]]:
-        """The rows of whole media by the item's id, and by id and number."""
+    def _rows_by_name(self) -> dict[str, list[int]]:
+        """Rows of whole media, by the item's id and by id and number."""
         rows: dict[str, list[int]] = {}
         for row in np.flatnonzero(self.table.whole).tolist():
-            rows.setdefault(self.keys[row], []).append(row)
-            rows.setdefault(f"{_encoded(self.keys[row])}#{self.ordinals[row]}", []).append(row)
+            item_id = self.item_ids[row]
+            rows.setdefault(item_id, []).append(row)
+            rows.setdefault(f"{_percent_encoded(item_id)}#{self.ordinals[row]}", []).append(row)
         return rows
 
-    def rows_of(self, name: str) -> list[int]:
-        """The rows that a TREC file's ``name`` means: an asset, or all assets of an item; none if unknown."""
-        return self._by_name.get(name) or self._by_name.get(unquote(name)) or []
+    def rows_named(self, name: str) -> list[int]:
+        """Return the rows for a name in a TREC file: one asset, or all assets of an item; empty if unknown."""
+        return self._rows_by_name.get(name) or self._rows_by_name.get(unquote(name)) or []
 
 
-def _encoded(key: str) -> str:
-    return RESERVED.sub(lambda match: quote(match[0], safe=""), key)
+def _percent_encoded(item_id: str) -> str:
+    return RESERVED.sub(lambda match: quote(match[0], safe=""), item_id)
 
 
-def per_item(items: Integers) -> dict[str, float]:
-    """How many assets the items have: the least, the mean and the most."""
+def assets_per_item(items: Integers) -> dict[str, float]:
+    """Return the smallest, mean and largest number of assets per item, from the item number of each asset."""
     counts = np.unique(items, return_counts=True)[1]
     return {"least": int(counts.min()), "mean": float(counts.mean()), "most": int(counts.max())}
 
 
 def first_names(names: Iterable[str], limit: int = 100) -> list[str]:
-    """At most ``limit`` of the names, for a listing that is to stay readable."""
+    """Return the first ``limit`` names, so that a list stays readable."""
     return [name for name, _ in zip(names, range(limit), strict=False)]

@@ -1,4 +1,4 @@
-"""How far figures can be trusted: bootstrap intervals over queries, and paired tests.
+"""Uncertainty of figures: bootstrap intervals over queries, and paired tests.
 
 Efron and Tibshirani, An Introduction to the Bootstrap, 1993 (percentile intervals, chapter 13; permutation
 tests, chapter 15); for retrieval Sakai, 2006, and Smucker, Allan and Carterette, 2007.
@@ -18,16 +18,16 @@ from retrieval.evaluation.metrics import Measure, Values
 
 Interval: TypeAlias = tuple[float, float] | None
 
-Counts: TypeAlias = NDArray[np.int32]
-"""(r, q): how often each query was drawn into each resample."""
+ResampleCounts: TypeAlias = NDArray[np.int32]
+"""(r, q): how often each query occurs in each resample."""
 
-DRAWS_A_CHUNK = 2**18
-"""Queries drawn at a time, in all of the resamples together: what is made of them stays in the cache."""
+DRAWS_PER_CHUNK = 2**18
+"""Query draws per chunk, over all resamples of the chunk, so that intermediate arrays stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """How often, from which seed, and how much of the resamples an interval covers."""
+    """Number of resamples, seed, and confidence level."""
 
     resamples: int = 1000
     seed: int = 0
@@ -35,24 +35,24 @@ class Resampling:
 
     def __post_init__(self) -> None:
         if self.resamples < 0:
-            raise OptionError(f"resamples must be at least 0, not {self.resamples}: 0 leaves intervals out")
+            raise OptionError(f"resamples must be at least 0, not {self.resamples}; 0 means no intervals")
 
     @property
     def quantiles(self) -> tuple[float, float]:
-        """Where the interval's ends lie among the resamples."""
+        """Quantiles of the resampled figures that are the ends of the interval."""
         return (1 - self.confidence) / 2, (1 + self.confidence) / 2
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How much better one system is than another on the same queries.
+    """Difference of two systems on the same queries.
 
     Attributes:
-        difference: the first's mean less the second's.
+        difference: the first system's mean minus the second's.
         interval: of the difference, bootstrapped over queries.
-        p_value: the share of random exchanges of the two systems' values, query by query, whose difference
-            is at least as large either way; the observed one is counted among them.
-        queries: how many both were judged on.
+        p_value: two-sided, of a randomisation test: the share of random exchanges of the two systems' values, query by
+            query, whose absolute difference is at least the observed one. The observed one is counted among them.
+        queries: how many queries both have values for.
     """
 
     difference: float
@@ -62,17 +62,17 @@ class Difference:
 
 
 def intervals(values: Mapping[Measure, Values], resampling: Resampling) -> dict[Measure, Interval]:
-    """The percentile interval of each measure's figure, resampling queries.
+    """Return the percentile interval of each measure's figure, from resampling the queries.
 
-    All measures are taken of the same resamples, and the same seed gives the same interval.
+    All measures use the same resamples. The same seed gives the same interval.
 
     Args:
-        values: by measure, (q,) float64 as ``Measure.values`` gives them; queries that are NaN in all
-            measures are left out.
-        resampling: how.
+        values: by measure, (q,) float64 as ``Measure.values`` returns them; queries that are NaN in all measures are
+            left out.
+        resampling: number of resamples, seed and confidence level.
 
     Returns:
-        For each measure its interval; None without a query or a resample, or where an end is not finite.
+        The interval by measure; None without queries or resamples, and where an end is not finite.
     """
     if not values:
         return {}
@@ -80,30 +80,32 @@ def intervals(values: Mapping[Measure, Values], resampling: Resampling) -> dict[
     table = table[:, ~np.isnan(table).all(axis=0)]
     if not table.shape[1] or not resampling.resamples:
         return dict.fromkeys(values)
-    of_means, of_medians = (
-        [at for at, each in enumerate(values) if each.is_mean is wanted] for wanted in (True, False)
+    mean_rows, median_rows = (
+        [row for row, measure in enumerate(values) if measure.is_mean is is_mean] for is_mean in (True, False)
     )
     figures = np.empty((len(table), resampling.resamples))
     done = 0
-    ordered = np.argsort(table[of_medians], axis=1)
+    ordered = np.argsort(table[median_rows], axis=1)
     for counts in _resamples(table.shape[1], resampling):
-        these = slice(done, done := done + len(counts))
-        figures[of_means, these] = _means(table[of_means], counts)
-        for at, order in zip(of_medians, ordered, strict=True):
-            figures[at, these] = _medians(table[at], order, counts)
-    return {measure: _interval(row, resampling) for measure, row in zip(values, figures, strict=True)}
+        chunk = slice(done, done := done + len(counts))
+        figures[mean_rows, chunk] = _means(table[mean_rows], counts)
+        for row, order in zip(median_rows, ordered, strict=True):
+            figures[row, chunk] = _medians(table[row], order, counts)
+    return {
+        measure: _interval(resampled, resampling) for measure, resampled in zip(values, figures, strict=True)
+    }
 
 
-def paired(first: Values, second: Values, resampling: Resampling) -> Difference | None:
-    """Compare the means of two systems' values of the same queries.
+def paired_test(first: Values, second: Values, resampling: Resampling) -> Difference | None:
+    """Compare the means of two systems on the same queries.
 
     Args:
         first: (q,) float64, NaN for queries without relevant assets.
-        second: the same queries' values in the same order.
-        resampling: how; the seed is of resamples and exchanges.
+        second: (q,) float64, the values of the same queries in the same order.
+        resampling: number and seed of resamples and exchanges, and the confidence level.
 
     Returns:
-        None where no query has a value of both, or a value is not finite.
+        The difference; None if no query has both values, or a value is not finite.
     """
     both = ~(np.isnan(first) | np.isnan(second))
     differences = first[both] - second[both]
@@ -117,16 +119,20 @@ def paired(first: Values, second: Values, resampling: Resampling) -> Difference 
     return Difference(
         observed,
         _interval(means, resampling) if len(means) else None,
-        _exchanged(differences, resampling),
+        _randomisation_p_value(differences, resampling),
         len(differences),
     )
 
 
-def _exchanged(differences: Values, resampling: Resampling) -> float:
-    """The randomisation test's two-sided p-value: (1 + as extreme ones) / (1 + all)."""
+def _randomisation_p_value(differences: Values, resampling: Resampling) -> float:
+    """Return the two-sided p-value of the randomisation test: (1 + number at least as extreme) / (1 + resamples)."""
+    # Not scipy.stats.permutation_test(permutation_type="samples"): its p-values agree up to sampling error, but for 8
+    # measures and 1,000 resamples it took 0.58 s instead of 0.05 s with 1,000 queries, and 4.8 s instead of 0.26 s with
+    # 5,000 (13 to 18 times as long, and more with a batch size that bounds memory; medians of 5, one thread, SciPy
+    # 1.17.1, 2026-12-01).
     random = np.random.default_rng(resampling.seed)
     observed = abs(differences.sum())
-    # Sums of the same numbers in another order differ in their last bits, which is not another outcome.
+    # The same numbers in another order can have a sum with other last bits. This must not count as a difference.
     tolerance = 1e-9 * max(1.0, float(np.abs(differences).sum()))
     extreme = 0
     for size in _chunks(resampling.resamples, len(differences)):
@@ -136,24 +142,24 @@ def _exchanged(differences: Values, resampling: Resampling) -> float:
     return (1 + extreme) / (1 + resampling.resamples)
 
 
-def _resamples(queries: int, resampling: Resampling) -> Iterator[Counts]:
-    """(r, queries) how often each query was drawn, in chunks of resamples."""
+def _resamples(queries: int, resampling: Resampling) -> Iterator[ResampleCounts]:
+    """Yield how often each query occurs in each resample, (r, queries), in chunks of resamples."""
     random = np.random.default_rng(resampling.seed)
     for size in _chunks(resampling.resamples, queries):
-        drawn = random.integers(0, queries, (size, queries), dtype=np.int32)
-        drawn += np.arange(0, size * queries, queries, dtype=np.int32)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=size * queries)
+        draws = random.integers(0, queries, (size, queries), dtype=np.int32)
+        draws += np.arange(0, size * queries, queries, dtype=np.int32)[:, None]
+        counts = np.bincount(draws.ravel(), minlength=size * queries)
         yield counts.reshape(size, queries).astype(np.int32)
 
 
 def _chunks(total: int, width: int) -> Iterator[int]:
-    most = max(1, DRAWS_A_CHUNK // max(1, width))
-    for start in range(0, total, most):
-        yield min(most, total - start)
+    largest = max(1, DRAWS_PER_CHUNK // max(1, width))
+    for start in range(0, total, largest):
+        yield min(largest, total - start)
 
 
-def _means(rows: NDArray[np.float64], counts: Counts) -> NDArray[np.float64]:
-    """(measures, r). What is infinite makes the mean so only in the resamples that drew it."""
+def _means(rows: NDArray[np.float64], counts: ResampleCounts) -> NDArray[np.float64]:
+    """Return the mean of each resample, (measures, r); infinite only if the resample contains an infinite value."""
     finite = np.isfinite(rows)
     weights = counts.T.astype(np.float64)
     means: NDArray[np.float64] = np.where(finite, rows, 0.0) @ weights / len(weights)
@@ -162,12 +168,12 @@ def _means(rows: NDArray[np.float64], counts: Counts) -> NDArray[np.float64]:
     return means
 
 
-def _medians(values: Values, order: NDArray[np.intp], counts: Counts) -> NDArray[np.float64]:
-    """(r,) the median of each resample: the mean of its two middle values, which are one where it is odd."""
-    reached = counts.take(order, axis=1).cumsum(axis=1, dtype=np.int32)
+def _medians(values: Values, order: NDArray[np.intp], counts: ResampleCounts) -> NDArray[np.float64]:
+    """Return the median of each resample, (r,): the mean of its two middle values, which coincide if it is odd."""
+    cumulative = counts.take(order, axis=1).cumsum(axis=1, dtype=np.int32)
     size = counts.shape[1]
-    middle = [(reached <= place).sum(axis=1) for place in ((size - 1) // 2, size // 2)]
-    low, high = (values[order][place] for place in middle)
+    middle = [(cumulative <= position).sum(axis=1) for position in ((size - 1) // 2, size // 2)]
+    low, high = (values[order][position] for position in middle)
     medians: NDArray[np.float64] = (low + high) / 2
     return medians
 

@@ -1,7 +1,7 @@
-"""How well rankings find what is relevant: measures over the ranks of the relevant assets.
+"""Retrieval measures, computed from the ranks of the relevant assets.
 
-What is measured stands here; :mod:`retrieval.evaluation.ranking` computes the ranks. Queries with no relevant asset are
-counted, and left out of every average.
+:mod:`retrieval.evaluation.ranking` computes the ranks. Queries without a relevant asset are counted, and excluded from
+every average.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ Values: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class RelevantRanks:
-    """Where the relevant assets of each query came in its ranking, all queries in three flat arrays.
+    """Ranks of the relevant assets in each query's ranking, for all queries in three flat arrays.
 
     Attributes:
         ranks: (found,) int64, 1 for the best, ascending within a query.
-        offsets: (q + 1,) int64; query i owns ``ranks[offsets[i]:offsets[i + 1]]``.
-        relevant: (q,) int64, how many relevant assets each query has; those without a rank were not
-            retrieved and count as infinitely far down.
+        offsets: (q + 1,) int64; ``ranks[offsets[i]:offsets[i + 1]]`` belong to query i.
+        relevant: (q,) int64, the number of relevant assets of each query; those without a rank were not retrieved
+            and count as infinitely far down.
         gains: (found,) float64, how relevant the asset at each rank is, above 0; None when all are equal.
-        ideal: (relevant.sum(),) float64, the gains of all relevant assets, query by query, descending; given
-            where ``gains`` is.
+        ideal: (relevant.sum(),) float64, the gains of all relevant assets, query by query, descending; present if
+            ``gains`` is.
     """
 
     ranks: Integers
@@ -43,67 +43,67 @@ class RelevantRanks:
     ideal: Values | None = None
 
     @property
-    def owners(self) -> Integers:
-        """(found,) int64: the query each rank belongs to."""
+    def query_numbers(self) -> Integers:
+        """(found,) int64: the number of the query that each rank belongs to."""
         return np.repeat(np.arange(len(self.relevant)), np.diff(self.offsets))
 
     @property
     def first(self) -> Values:
-        """(q,) float64: the rank of the best relevant asset, infinite where none was retrieved."""
+        """(q,) float64: the rank of the first relevant asset, infinite if none was retrieved."""
         found = np.diff(self.offsets) > 0
         first = np.full(len(self.relevant), np.inf)
         first[found] = self.ranks[self.offsets[:-1][found]]
         return first
 
-    def cut(self, depth: int) -> RelevantRanks:
-        """The same with the first ``depth`` results alone: what an index that returns so many would show."""
-        kept = self.ranks <= depth
-        counts = np.bincount(self.owners[kept], minlength=len(self.relevant))
+    def truncate(self, depth: int) -> RelevantRanks:
+        """Return the ranks within the first ``depth`` results, as from an index that returns only so many."""
+        within = self.ranks <= depth
+        counts = np.bincount(self.query_numbers[within], minlength=len(self.relevant))
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        gains = None if self.gains is None else self.gains[kept]
-        return replace(self, ranks=self.ranks[kept], offsets=offsets, gains=gains)
+        gains = None if self.gains is None else self.gains[within]
+        return replace(self, ranks=self.ranks[within], offsets=offsets, gains=gains)
 
-    def with_missing(self, gains: Sequence[Values]) -> RelevantRanks:
-        """The same and, behind them, queries that nothing was found for.
+    def with_missing_queries(self, gains: Sequence[Values]) -> RelevantRanks:
+        """Return these ranks followed by queries for which nothing was retrieved.
 
         Args:
-            gains: for each of these, those of its relevant assets.
+            gains: for each of these queries, the gains of its relevant assets.
         """
         if not gains:
             return self
-        found = np.ones(len(self.ranks)) if self.gains is None else self.gains
+        own_gains = np.ones(len(self.ranks)) if self.gains is None else self.gains
         ideal = np.ones(int(self.relevant.sum())) if self.ideal is None else self.ideal
         return RelevantRanks(
             self.ranks,
             np.concatenate([self.offsets, np.full(len(gains), self.offsets[-1])]),
             np.concatenate([self.relevant, [len(each) for each in gains]]).astype(np.int64),
-            found,
+            own_gains,
             np.concatenate([ideal, *(np.sort(each)[::-1] for each in gains)]),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What is measured. Its text parses back: ``str(Measure.parse("hit@10")) == "hit@10"``.
+    """A retrieval measure. Its text parses back: ``str(Measure.parse("hit@10")) == "hit@10"``.
 
     ==================  =====================================================================================
-    ``hit@k``           share of queries with a relevant asset among the first k (R@k in CLIP papers)
-    ``recall@k``        share of a query's relevant assets among the first k, averaged over queries
-    ``mrr``             mean of 1 / rank of the first relevant asset, 0 where none was retrieved
-    ``map``             mean over queries of average precision: precision at each relevant asset, averaged
-                        over all that are relevant, 0 for those not retrieved (as trec_eval's ``map``)
-    ``map@k``           the same with what comes after the first k not retrieved (trec_eval's ``map_cut``)
-    ``ndcg``            discounted cumulative gain, gain / log2(rank + 1) summed over the relevant assets, as
-                        a share of what the best ranking would have (Järvelin and Kekäläinen, 2002;
-                        trec_eval's ``ndcg``: the gains as judged, not their powers of two)
-    ``ndcg@k``          the same over the first k
+    ``hit@k``           share of queries with a relevant asset among the first k results (R@k in CLIP papers)
+    ``recall@k``        share of a query's relevant assets among the first k results, averaged over queries
+    ``mrr``             mean of 1 / rank of the first relevant asset, 0 if none was retrieved
+    ``map``             mean over queries of average precision: the precision at each relevant asset, averaged
+                        over all relevant assets, 0 for those not retrieved (as trec_eval's ``map``)
+    ``map@k``           the same; results after the first k count as not retrieved (trec_eval's ``map_cut``)
+    ``ndcg``            discounted cumulative gain, gain / log2(rank + 1) summed over the relevant assets, as a
+                        share of that of the best ranking (Järvelin and Kekäläinen, 2002; trec_eval's ``ndcg``:
+                        gains are used as judged, not as powers of two)
+    ``ndcg@k``          the same over the first k results
     ``median_rank``     median over queries of the rank of the first relevant asset
-    ``mean_rank``       mean of the same
+    ``mean_rank``       mean over queries of the same rank
     ==================  =====================================================================================
 
     Attributes:
         name: the measure's name, without its cutoff.
-        cutoff: how many of the first results are looked at; None for all.
+        cutoff: use only the first so many results; all when None.
     """
 
     name: str
@@ -124,10 +124,10 @@ class Measure:
 
     @classmethod
     def parse(cls, text: str) -> Measure:
-        """The measure that ``text`` names.
+        """Return the measure that ``text`` names.
 
         Raises:
-            OptionError: there is no such measure, or its cutoff is missing, superfluous or below 1.
+            OptionError: the measure is unknown, or its cutoff is missing, not allowed or below 1.
         """
         name, at, cutoff = text.partition("@")
         if at and not re.fullmatch("[0-9]{1,9}", cutoff):
@@ -136,28 +136,27 @@ class Measure:
 
     @property
     def is_mean(self) -> bool:
-        """Whether its figure is the mean of its values, and not their median."""
+        """Whether the figure is the mean of the values, and not their median."""
         return _DEFINITIONS[self.name].average is np.mean
 
     @property
     def is_rank(self) -> bool:
-        """Whether it is a rank, so that less is better; all others are shares, from 0 to 1."""
+        """Whether the measure is a rank, so that lower is better; all others are shares, from 0 to 1."""
         return _DEFINITIONS[self.name].values is _first_rank
 
     def values(self, ranks: RelevantRanks) -> Values:
-        """(q,) float64: the measure of each query, before averaging; NaN where nothing is relevant."""
+        """Return the measure of each query, (q,) float64, before averaging; NaN for queries without relevant assets."""
         values = np.full(len(ranks.relevant), np.nan)
         judged = ranks.relevant > 0
         values[judged] = _DEFINITIONS[self.name].values(ranks, self.cutoff)[judged]
         return values
 
     def average(self, values: Values) -> float | None:
-        """The figure reported for a set of queries, from what :meth:`values` gave for them.
+        """Return the figure for a set of queries, from their :meth:`values`.
 
         Returns:
-            The mean (or median) over the queries that have a relevant asset. None where there is no such
-            query, and where the figure is not finite (ranks, when nothing relevant was retrieved): JSON has
-            neither NaN nor infinity.
+            The mean (or median) over the queries that have a relevant asset. None if there is no such query, and if
+            the figure is not finite (ranks, when nothing relevant was retrieved): JSON has neither NaN nor infinity.
         """
         judged = values[~np.isnan(values)]
         figure = float(_DEFINITIONS[self.name].average(judged)) if len(judged) else np.inf
@@ -165,7 +164,7 @@ class Measure:
 
 
 def standard_measures(ks: Iterable[int] = (1, 5, 10)) -> tuple[Measure, ...]:
-    """Every measure there is: those that take a cutoff for every k, those that need none also without.
+    """Return all measures: those with a cutoff once per k, those with an optional cutoff also without it.
 
     Raises:
         OptionError: a k is below 1.
@@ -180,10 +179,10 @@ def standard_measures(ks: Iterable[int] = (1, 5, 10)) -> tuple[Measure, ...]:
 
 
 def summarise(ranks: RelevantRanks, measures: Iterable[Measure]) -> dict[str, int | float | None]:
-    """Every measure over the queries that have a relevant asset.
+    """Return every measure over the queries that have a relevant asset.
 
     Returns:
-        ``queries`` (those with a relevant asset), ``queries_without_relevant`` (the others: in no average),
+        ``queries`` (those with a relevant asset), ``queries_without_relevant`` (the others, excluded from averages),
         then each measure by its text; None as in :meth:`Measure.average`.
     """
     judged = int((ranks.relevant > 0).sum())
@@ -201,7 +200,7 @@ class _Cutoff(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Definition:
-    """One measure: the value of each query (those without relevant assets may get any), and their average."""
+    """One measure: the value of each query (any value for queries without relevant assets), and their average."""
 
     values: Callable[[RelevantRanks, int | None], Values]
     average: Callable[[Values], np.floating[Any]]
@@ -222,8 +221,8 @@ def _reciprocal_rank(ranks: RelevantRanks, _: int | None) -> Values:
 
 
 def _average_precision(ranks: RelevantRanks, cutoff: int | None) -> Values:
-    nth = np.arange(1, len(ranks.ranks) + 1) - ranks.offsets[ranks.owners]
-    precision = np.where(ranks.ranks <= _bound(cutoff), nth / ranks.ranks, 0.0)
+    position = np.arange(1, len(ranks.ranks) + 1) - ranks.offsets[ranks.query_numbers]
+    precision = np.where(ranks.ranks <= _bound(cutoff), position / ranks.ranks, 0.0)
     return _sum_by_query(ranks, precision) / np.maximum(ranks.relevant, 1)
 
 
@@ -234,18 +233,20 @@ def _normalised_gain(ranks: RelevantRanks, cutoff: int | None) -> Values:
 
 
 def _ideal_gain(ranks: RelevantRanks, cutoff: int | None) -> Values:
-    """(q,) what the best ranking gains: all relevant assets first, the most relevant foremost."""
-    longest = int(ranks.relevant.max(initial=0))
-    discounts = 1 / np.log2(np.arange(longest) + 2)
+    """Return the gain of the best ranking, (q,): all relevant assets first, in order of descending gain."""
+    most_relevant = int(ranks.relevant.max(initial=0))
+    discounts = 1 / np.log2(np.arange(most_relevant) + 2)
     if cutoff is not None:
         discounts[cutoff:] = 0.0
     if ranks.ideal is None:
         best: Values = np.concatenate([[0.0], np.cumsum(discounts)])[ranks.relevant]
         return best
-    owners = np.repeat(np.arange(len(ranks.relevant)), ranks.relevant)
+    query_numbers = np.repeat(np.arange(len(ranks.relevant)), ranks.relevant)
     starts = np.cumsum(ranks.relevant) - ranks.relevant
-    places = np.arange(len(owners)) - starts[owners]
-    return np.bincount(owners, ranks.ideal * discounts[places], len(ranks.relevant)).astype(np.float64)
+    positions = np.arange(len(query_numbers)) - starts[query_numbers]
+    return np.bincount(query_numbers, ranks.ideal * discounts[positions], len(ranks.relevant)).astype(
+        np.float64
+    )
 
 
 def _first_rank(ranks: RelevantRanks, _: int | None) -> Values:
@@ -257,7 +258,7 @@ def _bound(cutoff: int | None) -> float:
 
 
 def _sum_by_query(ranks: RelevantRanks, values: NDArray[Any]) -> Values:
-    return np.bincount(ranks.owners, values, len(ranks.relevant)).astype(np.float64)
+    return np.bincount(ranks.query_numbers, values, len(ranks.relevant)).astype(np.float64)
 
 
 _DEFINITIONS = {

@@ -1,4 +1,4 @@
-"""One task made ready: which assets ask, which are searched, and what is relevant to which."""
+"""A task prepared for evaluation: its query rows, its pool rows, and the relevant pairs."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ HOLDOUT, ALL = SPLITS = ("holdout", "all")
 QRELS = "qrels"
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """Who asks, who is searched, and what is relevant.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationOptions:
+    """Options that choose queries, pool and relevance.
 
     Attributes:
-        split: whose assets ask: ``"holdout"`` or ``"all"``; None is the holdout where there is one.
-        pool: whose assets are searched; None is as the split.
-        relevance: ``"item"``: the same item is relevant; or a metadata column: any item with the same value.
-        qrels: a TREC file of judgements, which are then what is relevant.
-        captions: of each item the first so many are taken; all when None.
-        where: an expression that narrows the pool.
-        hubness: how scores are corrected, of ``retrieval.evaluation.score_correction.CORRECTIONS``; or ``"none"``.
+        split: the assets used as queries: ``"holdout"`` or ``"all"``; None for the holdout if there is one.
+        pool: the assets that are searched; None for the same as ``split``.
+        relevance: ``"item"``: assets of the same item are relevant; or a metadata column: assets of any item with the
+            same value.
+        qrels: a TREC file of relevance judgements, used instead of ``relevance``.
+        captions: use only the first so many captions of each item; all when None.
+        where: a metadata filter on the pool.
+        hubness: a correction of scores in ``retrieval.evaluation.score_correction.CORRECTIONS``, or ``"none"``.
     """
 
     split: str | None = None
@@ -44,7 +45,7 @@ class Rules:
     qrels: Path | None = None
     captions: int | None = None
     where: str | None = None
-    hubness: str = score_correction.NONE
+    hubness: str = score_correction.NO_CORRECTION
 
     def __post_init__(self) -> None:
         score_correction.check_correction(self.hubness)
@@ -54,7 +55,9 @@ class Rules:
         if self.captions is not None and self.captions < 1:
             raise OptionError(f"captions must be at least 1, not {self.captions}")
         if self.qrels is not None and self.relevance != ITEM:
-            raise OptionError(f"give judgements or the column {self.relevance!r} as relevance, not both")
+            raise OptionError(
+                f"expected relevance by judgements (qrels) or by column {self.relevance!r}, not both: leave one out"
+            )
 
 
 @dataclass(frozen=True)
@@ -62,178 +65,200 @@ class PreparedTask:
     """A task with its queries, pool and relevance.
 
     Attributes:
-        task: what asks for what.
-        queries: all assets of the query's modality, and ``asking``, (q,) int64, the rows of those that ask.
-        pool: all assets of the target's modality, or all items, and ``asked``, (n,) int64, the rows of those searched.
+        index: the index under evaluation.
+        task: query and target modality.
+        query_assets: all assets of the query modality.
+        query_rows: (q,) int64, the rows of ``query_assets`` that are queries.
+        pool_assets: all assets of the target modality, or all items.
+        pool_rows: (n,) int64, the rows of ``pool_assets`` that are searched.
         relevance: of shape (q, n).
         missing: judged queries that the index does not hold, with the gains of their relevant assets.
-        hubness: how scores are corrected.
-        wholes: the pool's items, where whole items are asked for.
+        hubness: the correction of scores.
+        item_pool: the pool's items if the target is whole items.
     """
 
     index: IndexReader
     task: Task
-    queries: Assets
-    asking: Integers
-    pool: Assets
-    asked: Integers
+    query_assets: Assets
+    query_rows: Integers
+    pool_assets: Assets
+    pool_rows: Integers
     relevance: Relevance
     missing: Mapping[str, Values] = field(default_factory=dict)
-    hubness: str = score_correction.NONE
+    hubness: str = score_correction.NO_CORRECTION
     item_pool: ItemPool | None = None
 
     @property
     def query_names(self) -> list[str]:
-        """Of those that ask, and behind them of those that are missing."""
-        names = self.queries.names
-        return [*(names[row] for row in self.asking.tolist()), *self.missing]
+        """Names of the queries, followed by those of the missing queries."""
+        names = self.query_assets.names
+        return [*(names[row] for row in self.query_rows.tolist()), *self.missing]
 
     @property
     def pool_names(self) -> list[str]:
-        """Of those that are searched."""
-        return [self.pool.names[row] for row in self.asked.tolist()]
+        """Names of the pool's assets."""
+        return [self.pool_assets.names[row] for row in self.pool_rows.tolist()]
 
     def vectors(self) -> tuple[Matrix, Matrix]:
-        """(q, d) and (n, d) float32 whose inner products are the scores, corrected if that is asked for."""
-        queries, gallery = self._asking(self.asking), self._searched(self.asked)
-        if self.hubness == score_correction.NONE:
+        """Return (q, d) and (n, d) float32 whose inner products are the scores, corrected if ``hubness`` says so."""
+        queries, gallery = self._query_vectors(self.query_rows), self._pool_vectors(self.pool_rows)
+        if self.hubness == score_correction.NO_CORRECTION:
             return queries, gallery
-        bank = score_correction.Bank(self._asking(_banked(self.queries)), self._searched(_banked(self.pool)))
+        bank = score_correction.QueryBank(
+            self._query_vectors(_bank_rows(self.query_assets)),
+            self._pool_vectors(_bank_rows(self.pool_assets)),
+        )
         return score_correction.CORRECTIONS[self.hubness](queries, gallery, bank)
 
-    def _asking(self, rows: Integers) -> Matrix:
+    def _query_vectors(self, rows: Integers) -> Matrix:
         vectors = self.index.modality_index(self.task.query).index.vectors(rows)
-        return self.item_pool.asking(vectors) if self.item_pool else vectors
+        return self.item_pool.query_vectors(vectors) if self.item_pool else vectors
 
-    def _searched(self, rows: Integers) -> Matrix:
+    def _pool_vectors(self, rows: Integers) -> Matrix:
         if self.item_pool:
             return self.item_pool.vectors(rows)
         return self.index.modality_index(self.task.target).index.vectors(rows)
 
 
-def _banked(assets: Assets) -> Integers:
-    """Rows that corrections may be learned from: those not held out, or all where none or everything is."""
+def _bank_rows(assets: Assets) -> Integers:
+    """Return the rows that corrections are fitted to: those not held out, or all if that leaves none."""
     table = assets.table
-    kept = table.whole & ~table.held_out
-    return np.flatnonzero(kept if kept.any() else table.whole).astype(np.int64)
+    fitting = table.whole & ~table.held_out
+    return np.flatnonzero(fitting if fitting.any() else table.whole).astype(np.int64)
 
 
 class TaskPreparer:
-    """Makes trials of one index by one set of rules, and keeps what they share."""
+    """Prepares tasks of one index with one set of options, and caches what they share."""
 
-    def __init__(self, index: IndexReader, rules: Rules, fusion: FittedFusion | None = None) -> None:
-        """Take the rules, and how items become one vector each where not as in the index.
+    def __init__(
+        self, index: IndexReader, options: EvaluationOptions, fusion: FittedFusion | None = None
+    ) -> None:
+        """Read what all tasks share.
+
+        Args:
+            index: the index to evaluate.
+            options: queries, pool and relevance.
+            fusion: makes one vector of each item; the index's own when None.
 
         Raises:
             ExpressionError: the relevance names no column of the index.
             SourceError: the judgements cannot be read.
         """
         self.index = index
-        self.rules = rules
+        self.options = options
         self._fusion = fusion
         self._assets: dict[Modality, Assets] = {}
-        self._judged = trec.read_qrels(rules.qrels) if rules.qrels else {}
-        by_item = rules.relevance == ITEM
-        self._values = {} if by_item else index.catalog.labels(rules.relevance)
+        self._judgements = trec.read_qrels(options.qrels) if options.qrels else {}
+        by_item = options.relevance == ITEM
+        self._column_values = {} if by_item else index.catalog.labels(options.relevance)
 
-    def of(self, tasks: Sequence[Task]) -> tuple[list[PreparedTask], Rules]:
-        """The trials of some tasks, and the rules with what was left open filled in.
+    def prepare(self, tasks: Sequence[Task]) -> tuple[list[PreparedTask], EvaluationOptions]:
+        """Return the prepared tasks, and the options with split and pool filled in.
 
         Raises:
-            OptionError: the index lacks a modality, or there are no assets to ask with or for.
-            ExpressionError: ``where`` does not parse, or names a column there is not.
+            OptionError: the index lacks a modality, or there are no queries or no pool.
+            ExpressionError: ``where`` does not parse, or names a column that does not exist.
         """
         for task in tasks:
-            others = self.index.modalities if task.target == ITEM else [task.target]
-            for modality in (task.query, *others):
+            targets = self.index.modalities if task.target == ITEM else [task.target]
+            for modality in (task.query, *targets):
                 if modality not in self._assets:
-                    self._assets[modality] = Assets.of(self.index, modality)
-        kept_back = any(assets.table.held_out.any() for assets in self._assets.values())
-        split = self.rules.split or (HOLDOUT if kept_back else ALL)
-        pool = self.rules.pool or split
-        rules = replace(self.rules, split=split, pool=pool)
-        return [self._prepare(task, split, pool) for task in tasks], rules
+                    self._assets[modality] = Assets.load(self.index, modality)
+        has_holdout = any(assets.table.held_out.any() for assets in self._assets.values())
+        split = self.options.split or (HOLDOUT if has_holdout else ALL)
+        pool = self.options.pool or split
+        options = replace(self.options, split=split, pool=pool)
+        return [self._prepare(task, split, pool) for task in tasks], options
 
     def _prepare(self, task: Task, split: str, pool: str) -> PreparedTask:
-        captions, item_pool = self.rules.captions, None
-        queries = self._assets[task.query]
+        captions, item_pool = self.options.captions, None
+        query_assets = self._assets[task.query]
         if task.target == ITEM:
             fusion = self._fusion or self.index.fusion
-            item_pool = ItemPool.of(self.index, self._assets, task.query, fusion, captions)
-            targets = item_pool.assets
+            item_pool = ItemPool.build(self.index, self._assets, task.query, fusion, captions)
+            pool_assets = item_pool.assets
         else:
-            targets = self._assets[task.target]
-        asking = queries.chosen(held_out_only=split == HOLDOUT, captions=captions)
-        asked = targets.chosen(held_out_only=pool == HOLDOUT, captions=captions)
-        if self.rules.where is not None:
-            matching = self.index.catalog.matching(self.rules.where, task.target)
-            asked = asked[np.isin(targets.table.assets[asked], matching)]
-        if not len(asking) or not len(asked):
-            narrowed = "" if self.rules.where is None else f" where {self.rules.where}"
+            pool_assets = self._assets[task.target]
+        query_rows = query_assets.select_rows(held_out_only=split == HOLDOUT, captions=captions)
+        pool_rows = pool_assets.select_rows(held_out_only=pool == HOLDOUT, captions=captions)
+        if self.options.where is not None:
+            matching = self.index.catalog.matching(self.options.where, task.target)
+            pool_rows = pool_rows[np.isin(pool_assets.table.assets[pool_rows], matching)]
+        if not len(query_rows) or not len(pool_rows):
+            filtered = "" if self.options.where is None else f" where {self.options.where}"
             raise OptionError(
-                f"{task} has {len(asking)} queries in split {split!r} and {len(asked)} assets in pool "
-                f"{pool!r}{narrowed}: choose others, or index with --holdout"
+                f"{task} has {len(query_rows)} queries in split {split!r} and {len(pool_rows)} assets in pool "
+                f"{pool!r}{filtered}: choose another split, pool or filter, or index with --holdout"
             )
-        selves = _positions(asking, asked) if task.query is task.target else None
+        self_rows = _positions_in(query_rows, pool_rows) if task.query is task.target else None
         relevance: Relevance
         missing: dict[str, Values] = {}
-        if self.rules.qrels is not None:
-            relevance, missing = self._judgements(queries, asking, targets, asked, selves)
+        if self.options.qrels is not None:
+            relevance, missing = self._judged_relevance(
+                query_assets, query_rows, pool_assets, pool_rows, self_rows
+            )
         else:
-            relevance = SameLabel(self._labels(queries)[asking], self._labels(targets)[asked], selves)
+            relevance = SameLabel(
+                self._labels(query_assets)[query_rows], self._labels(pool_assets)[pool_rows], self_rows
+            )
         return PreparedTask(
-            self.index,
-            task,
-            queries,
-            asking,
-            targets,
-            asked,
-            relevance,
-            missing,
-            self.rules.hubness,
-            item_pool,
+            index=self.index,
+            task=task,
+            query_assets=query_assets,
+            query_rows=query_rows,
+            pool_assets=pool_assets,
+            pool_rows=pool_rows,
+            relevance=relevance,
+            missing=missing,
+            hubness=self.options.hubness,
+            item_pool=item_pool,
         )
 
     def _labels(self, assets: Assets) -> Integers:
-        """(n,) int64: assets with the same label are relevant to each other, -1 is to none."""
-        if self.rules.relevance == ITEM:
+        """Return the label of each asset, (n,) int64: equal labels are relevant to each other, -1 to nothing."""
+        if self.options.relevance == ITEM:
             return assets.table.items
         codes: dict[MetadataValue, int] = {}
-        numbers = {item: codes.setdefault(value, len(codes)) for item, value in self._values.items()}
-        return np.array([numbers.get(item, -1) for item in assets.table.items.tolist()], np.int64)
+        labels = {item: codes.setdefault(value, len(codes)) for item, value in self._column_values.items()}
+        return np.array([labels.get(item, -1) for item in assets.table.items.tolist()], np.int64)
 
-    def _judgements(
-        self, queries: Assets, asking: Integers, targets: Assets, asked: Integers, selves: Integers | None
+    def _judged_relevance(
+        self,
+        query_assets: Assets,
+        query_rows: Integers,
+        pool_assets: Assets,
+        pool_rows: Integers,
+        self_rows: Integers | None,
     ) -> tuple[Qrels, dict[str, Values]]:
-        """What the file says of this trial.
+        """Return the judgements of this task, and the gains of judged queries that the index does not hold.
 
-        A query or asset of the index that is outside the split or pool is left out; one that the index does
-        not hold counts, as never found.
+        A query or asset of the index that is outside the split or pool is left out. One that the index does not hold
+        counts, as not retrieved.
         """
-        query_at = {row: at for at, row in enumerate(asking.tolist())}
-        asset_at = {row: at for at, row in enumerate(asked.tolist())}
+        query_number = {row: number for number, row in enumerate(query_rows.tolist())}
+        pool_column = {row: column for column, row in enumerate(pool_rows.tolist())}
         triples: list[tuple[int, int, float]] = []
         missing: dict[str, Values] = {}
-        for name, judged in self._judged.items():
-            rows = queries.rows_of(name)
+        for name, gains in self._judgements.items():
+            rows = query_assets.rows_named(name)
             pairs = [
                 (column, float(gain))
-                for asset, gain in judged.items()
+                for asset, gain in gains.items()
                 if gain > 0
-                for column in [asset_at.get(row) for row in targets.rows_of(asset)] or [-1]
+                for column in [pool_column.get(row) for row in pool_assets.rows_named(asset)] or [-1]
                 if column is not None
             ]
-            owners = [query_at[row] for row in rows if row in query_at]
-            triples += [(owner, column, gain) for owner in owners for column, gain in pairs]
+            numbers = [query_number[row] for row in rows if row in query_number]
+            triples += [(number, column, gain) for number in numbers for column, gain in pairs]
             if not rows and pairs:
                 missing[name] = np.array([gain for _, gain in pairs])
         table = np.array(triples, dtype=np.float64).reshape(-1, 3)
-        found = RelevancePairs(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2])
-        return Qrels(found, (len(asking), len(asked)), selves), missing
+        judged = RelevancePairs(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2])
+        return Qrels(judged, (len(query_rows), len(pool_rows)), self_rows), missing
 
 
-def _positions(asking: Integers, asked: Integers) -> Integers:
-    """(q,) int64: where each row that asks stands among those asked, -1 if it does not."""
-    places = np.searchsorted(asked, asking)
-    inside = np.minimum(places, len(asked) - 1)
-    return np.where(asked[inside] == asking, inside, -1)
+def _positions_in(query_rows: Integers, pool_rows: Integers) -> Integers:
+    """Return the position of each query row among the pool rows, (q,) int64; -1 if it is not there."""
+    positions = np.searchsorted(pool_rows, query_rows)
+    inside = np.minimum(positions, len(pool_rows) - 1)
+    return np.where(pool_rows[inside] == query_rows, inside, -1)

@@ -1,4 +1,4 @@
-"""The stamp on every result: all that a figure depends on, so that it can be measured again."""
+"""The protocol stamp of every result: everything a figure depends on, so that it can be measured again."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from typing import Any
 
 from retrieval.checksums import sha256_of
 from retrieval.evaluation import item_pool
-from retrieval.evaluation.assets import Assets, per_item
+from retrieval.evaluation.assets import Assets, assets_per_item
 from retrieval.evaluation.bootstrap import Resampling
-from retrieval.evaluation.prepared_task import QRELS, PreparedTask, Rules
+from retrieval.evaluation.prepared_task import QRELS, EvaluationOptions, PreparedTask
 from retrieval.search.index_reader import IndexReader
 from retrieval.storage.layout import Layout
 from retrieval.types import ITEM, Integers, Target
 from retrieval.vectors import faiss_module
 
 
-def stamp(
+def protocol_stamp(
     index: IndexReader,
     prepared_tasks: Sequence[PreparedTask],
-    rules: Rules,
+    options: EvaluationOptions,
     resampling: Resampling,
     *,
     exact: bool,
 ) -> dict[str, Any]:
-    """What was measured, on what, and by what."""
+    """Return what was measured, on which data, and with which software."""
     manifest = index.manifest
     return {
-        "split": rules.split,
-        "pool": rules.pool,
-        "where": rules.where,
-        "relevance": rules.relevance if rules.qrels is None else QRELS,
-        "relevance_rule": _relevance_rule(rules),
-        "qrels": None if rules.qrels is None else sha256_of(rules.qrels)[:32],
-        "captions": rules.captions or "all",
+        "split": options.split,
+        "pool": options.pool,
+        "where": options.where,
+        "relevance": options.relevance if options.qrels is None else QRELS,
+        "relevance_rule": _relevance_rule(options),
+        "qrels": None if options.qrels is None else sha256_of(options.qrels)[:32],
+        "captions": options.captions or "all",
         "exact": exact,
-        "hubness": rules.hubness,
+        "hubness": options.hubness,
         "ties": "id",
-        "segments": "whole media ask and are searched",
+        "segments": "queries and pool are whole media; segments are excluded",
         "items": _items(prepared_tasks),
         "holdout": manifest.settings["holdout"],
         "seed": manifest.settings["seed"],
@@ -70,9 +70,8 @@ def stamp(
 
 
 def fingerprint(assets: Assets, rows: Integers) -> str:
-    """32 hex digits of the sorted ids and captions of some assets: other data, another fingerprint."""
-    chosen = rows.tolist()
-    return _digest(f"{assets.keys[row]}\0{assets.texts[row] or ''}" for row in chosen)
+    """Return 32 hex digits of the sorted ids and captions of some assets; different data, different fingerprint."""
+    return _digest(f"{assets.item_ids[row]}\0{assets.texts[row] or ''}" for row in rows.tolist())
 
 
 def _digest(lines: Iterable[str]) -> str:
@@ -83,19 +82,19 @@ def _digest(lines: Iterable[str]) -> str:
 
 
 def _sizes(prepared: PreparedTask) -> dict[str, Any]:
-    queries, pool = prepared.queries, prepared.pool
+    query_assets, pool_assets = prepared.query_assets, prepared.pool_assets
     return {
-        "queries": len(prepared.asking) + len(prepared.missing),
-        "pool": len(prepared.asked),
-        "queries_an_item": per_item(queries.table.items[prepared.asking]),
-        "assets_an_item": per_item(pool.table.items[prepared.asked]),
-        "queries_fingerprint": fingerprint(queries, prepared.asking),
-        "pool_fingerprint": fingerprint(pool, prepared.asked),
+        "queries": len(prepared.query_rows) + len(prepared.missing),
+        "pool": len(prepared.pool_rows),
+        "queries_an_item": assets_per_item(query_assets.table.items[prepared.query_rows]),
+        "assets_an_item": assets_per_item(pool_assets.table.items[prepared.pool_rows]),
+        "queries_fingerprint": fingerprint(query_assets, prepared.query_rows),
+        "pool_fingerprint": fingerprint(pool_assets, prepared.pool_rows),
     }
 
 
 def _items(prepared_tasks: Sequence[PreparedTask]) -> dict[str, str] | None:
-    """How whole items became vectors, where they were asked for."""
+    """Return how whole items became vectors; None if no task has them as target."""
     for prepared in prepared_tasks:
         if prepared.item_pool:
             fusion = prepared.item_pool.fusion
@@ -103,20 +102,23 @@ def _items(prepared_tasks: Sequence[PreparedTask]) -> dict[str, str] | None:
     return None
 
 
-def _relevance_rule(rules: Rules) -> str:
-    if rules.qrels is not None:
-        return f"as judged in {rules.qrels.name}; what is not judged is not relevant"
-    if rules.relevance == ITEM:
+def _relevance_rule(options: EvaluationOptions) -> str:
+    if options.qrels is not None:
+        return f"judgements in {options.qrels.name}; unjudged assets are not relevant"
+    if options.relevance == ITEM:
         return "assets of the query's own item"
     return (
-        f"assets of items with the query's value of {rules.relevance!r}; an asset is not relevant to itself"
+        f"assets of items with the query's value of {options.relevance!r}; an asset is not relevant to itself"
     )
 
 
 def _vectors(index: IndexReader, prepared_tasks: Sequence[PreparedTask]) -> dict[str, str]:
-    """A digest of all files of each modality's index; as the manifest has them, which is checked at their use."""
+    """Return a digest of each modality's index files, made from the checksums in the manifest.
+
+    The files are compared with these checksums when they are used.
+    """
     files = Layout(index.folder).generation(index.manifest.generation)
-    asked = dict.fromkeys(
+    modalities = dict.fromkeys(
         modality
         for prepared in prepared_tasks
         for modality in (
@@ -125,9 +127,9 @@ def _vectors(index: IndexReader, prepared_tasks: Sequence[PreparedTask]) -> dict
     )
 
     def digest(modality: Target) -> str:
-        own = index.manifest.files_of(modality)
-        if not own:  # an index of before there were checksums
+        checksums = index.manifest.files_of(modality)
+        if not checksums:  # written by a version without checksums
             return sha256_of(files.vectors(modality))[:32]
-        return _digest(f"{name} {own[name].sha256}" for name in own)
+        return _digest(f"{name} {checksums[name].sha256}" for name in checksums)
 
-    return {str(modality): digest(modality) for modality in asked}
+    return {str(modality): digest(modality) for modality in modalities}

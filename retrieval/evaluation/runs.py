@@ -1,4 +1,4 @@
-"""What the index itself returns, in the evaluation's units, and what that costs against exact search."""
+"""Results of the served index in the units of an evaluation, compared with exact search."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from retrieval.vectors.base import VectorIndex
 from retrieval.vectors.exact import ExactIndex
 
 EXACT_KINDS = frozenset({"exact", "flat"})
-"""Kinds of index that compare every vector, so that exact ranks are those they serve."""
+"""Kinds of index that compare every vector, so that they serve the exact ranks."""
 
 DEPTH = 100
-"""Results asked of an index at the least, so that ranks and averages beyond the cut-offs mean something."""
+"""Smallest number of results requested from an index, so that ranks and averages without a cut-off are meaningful."""
 
 RUN_DEPTH = 1000
-"""Results a query in a run that is written, as TREC has them."""
+"""Results per query in a run file, as is usual at TREC."""
 
-RESULTS_A_CHUNK = 2**20
+RESULTS_PER_CHUNK = 2**20
 
 
 def is_exact(prepared: PreparedTask) -> bool:
-    """Whether all vectors are compared: by the kind of the index, or because items are evaluated in no other way."""
+    """Whether all vectors are compared: by the kind of the index, or because the target is items (always exact)."""
     return (
         prepared.item_pool is not None
         or prepared.index.modality_index(prepared.task.target).index.kind in EXACT_KINDS
@@ -36,93 +36,99 @@ def is_exact(prepared: PreparedTask) -> bool:
 
 
 def exact_ranks(prepared: PreparedTask) -> RelevantRanks:
-    """The ranks that comparing everything gives."""
+    """Return the ranks from comparing all vectors."""
     queries, gallery = prepared.vectors()
     ranks = relevant_ranks(queries, gallery, prepared.relevance)
-    return ranks.with_missing(list(prepared.missing.values()))
+    return ranks.with_missing_queries(list(prepared.missing.values()))
 
 
 def served_ranks(prepared: PreparedTask, depth: int) -> RelevantRanks:
-    """The ranks among the first ``depth`` results of the index that is served."""
-    _, rows = results(prepared, depth)
-    ranks = ranks_from_results(rows, prepared.relevance).cut(depth)
-    return ranks.with_missing(list(prepared.missing.values()))
+    """Return the ranks among the first ``depth`` results of the served index."""
+    _, rows = search_results(prepared, depth)
+    ranks = ranks_from_results(rows, prepared.relevance).truncate(depth)
+    return ranks.with_missing_queries(list(prepared.missing.values()))
 
 
-def results(prepared: PreparedTask, depth: int) -> tuple[Matrix, Integers]:
-    """What the index returns: (q, k) float32 scores and (q, k) int64 places in the trial's pool.
+def search_results(prepared: PreparedTask, depth: int) -> tuple[Matrix, Integers]:
+    """Return what the index finds: (q, k) float32 scores and (q, k) int64 positions in the task's pool.
 
-    A query that is in the pool may find itself, and so one result more is asked for.
+    A query that is in the pool may find itself. One more result is requested for this case.
     """
-    depth += bool((prepared.relevance.query_rows >= 0).any())
+    depth += bool((prepared.relevance.self_rows >= 0).any())
     if prepared.item_pool:
         queries, gallery = prepared.vectors()
         index: VectorIndex = ExactIndex(gallery)
-        asked = np.arange(len(gallery))
+        pool_rows = np.arange(len(gallery))
     else:
-        queries = prepared.index.modality_index(prepared.task.query).index.vectors(prepared.asking)
-        index, asked = prepared.index.modality_index(prepared.task.target).index, prepared.asked
-    among = None if len(asked) == len(index) else asked
-    places = np.full(len(index), -1, np.int64)
-    places[asked] = np.arange(len(asked))
-    chunk = max(1, RESULTS_A_CHUNK // depth)
-    scores, found = zip(
-        *(index.search(queries[at : at + chunk], depth, among) for at in range(0, len(queries), chunk)),
+        queries = prepared.index.modality_index(prepared.task.query).index.vectors(prepared.query_rows)
+        index, pool_rows = prepared.index.modality_index(prepared.task.target).index, prepared.pool_rows
+    allowed = None if len(pool_rows) == len(index) else pool_rows
+    positions = np.full(len(index), -1, np.int64)
+    positions[pool_rows] = np.arange(len(pool_rows))
+    chunk = max(1, RESULTS_PER_CHUNK // depth)
+    scores, rows_by_chunk = zip(
+        *(
+            index.search(queries[start : start + chunk], depth, allowed)
+            for start in range(0, len(queries), chunk)
+        ),
         strict=True,
     )
-    rows = np.concatenate(found)
-    return np.concatenate(scores), np.where(rows >= 0, places[rows], -1)
+    rows = np.concatenate(rows_by_chunk)
+    return np.concatenate(scores), np.where(rows >= 0, positions[rows], -1)
 
 
 def ranks_of_run(prepared: PreparedTask, run: trec.Run) -> RelevantRanks:
-    """The ranks in somebody's run; queries that it lacks found nothing. Ties are broken by id.
+    """Return the ranks in a TREC run. A query that the run lacks has no results. Ties are broken by id.
 
     Raises:
-        OptionError: it names an asset that is not in the pool.
+        OptionError: the run names an asset that is not in the pool.
     """
-    at = {row: place for place, row in enumerate(prepared.asked.tolist())}
-    lists = []
-    for name in prepared.query_names[: len(prepared.asking)]:
+    pool_position = {row: position for position, row in enumerate(prepared.pool_rows.tolist())}
+    rankings = []
+    for name in prepared.query_names[: len(prepared.query_rows)]:
         scored = []
         for asset, score in run.get(name, {}).items():
-            held = [at[row] for row in prepared.pool.rows_of(asset) if row in at]
-            if len(held) != 1:
+            positions = [
+                pool_position[row] for row in prepared.pool_assets.rows_named(asset) if row in pool_position
+            ]
+            if len(positions) != 1:
                 raise OptionError(
-                    f"the run's {asset!r} is {'no' if not held else 'more than one'} asset of the pool of "
-                    f"{prepared.task}: expected names such as {prepared.pool_names[0]!r}"
+                    f"the run's {asset!r} is {'no' if not positions else 'more than one'} asset of the pool of "
+                    f"{prepared.task}: expected names like {prepared.pool_names[0]!r}"
                 )
-            scored.append((-score, held[0]))
-        lists.append([row for _, row in sorted(scored)])
-    rows = np.full((len(lists), max(map(len, lists), default=0)), -1, np.int64)
-    for place, listed in enumerate(lists):
-        rows[place, : len(listed)] = listed
-    return ranks_from_results(rows, prepared.relevance).with_missing(list(prepared.missing.values()))
+            scored.append((-score, positions[0]))
+        rankings.append([position for _, position in sorted(scored)])
+    rows = np.full((len(rankings), max(map(len, rankings), default=0)), -1, np.int64)
+    for number, ranking in enumerate(rankings):
+        rows[number, : len(ranking)] = ranking
+    ranks = ranks_from_results(rows, prepared.relevance)
+    return ranks.with_missing_queries(list(prepared.missing.values()))
 
 
-def side_by_side(
-    prepared_tasks: Mapping[str, PreparedTask], measures: Sequence[Measure]
+def compare_exact_and_served(
+    by_filter: Mapping[str, PreparedTask], measures: Sequence[Measure]
 ) -> dict[str, dict[str, int | float | None]]:
-    """Exact and served search of one task in the same units, for each of the trials.
+    """Measure exact and served search of one task in the same units.
 
-    Both look at the same number of results: as many as the largest cut-off, but ``DEPTH`` at the least.
+    Both use the same number of results: the largest cut-off, but at least ``DEPTH``.
 
     Args:
-        prepared_tasks: the task without a filter under ``""``, with one under what is written behind the name.
-        measures: what is measured.
+        by_filter: the task without a filter under ``""``; with a filter, under the suffix for its column names.
+        measures: the measures to report.
 
     Returns:
-        Figures under ``"exact"`` and ``"served"``, and for filtered trials under the same with the filter.
+        Figures under ``"exact"`` and ``"served"``, followed by the suffix for filtered tasks.
     """
-    depth = depth_of(measures)
+    depth = result_depth(measures)
     table = {}
-    for suffix, prepared in prepared_tasks.items():
-        columns = {"exact": exact_ranks(prepared).cut(depth), "served": served_ranks(prepared, depth)}
+    for suffix, prepared in by_filter.items():
+        columns = {"exact": exact_ranks(prepared).truncate(depth), "served": served_ranks(prepared, depth)}
         for name, ranks in columns.items():
-            size = {"pool": len(prepared.asked), "depth": min(depth, len(prepared.asked))}
+            size = {"pool": len(prepared.pool_rows), "depth": min(depth, len(prepared.pool_rows))}
             table[f"{name}{suffix}"] = {**size, **summarise(ranks, measures)}
     return table
 
 
-def depth_of(measures: Sequence[Measure]) -> int:
-    """How many results the measures need."""
+def result_depth(measures: Sequence[Measure]) -> int:
+    """Return how many results the measures need."""
     return max([DEPTH, *(measure.cutoff or 1 for measure in measures)])

@@ -1,4 +1,4 @@
-"""What asks for what: a pair of modalities, or a modality for whole items."""
+"""Tasks: a query modality and a target, which is a modality or whole items."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from retrieval.types import ITEM, Modality, Target
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Queries of one modality against a pool of another, or of items. Its text parses back: ``text-to-image``."""
+    """Queries of one modality against a pool of another, or of items. Its text, like ``text-to-image``, parses back."""
 
     query: Modality
     target: Target
@@ -21,14 +21,14 @@ class Task:
 
     @classmethod
     def parse(cls, text: str) -> Task:
-        """The task called ``text``.
+        """Return the task that ``text`` names.
 
         Raises:
-            OptionError: it is not two modalities joined by ``-to-``, of which the second may be ``item``.
+            OptionError: it is not two modalities joined by ``-to-``; the second may be ``item``.
         """
         match = re.fullmatch(r"(\w+)-to-(\w+)", text)
         if match is None:
             raise OptionError(
-                f"unknown task {text!r}: expected A-to-B, such as text-to-image or text-to-item"
+                f"unknown task {text!r}: expected A-to-B, for example text-to-image or text-to-item"
             )
         return cls(Modality.parse(match[1]), ITEM if match[2] == ITEM else Modality.parse(match[2]))

@@ -7,35 +7,39 @@ from typing import Any
 
 from retrieval.formatting import interval, number, one_line
 
-BESIDE = frozenset({"intervals", "without_relevant", "slices", "compare"})
-"""What of a task's entry is no figure of its own."""
+NOT_FIGURES = frozenset({"intervals", "without_relevant", "slices", "compare"})
+"""Keys of a task's entry that are not figures."""
 
-NAMED = 5
-"""Queries with nothing relevant that are named; there may be thousands."""
+MAX_NAMED = 5
+"""Queries without relevant assets that are listed by name; there may be thousands."""
 
 
-def lines(values: Mapping[str, Any]) -> list[str]:
-    """The protocol in a line or two, then a table of the tasks, and one of each thing more that was asked."""
-    shown = [*protocol(values["protocol"]), *table(_by_row(values["tasks"]), intervals=True)]
+def report_lines(values: Mapping[str, Any]) -> list[str]:
+    """Return the protocol in two lines, a table of the tasks, and a table for each further result."""
+    shown = [
+        *protocol_lines(values["protocol"]),
+        *table_lines(_by_measure(values["tasks"]), intervals=True),
+    ]
     for task, entry in values["tasks"].items():
         if names := entry["without_relevant"]:
-            more = entry["queries_without_relevant"] - len(names[:NAMED])
-            rest = f" and {more} more (--json names them)" if more else ""
-            shown += ["", f"{task}: nothing is relevant to {', '.join(map(one_line, names[:NAMED]))}{rest}"]
+            more = entry["queries_without_relevant"] - len(names[:MAX_NAMED])
+            rest = f" and {more} more (listed with --json)" if more else ""
+            listed = ", ".join(map(one_line, names[:MAX_NAMED]))
+            shown += ["", f"{task}: queries without relevant assets: {listed}{rest}"]
         for column, slices in entry.get("slices", {}).items():
-            shown += ["", f"{task} by {column}", *table(_by_row(slices))]
+            shown += ["", f"{task} by {column}", *table_lines(_by_measure(slices))]
         if "compare" in entry:
-            shown += ["", f"{task}, exact and served", *table(_by_row(entry["compare"]))]
+            shown += ["", f"{task}, exact and served search", *table_lines(_by_measure(entry["compare"]))]
     for task, tests in values.get("against", {}).get("tasks", {}).items():
-        pool = "the same pool" if tests["same_pool"] else "pools that differ"
-        shown += ["", f"{task}, first index less second, {pool}", *_tests(tests["measures"])]
+        pool = "same pool" if tests["same_pool"] else "different pools"
+        shown += ["", f"{task}, first index minus second, {pool}", *_test_lines(tests["measures"])]
     return shown
 
 
-def protocol(stamp: Mapping[str, Any]) -> list[str]:
-    """What the figures depend on, as far as fits a terminal; ``--json`` and ``--report`` have all of it."""
+def protocol_lines(stamp: Mapping[str, Any]) -> list[str]:
+    """Return the main settings behind the figures; ``--json`` and ``--report`` contain all of them."""
     where = f" where {one_line(stamp['where'])}" if stamp["where"] else ""
-    items = f", items by {stamp['items']['fusion']}, {stamp['items']['rule']}" if stamp["items"] else ""
+    items = f", items fused by {stamp['items']['fusion']}: {stamp['items']['rule']}" if stamp["items"] else ""
     hubness = "" if stamp["hubness"] == "none" else f", scores corrected by {stamp['hubness']}"
     intervals = stamp["intervals"]
     index = stamp["index"]
@@ -49,35 +53,35 @@ def protocol(stamp: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def table(rows: Mapping[str, Mapping[str, Any]], *, intervals: bool = False) -> list[str]:
-    """Rows of figures under the columns' names, aligned.
+def table_lines(rows: Mapping[str, Mapping[str, Any]], *, intervals: bool = False) -> list[str]:
+    """Return an aligned table with a header line.
 
     Args:
-        rows: by the row's name, the cell of each column: a figure, or with its interval a tuple.
-        intervals: whether to show those.
+        rows: by row name, a ``(figure, interval)`` for each column name.
+        intervals: whether to show the intervals.
     """
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     cells = [["", *map(one_line, columns)]]
     for name, row in rows.items():
-        shown = [row.get(column, (None, None)) for column in columns]
+        values = [row.get(column, (None, None)) for column in columns]
         cells.append(
             [name]
-            + [f"{number(value)} {interval(ends) if intervals else ''}".rstrip() for value, ends in shown]
+            + [f"{number(value)} {interval(ends) if intervals else ''}".rstrip() for value, ends in values]
         )
     return _aligned(cells)
 
 
-def _by_row(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Entries of figures, each a column, turned into rows."""
+def _by_measure(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Transpose entries of figures: each entry becomes a column, each measure a row."""
     rows: dict[str, dict[str, Any]] = {}
     for column, entry in entries.items():
         for name, value in entry.items():
-            if name not in BESIDE:
+            if name not in NOT_FIGURES:
                 rows.setdefault(name, {})[column] = (value, entry.get("intervals", {}).get(name))
     return rows
 
 
-def _tests(measures: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
+def _test_lines(measures: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
     cells = [["", "difference", "interval", "p", "queries"]]
     cells += [
         [name, f"{test['difference']:+.3f}", interval(test["interval"]), number(test["p_value"]),
@@ -90,12 +94,12 @@ def _tests(measures: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
 
 def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return [_line(row, widths) for row in cells]
+    return [_aligned_row(row, widths) for row in cells]
 
 
-def _line(row: Iterable[str], widths: Sequence[int]) -> str:
+def _aligned_row(row: Iterable[str], widths: Sequence[int]) -> str:
     first, *others = (
-        cell.rjust(width) if at else cell.ljust(width)
-        for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        cell.rjust(width) if column else cell.ljust(width)
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
     )
     return "  ".join([first, *others]).rstrip()

@@ -1,4 +1,4 @@
-"""Runs and judgements in the files that trec_eval, ir-measures, ranx and pytrec_eval read and write.
+"""Runs and relevance judgements in the file formats of trec_eval, ir-measures, ranx and pytrec_eval.
 
 A run has lines ``query Q0 asset rank score tag``, judgements ``query 0 asset gain``
 (https://github.com/usnistgov/trec_eval).
@@ -22,34 +22,34 @@ Judgements = Mapping[str, Mapping[str, int]]
 Run = Mapping[str, Mapping[str, float]]
 """Score by query and asset."""
 
-QUERIES_A_CHUNK = 1024
+QUERIES_PER_CHUNK = 1024
 
 
 def read_qrels(path: Path) -> Judgements:
-    """The judgements in ``path``.
+    """Return the judgements in ``path``.
 
     Raises:
-        SourceError: it cannot be read, a line has other than four columns, or a gain is no whole number.
+        SourceError: the file cannot be read, a line does not have four columns, or a gain is not a whole number.
     """
-    judged: dict[str, dict[str, int]] = {}
-    for number, (query, _, asset, gain) in _lines(path, 4, "query 0 asset gain"):
+    judgements: dict[str, dict[str, int]] = {}
+    for number, (query, _, asset, gain) in _read_columns(path, 4, "query 0 asset gain"):
         try:
-            judged.setdefault(query, {})[asset] = int(gain)
+            judgements.setdefault(query, {})[asset] = int(gain)
         except ValueError:
             raise SourceError(
                 f"line {number} of {str(path)!r}: expected a whole number as gain, not {gain!r}"
             ) from None
-    return judged
+    return judgements
 
 
 def read_run(path: Path) -> Run:
-    """The run in ``path``. As everywhere, the scores count and not the column of ranks.
+    """Return the run in ``path``. As is usual, the order comes from the scores and not from the column of ranks.
 
     Raises:
-        SourceError: it cannot be read, a line has other than six columns, or a score is no number.
+        SourceError: the file cannot be read, a line does not have six columns, or a score is not a number.
     """
     run: dict[str, dict[str, float]] = {}
-    for number, (query, _, asset, _, score, _) in _lines(path, 6, "query Q0 asset rank score tag"):
+    for number, (query, _, asset, _, score, _) in _read_columns(path, 6, "query Q0 asset rank score tag"):
         try:
             run.setdefault(query, {})[asset] = float(score)
         except ValueError:
@@ -64,42 +64,42 @@ def write_run(
 ) -> None:
     """Write a run.
 
-    Equal scores are written as the next smaller float32 each: other programs break ties in their own ways,
-    and so all of them find the order that was served.
+    Equal scores are written as float32 numbers that descend by the smallest possible step. Other programs break ties in
+    their own ways, and this makes all of them use the order that was served.
 
     Args:
-        path: the file.
-        queries: names of q queries.
-        pool: names of n assets.
+        path: the file to write.
+        queries: names of the q queries.
+        pool: names of the n assets.
         scores: (q, k) float32, descending.
-        rows: (q, k) int64, in the pool, best first; -1 for none.
+        rows: (q, k) int64 positions in the pool, best first; -1 for none.
         tag: the run's name.
     """
-    falling = _strictly_falling(scores)
+    descending = _strictly_descending(scores)
     with path.open("w", encoding="utf-8") as file:
-        for query, query_rows, query_scores in zip(queries, rows.tolist(), falling.tolist(), strict=True):
+        for query, result_rows, query_scores in zip(queries, rows.tolist(), descending.tolist(), strict=True):
             file.writelines(
                 f"{query} Q0 {pool[row]} {rank} {score!r} {tag}\n"
-                for rank, (row, score) in enumerate(zip(query_rows, query_scores, strict=True), start=1)
+                for rank, (row, score) in enumerate(zip(result_rows, query_scores, strict=True), start=1)
                 if row >= 0
             )
 
 
 def write_qrels(path: Path, queries: Sequence[str], pool: Sequence[str], relevance: Relevance) -> None:
-    """Write what is relevant; gains are rounded, as the format has whole numbers alone."""
+    """Write the relevant pairs; gains are rounded, because the format has only whole numbers."""
     with path.open("w", encoding="utf-8") as file:
-        for start in range(0, len(queries), QUERIES_A_CHUNK):
-            owners, columns, gains = relevance.pairs(slice(start, start + QUERIES_A_CHUNK))
-            values = np.ones(len(owners)) if gains is None else gains
+        for start in range(0, len(queries), QUERIES_PER_CHUNK):
+            query_numbers, columns, gains = relevance.pairs(slice(start, start + QUERIES_PER_CHUNK))
+            values = np.ones(len(query_numbers)) if gains is None else gains
             file.writelines(
-                f"{queries[start + owner]} 0 {pool[column]} {round(float(gain))}\n"
-                for owner, column, gain in zip(
-                    owners.tolist(), columns.tolist(), values.tolist(), strict=True
+                f"{queries[start + query_number]} 0 {pool[column]} {round(float(gain))}\n"
+                for query_number, column, gain in zip(
+                    query_numbers.tolist(), columns.tolist(), values.tolist(), strict=True
                 )
             )
 
 
-def _lines(path: Path, columns: int, form: str) -> Iterator[tuple[int, list[str]]]:
+def _read_columns(path: Path, columns: int, layout: str) -> Iterator[tuple[int, list[str]]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -108,20 +108,20 @@ def _lines(path: Path, columns: int, form: str) -> Iterator[tuple[int, list[str]
         fields = line.split()
         if fields and len(fields) != columns:
             raise SourceError(
-                f"line {number} of {str(path)!r} has {len(fields)} columns: expected {form!r}, "
+                f"line {number} of {str(path)!r} has {len(fields)} columns: expected {layout!r}, "
                 "with %20 for a space in a name"
             )
         if fields:
             yield number, fields
 
 
-def _strictly_falling(scores: Matrix) -> Matrix:
-    """``scores``, descending, each below the one before by the least that float32 allows at the least."""
+def _strictly_descending(scores: Matrix) -> Matrix:
+    """Return descending ``scores``, each lowered to be below the one before, by the smallest float32 step needed."""
     bits = np.ascontiguousarray(scores + np.float32(0), dtype=np.float32).view(np.int32).astype(np.int64)
-    # Floats order as the integers of their bits do, the negative ones the other way round.
+    # Floats have the order of their bits as integers; negative floats have the reverse order.
     ordered = np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
-    places = np.arange(scores.shape[1])
-    ordered = np.minimum.accumulate(ordered + places, axis=1) - places
-    back = np.where(ordered < 0, -ordered | 0x80000000, ordered).astype(np.uint32)
-    falling: Matrix = back.view(np.float32)
-    return falling
+    positions = np.arange(scores.shape[1])
+    ordered = np.minimum.accumulate(ordered + positions, axis=1) - positions
+    restored = np.where(ordered < 0, -ordered | 0x80000000, ordered).astype(np.uint32)
+    descending: Matrix = restored.view(np.float32)
+    return descending

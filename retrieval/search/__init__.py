@@ -1,1 +1,1 @@
-"""Searching an opened index: query vectors, nearest neighbours, fusion of rankings, hits."""
+"""Search in an open index: query vectors, nearest neighbours, rank fusion, hits."""

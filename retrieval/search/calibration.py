@@ -1,11 +1,11 @@
-"""How rare a score is between things that have nothing to do with each other: what makes scores comparable.
+"""Score calibration: how rare a score is among unrelated pairs, which makes scores comparable.
 
-A cosine of 0.3 is much between words and pictures and little between two captions. Of every pair of modalities the
-index therefore keeps the scores of pairs of different items, its background, as a few quantiles. A score's log-odds
-against it mean the same whatever was asked for, and so does its percentile.
+A cosine of 0.3 is high between words and pictures and low between two captions. For every pair of modalities the index
+therefore stores the score distribution of pairs of different items, its background, as a few quantiles. The log-odds of
+a score in this distribution mean the same for every query and target, and so does its percentile.
 
-A score counts by how far it is above the query's own mean score. That mean orders nothing, but it is no sign of a match
-either: where hubs are corrected (``alignment.hubness``) it is the higher, the less a query resembles anything.
+A score counts relative to the query's own mean score. This mean does not affect the order, but it is no sign of a match
+either: with a hubness correction (``alignment.hubness``), the less a query resembles anything, the higher its mean is.
 """
 
 from __future__ import annotations
@@ -22,152 +22,164 @@ from retrieval.types import Integers, Matrix, Target
 
 Values = NDArray[np.float64]
 
-Source: TypeAlias = "tuple[Target | None, float]"
-"""What a term of a query is made of, where that is known, and its share of the query's unit vector."""
+TermSource: TypeAlias = "tuple[Target | None, float]"
+"""The modality of a query term, None if unknown, and the term's share of the query's unit vector."""
 
 BACKGROUND = "centred_background"
-"""Where a manifest's entry of an index keeps it. Versions that did not centre scores had another name for theirs."""
+"""Key of the backgrounds in a manifest's index entry. Versions that did not centre scores used another key."""
 
-LEAST_ODDS, STEP = -9.0, 1.5
+MIN_LOG_ODDS, LOG_ODDS_STEP = -9.0, 1.5
 
-LOG_ODDS = np.arange(13) * STEP + LEAST_ODDS
-"""Where a background is kept: log(p / (1 - p)) of the share p of pairs below, from 0.0001 to 0.9999."""
+LOG_ODDS = np.arange(13) * LOG_ODDS_STEP + MIN_LOG_ODDS
+"""Where a background is stored: log(p / (1 - p)) of the share p of pairs below, from 0.0001 to 0.9999."""
 
-LEAST = 20
-"""Pairs below which nothing is said of a background."""
+MIN_PAIRS = 20
+"""Smallest number of pairs for a background."""
 
-BEYOND = 2
-"""Pairs that have to lie beyond a quantile for it to be taken from them; further out, it is extrapolated."""
+MIN_PAIRS_BEYOND = 2
+"""Pairs that must lie beyond a quantile to measure it; quantiles further out are extrapolated."""
 
-LARGEST = 700.0
-"""What float64 can still raise e to."""
+MAX_EXPONENT = 700.0
+"""Largest exponent of e in float64, approximately."""
 
-LEAST_SLOPE = 1e-4
-"""Score for a step of log-odds, at the least: where all scores are the same, it is not rounding that ranks."""
+MIN_SCORE_STEP = 1e-4
+"""Smallest score difference per step of log-odds, so that rounding does not decide when all scores are equal."""
 
 
-def quantiles(scores: Values) -> Values | None:
-    """(13,) float64, ascending: a background's scores at ``LOG_ODDS``; None of too few scores.
+def background_quantiles(scores: Values) -> Values | None:
+    """Return a background's scores at ``LOG_ODDS``, (13,) float64, ascending; None if there are too few scores.
 
-    Beyond what was seen the log-odds go on in a straight line: an exponential tail.
+    Beyond the measured quantiles the log-odds continue in a straight line, as of an exponential tail.
 
     Args:
         scores: (n,) of pairs of different items, finite.
     """
     shares = 1 / (1 + np.exp(-LOG_ODDS))
-    seen = len(scores) * np.minimum(shares, 1 - shares) >= BEYOND
-    if len(scores) < LEAST or seen.sum() < 2:
+    measurable = len(scores) * np.minimum(shares, 1 - shares) >= MIN_PAIRS_BEYOND
+    if len(scores) < MIN_PAIRS or measurable.sum() < 2:
         return None
-    known = np.quantile(scores, shares[seen])
-    known += LEAST_SLOPE * np.arange(len(known))
-    return _along(known, (LOG_ODDS - LOG_ODDS[seen][0]) / STEP)
+    measured = np.quantile(scores, shares[measurable])
+    measured += MIN_SCORE_STEP * np.arange(len(measured))
+    return _interpolate(measured, (LOG_ODDS - LOG_ODDS[measurable][0]) / LOG_ODDS_STEP)
 
 
-def pair_scores(queries: Matrix, items: Integers, rows: Matrix, media: Integers, owners: Integers) -> Values:
-    """(n,) float64: the scores of every query with every medium of another item, each medium's best row.
+def unrelated_pair_scores(
+    queries: Matrix, query_items: Integers, rows: Matrix, media: Integers, row_items: Integers
+) -> Values:
+    """Return the scores of every query with every medium of another item, (n,) float64.
+
+    A medium's score is that of its best row.
 
     Args:
         queries: (q, d) of unit norm.
-        items: (q,) whose they are.
-        rows: (r, d) of unit norm, those of a medium behind each other.
-        media: (r,) which medium each is of.
-        owners: (r,) whose it is.
+        query_items: (q,) the item of each query.
+        rows: (r, d) of unit norm; rows of the same medium are adjacent.
+        media: (r,) the medium of each row.
+        row_items: (r,) the item of each row.
     """
     starts = np.flatnonzero(np.r_[True, media[1:] != media[:-1]]) if len(media) else np.empty(0, np.int64)
     best = (
         np.maximum.reduceat(queries @ rows.T, starts, axis=1) if len(starts) else np.empty((len(queries), 0))
     )
-    strangers = items[:, None] != owners[starts][None]
-    return np.asarray(best[strangers], np.float64)
+    unrelated = query_items[:, None] != row_items[starts][None]
+    return np.asarray(best[unrelated], np.float64)
 
 
-class Curve(NamedTuple):
-    """How the scores of one query are distributed where nothing is meant.
+class ScoreDistribution(NamedTuple):
+    """Score distribution of unrelated pairs for one query.
 
     Attributes:
-        scores: 13, ascending, above the query's mean score, at ``LOG_ODDS``.
+        scores: 13 scores relative to the query's mean score, ascending, at ``LOG_ODDS``.
         mean: the query's mean score.
     """
 
     scores: Sequence[float]
     mean: float
 
-    # Numbers one by one: a query has ten scores, and NumPy's functions cost as much for ten as for a thousand.
+    # Plain Python numbers: a query has ten scores, and NumPy functions cost as much for ten as for a thousand.
 
     def log_odds(self, score: float) -> float:
-        """Of the share that is below; strictly rising with the score."""
+        """Return the log-odds of the share of scores below; strictly increasing with the score."""
         scores, value = self.scores, score - self.mean
         step = bisect_left(scores, value, 1, len(scores) - 1) - 1
         low = scores[step]
-        return LEAST_ODDS + STEP * (step + (value - low) / (scores[step + 1] - low))
+        return MIN_LOG_ODDS + LOG_ODDS_STEP * (step + (value - low) / (scores[step + 1] - low))
 
-    def score_at(self, odds: float) -> float:
-        """The inverse."""
-        scores, place = self.scores, (odds - LEAST_ODDS) / STEP
-        step = min(max(int(place), 0), len(scores) - 2)
+    def score_at(self, log_odds: float) -> float:
+        """Return the score with these log-odds, the inverse of ``log_odds``."""
+        scores, position = self.scores, (log_odds - MIN_LOG_ODDS) / LOG_ODDS_STEP
+        step = min(max(int(position), 0), len(scores) - 2)
         low = scores[step]
-        return self.mean + low + (place - step) * (scores[step + 1] - low)
+        return self.mean + low + (position - step) * (scores[step + 1] - low)
 
 
-def percentile(odds: float) -> float:
-    """The share of the background below, in percent, of log-odds."""
-    return 100 / (1 + math.exp(min(-odds, LARGEST)))
+def percentile(log_odds: float) -> float:
+    """Return the share of unrelated pairs with lower scores, in percent."""
+    return 100 / (1 + math.exp(min(-log_odds, MAX_EXPONENT)))
 
 
-def mean_of(curves: Sequence[Curve | None]) -> Curve | None:
-    """The curve whose score at any log-odds is the mean of theirs; None where one is not known."""
-    known = [curve for curve in curves if curve is not None]
-    if len(known) < len(curves):
+def mean_distribution(distributions: Sequence[ScoreDistribution | None]) -> ScoreDistribution | None:
+    """Return the distribution whose score at any log-odds is the mean of theirs; None if one of them is unknown."""
+    known = [distribution for distribution in distributions if distribution is not None]
+    if len(known) < len(distributions):
         return None
-    scores = [sum(column) / len(known) for column in zip(*(curve.scores for curve in known), strict=True)]
-    return Curve(scores, sum(curve.mean for curve in known) / len(known))
+    columns = zip(*(distribution.scores for distribution in known), strict=True)
+    scores = [sum(column) / len(known) for column in columns]
+    return ScoreDistribution(scores, sum(distribution.mean for distribution in known) / len(known))
 
 
-def _along(values: Values, places: Values) -> Values:
-    """Rising numbers at real-valued places, beyond the ends by the outermost two."""
-    step = places.astype(np.int64).clip(0, len(values) - 2)
-    along: Values = values[step] + (places - step) * (values[step + 1] - values[step])
-    return along
+def _interpolate(values: Values, positions: Values) -> Values:
+    """Interpolate ascending numbers at real-valued positions; extrapolate from the two outermost ones."""
+    step = positions.astype(np.int64).clip(0, len(values) - 2)
+    interpolated: Values = values[step] + (positions - step) * (values[step + 1] - values[step])
+    return interpolated
 
 
 class Backgrounds:
-    """The backgrounds of one modality that is looked for, by what it is asked by."""
+    """The backgrounds of one target modality, by the modality of the query."""
 
-    def __init__(self, kept: Mapping[str, Sequence[float]], centre: Matrix | None = None) -> None:
-        """Take what the index keeps.
+    def __init__(self, quantiles: Mapping[str, Sequence[float]], centre: Matrix | None = None) -> None:
+        """Store what the index contains.
 
         Args:
-            kept: by what a query is made of, 13 scores above the query's mean; nothing where it keeps none.
-            centre: (d,) the mean of what is looked for; None where it is zero.
+            quantiles: by query modality, 13 scores relative to the query's mean; empty if the index stores none.
+            centre: (d,) the mean of the target's vectors; None if it is zero.
         """
-        self._known = {name: np.array(values) for name, values in kept.items()}
-        self._pooled = np.mean(list(self._known.values()), axis=0) if kept else np.empty(0)
+        self._quantiles = {name: np.array(values) for name, values in quantiles.items()}
+        self._pooled = np.mean(list(self._quantiles.values()), axis=0) if quantiles else np.empty(0)
         self._centre = centre
 
-    def of(self, queries: Sequence[Sequence[Source]], vectors: Matrix) -> list[Curve | None]:
-        """The background of each query's scores; None where none is known.
+    def distributions(
+        self, queries: Sequence[Sequence[TermSource]], vectors: Matrix
+    ) -> list[ScoreDistribution | None]:
+        """Return the score distribution of each query; None if none is stored.
 
-        That of one term is its modality's; of a term of no known modality, the mean of all. A composed query's score
-        is the sum of its terms', so that the medians add up, and the deviations from them as those of independent
-        numbers do; what is not wanted counts from the other end.
+        A query of one term has the background of its modality; for a term of unknown modality, the mean of all
+        backgrounds. The score of a composed query is the sum of its terms' scores. The medians are added, and the
+        deviations from them combine like those of independent numbers. A negative term counts from the other end.
 
         Args:
-            queries: the terms of each.
-            vectors: (q, d) what they are put together to.
+            queries: the terms of each query.
+            vectors: (q, d) the composed query vectors.
         """
-        if not self._known:
+        if not self._quantiles:
             return [None] * len(queries)
         means = [0.0] * len(queries) if self._centre is None else (vectors @ self._centre).tolist()
-        return [Curve(self._one(terms).tolist(), mean) for terms, mean in zip(queries, means, strict=True)]
+        return [
+            ScoreDistribution(self._query_quantiles(terms).tolist(), mean)
+            for terms, mean in zip(queries, means, strict=True)
+        ]
 
-    def _one(self, terms: Sequence[Source]) -> Values:
+    def _query_quantiles(self, terms: Sequence[TermSource]) -> Values:
         if len(terms) == 1 and terms[0][1] == 1:
-            return self._term(terms[0][0])
+            return self._term_quantiles(terms[0][0])
         middle = len(LOG_ODDS) // 2
-        own = [share * self._term(modality)[:: 1 if share >= 0 else -1] for modality, share in terms]
-        medians = sum(each[middle] for each in own)
-        squares = sum((each - each[middle]) ** 2 for each in own)
+        scaled = [
+            share * self._term_quantiles(modality)[:: 1 if share >= 0 else -1] for modality, share in terms
+        ]
+        medians = sum(quantiles[middle] for quantiles in scaled)
+        squares = sum((quantiles - quantiles[middle]) ** 2 for quantiles in scaled)
         return np.asarray(medians + np.sign(LOG_ODDS) * np.sqrt(squares))
 
-    def _term(self, modality: Target | None) -> Values:
-        return self._pooled if modality is None else self._known.get(modality, self._pooled)
+    def _term_quantiles(self, modality: Target | None) -> Values:
+        return self._pooled if modality is None else self._quantiles.get(modality, self._pooled)

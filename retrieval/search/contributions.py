@@ -1,4 +1,4 @@
-"""Why a hit was found: what each term of the query adds to its score."""
+"""Score contributions: what each term of a query adds to the score of a hit."""
 
 from __future__ import annotations
 
@@ -13,53 +13,59 @@ from retrieval.search.query_composition import ComposedQueries
 from retrieval.types import Hit, Matrix, Target
 
 
-def with_contributions(
+def add_contributions(
     index: IndexReader, composed: Mapping[Target, ComposedQueries], answers: Sequence[Sequence[Hit]]
 ) -> list[list[Hit]]:
-    """The same hits; those of queries of several terms with what each term adds, in the order of ``Query.terms``.
+    """Return the hits; those of queries with several terms have contributions, in the order of ``Query.terms``.
 
     Args:
-        index: the index that gave the hits.
-        composed: the queries, where each target was looked for.
-        answers: of each query.
+        index: the index that returned the hits.
+        composed: the queries, by target.
+        answers: the hits of each query.
     """
     out = [list(hits) for hits in answers]
-    for target, own in composed.items():
-        places = {
-            at: [nth for nth, hit in enumerate(hits) if hit.modality == target]
-            for at, hits in enumerate(out)
-            if own.parts[at] is not None
+    for target, queries in composed.items():
+        positions = {
+            number: [position for position, hit in enumerate(hits) if hit.modality == target]
+            for number, hits in enumerate(out)
+            if queries.parts[number] is not None
         }
-        # Of the whole batch at once: every look goes over all that the index holds.
+        # For the whole batch at once, because every lookup scans all rows of the index.
         rows = _rows(
-            index.modality_index(target), {out[at][nth].asset for at, some in places.items() for nth in some}
+            index.modality_index(target),
+            {
+                out[number][position].asset
+                for number, query_positions in positions.items()
+                for position in query_positions
+            },
         )
-        for at, some in places.items():
-            parts = own.parts[at]
-            if parts is None or not some:
+        for number, query_positions in positions.items():
+            parts = queries.parts[number]
+            if parts is None or not query_positions:
                 continue
-            hits = [out[at][nth] for nth in some]
+            hits = [out[number][position] for position in query_positions]
             vectors = index.modality_index(target).index.vectors(np.array([rows[hit.asset] for hit in hits]))
-            for nth, hit, shares in zip(some, hits, _split(parts, vectors, hits), strict=True):
-                out[at][nth] = replace(hit, contributions=tuple(shares))
+            contributions = _split_scores(parts, vectors, hits)
+            for position, hit, values in zip(query_positions, hits, contributions, strict=True):
+                out[number][position] = replace(hit, contributions=tuple(values))
     return out
 
 
 def _rows(modality_index: ModalityIndex, assets: Collection[int | None]) -> dict[int | None, int]:
-    """Where each of these assets stands."""
+    """Return the row of each asset."""
     rows = modality_index.rows_of([asset for asset in assets if asset is not None])
     return dict(zip(modality_index.assets[rows].tolist(), rows.tolist(), strict=True))
 
 
-def _split(parts: Matrix, vectors: Matrix, hits: Sequence[Hit]) -> list[list[float]]:
-    """Of each hit its score, split among the terms.
+def _split_scores(parts: Matrix, vectors: Matrix, hits: Sequence[Hit]) -> list[list[float]]:
+    """Split the score of each hit among the terms.
 
-    A query's vector is the weighted sum of its terms' vectors v_i made a unit, and so the score of a hit x is
-    the sum over the terms of w_i <v_i, x> / |sum w_j v_j|. What an approximate index's score differs from
-    that by, or one made comparable with others, is spread over the terms evenly.
+    A query's vector is the weighted sum of its terms' vectors v_i, scaled to unit length. The score of a hit x is thus
+    the sum over the terms of w_i <v_i, x> / |sum w_j v_j|. The score of an approximate index, or one made comparable
+    with others, differs from this sum; the difference is spread evenly over the terms.
 
     Args:
-        parts: (t, d), one a term.
+        parts: (t, d), one row per term.
         vectors: (n, d) of the hits.
         hits: n of them.
     """

@@ -1,4 +1,4 @@
-"""From media to vectors of the aligned space: the one way that queries and corpus both take."""
+"""Encode media to vectors of the aligned space, in the same way for queries and corpus."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from retrieval.types import Matrix, Modality
 
 
 class EmbeddingSpace:
-    """Encoders and an alignment that belong together.
+    """Encoders and the alignment that was fitted to them.
 
-    An encoder is loaded at its first use, and refused if it is not the one whose vectors the index holds.
+    An encoder is loaded at its first use, and refused if it is not the one that encoded the index.
     """
 
     def __init__(
@@ -31,12 +31,12 @@ class EmbeddingSpace:
         device: str,
         runtime: str,
     ) -> None:
-        """Bring encoders and alignment together; nothing is loaded yet.
+        """Combine encoders and alignment; nothing is loaded yet.
 
         Args:
-            encoders: what the index was built with.
-            alignment: of their features.
-            names: what to load each by: an encoder's own name does not say where a file of weights is.
+            encoders: the encoders that the index was built with.
+            alignment: fitted to their features.
+            names: the name to load each encoder by; an encoder's own name does not say where a file of weights is.
             device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
             runtime: ``"auto"``, ``"torch"`` or ``"openvino"``.
         """
@@ -47,28 +47,28 @@ class EmbeddingSpace:
         self._runtime = runtime
         self._loaded: dict[Modality, Encoder] = {}
         self._loading = threading.Lock()
-        # An encoder's network is used by one thread at a time; the frames of videos go through that of pictures.
+        # An encoder's network is used by one thread at a time. Video frames use the network of the image encoder.
         self._encoding = {modality: threading.Lock() for modality in Modality}
         self._encoding[Modality.VIDEO] = self._encoding[Modality.IMAGE]
 
     @property
     def dimension(self) -> int:
-        """Columns of a vector of the aligned space."""
+        """Number of columns of a vector of the aligned space."""
         return self._alignment.dimension
 
     def encode(self, modality: Modality, media: Sequence[Any]) -> Matrix:
-        """(n, dimension) float32, unit norm: n media of one modality in the aligned space.
+        """Return n media of one modality in the aligned space, (n, dimension) float32, unit norm.
 
         Raises:
             OptionError: the index has no encoder for this modality.
-            EncoderMismatchError: the encoder at hand is not the one the index was built with.
-            WeightsError: a file of weights is not where it was when the index was built.
+            EncoderMismatchError: the encoder is not the one that the index was built with.
+            WeightsError: a file of weights is not at the path recorded when the index was built.
             MediaError: a medium cannot be decoded.
         """
         return self.encode_prepared(modality, [self.prepare(modality, medium) for medium in media])
 
     def prepare(self, modality: Modality, medium: Any) -> Any:
-        """What can be done for one medium before the network, by any number of threads at once.
+        """Do the work that precedes the network, for one medium; any number of threads may do so at once.
 
         Raises:
             OptionError, EncoderMismatchError, MediaError: as ``encode``.
@@ -76,19 +76,19 @@ class EmbeddingSpace:
         return self.encoder(modality).prepare(medium)
 
     def encode_prepared(self, modality: Modality, prepared: Sequence[Any]) -> Matrix:
-        """(n, dimension) float32, unit norm: what ``prepare`` gave for n media, in the aligned space."""
+        """Return the results of ``prepare`` for n media in the aligned space, (n, dimension) float32, unit norm."""
         encoder = self.encoder(modality)
         with self._encoding[modality]:
             features = encoder.encode(prepared)
-        # Of a long clip's rows the first is the whole, and that is what is asked by.
+        # The first row of a long clip is the whole clip, which is used as the query.
         rows = np.array([len(encoder.spans(each)) for each in prepared], dtype=np.int64)
         features = features[np.cumsum(rows) - rows]
         return self._alignment.project(modality, features)
 
     def warm(self) -> None:
-        """Load all encoders, and encode a word and a picture: networks are read and compiled with what comes first.
+        """Load all encoders and encode a word and a picture, because a network is compiled at its first use.
 
-        A video's frames go through the network of pictures; where the index has none, the first one waits for it.
+        Video frames use the network of the image encoder. Without one, the first video query loads the network.
 
         Raises:
             EncoderMismatchError, WeightsError: as ``encode``.
@@ -99,11 +99,11 @@ class EmbeddingSpace:
         for modality in self._specs:
             self.encoder(modality)
             if modality in examples:
-                with suppress(MediaError):  # of what takes given vectors alone
+                with suppress(MediaError):  # encoders that accept only given vectors
                     self.encode(modality, [examples[modality]])
 
     def encoder(self, modality: Modality) -> Encoder:
-        """The encoder of a modality, loaded.
+        """Return the encoder of a modality, loading it at the first use.
 
         Raises:
             OptionError, EncoderMismatchError: as ``encode``.
@@ -112,7 +112,7 @@ class EmbeddingSpace:
             if modality not in self._loaded:
                 if modality not in self._specs:
                     raise OptionError(
-                        f"this index cannot be asked by {modality}: "
+                        f"this index has no encoder for {modality} queries: "
                         f"it has encoders for {', '.join(self._specs)}"
                     )
                 spec = self._specs[modality]
@@ -121,7 +121,8 @@ class EmbeddingSpace:
                     encoder = load(name, modality, self._device, self._runtime)
                 except WeightsError as error:
                     raise WeightsError(
-                        f"{error}; to search, say where with --{modality}-encoder, or encoders={{'{modality}': ...}}"
+                        f"{error}; to search, give its new location with --{modality}-encoder, or "
+                        f"encoders={{'{modality}': ...}}"
                     ) from error
                 check_same(spec, encoder.spec)
                 self._loaded[modality] = encoder
@@ -129,29 +130,29 @@ class EmbeddingSpace:
 
 
 def encoder_names(
-    known: Mapping[str, str], specs: Mapping[Modality, EncoderSpec], given: Mapping[str, str]
+    built_with: Mapping[str, str], specs: Mapping[Modality, EncoderSpec], overrides: Mapping[str, str]
 ) -> dict[Modality, str]:
-    """What to load each encoder by: as it was named for the index, unless it is named anew.
+    """Return the name to load each encoder by: the one used to build the index, unless it is overridden.
 
     Args:
-        known: by modality, what the index was made with.
-        specs: what that was.
-        given: by modality, where it is now.
+        built_with: by modality, the names that the index was built with.
+        specs: the encoders that the index was built with.
+        overrides: by modality, other names of the same encoders, for example with new paths of weights.
 
     Raises:
         OptionError: a modality is unknown.
-        EncoderMismatchError: another encoder is named.
+        EncoderMismatchError: an override names another encoder.
     """
-    names = {Modality(name): own for name, own in known.items()}
-    for name, wanted in given.items():
-        modality = Modality.parse(name)
+    names = {Modality(modality): name for modality, name in built_with.items()}
+    for modality_name, name in overrides.items():
+        modality = Modality.parse(modality_name)
         built = specs.get(modality)
-        # Whether it is the same model, and not only one of its kind, its fingerprint tells when it is loaded.
-        if built is None or wanted.partition(":")[0] != built.name.partition(":")[0]:
-            was = f"{built.name} ({built.fingerprint[:12]})" if built else "none"
+        # Only the kind of encoder is compared here. Loading compares the fingerprint, which identifies the model.
+        if built is None or name.partition(":")[0] != built.name.partition(":")[0]:
+            expected = f"{built.name} ({built.fingerprint[:12]})" if built else "none"
             raise EncoderMismatchError(
-                f"the index was built with {name} encoder {was}, not {wanted}: "
-                "open it with the former or index again with the latter"
+                f"the index was built with {modality_name} encoder {expected}, not {name}: "
+                "open it with the former or build the index again with the latter"
             )
-        names[modality] = wanted
+        names[modality] = name
     return names

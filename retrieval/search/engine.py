@@ -1,4 +1,4 @@
-"""The search engine: queries in any modality against one opened index."""
+"""The search engine: queries of any modality on one open index."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 
 from retrieval.errors import OptionError
 from retrieval.search import query_vectors
-from retrieval.search.calibration import Curve
-from retrieval.search.contributions import with_contributions
+from retrieval.search.calibration import ScoreDistribution
+from retrieval.search.contributions import add_contributions
 from retrieval.search.index_reader import IndexReader
 from retrieval.search.merging import above_percentile, merge_modalities, to_hits
 from retrieval.search.modality_index import ResultArrays
@@ -31,9 +31,9 @@ ANY = "any"
 
 
 class SearchEngine(Searcher):
-    """A published generation of an index. Holds no state of a query; any number of threads may search.
+    """Search in one published generation of an index. Keeps no state of queries; any number of threads may search.
 
-    Nothing is read before it is needed: encoders, vectors and catalog are opened at their first use.
+    Encoders, vectors and catalog are opened at their first use.
     """
 
     def __init__(
@@ -47,17 +47,17 @@ class SearchEngine(Searcher):
         """Open the index in ``folder``.
 
         Args:
-            folder: what ``xmodal index --out`` was given.
+            folder: the folder given to ``xmodal index --out``.
             device: ``"auto"``, ``"cpu"`` or ``"cuda"``, for encoders and vectors.
-            runtime: what computes the encoders' networks: ``"auto"``, ``"torch"`` or ``"openvino"``.
-            encoders: by modality, where to find the encoders that the index was built with, for those
-                whose weights are files that are no longer where they were.
+            runtime: the runtime of the encoders' networks: ``"auto"``, ``"torch"`` or ``"openvino"``.
+            encoders: by modality, names of the encoders that the index was built with, for those whose files of
+                weights have moved.
 
         Raises:
-            NotAnIndexError: the folder is no index.
-            IndexFormatError: a newer version wrote it.
-            DamagedIndexError: files are missing or contradict each other.
-            OptionError, DeviceError: the device or runtime is unknown or not there.
+            NotAnIndexError: the folder is not an index.
+            IndexFormatError: the index was written by a newer version.
+            DamagedIndexError: files are missing or inconsistent.
+            OptionError, DeviceError: the device or runtime is unknown or unavailable.
             EncoderMismatchError: the index was built with other encoders.
         """
         self.index = IndexReader(folder, device=device, runtime=runtime, encoders=encoders)
@@ -69,15 +69,15 @@ class SearchEngine(Searcher):
 
     @property
     def manifest(self) -> Manifest:
-        """The manifest of the generation that is searched."""
+        """The manifest of the open generation."""
         return self.index.manifest
 
     @property
     def modalities(self) -> list[Modality]:
-        """The modalities that have assets to be found."""
+        """The modalities that have indexed assets."""
         return self.index.modalities
 
-    # Asking
+    # Queries
 
     def encode(
         self,
@@ -87,10 +87,10 @@ class SearchEngine(Searcher):
         audio: Any = None,
         video: Any = None,
     ) -> Matrix:
-        """Media of one modality in the aligned space.
+        """Encode media of one modality in the aligned space.
 
         Args:
-            text: one or a list of n texts; give just one of the four arguments.
+            text: one or a list of n texts. Exactly one of the four arguments must be given.
             image: one or a list of n paths, ``bytes`` or pictures.
             audio: one or a list of n paths or ``bytes``.
             video: one or a list of n paths or ``bytes``.
@@ -99,14 +99,14 @@ class SearchEngine(Searcher):
             (n, d) float32, unit norm.
 
         Raises:
-            OptionError: none or several of the arguments are given.
+            OptionError: not exactly one of the arguments is given.
             MediaError: a medium cannot be decoded.
         """
-        given = {"text": text, "image": image, "audio": audio, "video": video}
-        chosen = [(Modality(name), value) for name, value in given.items() if value is not None]
-        if len(chosen) != 1:
-            raise OptionError(f"encode takes media of one modality at a time, not {len(chosen)}")
-        modality, media = chosen[0]
+        arguments = {"text": text, "image": image, "audio": audio, "video": video}
+        present = [(Modality(name), value) for name, value in arguments.items() if value is not None]
+        if len(present) != 1:
+            raise OptionError(f"encode takes media of one modality at a time, not {len(present)}")
+        modality, media = present[0]
         return self.index.space.encode(modality, list(media) if isinstance(media, list | tuple) else [media])
 
     def search_batch(
@@ -119,7 +119,10 @@ class SearchEngine(Searcher):
         min_percentile: float | None = None,
         explain: Explain = silent,
     ) -> list[list[Hit]]:
-        """The answers to many queries in one call; see ``search``."""
+        """Return the hits of many queries in one call; see ``search``.
+
+        ``explain`` is called with sentences about how each target was searched.
+        """
         k, least = check_k(k), check_percentile(min_percentile)
         if not queries:
             return []
@@ -127,31 +130,34 @@ class SearchEngine(Searcher):
         targets = self.targets(to, {term.kind for group in terms for term in group})
         if not targets:
             return [[] for _ in queries]
-        # What is never wanted among the hits: the items that a query itself names.
-        named = [
-            [int(a) for term in group if term.kind == "id" for a in self._assets_of(term)] for group in terms
+        # The items that a query names are never among its hits.
+        query_assets = [
+            [asset for term in group if term.kind == "id" for asset in self._assets_of(term)]
+            for group in terms
         ]
-        asked = k + max(map(len, named))
+        depth = k + max(map(len, query_assets))
         composed = {target: self.compose(terms, target) for target in targets}
-        found, backgrounds = [], []
-        for target, own in composed.items():
-            found.append(self._search(own.vectors, target, asked, where, explain))
-            backgrounds.append(self._background(terms, own, target))
-        kept = [
+        results, backgrounds = [], []
+        for target, composed_queries in composed.items():
+            results.append(self._search(composed_queries.vectors, target, depth, where, explain))
+            backgrounds.append(self._background(terms, composed_queries, target))
+        answers = [
             above_percentile(
-                [answer for answer in answers if answer.asset not in own] if own else answers, least
+                [scored for scored in answer if scored.asset not in excluded] if excluded else answer, least
             )
-            for answers, own in zip(merge_modalities(found, backgrounds), map(set, named), strict=True)
+            for answer, excluded in zip(
+                merge_modalities(results, backgrounds), map(set, query_assets), strict=True
+            )
         ]
-        hits = to_hits(self.index.catalog, kept, k)
+        hits = to_hits(self.index.catalog, answers, k)
         if targets == [ITEM]:
-            hits = [[replace(hit, modality=ITEM) for hit in own] for own in hits]
+            hits = [[replace(hit, modality=ITEM) for hit in query_hits] for query_hits in hits]
         return (
-            with_contributions(self.index, composed, hits) if any(len(group) > 1 for group in terms) else hits
+            add_contributions(self.index, composed, hits) if any(len(group) > 1 for group in terms) else hits
         )
 
     def previews(self, hits: Sequence[Hit]) -> list[Preview]:
-        """What the hits are, to be looked at; see ``Searcher.previews``."""
+        """Return previews of the hits; see ``Searcher.previews``."""
         from retrieval.display.previews import previews
 
         numbers = [hit.asset for hit in hits if hit.asset is not None]
@@ -166,42 +172,46 @@ class SearchEngine(Searcher):
         where: str | None = None,
         explain: Explain = silent,
     ) -> ResultArrays:
-        """The answers to many queries as arrays, which costs little more than the search itself.
+        """Return the results of many queries as arrays, which costs little more than the search itself.
 
         Args:
-            vectors: (q, d) finite numbers in the aligned space, as ``encode`` gives them; their lengths are nothing.
+            vectors: (q, d) finite numbers in the aligned space, as ``encode`` returns them; of any length above 0.
             to: the modality to find; for items see ``search``.
-            k: at most this many answers.
+            k: maximum number of results per query.
             where: a filter on metadata.
-            explain: is told in sentences how it was searched.
+            explain: called with sentences about how the index was searched.
 
         Raises:
-            OptionError: an argument has an unusable value, or the index has no assets of the modality.
+            OptionError: an argument has an invalid value, or the index has no assets of the modality.
             ExpressionError: ``where`` does not parse.
         """
-        asking = np.asarray(vectors, dtype=np.float32)
-        if asking.ndim != 2 or asking.shape[1] != self.index.space.dimension or not np.isfinite(asking).all():
+        queries = np.asarray(vectors, dtype=np.float32)
+        if (
+            queries.ndim != 2
+            or queries.shape[1] != self.index.space.dimension
+            or not np.isfinite(queries).all()
+        ):
             raise OptionError(
-                f"query vectors must be (q, {self.index.space.dimension}) finite numbers, not of shape {asking.shape}"
+                f"query vectors must be (q, {self.index.space.dimension}) finite numbers, not of shape {queries.shape}"
             )
-        asking = unit_or_cancelled(asking, np.zeros((len(asking), 1)))
-        return self._search(asking, Modality.parse(to), check_k(k), where, explain)
+        queries = unit_or_cancelled(queries, np.zeros((len(queries), 1)))
+        return self._search(queries, Modality.parse(to), check_k(k), where, explain)
 
     def _search(
         self, vectors: Matrix, target: Target, k: int, where: str | None, explain: Explain
     ) -> ResultArrays:
         modality_index = self.index.modality_index(target)
         rows = None if where is None else self.index.matching(where, target)
-        told = explain if explain is silent else lambda what: explain(f"{target}: {what}")
-        return ResultArrays(*modality_index.search(vectors, k, rows, told))
+        explain_target = explain if explain is silent else lambda message: explain(f"{target}: {message}")
+        return ResultArrays(*modality_index.search(vectors, k, rows, explain_target))
 
-    # Inside
+    # Internals
 
-    def targets(self, to: str | None, asked: Collection[str]) -> Sequence[Target]:
-        """What is looked for: what ``to`` says, or the one modality other than those ``asked`` by.
+    def targets(self, to: str | None, query_kinds: Collection[str]) -> Sequence[Target]:
+        """Return the targets: those that ``to`` names, or the one modality other than those of the query.
 
         Raises:
-            OptionError: ``to`` is unknown, or left out where there is no one other modality.
+            OptionError: ``to`` is unknown, or None when there is not exactly one other modality.
         """
         if to == ANY:
             return self.modalities
@@ -209,7 +219,7 @@ class SearchEngine(Searcher):
             return [ITEM]
         if to is not None:
             return [Modality(known("modality", to, (*Modality, ITEM, ANY)))]
-        others = [modality for modality in self.modalities if modality not in asked]
+        others = [modality for modality in self.modalities if modality not in query_kinds]
         if len(others) != 1:
             raise OptionError(
                 f"say what to find, one of {', '.join([*self.modalities, ANY])}: "
@@ -218,36 +228,38 @@ class SearchEngine(Searcher):
         return others
 
     def compose(self, terms: Sequence[Sequence[Term]], target: Target) -> ComposedQueries:
-        """Queries as vectors of the space in which what is looked for lies.
+        """Return queries as vectors of the target's space.
 
         Raises:
-            OptionError: the terms of one cancel each other.
+            OptionError: the terms of a query cancel each other.
         """
         dimension = (
             self.index.modality_index(ITEM).index.dimension if target == ITEM else self.index.space.dimension
         )
         return compose(
-            terms, lambda kind, own: query_vectors.query_vectors(self.index, kind, own, target), dimension
+            terms,
+            lambda kind, kind_terms: query_vectors.query_vectors(self.index, kind, kind_terms, target),
+            dimension,
         )
 
     def _background(
         self, terms: Sequence[Sequence[Term]], composed: ComposedQueries, target: Target
-    ) -> list[Curve | None]:
-        """How the scores of each query are distributed where nothing is meant."""
+    ) -> list[ScoreDistribution | None]:
+        """Return the score distribution of unrelated pairs for each query; None if unknown."""
         sources = [
-            [(self._made_of(term, target), share) for term, share in zip(group, own, strict=True)]
-            for group, own in zip(terms, composed.shares, strict=True)
+            [(self._source_modality(term, target), share) for term, share in zip(group, shares, strict=True)]
+            for group, shares in zip(terms, composed.shares, strict=True)
         ]
-        return self.index.modality_index(target).backgrounds.of(sources, composed.vectors)
+        return self.index.modality_index(target).backgrounds.distributions(sources, composed.vectors)
 
-    def _made_of(self, term: Term, target: Target) -> Target | None:
-        """The modality of a term's vector where ``target`` is looked for, as far as it has one."""
+    def _source_modality(self, term: Term, target: Target) -> Target | None:
+        """Return the modality of a term's vector when ``target`` is searched; None if there is not exactly one."""
         if term.kind == "vector":
             return term.of
         if term.kind != "id":
             return Modality(term.kind)
-        chosen = query_vectors.item_assets(self.index, term.value, target)
-        return next(iter(chosen)) if len(chosen) == 1 else None
+        by_modality = query_vectors.item_assets(self.index, term.value, target)
+        return next(iter(by_modality)) if len(by_modality) == 1 else None
 
     def _assets_of(self, term: Term) -> list[int]:
         return [asset for assets in self.index.catalog.item_assets(term.value).values() for asset in assets]
@@ -260,8 +272,8 @@ def open_index(
     runtime: str = "auto",
     encoders: Mapping[str, str] | None = None,
 ) -> SearchEngine:
-    """Open an index to search it; ``retrieval.open`` is this.
+    """Open an index for searching; this is ``retrieval.open``.
 
-    Args and errors are those of ``SearchEngine``.
+    Arguments and errors are those of ``SearchEngine``.
     """
     return SearchEngine(folder, device=device, runtime=runtime, encoders=encoders)

@@ -1,4 +1,4 @@
-"""Indexes of the same things, made with different encoders: each is asked, and their rankings are joined."""
+"""Search several indexes of the same sources, made with different encoders, and fuse their rankings."""
 
 from __future__ import annotations
 
@@ -18,31 +18,33 @@ if TYPE_CHECKING:
 
 
 class Several(Searcher):
-    """Several indexes as one, whose answers are late fusions of theirs.
+    """Several indexes searched as one, by late fusion of their rankings.
 
-    What is the same in two indexes has the same item id, modality, path and caption: they are of the same sources. A
-    hit is as the first index that found it has it, its moment and number included, but for its score, which is the
-    sum of what the rankings add, and for percentile and contributions, which it has not.
+    The same asset in two indexes has the same item id, modality, path and caption, because they index the same sources.
+    A hit is taken from the first index that found it, including its segment and asset number. Its score is the sum of
+    what the rankings add. It has no percentile and no contributions.
     """
 
     def __init__(
         self, engines: Sequence[SearchEngine], *, combine: str = "rrf", weights: Sequence[float] | None = None
     ) -> None:
-        """Join the rankings of ``engines``.
+        """Fuse the rankings of ``engines``.
 
         Args:
             engines: one or more open indexes.
             combine: ``"rrf"`` (sums of reciprocal ranks) or ``"zscore"`` (sums of standardised scores).
-            weights: how much each index counts, above 0; all the same when None.
+            weights: the weight of each index, above 0; all equal when None.
 
         Raises:
-            OptionError: there are no indexes, the way is unknown, or the weights are not one for each.
+            OptionError: there are no indexes, the method is unknown, or there is not one valid weight for each index.
         """
         self.engines = list(engines)
-        self._way = known("way to combine", combine, RANK_FUSIONS)
-        self._weights = [1.0] * len(self.engines) if weights is None else [float(own) for own in weights]
+        self._method = known("combine method", combine, RANK_FUSIONS)
+        self._weights = (
+            [1.0] * len(self.engines) if weights is None else [float(weight) for weight in weights]
+        )
         fits = len(self._weights) == len(self.engines) > 0
-        if not fits or not all(0 < own < float("inf") for own in self._weights):
+        if not fits or not all(0 < weight < float("inf") for weight in self._weights):
             raise OptionError(
                 f"expected one or more indexes and a weight above 0 for each, not {len(self.engines)} indexes "
                 f"and weights {self._weights}"
@@ -57,40 +59,43 @@ class Several(Searcher):
         where: str | None = None,
         min_percentile: float | None = None,
     ) -> list[list[Hit]]:
-        """The joined answers to many queries; see ``search``.
+        """Return the fused hits of many queries; see ``search``.
 
         Raises:
-            OptionError: a query is a vector, which lies in the space of one index alone; and as each index does.
+            OptionError: a query contains a vector, which belongs to the space of one index; also as for each index.
         """
         k = check_k(k)
         if any(term.kind == "vector" for query in queries for term in query.terms()):
-            raise OptionError("a vector lies in the space of one index: ask several by text, files or ids")
+            raise OptionError(
+                "a vector belongs to the space of one index: query several indexes by text, files or ids"
+            )
         answers = [
             engine.search_batch(queries, to=to, k=fusion_depth(k), where=where, min_percentile=min_percentile)
             for engine in self.engines
         ]
-        return [self._joined(rankings)[:k] for rankings in zip(*answers, strict=True)]
+        return [self._fuse(rankings)[:k] for rankings in zip(*answers, strict=True)]
 
     def previews(self, hits: Sequence[Hit]) -> list[Preview]:
-        """What the hits are, to be looked at, each as an index has it in which its number stands for the same."""
-        return [self._medium(hit, hit.asset) for hit in hits if hit.asset is not None]
+        """Return previews of the hits, each from an index in which the asset number refers to the same asset."""
+        return [self._preview(hit, hit.asset) for hit in hits if hit.asset is not None]
 
-    def _joined(self, rankings: Sequence[Sequence[Hit]]) -> list[Hit]:
-        # A caption that an item has twice an index finds twice.
-        own = [list(first_hits(ranking, _same).values()) for ranking in rankings]
+    def _fuse(self, rankings: Sequence[Sequence[Hit]]) -> list[Hit]:
+        # An index returns a caption twice if an item has it twice.
+        distinct = [list(first_hits(ranking, _identity).values()) for ranking in rankings]
         return [
-            replace(hit, contributions=None) for hit in fuse_rankings(own, self._weights, self._way, _same)
+            replace(hit, contributions=None)
+            for hit in fuse_rankings(distinct, self._weights, self._method, _identity)
         ]
 
-    def _medium(self, hit: Hit, asset: int) -> Preview:
+    def _preview(self, hit: Hit, asset: int) -> Preview:
         for engine in self.engines:
             if engine.index.catalog.asset(asset) is not None:
-                medium = engine.previews([hit])[0]
-                if (medium.id, medium.path, medium.text) == (hit.id, hit.path, hit.text):
-                    return medium
-        raise OptionError(f"none of these indexes has found {hit.id!r} as the hit shows it: search again")
+                preview = engine.previews([hit])[0]
+                if (preview.id, preview.path, preview.text) == (hit.id, hit.path, hit.text):
+                    return preview
+        raise OptionError(f"none of these indexes contains the hit {hit.id!r} as it is shown: search again")
 
 
-def _same(hit: Hit) -> tuple[object, ...]:
-    """What is the same in every index."""
+def _identity(hit: Hit) -> tuple[object, ...]:
+    """Return what identifies a hit in every index."""
     return hit.id, hit.modality, hit.path, hit.text

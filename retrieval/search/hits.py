@@ -1,4 +1,4 @@
-"""Hits as a list that notebooks show."""
+"""A list of hits that notebooks can show."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ if TYPE_CHECKING:
 
 
 class Hits(list[Hit]):
-    """A list of hits, best first, that notebooks show with a preview of each.
+    """A list of hits, best first. Notebooks show it with a preview of each hit.
 
     Args:
         hits: best first.
-        media: makes the previews of hits; ``Searcher.previews`` of what found them.
+        make_previews: returns previews of hits; ``Searcher.previews`` of the searcher that found them.
     """
 
     def __init__(
-        self, hits: Iterable[Hit] = (), media: Callable[[Sequence[Hit]], Sequence[Preview]] | None = None
+        self,
+        hits: Iterable[Hit] = (),
+        make_previews: Callable[[Sequence[Hit]], Sequence[Preview]] | None = None,
     ) -> None:
         super().__init__(hits)
-        self._media = media
+        self._make_previews = make_previews
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the hits alone: an index does not travel with its results."""
+        """Pickle only the hits, without the index that found them."""
         return Hits, (list(self),)
 
     def _repr_html_(self) -> str:
-        """Return what notebooks show: pictures, captions and players."""
+        """Return the HTML that notebooks show: pictures, captions and players."""
         from retrieval.display.hits_page import fragment
 
-        return fragment(self, None if self._media is None else self._media(self))
+        return fragment(self, None if self._make_previews is None else self._make_previews(self))

@@ -1,4 +1,4 @@
-"""An opened index: its manifest, catalog, encoders and vectors, each read at its first use."""
+"""An open index: its manifest, catalog, encoders and vectors, each opened at its first use."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from retrieval.types import ITEM, Integers, Modality, Target
 from retrieval.vectors import load_index
 from retrieval.vectors.base import Subset
 
-FILTERS_KEPT = 16
-"""Filters whose matching rows are cached, most recently used first. A published generation never changes."""
+CACHED_FILTERS = 16
+"""Filters whose matching rows are cached, the most recently used ones. A published generation never changes."""
 
 
 class IndexReader:
@@ -39,7 +39,7 @@ class IndexReader:
 
     Attributes:
         folder: the index folder.
-        manifest: of the generation that was published when the reader was opened.
+        manifest: of the open generation, the published one when the reader was opened.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class IndexReader:
         runtime: str = "auto",
         encoders: Mapping[str, str] | None = None,
     ) -> None:
-        """Open the published generation in ``folder``; args and errors are those of ``SearchEngine``."""
+        """Open the published generation in ``folder``; arguments and errors are those of ``SearchEngine``."""
         self.folder = Path(folder)
         self.manifest = Manifest.read(self.folder)
         self._device = devices.check_device(device)
@@ -61,36 +61,35 @@ class IndexReader:
         self._generation = Layout(self.folder).generation(self.manifest.generation)
         self._modality_indexes: dict[Target, ModalityIndex] = {}
         self._opening = threading.Lock()
-        # Through a proxy: a reference to itself would keep the reader, and its open files, alive.
-        own = weakref.proxy(self)
+        # Through a proxy, because a reference to itself would keep the reader, and its open files, alive.
+        reader = weakref.proxy(self)
 
         def matching(where: str, target: Target) -> Subset:
-            found: Subset = own._matching(where, target)
-            return found
+            rows: Subset = reader._matching(where, target)
+            return rows
 
-        self._rows_matching = lru_cache(FILTERS_KEPT)(matching)
+        self._rows_matching = lru_cache(CACHED_FILTERS)(matching)
 
     @property
     def modalities(self) -> list[Modality]:
-        """Those that have assets to be found."""
+        """The modalities that have indexed assets."""
         return list(self.manifest.indexes)
 
     @cached_property
     def catalog(self) -> Catalog:
-        """Items, captions, metadata."""
+        """The catalog: items, captions, metadata."""
         self._check_present()
         self._check(self._generation.catalog.name)
         return Catalog(self._generation.catalog)
 
     @cached_property
     def space(self) -> EmbeddingSpace:
-        """Encoders and alignment."""
+        """The embedding space: encoders and alignment."""
         self._check_present()
         alignment = Alignment.load(self._generation.alignment)
         if alignment.fingerprint != self.manifest.alignment["fingerprint"]:
             raise DamagedIndexError(
-                f"{self._generation.alignment} is not the alignment the manifest names: "
-                "restore or rebuild the index"
+                f"{self._generation.alignment} does not match the manifest: restore or rebuild the index"
             )
         return EmbeddingSpace(
             self.manifest.encoders,
@@ -101,11 +100,11 @@ class IndexReader:
         )
 
     def modality_index(self, modality: Target) -> ModalityIndex:
-        """The vectors of ``modality``, or of ``"item"``.
+        """Return the index of ``modality``, or of ``"item"``.
 
         Raises:
-            OptionError: the index has no assets of it.
-            DamagedIndexError: its files cannot be read or contradict the manifest.
+            OptionError: the index has no assets of this modality.
+            DamagedIndexError: its files cannot be read or do not match the manifest.
         """
         with self._opening:
             if modality not in self._modality_indexes:
@@ -115,47 +114,47 @@ class IndexReader:
     def _open(self, modality: Target) -> ModalityIndex:
         entry = self.manifest.entry(modality)
         if entry is None:
-            raise self._lacking(modality)
+            raise self._no_assets_error(modality)
         self._check_present()
-        path, whose = self._generation.vectors(modality), self._generation.assets(modality)
+        path, assets_path = self._generation.vectors(modality), self._generation.assets(modality)
         centre = self._generation.centre(modality)
         for name in self.manifest.files_of(modality):
-            if name not in (whose.name, centre.name):  # these are compared where they are read
+            if name not in (assets_path.name, centre.name):  # these two are checked when they are read
                 self._check(name)
         index = load_index.load(entry, path, device=self._device)
-        assets: Integers = npy.read(whose, self.manifest.files.get(whose.name))
-        backgrounds = Backgrounds({})  # an earlier version wrote others
+        assets: Integers = npy.read(assets_path, self.manifest.files.get(assets_path.name))
+        backgrounds = Backgrounds({})  # earlier versions wrote backgrounds of another kind
         if BACKGROUND in entry:
-            mean = npy.read(centre, self.manifest.files.get(centre.name))
-            backgrounds = Backgrounds(entry[BACKGROUND], mean)
+            centre_vector = npy.read(centre, self.manifest.files.get(centre.name))
+            backgrounds = Backgrounds(entry[BACKGROUND], centre_vector)
         if not (len(index) == entry["vectors"] and assets.shape == (len(index), 2)):
             raise DamagedIndexError(
                 f"{path} holds {len(index)} vectors for {len(assets)} assets, "
-                f"the manifest says {entry['vectors']}: restore or rebuild the index"
+                f"but the manifest says {entry['vectors']}: restore or rebuild the index"
             )
         return ModalityIndex(index, assets[:, 0], assets[:, 1], backgrounds)
 
     @cached_property
     def fusion(self) -> FittedFusion:
-        """How items became one vector each, and what asks for them becomes one beside these.
+        """The fusion that makes one vector of each item, and of queries for items.
 
         Raises:
-            OptionError: the index has no items that were made one vector each.
-            OutdatedReaderError: the generation is gone.
-            DamagedIndexError: its file is not what was written.
+            OptionError: the index has no fused items.
+            OutdatedReaderError: the generation no longer exists.
+            DamagedIndexError: the fusion file does not match its checksum.
         """
         if not self.manifest.items:
-            raise self._lacking(ITEM)
+            raise self._no_assets_error(ITEM)
         self._check_present()
         self._check(self._generation.fusion.name)
         return FittedFusion.load(self._generation.fusion)
 
     def table(self, modality: Modality) -> AssetTable:
-        """What the catalog says of each row of ``modality``'s vectors.
+        """Return the catalog's table of the assets in ``modality``'s vectors, in their order.
 
         Raises:
-            OptionError: the index has no assets of it.
-            DamagedIndexError: catalog and vectors contradict each other.
+            OptionError: the index has no assets of this modality.
+            DamagedIndexError: catalog and vectors do not match.
         """
         table = self.catalog.table(modality)
         if not np.array_equal(table.assets, self.modality_index(modality).assets):
@@ -165,14 +164,14 @@ class IndexReader:
             )
         return table
 
-    def _lacking(self, target: Target) -> OptionError:
+    def _no_assets_error(self, target: Target) -> OptionError:
         return OptionError(
             f"this index holds no {target}: it holds {', '.join(self.modalities) or 'nothing'}"
             + ("; run 'xmodal realign DIR --fuse METHOD'" if target == ITEM else "")
         )
 
     def _check(self, name: str) -> None:
-        """See that a file of the generation is what was written, as far as that is quick."""
+        """Check a file of the generation against its checksum, with the quick checks only."""
         checksum, path = self.manifest.files.get(name), self._generation.folder / name
         if checksum and (problem := checksum.use(path)) is not None:
             raise DamagedIndexError(f"{path} {problem}: run 'xmodal repair {self.folder}'")
@@ -180,16 +179,16 @@ class IndexReader:
     def _check_present(self) -> None:
         if not self._generation.folder.is_dir():
             raise OutdatedReaderError(
-                f"generation {self.manifest.generation} of {str(self.folder)!r} is gone, newer ones were published: "
-                "open the index again"
+                f"generation {self.manifest.generation} of {str(self.folder)!r} no longer exists, because newer ones "
+                "were published: open the index again"
             )
 
     def matching(self, where: str, target: Target) -> Subset:
-        """Rows of the vectors of ``target`` whose items match the filter ``where``; cached by filter.
+        """Return the rows of ``target``'s vectors whose items match the filter ``where``; cached by filter.
 
         Raises:
-            OptionError: the index has no assets of it.
-            ExpressionError: ``where`` does not parse, or names a column there is not.
+            OptionError: the index has no assets of this modality.
+            ExpressionError: ``where`` does not parse, or names a column that does not exist.
         """
         return self._rows_matching(where, target)
 
@@ -199,9 +198,9 @@ class IndexReader:
 
 
 class HasIndex(Protocol):
-    """Something that searches one opened index, such as ``SearchEngine``."""
+    """Something that searches one open index, for example ``SearchEngine``."""
 
     @property
     def index(self) -> IndexReader:
-        """The opened index."""
+        """The open index."""
         ...

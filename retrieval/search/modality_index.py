@@ -1,4 +1,4 @@
-"""The vectors of one modality, whose they are, and searching them by medium."""
+"""The vectors of one modality with their asset numbers, searched by medium."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from retrieval.types import Integers, Matrix
 from retrieval.vectors.base import Explain, Rows, VectorIndex, silent
 
 NO_ASSET = -1
-"""In the place of an asset number, where there is none."""
+"""Placeholder for an asset number where there is no result."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResultArrays:
-    """Answers as arrays, for evaluation and export.
+    """Results as arrays, for evaluation and export.
 
     Attributes:
         scores: (q, k) float32, descending; NaN where there are fewer than k.
-        assets: (q, k) int64 asset numbers, as ``SearchEngine.catalog`` knows them; -1 where there are fewer.
+        assets: (q, k) int64 asset numbers of the index's catalog; -1 where there are fewer than k.
     """
 
     scores: Matrix
@@ -29,13 +29,13 @@ class ResultArrays:
 
 
 class ModalityIndex:
-    """The vectors of one modality, whose they are, and how their scores are distributed.
+    """The vectors of one modality, their asset numbers, and the distribution of their scores.
 
     Attributes:
         index: the vectors.
         assets: (n,) int64 asset number of each row.
-        media: (n,) int64: for a segment the asset number of the whole it is a part of, else its own.
-        backgrounds: of the scores where nothing is meant.
+        media: (n,) int64: for a segment the asset number of the whole medium, otherwise the row's own asset number.
+        backgrounds: score distributions of unrelated pairs.
     """
 
     def __init__(
@@ -50,33 +50,36 @@ class ModalityIndex:
     def search(
         self, queries: Matrix, k: int, rows: Rows = None, explain: Explain = silent
     ) -> tuple[Matrix, Integers]:
-        """The ``k`` best media for each query, each by its best row.
+        """Return the ``k`` best media for each query, each by its best row.
 
         Returns:
-            (q, k') float32 scores, descending, and (q, k') int64 asset numbers; ``NOBODY`` with NaN behind the
-            last of a query that found fewer than others.
+            (q, k') float32 scores, descending, and (q, k') int64 asset numbers; ``NO_ASSET`` with NaN after the last
+            result of a query that has fewer than others.
         """
-        asked, count = k, len(self.index) if rows is None else len(rows)
+        depth, count = k, len(self.index) if rows is None else len(rows)
         while True:
-            scores, found = self.index.search(queries, asked, rows, explain=explain)
+            scores, found_rows = self.index.search(queries, depth, rows, explain=explain)
             if not self._has_segments:
-                return scores, self.assets[found]
-            first = [np.sort(np.unique(self.media[each], return_index=True)[1])[:k] for each in found]
-            if asked >= count or all(len(places) == k for places in first):
-                return self._of_media(scores, found, first)
-            asked *= 4  # segments of few media came first
+                return scores, self.assets[found_rows]
+            first_of_media = [
+                np.sort(np.unique(self.media[query_rows], return_index=True)[1])[:k]
+                for query_rows in found_rows
+            ]
+            if depth >= count or all(len(positions) == k for positions in first_of_media):
+                return self._select(scores, found_rows, first_of_media)
+            depth *= 4  # the first results were segments of too few media
 
-    def _of_media(
-        self, scores: Matrix, rows: Integers, places: Sequence[Integers]
+    def _select(
+        self, scores: Matrix, rows: Integers, positions: Sequence[Integers]
     ) -> tuple[Matrix, Integers]:
-        """The answers at these places of each query's rows."""
-        shape = len(places), max(map(len, places), default=0)
-        kept, assets = np.full(shape, np.nan, np.float32), np.full(shape, NO_ASSET, np.int64)
-        for at, chosen in enumerate(places):
-            kept[at, : len(chosen)] = scores[at, chosen]
-            assets[at, : len(chosen)] = self.assets[rows[at, chosen]]
-        return kept, assets
+        """Return the scores and asset numbers at these positions of each query's rows."""
+        shape = len(positions), max(map(len, positions), default=0)
+        selected, assets = np.full(shape, np.nan, np.float32), np.full(shape, NO_ASSET, np.int64)
+        for number, columns in enumerate(positions):
+            selected[number, : len(columns)] = scores[number, columns]
+            assets[number, : len(columns)] = self.assets[rows[number, columns]]
+        return selected, assets
 
     def rows_of(self, assets: Sequence[int] | Integers) -> Integers:
-        """(m,) int64 ascending: the rows of those of the assets that are here."""
+        """Return the rows of the assets that are in this index, (m,) int64 ascending."""
         return np.flatnonzero(np.isin(self.assets, assets)).astype(np.int64)

@@ -1,4 +1,4 @@
-"""The arithmetic of queries: the terms of each, weighted and summed, become one vector of the space."""
+"""Query composition: the weighted sum of a query's terms as one vector of the space."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from retrieval.errors import OptionError
 from retrieval.types import Matrix, Term
 
 CANCELLED = 1e-4
-"""Share of its terms' weights that a query must be longer than; what is shorter is rounding alone."""
+"""Minimum length of a query, relative to the sum of its terms' weights. Anything shorter is only rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,9 @@ class ComposedQueries:
 
     Attributes:
         vectors: (q, d) float32, unit norm.
-        shares: of each query's terms, the factor by which the term's unit vector is in the query's; that of a lone
-            term is 1, or -1 where it is not wanted.
-        parts: of each query of several terms (t, d) float32 whose rows sum to its vector; None of a lone term.
+        shares: for each query and term, the factor of the term's unit vector in the query's vector; 1 for a single
+            term, or -1 if its weight is negative.
+        parts: for each query of several terms, (t, d) float32 whose rows sum to its vector; None for a single term.
     """
 
     vectors: Matrix
@@ -34,58 +34,70 @@ class ComposedQueries:
 def compose(
     terms: Sequence[Sequence[Term]], vectors: Callable[[str, list[Term]], Matrix], dimension: int
 ) -> ComposedQueries:
-    """The weighted sum of each query's terms, at unit norm.
+    """Return the weighted sum of each query's terms, at unit norm.
 
     Args:
         terms: of each of q queries.
-        vectors: given terms of one kind, their (n, d) vectors.
+        vectors: returns the (n, d) vectors of terms of one kind.
         dimension: d, columns of the space.
 
     Raises:
-        OptionError: terms that cancel each other, and what ``vectors`` raises.
+        OptionError: the terms of a query cancel each other; also as ``vectors`` raises.
     """
-    lone = [[1.0 if group[0].weight > 0 else -1.0] for group in terms if len(group) == 1]
-    if len(lone) == len(terms) and all(group[0].kind == "vector" for group in terms):
-        found = vectors("vector", [group[0] for group in terms])
+    single_shares = [[1.0 if group[0].weight > 0 else -1.0] for group in terms if len(group) == 1]
+    if len(single_shares) == len(terms) and all(group[0].kind == "vector" for group in terms):
+        given = vectors("vector", [group[0] for group in terms])
+        no_parts = [None] * len(terms)
         if all(group[0].weight == 1 for group in terms):
-            return ComposedQueries(unit_or_cancelled(found, 1.0), lone, [None] * len(terms))
+            return ComposedQueries(unit_or_cancelled(given, 1.0), single_shares, no_parts)
         weights = np.array([[group[0].weight] for group in terms], np.float32)
-        return ComposedQueries(unit_or_cancelled(found * weights, np.abs(weights)), lone, [None] * len(terms))
+        return ComposedQueries(unit_or_cancelled(given * weights, np.abs(weights)), single_shares, no_parts)
     total = np.zeros((len(terms), dimension), np.float32)
     lengths = [[0.0] * len(group) for group in terms]
     parts = [np.empty((len(group), dimension), np.float32) if len(group) > 1 else None for group in terms]
     for kind in dict.fromkeys(term.kind for group in terms for term in group):
         places = [
-            (at, nth) for at, group in enumerate(terms) for nth, term in enumerate(group) if term.kind == kind
+            (query, position)
+            for query, group in enumerate(terms)
+            for position, term in enumerate(group)
+            if term.kind == kind
         ]
-        own = [terms[at][nth] for at, nth in places]
-        weighted = vectors(kind, own) * np.array([[term.weight] for term in own], np.float32)
-        np.add.at(total, [at for at, _ in places], weighted)
-        for (at, nth), length in zip(places, np.linalg.norm(weighted, axis=1).tolist(), strict=True):
-            lengths[at][nth] = length if terms[at][nth].weight > 0 else -length
-        for (at, nth), row in zip(places, weighted, strict=True):
-            if (summed := parts[at]) is not None:
-                summed[nth] = row
-    made = unit_or_cancelled(total, np.array([[sum(abs(term.weight) for term in group)] for group in terms]))
+        kind_terms = [terms[query][position] for query, position in places]
+        weighted = vectors(kind, kind_terms) * np.array([[term.weight] for term in kind_terms], np.float32)
+        np.add.at(total, [query for query, _ in places], weighted)
+        norms = np.linalg.norm(weighted, axis=1).tolist()
+        for (query, position), length in zip(places, norms, strict=True):
+            lengths[query][position] = length if terms[query][position].weight > 0 else -length
+        for (query, position), row in zip(places, weighted, strict=True):
+            if (query_parts := parts[query]) is not None:
+                query_parts[position] = row
+    unit_vectors = unit_or_cancelled(
+        total, np.array([[sum(abs(term.weight) for term in group)] for group in terms])
+    )
     norms = np.linalg.norm(total, axis=1).tolist()
-    shares = [[length / norm for length in own] for own, norm in zip(lengths, norms, strict=True)]
-    for summed, norm in zip(parts, norms, strict=True):
-        if summed is not None:
-            np.divide(summed, norm, out=summed)
+    shares = [
+        [length / norm for length in query_lengths]
+        for query_lengths, norm in zip(lengths, norms, strict=True)
+    ]
+    for query_parts, norm in zip(parts, norms, strict=True):
+        if query_parts is not None:
+            np.divide(query_parts, norm, out=query_parts)
     return ComposedQueries(
-        made, [[float(np.sign(own[0]))] if len(own) == 1 else own for own in shares], parts
+        unit_vectors,
+        [[float(np.sign(share[0]))] if len(share) == 1 else share for share in shares],
+        parts,
     )
 
 
 def unit_or_cancelled(total: Matrix, weights: float | np.ndarray[Any, np.dtype[np.floating]]) -> Matrix:
-    """``total`` (q, d) at unit norm.
+    """Return ``total`` (q, d) at unit norm.
 
     Args:
         total: sums of terms.
-        weights: (q, 1) how much there was to sum, or one number for all.
+        weights: (q, 1) sum of the absolute weights of each query, or one number for all.
 
     Raises:
-        OptionError: nothing is left of one but rounding.
+        OptionError: only rounding is left of a query.
     """
     norms = np.sqrt(np.vecdot(total, total))[:, None]
     if not (norms > CANCELLED * weights).all():
@@ -95,10 +107,10 @@ def unit_or_cancelled(total: Matrix, weights: float | np.ndarray[Any, np.dtype[n
 
 
 def checked_vectors(values: Sequence[Any], dimension: int) -> Matrix:
-    """(n, d) float32: vectors of the space that a query brings itself.
+    """Return the vectors that a query contains, (n, d) float32.
 
     Raises:
-        OptionError: one has another shape, or holds what is no finite number.
+        OptionError: one has another shape, or contains a number that is not finite.
     """
     vectors = [np.asarray(value, dtype=np.float32) for value in values]
     shapes = {vector.shape for vector in vectors}

@@ -1,4 +1,4 @@
-"""What the terms of a query mean: vectors of the space in which what is looked for lies."""
+"""Vectors of query terms, in the space of the target."""
 
 from __future__ import annotations
 
@@ -13,43 +13,48 @@ from retrieval.types import ITEM, Matrix, Modality, Target, Term
 
 
 def query_vectors(index: IndexReader, kind: str, terms: Sequence[Term], target: Target) -> Matrix:
-    """(n, k) float32: the vectors of terms of one kind, where ``target`` is looked for.
+    """Return the vectors of terms of one kind, (n, k) float32, to search ``target``.
 
-    Of media they are those of the aligned space, where items are looked for those of items that have nothing else.
+    Media are encoded in the aligned space. If the target is items, they are then fused like items with no other assets.
     """
     if kind == "id":
         return np.stack([_item_vector(index, term.value, target) for term in terms])
     if kind == "vector":
-        found = checked_vectors([term.value for term in terms], index.space.dimension)
+        aligned = checked_vectors([term.value for term in terms], index.space.dimension)
     else:
-        found = index.space.encode(Modality(kind), [term.value for term in terms])
+        aligned = index.space.encode(Modality(kind), [term.value for term in terms])
     if target != ITEM:
-        return found
-    made_of = [term.of if kind == "vector" else Modality(kind) for term in terms]
-    rows = {of: [at for at, own in enumerate(made_of) if own == of] for of in made_of}
-    fused = {of: index.fusion.asking(unit(found[own]), of) for of, own in rows.items()}
+        return aligned
+    sources = [term.of if kind == "vector" else Modality(kind) for term in terms]
+    rows = {
+        modality: [row for row, source in enumerate(sources) if source == modality] for modality in sources
+    }
+    fused = {
+        modality: index.fusion.asking(unit(aligned[modality_rows]), modality)
+        for modality, modality_rows in rows.items()
+    }
     out = np.empty((len(terms), next(iter(fused.values())).shape[1]), np.float32)
-    for of, own in rows.items():
-        out[own] = fused[of]
+    for modality, modality_rows in rows.items():
+        out[modality_rows] = fused[modality]
     return out
 
 
 def item_assets(index: IndexReader, key: str, target: Target) -> Mapping[Target, list[int]]:
-    """An item's assets of the modality that is looked for, or where it has none, all by modality.
+    """Return an item's assets of the target modality; by modality, all of them if it has none there.
 
-    Where items are looked for, all together: the item is known by one of them.
+    If the target is items, all assets together: an item is known by one of them.
     """
-    held = index.catalog.item_assets(key)
+    by_modality = index.catalog.item_assets(key)
     if target == ITEM:
-        return {ITEM: [asset for assets in held.values() for asset in assets]}
-    return {target: held[target]} if target in held else dict(held.items())
+        return {ITEM: [asset for assets in by_modality.values() for asset in assets]}
+    return {target: by_modality[target]} if target in by_modality else dict(by_modality.items())
 
 
 def _item_vector(index: IndexReader, key: str, target: Target) -> Matrix:
-    """The item's vector in what is looked for, or where it has none there, in the modalities it has."""
-    found = []
+    """Return the mean of an item's vectors in the target modality, or in all of its modalities if it has none there."""
+    vectors = []
     for modality, assets in item_assets(index, key, target).items():
         modality_index = index.modality_index(modality)
-        found.append(modality_index.index.vectors(modality_index.rows_of(assets)))
-    mean: Matrix = np.concatenate(found).mean(axis=0)
+        vectors.append(modality_index.index.vectors(modality_index.rows_of(assets)))
+    mean: Matrix = np.concatenate(vectors).mean(axis=0)
     return mean

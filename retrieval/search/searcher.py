@@ -1,4 +1,4 @@
-"""What answers queries: an engine over an index folder, or the client of a server that has one."""
+"""The search interface shared by an engine over an index folder and the client of a server."""
 
 from __future__ import annotations
 
@@ -14,49 +14,52 @@ if TYPE_CHECKING:
     from retrieval.display.previews import Preview
 
 
-class Pair(Protocol):
+class PairSearch(Protocol):
     """A search from one modality to another."""
 
     def __call__(
         self, query: Any, k: int = 10, *, where: str | None = None, min_percentile: float | None = None
     ) -> Hits:
-        """The ``k`` assets nearest to ``query``; see ``SearchEngine.search``."""
+        """Return the ``k`` assets nearest to ``query``; see ``SearchEngine.search``."""
         ...
 
 
-class pair:  # noqa: N801 - used as a function
-    """The method that asks by one modality for another."""
+class PairMethod:
+    """A method that searches one modality with a query of another, for example ``text_to_image``."""
 
     def __init__(self, query: Modality, target: Modality) -> None:
         self._query, self._target = query, target
-        self.__doc__ = f"The {target} nearest to a query of {query}; see ``search``."
+        self.__doc__ = f"Return the {target} assets nearest to a {query} query; see ``search``."
 
     @overload
-    def __get__(self, asked: None, owner: type) -> Self: ...
+    def __get__(self, searcher: None, owner: type) -> Self: ...
 
     @overload
-    def __get__(self, asked: Searcher, owner: type) -> Pair: ...
+    def __get__(self, searcher: Searcher, owner: type) -> PairSearch: ...
 
-    def __get__(self, asked: Searcher | None, owner: type) -> Self | Pair:
-        """Bound to what is asked, the search."""
-        if asked is None:
+    def __get__(self, searcher: Searcher | None, owner: type) -> Self | PairSearch:
+        """Return the search, bound to a searcher."""
+        if searcher is None:
             return self
 
         def search(
             query: Any, k: int = 10, *, where: str | None = None, min_percentile: float | None = None
         ) -> Hits:
-            one = Query(**{self._query: query})
-            found = asked.search_batch(
-                [one], to=self._target, k=k, where=where, min_percentile=min_percentile
+            answers = searcher.search_batch(
+                [Query(**{self._query: query})],
+                to=self._target,
+                k=k,
+                where=where,
+                min_percentile=min_percentile,
             )
-            return Hits(found[0], asked.previews)
+            return Hits(answers[0], searcher.previews)
 
         search.__doc__ = self.__doc__
         return search
 
 
 class Searcher(ABC):
-    """Searches in all their forms, by way of one: many queries in a call."""
+    """All forms of search, based on one method that searches many queries in one call."""
 
     @abstractmethod
     def search_batch(
@@ -68,11 +71,11 @@ class Searcher(ABC):
         where: str | None = None,
         min_percentile: float | None = None,
     ) -> list[list[Hit]]:
-        """The answers to many queries in one call; see ``search``."""
+        """Return the hits of many queries in one call; see ``search``."""
 
     @abstractmethod
     def previews(self, hits: Sequence[Hit]) -> list[Preview]:
-        """What this searcher's hits are, to be looked at: captions, small pictures, sounds and videos."""
+        """Return previews of this searcher's hits: captions, small pictures, sounds and videos."""
 
     def search(
         self,
@@ -89,56 +92,62 @@ class Searcher(ABC):
         min_percentile: float | None = None,
         combine: str | None = None,
     ) -> Hits:
-        """The ``k`` assets nearest to a query of one or more terms, as in ``Query``.
+        """Return the ``k`` assets nearest to a query of one or more terms, as in ``Query``.
 
         Args:
             text: words.
             image: a path, ``bytes`` or a ``PIL.Image.Image``.
             audio: a path or ``bytes``.
             video: a path or ``bytes``.
-            id: an item of the index, for more like it; the item itself is not among the hits.
+            id: an item of the index, to find similar ones; the item itself is not among the hits.
             vector: (d,) float32 in the aligned space.
-            to: the modality to find, ``"any"``, or ``"item"`` for whole items by all that they have (of an index made
-                with a fusion); may be left out when the index has one other modality
-                and ``combine`` is None.
-            k: at most this many hits.
+            to: the modality to find, ``"any"``, or ``"item"`` for whole items, fused from all their assets (the index
+                must have a fusion). May be None if the index has one modality other than the query's and ``combine`` is
+                None.
+            k: maximum number of hits.
             where: a filter on metadata, for instance ``"year > 2000 and place = 'Oslo'"``.
-            min_percentile: only hits whose score is above that many of a hundred scores between things that have
-                nothing to do with each other; 99.9, for instance, so that there may be none.
-            combine: search each term by itself and join the rankings, by ``"rrf"`` (sums of reciprocal ranks) or
-                ``"zscore"`` (sums of standardised scores); the terms' weighted sum is searched when None.
+            min_percentile: only hits whose score is above this percentile of the scores of unrelated pairs, for
+                instance 99.9. There may be no hits.
+            combine: search each term separately and fuse the rankings: by ``"rrf"`` (sums of reciprocal ranks) or
+                ``"zscore"`` (sums of standardised scores). When None, search the terms' weighted sum.
 
         Returns:
-            Hits, best first; ties by item id. A list, which notebooks show as pictures, captions and players.
+            Hits, best first; ties by item id. A list that notebooks show with pictures, captions and players.
 
         Raises:
-            OptionError: an argument has an unusable value.
+            OptionError: an argument has an invalid value.
             MediaError: a query file cannot be decoded.
             ExpressionError: ``where`` does not parse.
             UnknownItemError: there is no item ``id``.
         """
         query = Query(text=text, image=image, audio=audio, video=video, id=id, vector=vector)
         if combine is not None:
-            joined = search_and_fuse(
-                self.search_batch, query, way=combine, to=to, k=k, where=where, min_percentile=min_percentile
+            fused = search_and_fuse(
+                self.search_batch,
+                query,
+                method=combine,
+                to=to,
+                k=k,
+                where=where,
+                min_percentile=min_percentile,
             )
-            return Hits(joined, self.previews)
-        found = self.search_batch([query], to=to, k=k, where=where, min_percentile=min_percentile)
-        return Hits(found[0], self.previews)
+            return Hits(fused, self.previews)
+        answers = self.search_batch([query], to=to, k=k, where=where, min_percentile=min_percentile)
+        return Hits(answers[0], self.previews)
 
-    text_to_text = pair(Modality.TEXT, Modality.TEXT)
-    text_to_image = pair(Modality.TEXT, Modality.IMAGE)
-    text_to_audio = pair(Modality.TEXT, Modality.AUDIO)
-    text_to_video = pair(Modality.TEXT, Modality.VIDEO)
-    image_to_text = pair(Modality.IMAGE, Modality.TEXT)
-    image_to_image = pair(Modality.IMAGE, Modality.IMAGE)
-    image_to_audio = pair(Modality.IMAGE, Modality.AUDIO)
-    image_to_video = pair(Modality.IMAGE, Modality.VIDEO)
-    audio_to_text = pair(Modality.AUDIO, Modality.TEXT)
-    audio_to_image = pair(Modality.AUDIO, Modality.IMAGE)
-    audio_to_audio = pair(Modality.AUDIO, Modality.AUDIO)
-    audio_to_video = pair(Modality.AUDIO, Modality.VIDEO)
-    video_to_text = pair(Modality.VIDEO, Modality.TEXT)
-    video_to_image = pair(Modality.VIDEO, Modality.IMAGE)
-    video_to_audio = pair(Modality.VIDEO, Modality.AUDIO)
-    video_to_video = pair(Modality.VIDEO, Modality.VIDEO)
+    text_to_text = PairMethod(Modality.TEXT, Modality.TEXT)
+    text_to_image = PairMethod(Modality.TEXT, Modality.IMAGE)
+    text_to_audio = PairMethod(Modality.TEXT, Modality.AUDIO)
+    text_to_video = PairMethod(Modality.TEXT, Modality.VIDEO)
+    image_to_text = PairMethod(Modality.IMAGE, Modality.TEXT)
+    image_to_image = PairMethod(Modality.IMAGE, Modality.IMAGE)
+    image_to_audio = PairMethod(Modality.IMAGE, Modality.AUDIO)
+    image_to_video = PairMethod(Modality.IMAGE, Modality.VIDEO)
+    audio_to_text = PairMethod(Modality.AUDIO, Modality.TEXT)
+    audio_to_image = PairMethod(Modality.AUDIO, Modality.IMAGE)
+    audio_to_audio = PairMethod(Modality.AUDIO, Modality.AUDIO)
+    audio_to_video = PairMethod(Modality.AUDIO, Modality.VIDEO)
+    video_to_text = PairMethod(Modality.VIDEO, Modality.TEXT)
+    video_to_image = PairMethod(Modality.VIDEO, Modality.IMAGE)
+    video_to_audio = PairMethod(Modality.VIDEO, Modality.AUDIO)
+    video_to_video = PairMethod(Modality.VIDEO, Modality.VIDEO)

@@ -17,7 +17,7 @@ import _fitted
 import indexer
 import retrieval
 from retrieval.evaluation.bootstrap import Resampling
-from retrieval.evaluation.score_correction import CORRECTIONS, NONE
+from retrieval.evaluation.score_correction import CORRECTIONS, NO_CORRECTION
 
 MEASURES = ("hit@1", "hit@10", "map")
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for seed in options.seeds:
             indexer.realign(copy, align=options.align, seed=seed, holdout=options.holdout)
             engine = retrieval.open(copy)
-            for name in (NONE, *CORRECTIONS):
+            for name in (NO_CORRECTION, *CORRECTIONS):
                 found = retrieval.evaluate(
                     engine, options.tasks, hubness=name, resampling=Resampling(0)
                 ).tasks

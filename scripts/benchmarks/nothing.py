@@ -99,8 +99,8 @@ def _measured(engine: SearchEngine, leasts: Sequence[float]) -> dict[str, list[f
 
 def _held_out(engine: SearchEngine) -> list[str]:
     """The captions held out of items with a picture."""
-    texts, pictures = Assets.of(engine.index, Modality.TEXT), engine.index.table(Modality.IMAGE)
-    chosen = texts.chosen(held_out_only=True)
+    texts, pictures = Assets.load(engine.index, Modality.TEXT), engine.index.table(Modality.IMAGE)
+    chosen = texts.select_rows(held_out_only=True)
     return [
         texts.texts[row] or "" for row in chosen[np.isin(texts.table.items[chosen], pictures.items)].tolist()
     ]

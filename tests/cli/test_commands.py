@@ -149,7 +149,7 @@ def test_attention_alignment_needs_encoders_that_keep_parts(xmodal, root):
     [
         (["search", "source", "--text", "a"], "'source' is no index: expected a folder with manifest.json"),
         (["search", "nowhere", "--text", "a"], "'nowhere' does not exist"),
-        (["search", "index"], "empty query: give at least one of text, image"),
+        (["search", "index"], "empty query: specify at least one of text, image"),
         (["search", "index", "--text", "a", "-k", "0"], "k must be a whole number of at least 1, not 0"),
         (["search", "index", "--text", "a", "-k", "x"], "valid integer"),
         (

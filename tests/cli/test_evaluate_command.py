@@ -48,9 +48,9 @@ def test_results_are_printed_as_tables(evaluate):
     assert titles[0].startswith("split all, pool all where kind = 'warm', relevance item, captions all,")
     assert "95%, 1,000 resamples of the queries" in out
     assert "text-to-image by kind" in titles
-    assert "text-to-image, exact and served" in titles
-    assert "text-to-image, first index less second, the same pool" in titles
-    assert any(title.startswith("text-to-image: nothing is relevant to my%20") for title in titles)
+    assert "text-to-image, exact and served search" in titles
+    assert "text-to-image, first index minus second, same pool" in titles
+    assert any(title.startswith("text-to-image: queries without relevant assets: my%20") for title in titles)
     assert any(line.startswith("hit@1 ") and line.endswith("]") for line in blocks[0])
 
 

@@ -1,4 +1,4 @@
-"""Hits to look at: in notebooks and as a file, with nothing of the data taken for markup."""
+"""Hits as HTML, in notebooks and as a file, with all data escaped."""
 
 import copy
 import pickle
@@ -44,7 +44,7 @@ def engine(root):
     return retrieval.open(root / "index")
 
 
-def test_hits_are_a_list_like_any_other(engine):
+def test_hits_behave_like_a_list(engine):
     hits = engine.text_to_image("red", k=3)
     assert isinstance(hits, Hits)
     assert hits == list(hits)
@@ -55,7 +55,7 @@ def test_hits_are_a_list_like_any_other(engine):
 
 
 @pytest.mark.parametrize("to", ["text", "image", "any"])
-def test_a_notebook_gets_pictures_and_captions_and_no_markup_of_theirs(engine, to):
+def test_notebook_html_has_pictures_and_escaped_captions(engine, to):
     page = engine.search(text="red", to=to, k=30)._repr_html_()
     tags = Tags(page).seen
     assert {tag for tag, _ in tags} <= {
@@ -67,10 +67,10 @@ def test_a_notebook_gets_pictures_and_captions_and_no_markup_of_theirs(engine, t
     assert all(re.match("data:image/jpeg;base64,", each["src"]) for each in pictures)
     assert ("&lt;script&gt;" in page) == (to != "image")
     assert "{{ 7 * 7 }}" in page or to == "image"
-    assert ":root" not in page  # the notebook keeps its own look
+    assert ":root" not in page  # the notebook keeps its own styles
 
 
-def test_hits_of_nobody_and_no_hits(engine):
+def test_html_of_hits_without_an_index_and_of_no_hits(engine):
     hit = Hit(1, 0.5, "gone", Modality.IMAGE, "gone.png")
     assert "gone.png" in Hits([hit])._repr_html_()
     assert "Nothing found" in Hits()._repr_html_()
@@ -78,7 +78,7 @@ def test_hits_of_nobody_and_no_hits(engine):
     assert "at 2.0–4.5 s" in Hits([moment])._repr_html_()
 
 
-def test_sounds_and_films_have_players(served_folder, tmp_path):
+def test_sounds_and_videos_have_players(served_folder, tmp_path):
     with toy.encoders():
         engine = retrieval.open(served_folder / "index")
         sound = engine.audio_to_audio(served_folder / "source/hum.wav")._repr_html_()
@@ -90,7 +90,7 @@ def test_sounds_and_films_have_players(served_folder, tmp_path):
     assert video["src"].startswith("data:video/mp4")
 
 
-def test_a_servers_hits_are_shown_alike(engine, root):
+def test_client_and_engine_show_the_same_html(engine, root):
     (root / "source/pink.png").rename(root / "source/pink.away")
     try:
         with served.running(root / "index") as address, Client(address) as client:
@@ -102,7 +102,7 @@ def test_a_servers_hits_are_shown_alike(engine, root):
     assert "is not where it was indexed" in here
 
 
-def test_the_command_writes_a_page_that_needs_no_other(root, tmp_path, capsys):
+def test_command_writes_a_self_contained_page(root, tmp_path, capsys):
     file = tmp_path / "found.html"
     status = run(
         ["search", str(root / "index"), "--text", "red <b>", "--to", "any", "-k", "30", "--html", str(file)]

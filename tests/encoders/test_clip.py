@@ -253,7 +253,7 @@ def test_an_index_finds_its_weights_again(moved_index: tuple[Path, str], tmp_pat
 
 def test_a_server_is_told_where_the_weights_are(moved_index: tuple[Path, str]) -> None:
     index, name = moved_index
-    with pytest.raises(WeightsError, match="say where with --text-encoder"):
+    with pytest.raises(WeightsError, match="give its new location with --text-encoder"):
         serving(index)
     app = serving(index, encoders={"text": name, "image": name}, runtime="torch")
     with TestClient(app, base_url=served.HOST) as client:

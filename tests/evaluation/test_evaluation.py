@@ -1,4 +1,4 @@
-"""Evaluation of an index: who asks, who is searched, what is relevant, and what the figures must be."""
+"""Evaluation of an index: queries, pool, relevance, and the expected figures."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ import retrieval
 from retrieval.errors import ExpressionError, OptionError
 from retrieval.evaluation import runs, trec
 from retrieval.evaluation.bootstrap import Resampling
-from retrieval.evaluation.comparison import compare
+from retrieval.evaluation.comparison import compare_evaluations
 from retrieval.evaluation.metrics import Measure
 from retrieval.evaluation.task import Task
 from retrieval.types import Modality
@@ -38,7 +38,7 @@ def engine(folder):
     return retrieval.open(folder / "index")
 
 
-def test_tasks_print_as_text_that_parses_back():
+def test_text_of_a_task_parses_back():
     task = Task.parse("audio-to-video")
     assert (task.query, task.target, str(task)) == (Modality.AUDIO, Modality.VIDEO, "audio-to-video")
     for text in ("text", "text-image", "text-to-", "text-to-smell", "text-to-image-to-text"):
@@ -46,7 +46,7 @@ def test_tasks_print_as_text_that_parses_back():
             Task.parse(text)
 
 
-def test_by_default_the_held_out_items_ask_and_are_searched(engine):
+def test_default_split_and_pool_are_the_holdout(engine):
     result = retrieval.evaluate(engine).as_dict()
     assert result["protocol"]["split"] == result["protocol"]["pool"] == "holdout"
     assert list(result["tasks"]) == ["text-to-image", "image-to-text"]
@@ -58,7 +58,7 @@ def test_by_default_the_held_out_items_ask_and_are_searched(engine):
     json.dumps(result, allow_nan=False)
 
 
-def test_figures_equal_those_of_searching(engine):
+def test_figures_equal_those_from_single_searches(engine):
     result = retrieval.evaluate(engine, ["image-to-text"], (1, 2, 3), split="all").as_dict()
     modality_index = engine.index.modality_index(Modality.IMAGE)
     table = engine.index.table(Modality.IMAGE)
@@ -87,7 +87,7 @@ def test_items_with_the_same_value_are_relevant(engine):
         retrieval.evaluate(engine, relevance="smell")
 
 
-def test_an_asset_is_not_in_its_own_pool(engine):
+def test_asset_is_not_in_its_own_pool(engine):
     same_item = retrieval.evaluate(engine, ["image-to-image"], split="all").as_dict()["tasks"][
         "image-to-image"
     ]
@@ -98,7 +98,7 @@ def test_an_asset_is_not_in_its_own_pool(engine):
     assert figures["recall@2"] > 0.8
 
 
-def test_the_pool_may_be_larger_than_the_split(engine):
+def test_pool_may_be_larger_than_the_split(engine):
     figures = retrieval.evaluate(engine, ["text-to-image"], pool="all").as_dict()["tasks"]["text-to-image"]
     assert (figures["queries"], figures["pool"]) == (10, 30)
 
@@ -118,7 +118,7 @@ def test_unusable_options_are_refused(engine, options, message):
         retrieval.evaluate(engine, **options)
 
 
-def test_without_a_holdout_all_items_count_unless_it_is_asked_for(folder, tmp_path):
+def test_split_is_all_without_a_holdout_and_an_explicit_holdout_is_refused(folder, tmp_path):
     with toy.encoders():
         indexer.build([folder / "source/m.csv"], out=tmp_path / "index", preset="toy")
     engine = retrieval.open(tmp_path / "index")
@@ -127,12 +127,12 @@ def test_without_a_holdout_all_items_count_unless_it_is_asked_for(folder, tmp_pa
         retrieval.evaluate(engine, split="holdout")
 
 
-def test_equal_seeds_give_equal_figures_and_intervals_hold_them(engine):
+def test_equal_seeds_give_equal_figures_which_lie_in_their_intervals(engine):
     first = retrieval.evaluate(engine, split="all", by=["colour"], compare=True)
     assert first.as_dict() == retrieval.evaluate(engine, split="all", by=["colour"], compare=True).as_dict()
     for figures in first.tasks.values():
         assert set(figures["intervals"]) == {
-            str(measure) for measure in first.outcomes["text-to-image"].values
+            str(measure) for measure in first.task_results["text-to-image"].values
         }
         for name, (low, high) in figures["intervals"].items():
             assert low <= figures[name] <= high
@@ -140,7 +140,7 @@ def test_equal_seeds_give_equal_figures_and_intervals_hold_them(engine):
     assert set(none.tasks["text-to-image"]["intervals"].values()) == {None}
 
 
-def test_slices_average_to_the_whole(engine):
+def test_slices_average_to_the_total(engine):
     figures = retrieval.evaluate(engine, ["text-to-image"], by=["colour", "shade"], split="all").tasks
     for slices in figures["text-to-image"]["slices"].values():
         queries = [part["queries"] for part in slices.values()]
@@ -152,7 +152,7 @@ def test_slices_average_to_the_whole(engine):
         retrieval.evaluate(engine, by=["smell"])
 
 
-def test_the_pool_may_be_filtered_and_exact_and_served_stand_side_by_side(engine):
+def test_pool_filter_with_comparison_of_exact_and_served_search(engine):
     result = retrieval.evaluate(
         engine, ["text-to-image"], (1, 5), split="all", where="shade < 2", compare=True
     )
@@ -168,7 +168,7 @@ def test_the_pool_may_be_filtered_and_exact_and_served_stand_side_by_side(engine
     assert result.protocol["where"] == "shade < 2"
 
 
-def test_as_many_captions_take_part_as_are_asked_for(engine):
+def test_captions_option_limits_captions_per_item(engine):
     result = retrieval.evaluate(engine, ["image-to-text"], split="all", captions=1)
     assert result.tasks["image-to-text"]["pool"] == 30
     sizes = retrieval.evaluate(engine, ["image-to-text"], split="all").protocol["tasks"]["image-to-text"]
@@ -176,31 +176,31 @@ def test_as_many_captions_take_part_as_are_asked_for(engine):
     assert sizes["pool"] == 31
 
 
-def test_a_task_may_be_judged_by_a_file(engine, tmp_path):
+def test_relevance_from_a_qrels_file(engine, tmp_path):
     (tmp_path / "qrels").write_text(
         "red0 0 red0 3\nred0 0 pink0 1\nred0 0 black0 0\n"  # both captions of red0
-        "blue0#0 0 blue1 2\nblue0#0 0 lost 1\n"  # an asset that the index lacks is never found
-        "never-indexed 0 blue1 1\n"  # and so is everything for a query it lacks
+        "blue0#0 0 blue1 2\nblue0#0 0 lost 1\n"  # an asset that is not in the index is never retrieved
+        "never-indexed 0 blue1 1\n"  # for a query that is not in the index, nothing is retrieved
     )
     result = retrieval.evaluate(engine, ["text-to-image"], split="all", qrels=tmp_path / "qrels")
     figures = result.tasks["text-to-image"]
     assert (figures["queries"], figures["queries_without_relevant"]) == (4, 28)
-    outcome = result.outcomes["text-to-image"]
-    at = {name: place for place, name in enumerate(outcome.prepared.query_names)}
-    assert list(at)[-1] == "never-indexed"
-    hits = outcome.values[Measure.parse("hit@10")]
-    recall = outcome.values[Measure.parse("recall@10")]
-    assert (hits[at["red0#0"]], hits[at["never-indexed"]]) == (1.0, 0.0)
-    assert recall[at["blue0#0"]] == 0.5
+    task_result = result.task_results["text-to-image"]
+    number = {name: position for position, name in enumerate(task_result.prepared.query_names)}
+    assert list(number)[-1] == "never-indexed"
+    hits = task_result.values[Measure.parse("hit@10")]
+    recall = task_result.values[Measure.parse("recall@10")]
+    assert (hits[number["red0#0"]], hits[number["never-indexed"]]) == (1.0, 0.0)
+    assert recall[number["blue0#0"]] == 0.5
     assert result.protocol["relevance"] == "qrels"
     with pytest.raises(OptionError, match="not both"):
         retrieval.evaluate(engine, qrels=tmp_path / "qrels", relevance="colour")
 
 
-def test_a_run_is_measured_as_the_search_it_came_from(engine, tmp_path):
+def test_a_run_has_the_figures_of_the_search_that_wrote_it(engine, tmp_path):
     searched = retrieval.evaluate(engine, ["text-to-image"], split="all", relevance="colour")
-    prepared = searched.outcomes["text-to-image"].prepared
-    scores, rows = runs.results(prepared, 30)
+    prepared = searched.task_results["text-to-image"].prepared
+    scores, rows = runs.search_results(prepared, 30)
     trec.write_run(tmp_path / "run", prepared.query_names, prepared.pool_names, scores, rows, "t")
     options = {"split": "all", "relevance": "colour", "run": tmp_path / "run"}
     figures = retrieval.evaluate(engine, ["text-to-image"], **options)
@@ -208,9 +208,9 @@ def test_a_run_is_measured_as_the_search_it_came_from(engine, tmp_path):
     lines = (tmp_path / "run").read_text().splitlines(keepends=True)
     (tmp_path / "run").write_text("".join(line for line in lines if not line.startswith("blue")))
     fewer = retrieval.evaluate(engine, ["text-to-image"], **options)
-    lost = [name for name in prepared.query_names if name.startswith("blue")]
-    values = fewer.outcomes["text-to-image"].values[Measure.parse("mrr")]
-    assert [values[prepared.query_names.index(name)] for name in lost] == [0.0] * 3
+    removed = [name for name in prepared.query_names if name.startswith("blue")]
+    values = fewer.task_results["text-to-image"].values[Measure.parse("mrr")]
+    assert [values[prepared.query_names.index(name)] for name in removed] == [0.0] * 3
     with pytest.raises(OptionError, match="of one task"):
         retrieval.evaluate(engine, **options)
     (tmp_path / "run").write_text("red0#0 Q0 zebra 1 0.5 t\n")
@@ -218,9 +218,9 @@ def test_a_run_is_measured_as_the_search_it_came_from(engine, tmp_path):
         retrieval.evaluate(engine, ["text-to-image"], **options)
 
 
-def test_an_index_against_itself_differs_by_nothing(engine, folder, tmp_path):
+def test_comparison_of_an_index_with_itself_finds_no_difference(engine, folder, tmp_path):
     result = retrieval.evaluate(engine)
-    tests = compare(result, result, Resampling())["text-to-image"]
+    tests = compare_evaluations(result, result, Resampling())["text-to-image"]
     assert tests["same_pool"]
     assert set(tests["measures"]) == {"hit@1", "hit@5", "hit@10", "recall@1", "recall@5", "recall@10", "ndcg",
         "ndcg@1", "ndcg@5", "ndcg@10", "map", "map@1", "map@5", "map@10", "mrr", "mean_rank"}  # fmt: skip
@@ -229,12 +229,12 @@ def test_an_index_against_itself_differs_by_nothing(engine, folder, tmp_path):
     }  # fmt: skip
     everything = retrieval.evaluate(engine, split="all")
     with pytest.raises(OptionError, match=r"21 only in the second index \(black0 'Something black.', "):
-        compare(result, everything, Resampling())
+        compare_evaluations(result, everything, Resampling())
     with pytest.raises(OptionError, match="no task image-to-text"):
-        compare(result, retrieval.evaluate(engine, ["text-to-image"]), Resampling())
+        compare_evaluations(result, retrieval.evaluate(engine, ["text-to-image"]), Resampling())
 
 
-def test_the_stamp_tells_other_data_apart(engine, folder, tmp_path):
+def test_protocol_stamp_distinguishes_data(engine, folder, tmp_path):
     stamp = retrieval.evaluate(engine).protocol
     sizes = stamp["tasks"]["text-to-image"]
     assert sizes == retrieval.evaluate(engine, ["text-to-image"], (3,)).protocol["tasks"]["text-to-image"]

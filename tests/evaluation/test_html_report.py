@@ -1,4 +1,4 @@
-"""The report: one page, whole in itself, with nothing of the data taken for markup."""
+"""The HTML report: one self-contained page, with all data escaped."""
 
 import re
 from html.parser import HTMLParser
@@ -38,7 +38,7 @@ def page(root):
 
 
 class Outline(HTMLParser):
-    """Every element that is opened must be closed, in order; keeps tags and attributes."""
+    """Checks that every element is closed in order; records tags and attributes."""
 
     VOID = frozenset({"meta", "img", "br", "link"})
 
@@ -59,7 +59,7 @@ class Outline(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_whole_in_itself(page):
+def test_page_is_self_contained(page):
     outline = Outline(page)
     assert outline.open == []
     for tag, attributes in outline.seen:
@@ -69,31 +69,31 @@ def test_the_page_is_whole_in_itself(page):
     assert "http" not in re.sub(r'xmlns(:\w+)?="http[^"]*"', "", page).replace("http-equiv", "")
 
 
-def test_nothing_of_the_data_is_taken_for_markup(page):
+def test_data_are_escaped(page):
     assert "<script" not in page
     assert "<img src=x" not in page
     assert "&lt;script&gt;alert(&#39;red&#39;)&lt;/script&gt; $x_1$ {{ 7 * 7 }} red" in page
     assert not any("onerror" in attributes for _, attributes in Outline(page).seen)
 
 
-def test_the_page_shows_what_was_asked_for(page):
+def test_page_contains_all_requested_sections(page):
     assert page.count("<svg") == 3
-    for words in ("hit@10", "text-to-image by kind", "exact and served", "this index less the other",
+    for words in ("hit@10", "text-to-image by kind", "exact and served search", "this index minus the other",
                   "Best queries, image-to-text", "queries_fingerprint", "light-dark("):  # fmt: skip
         assert words in page
     assert page.count("data:image/jpeg;base64,") >= 20
-    assert not re.search(r"#0[1-4]0[1-4]0\d", page)  # the colours that stand for the page's
+    assert not re.search(r"#0[1-4]0[1-4]0\d", page)  # the placeholders for the page's colours
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids))
 
 
-def test_the_same_evaluation_gives_the_same_page(root, page):
+def test_report_is_reproducible(root, page):
     arguments = ("--by", "kind", "--compare", "--against", str(root / "index"))
     assert run(["evaluate", str(root / "index"), *arguments, "--report", str(root / "again.html")]) == 0
     assert (root / "again.html").read_text(encoding="utf-8") == page
 
 
-def test_missing_files_are_said_to_be(root, tmp_path):
+def test_missing_files_are_reported(root, tmp_path):
     import shutil
 
     shutil.copytree(root / "source", tmp_path / "source")
@@ -107,16 +107,16 @@ def test_missing_files_are_said_to_be(root, tmp_path):
     Outline(page)
 
 
-def test_curves_end_at_the_figures(root):
+def test_curves_agree_with_the_figures(root):
     result = retrieval.evaluate(retrieval.open(root / "index"), ks=(1, 10))
-    for name, outcome in result.outcomes.items():
-        (ks, hits), (_, recalls) = chart_data.found_curves(outcome)
+    for name, task_result in result.task_results.items():
+        (ks, hits), (_, recalls) = chart_data.recall_curves(task_result)
         assert ks.tolist() == list(range(1, 11))
         for k in (1, 10):
             assert hits[k - 1] == pytest.approx(result.tasks[name][f"hit@{k}"])
             assert recalls[k - 1] == pytest.approx(result.tasks[name][f"recall@{k}"])
-        matching, others = chart_data.similarity_samples(outcome.prepared)
-        assert (len(matching), len(others)) == (10, 90)
-        correlations = chart_data.dimension_correlations(outcome.prepared)
+        relevant, others = chart_data.similarity_samples(task_result.prepared)
+        assert (len(relevant), len(others)) == (10, 90)
+        correlations = chart_data.dimension_correlations(task_result.prepared)
         assert (np.diff(correlations) <= 0).all()
         assert (np.abs(correlations) <= 1 + 1e-9).all()

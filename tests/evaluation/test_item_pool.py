@@ -1,4 +1,4 @@
-"""Evaluating whole items: each of what it has besides the modality that asks."""
+"""Evaluation of whole items, each fused from its modalities except the query's."""
 
 import json
 
@@ -16,7 +16,7 @@ from retrieval.fusion.fitted import FittedFusion
 from retrieval.types import Modality
 from tests.helpers import sounds, toy
 
-PITCHES = (250, 1000, 3000)  # what the toy encoder hears as red, green and blue
+PITCHES = (250, 1000, 3000)  # the toy encoder maps these to red, green and blue
 TASK = "text-to-item"
 
 
@@ -32,23 +32,23 @@ def sound(path, colour):
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory):
-    """Colours in two shades, of which one is held out: captioned all, some without a picture, some without a sound."""
+    """Colours in two shades, one of them held out: all have captions, some lack a picture, some a sound."""
     root = tmp_path_factory.mktemp("wholes")
     (root / "source").mkdir()
     rows = ["id,image,audio,caption,colour,shade"]
     for number, (name, colour) in enumerate(toy.COLOURS.items()):
         for shade in (0, 1):
-            own = f"{name}{shade}"
+            item = f"{name}{shade}"
             shaded = tuple(max(value - 20 * shade, 0) for value in colour)
-            picture, heard = (
-                f"{own}.png" if number % 4 else "",
-                f"{own}.wav" if number % 3 and any(colour) else "",
+            picture, audio = (
+                f"{item}.png" if number % 4 else "",
+                f"{item}.wav" if number % 3 and any(colour) else "",
             )
             if picture:
                 toy.paint(root / "source" / picture, shaded)
-            if heard:
-                sound(root / "source" / heard, shaded)
-            rows += [f"{own},{picture},{heard},Something {name}.,{name},{shade}"]
+            if audio:
+                sound(root / "source" / audio, shaded)
+            rows += [f"{item},{picture},{audio},Something {name}.,{name},{shade}"]
     rows += ["pink1,,,A warm pink.,,"]
     (root / "source/m.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     with toy.encoders():
@@ -65,7 +65,7 @@ def engine(index):
 
 
 def held_out(engine):
-    """By modality, the vectors of what is held out, and whose they are."""
+    """Return by modality the vectors of held-out assets and their items."""
     found = {}
     for modality in engine.modalities:
         table = engine.index.table(modality)
@@ -75,29 +75,32 @@ def held_out(engine):
 
 
 @pytest.mark.parametrize("method", registry.METHODS)
-@pytest.mark.parametrize("asking", [Modality.TEXT, Modality.IMAGE])
-def test_items_are_fused_of_what_they_have_besides(engine, method, asking):
+@pytest.mark.parametrize("query_modality", [Modality.TEXT, Modality.IMAGE])
+def test_items_are_fused_without_the_query_modality(engine, method, query_modality):
     held = held_out(engine)
     parts, items = Parts.of(held, engine.modalities)
     fused = FittedFusion(method, parts.modalities, registry.fit(method, parts))
-    others = np.array([[modality is not asking for modality in engine.modalities]])
+    others = np.array([[modality is not query_modality for modality in engine.modalities]])
     some = (parts.present & others).any(axis=1)
     gallery = fused.fusion(parts.taken(some).only(others))
-    vectors, owners = held[asking]
-    scores = fused.asking(vectors, asking) @ gallery.T
-    task = f"{asking}-to-item"
+    vectors, query_items = held[query_modality]
+    scores = fused.asking(vectors, query_modality) @ gallery.T
+    task = f"{query_modality}-to-item"
     evaluation = retrieval.evaluate(engine, [task], (1, 3), fusion=fused)
-    queries, pool = evaluation.outcomes[task].prepared.vectors()
+    queries, pool = evaluation.task_results[task].prepared.vectors()
     np.testing.assert_allclose(np.sort(queries @ pool.T), np.sort(scores), atol=1e-5)
-    own = np.flatnonzero(np.isin(owners, items[some]))
-    ranks = [1 + (scores[at] > scores[at, items[some] == owners[at]][0] + 1e-6).sum() for at in own]
-    assert evaluation.tasks[task]["queries"] == len(own)
+    judged = np.flatnonzero(np.isin(query_items, items[some]))
+    ranks = [
+        1 + (scores[query] > scores[query, items[some] == query_items[query]][0] + 1e-6).sum()
+        for query in judged
+    ]
+    assert evaluation.tasks[task]["queries"] == len(judged)
     assert evaluation.tasks[task]["pool"] == some.sum()
     if len({*np.round(scores.ravel(), 5)}) == scores.size:  # ties go by id
         assert evaluation.tasks[task]["hit@3"] == pytest.approx(np.mean(np.array(ranks) <= 3))
 
 
-def test_of_a_lone_other_modality_an_item_is_as_good_as_its_asset(tmp_path):
+def test_item_with_one_other_modality_ranks_like_its_asset(tmp_path):
     with toy.encoders():
         source = toy.folder(tmp_path / "source")
         indexer.build([source], out=tmp_path / "index", preset="toy", fuse="weighted")
@@ -105,9 +108,9 @@ def test_of_a_lone_other_modality_an_item_is_as_good_as_its_asset(tmp_path):
     assert tasks[TASK] == tasks["text-to-image"]
 
 
-def test_the_protocol_says_how_items_came_about(engine):
+def test_protocol_describes_the_fusion_of_items(engine):
     protocol = retrieval.evaluate(engine, [TASK], exact=False).protocol
-    assert protocol["items"]["rule"].startswith("fused of what they have besides the asking modality")
+    assert protocol["items"]["rule"].startswith("fused from all modalities except the query's")
     assert protocol["items"]["fusion"] == "weighted"
     assert protocol["exact"]
     assert set(protocol["index"]["vectors"]) == set(engine.modalities)
@@ -123,7 +126,7 @@ def test_the_protocol_says_how_items_came_about(engine):
     assert TASK not in retrieval.evaluate(engine).tasks
 
 
-def test_pools_and_relevance_are_as_for_assets(engine):
+def test_pool_and_relevance_options_apply_to_items(engine):
     everything = retrieval.evaluate(engine, [TASK], pool="all").tasks[TASK]
     held = retrieval.evaluate(engine, [TASK]).tasks[TASK]
     assert held["pool"] < everything["pool"]
@@ -136,20 +139,20 @@ def test_pools_and_relevance_are_as_for_assets(engine):
     assert once["queries"] == held["queries"] - 1
 
 
-def test_a_run_of_items_is_measured_as_they_are(engine, tmp_path):
+def test_a_run_of_items_has_the_figures_of_the_search(engine, tmp_path):
     searched = retrieval.evaluate(engine, [TASK], pool="all", relevance="colour")
-    prepared = searched.outcomes[TASK].prepared
-    scores, rows = runs.results(prepared, 100)
+    prepared = searched.task_results[TASK].prepared
+    scores, rows = runs.search_results(prepared, 100)
     trec.write_run(tmp_path / "run", prepared.query_names, prepared.pool_names, scores, rows, "t")
     figures = retrieval.evaluate(engine, [TASK], pool="all", relevance="colour", run=tmp_path / "run")
     assert figures.tasks == searched.tasks
 
 
-def test_corrections_of_hubs_take_items_too(engine):
+def test_hubness_corrections_apply_to_items(engine):
     assert retrieval.evaluate(engine, [TASK], hubness="csls").tasks[TASK]["hit@10"] > 0.5
 
 
-def test_what_cannot_be_asked_is_said(engine, tmp_path):
+def test_unusable_item_tasks_are_refused(engine, tmp_path):
     with pytest.raises(OptionError, match="leave out compare"):
         retrieval.evaluate(engine, [TASK], compare=True)
     with pytest.raises(OptionError, match="holds no video"):
@@ -163,10 +166,10 @@ def test_what_cannot_be_asked_is_said(engine, tmp_path):
         retrieval.evaluate(retrieval.open(tmp_path / "index"), [TASK])
 
 
-def test_the_command_prints_and_reports_items(index, tmp_path, capsys):
+def test_command_prints_and_reports_items(index, tmp_path, capsys):
     report = tmp_path / "report.html"
     assert run(["evaluate", str(index), "--task", TASK, "--report", str(report)]) == 0
-    assert "items by weighted, fused of what they have besides" in capsys.readouterr().out
+    assert "items fused by weighted: fused from all modalities except the query's" in capsys.readouterr().out
     assert "text and item" in report.read_text(encoding="utf-8")
     assert run(["evaluate", str(index), "--task", TASK, "--json"]) == 0
     assert list(json.loads(capsys.readouterr().out)["tasks"]) == [TASK]

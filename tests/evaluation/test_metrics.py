@@ -1,4 +1,4 @@
-"""Ranks and measures, against a plain ranking written out here and against ir-measures."""
+"""Ranks and measures, compared with a plain ranking and with ir-measures."""
 
 import ir_measures
 import numpy as np
@@ -13,12 +13,12 @@ from retrieval.evaluation.ranking import COUNT_UP_TO, ranks_from_results, releva
 from retrieval.evaluation.relevance import Qrels, RelevancePairs, SameLabel
 
 
-def plain_rankings(queries, gallery, query_rows=None):
-    """Gallery rows by score, best first, ties in their order; a query's own row left out."""
+def plain_rankings(queries, gallery, self_rows=None):
+    """Return gallery rows by score, best first, ties in their order; a query's own row is left out."""
     rankings = []
     for number, query in enumerate(queries):
-        own = -1 if query_rows is None else query_rows[number]
-        rows = [row for row in range(len(gallery)) if row != own]
+        self_row = -1 if self_rows is None else self_rows[number]
+        rows = [row for row in range(len(gallery)) if row != self_row]
         rankings.append(sorted(rows, key=lambda row: (-float(query @ gallery[row]), row)))
     return rankings
 
@@ -36,8 +36,8 @@ def as_lists(ranks: RelevantRanks):
     )
 
 
-def made(*ranks, relevant=None):
-    """Ranks written by hand, a list a query."""
+def make_ranks(*ranks, relevant=None):
+    """Return ranks from one list per query."""
     counts = [len(each) for each in ranks]
     return RelevantRanks(
         np.array([rank for each in ranks for rank in each], dtype=np.int64),
@@ -48,7 +48,7 @@ def made(*ranks, relevant=None):
 
 @st.composite
 def problems(draw):
-    """Vectors of small integers, so that products are exact and most scores tie."""
+    """Draw vectors of small integers, so that products are exact and most scores tie."""
     q, n, d = draw(st.integers(0, 7)), draw(st.integers(1, 40)), draw(st.integers(1, 3))
     small = st.integers(-2, 2).map(float)
     queries = draw(arrays(np.float32, (q, d), elements=small))
@@ -56,39 +56,39 @@ def problems(draw):
     labels = st.integers(-1, draw(st.integers(0, 5)))
     query_labels = draw(arrays(np.int64, q, elements=labels))
     gallery_labels = draw(arrays(np.int64, n, elements=labels))
-    query_rows = draw(st.none() | arrays(np.int64, q, elements=st.integers(-1, n - 1)))
-    return queries, gallery, query_labels, gallery_labels, query_rows
+    self_rows = draw(st.none() | arrays(np.int64, q, elements=st.integers(-1, n - 1)))
+    return queries, gallery, query_labels, gallery_labels, self_rows
 
 
 @given(problems(), st.integers(1, 100))
-def test_ranks_are_those_of_a_plain_ranking(problem, scores_a_chunk):
-    queries, gallery, query_labels, gallery_labels, query_rows = problem
+def test_ranks_equal_those_of_a_plain_ranking(problem, scores_per_chunk):
+    queries, gallery, query_labels, gallery_labels, self_rows = problem
     ranks = relevant_ranks(
         queries,
         gallery,
-        SameLabel(query_labels, gallery_labels, query_rows),
-        scores_a_chunk=scores_a_chunk,
+        SameLabel(query_labels, gallery_labels, self_rows),
+        scores_per_chunk=scores_per_chunk,
     )
-    expected = plain_ranks(plain_rankings(queries, gallery, query_rows), query_labels, gallery_labels)
+    expected = plain_ranks(plain_rankings(queries, gallery, self_rows), query_labels, gallery_labels)
     assert as_lists(ranks) == expected
     assert ranks.relevant.tolist() == [len(each) for each in expected]
     assert ranks.ranks.dtype == ranks.offsets.dtype == ranks.relevant.dtype == np.int64
 
 
 @given(problems(), st.integers(1, 50))
-def test_ranks_from_results_are_the_same_ranking_cut_off(problem, k):
-    queries, gallery, query_labels, gallery_labels, query_rows = problem
+def test_ranks_from_results_are_the_truncated_ranking(problem, k):
+    queries, gallery, query_labels, gallery_labels, self_rows = problem
     everything = plain_rankings(queries, gallery)
     rows = np.full((len(queries), k), -1)
     for number, ranking in enumerate(everything):
         rows[number, : len(ranking)] = ranking[:k]
-    found = ranks_from_results(rows, SameLabel(query_labels, gallery_labels, query_rows))
+    found = ranks_from_results(rows, SameLabel(query_labels, gallery_labels, self_rows))
     others = [
-        [row for row in ranking[:k] if query_rows is None or row != query_rows[number]]
+        [row for row in ranking[:k] if self_rows is None or row != self_rows[number]]
         for number, ranking in enumerate(everything)
     ]
     assert as_lists(found) == plain_ranks(others, query_labels, gallery_labels)
-    exact = relevant_ranks(queries, gallery, SameLabel(query_labels, gallery_labels, query_rows))
+    exact = relevant_ranks(queries, gallery, SameLabel(query_labels, gallery_labels, self_rows))
     assert found.relevant.tolist() == exact.relevant.tolist()
     if k > len(gallery):
         assert found.ranks.tolist() == exact.ranks.tolist()
@@ -96,34 +96,34 @@ def test_ranks_from_results_are_the_same_ranking_cut_off(problem, k):
 
 
 @pytest.mark.parametrize("classes", [2, 400])
-def test_neither_chunks_nor_the_way_of_counting_change_ranks(classes):
+def test_ranks_do_not_depend_on_chunks_or_ranking_method(classes):
     random = np.random.default_rng(0)
     queries, gallery = (random.integers(-3, 4, (n, 5)).astype(np.float32) for n in (90, 300))
     labels = random.integers(0, classes, 300)
     assert (np.bincount(labels).max() > COUNT_UP_TO) == (classes == 2)
     whole = relevant_ranks(queries, gallery, SameLabel(labels[:90], labels))
-    for scores_a_chunk in (1, 700, 10_000):
+    for scores_per_chunk in (1, 700, 10_000):
         chunked = relevant_ranks(
-            queries, gallery, SameLabel(labels[:90], labels), scores_a_chunk=scores_a_chunk
+            queries, gallery, SameLabel(labels[:90], labels), scores_per_chunk=scores_per_chunk
         )
         assert chunked.ranks.tolist() == whole.ranks.tolist()
     assert as_lists(whole) == plain_ranks(plain_rankings(queries, gallery), labels[:90], labels)
 
 
 @pytest.mark.parametrize("size", [5, 33, 1001])
-def test_equal_vectors_tie_wherever_they_stand(size):
-    """Real-valued rows: a matrix product alone gives the last columns other last bits on many machines."""
+def test_equal_vectors_tie_at_any_position(size):
+    """Real-valued rows: on many machines a matrix product gives other last bits in the last columns."""
     random = np.random.default_rng(1)
     gallery = np.repeat(random.standard_normal((1, 384)).astype(np.float32), size, axis=0)
     queries = random.standard_normal((2, 384)).astype(np.float32)
     ranks = relevant_ranks(queries, gallery, SameLabel(np.zeros(2, np.int64), np.zeros(size, np.int64)))
-    for wanted in (0, size // 2, size - 1):
-        labels = np.where(np.arange(size) == wanted, 0, 1)
+    for position in (0, size // 2, size - 1):
+        labels = np.where(np.arange(size) == position, 0, 1)
         ranks = relevant_ranks(queries, gallery, SameLabel(np.zeros(2, np.int64), labels))
-        assert ranks.ranks.tolist() == [wanted + 1] * 2
+        assert ranks.ranks.tolist() == [position + 1] * 2
 
 
-def test_queries_that_are_the_gallery_find_themselves():
+def test_queries_in_the_gallery_find_themselves():
     rows = np.random.default_rng(2).standard_normal((50, 16)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     numbers = np.arange(50)
@@ -156,7 +156,7 @@ def test_agrees_with_ir_measures(classes):
     queries, gallery = (random.integers(-2, 3, (n, 4)).astype(np.float32) for n in (60, 200))
     query_labels, gallery_labels = random.integers(-1, classes, 60), random.integers(-1, classes, 200)
     rankings = plain_rankings(queries, gallery)
-    # trec_eval sorts by score and breaks ties by id, from the last: the rank as score leaves it no ties.
+    # trec_eval sorts by score and breaks ties by descending id. Ranks as scores leave no ties.
     run = {
         str(q): {str(row): float(-rank) for rank, row in enumerate(each)} for q, each in enumerate(rankings)
     }
@@ -182,20 +182,22 @@ def test_graded_judgements_agree_with_ir_measures(seed, many):
     q, n = 12, 3000 if many else 40
     queries, gallery = (random.integers(-2, 3, (rows, 3)).astype(np.float32) for rows in (q, n))
     size = 700 if many else 60
-    owners, columns = random.integers(0, q - 1, size), random.integers(-1, n, size)
-    _, once = np.unique(owners * (n + 1) + columns + 1, return_index=True)
-    judged = RelevancePairs(owners[once], columns[once], random.integers(-1, 4, len(once)).astype(float))
+    query_numbers, columns = random.integers(0, q - 1, size), random.integers(-1, n, size)
+    _, once = np.unique(query_numbers * (n + 1) + columns + 1, return_index=True)
+    judged = RelevancePairs(
+        query_numbers[once], columns[once], random.integers(-1, 4, len(once)).astype(float)
+    )
     relevance = Qrels(judged, (q, n))
     qrels = {}
-    for owner, column, gain in zip(judged.owners, judged.columns, judged.gains, strict=True):
-        qrels.setdefault(str(owner), {})[str(column)] = int(gain)
+    for query_number, column, gain in zip(judged.query_numbers, judged.columns, judged.gains, strict=True):
+        qrels.setdefault(str(query_number), {})[str(column)] = int(gain)
     rankings = plain_rankings(queries, gallery)
     run = {
         str(q): {str(row): float(-rank) for rank, row in enumerate(each)} for q, each in enumerate(rankings)
     }
     exact = relevant_ranks(queries, gallery, relevance)
     listed = ranks_from_results(np.array(rankings), relevance)
-    expected = {}  # trec_eval counts a query without a relevant asset as 0, here it is in no average
+    expected = {}  # trec_eval counts a query without a relevant asset as 0; here it is excluded from averages
     for measure in IR_MEASURES.values():
         values = {each.query_id: each.value for each in ir_measures.iter_calc([measure], qrels, run)}
         expected[measure] = np.array([values.get(str(query), np.nan) for query in range(q)])
@@ -209,7 +211,7 @@ def test_graded_judgements_agree_with_ir_measures(seed, many):
             assert np.isnan(answer[~judged_ones]).all()
 
 
-def test_what_is_judged_twice_counts_once_and_itself_never():
+def test_duplicate_judgements_count_once_and_self_judgements_never():
     judged = RelevancePairs(labels(0, 0, 0, 1), labels(2, 2, 1, 1), np.array([3.0, 1.0, 0.0, 1.0]))
     relevance = Qrels(judged, (2, 3), labels(-1, 1))
     assert (relevance.totals.tolist(), relevance.ideal.tolist()) == ([1, 0], [3.0])
@@ -217,18 +219,18 @@ def test_what_is_judged_twice_counts_once_and_itself_never():
         Qrels(RelevancePairs(labels(0), labels(3), np.ones(1)), (2, 3))
 
 
-def test_ranks_cut_off_are_those_of_a_shorter_list():
+def test_truncated_ranks_equal_those_of_a_shorter_list():
     random = np.random.default_rng(5)
     queries, gallery = (random.integers(-2, 3, (n, 3)).astype(np.float32) for n in (20, 60))
     relevance = SameLabel(random.integers(0, 9, 20), random.integers(0, 9, 60))
     rankings = np.array(plain_rankings(queries, gallery))
     whole = relevant_ranks(queries, gallery, relevance)
     for depth in (1, 7, 60):
-        assert as_lists(whole.cut(depth)) == as_lists(ranks_from_results(rankings[:, :depth], relevance))
+        assert as_lists(whole.truncate(depth)) == as_lists(ranks_from_results(rankings[:, :depth], relevance))
 
 
 def test_measures_by_hand():
-    figures = summarise(made([1, 3], [2], [], [4]), standard_measures([1, 3]))
+    figures = summarise(make_ranks([1, 3], [2], [], [4]), standard_measures([1, 3]))
     assert figures == pytest.approx(
         {
             "queries": 3,
@@ -250,12 +252,12 @@ def test_measures_by_hand():
     )
 
 
-def test_median_of_an_even_number_of_ranks_is_between_the_middle_two():
-    assert summarise(made([1], [2], [5], [9]), [Measure("median_rank")])["median_rank"] == 3.5
+def test_median_of_an_even_number_of_ranks_is_the_mean_of_the_middle_two():
+    assert summarise(make_ranks([1], [2], [5], [9]), [Measure("median_rank")])["median_rank"] == 3.5
 
 
-def test_what_was_not_retrieved_is_infinitely_far_down():
-    ranks = made([2], [], [1], relevant=[2, 3, 1])
+def test_unretrieved_assets_have_infinite_rank():
+    ranks = make_ranks([2], [], [1], relevant=[2, 3, 1])
     figures = summarise(ranks, standard_measures([5]))
     assert figures["queries"] == 3
     assert figures["hit@5"] == pytest.approx(2 / 3)
@@ -267,33 +269,33 @@ def test_what_was_not_retrieved_is_infinitely_far_down():
     assert Measure("median_rank").average(np.array([1.0, np.inf])) is None
 
 
-def test_no_query_to_judge_gives_none():
-    figures = summarise(made([], []), standard_measures())
+def test_figures_are_none_without_judged_queries():
+    figures = summarise(make_ranks([], []), standard_measures())
     assert figures.pop("queries") == 0
     assert figures.pop("queries_without_relevant") == 2
     assert set(figures.values()) == {None}
 
 
-def test_values_stand_beside_their_queries():
-    values = Measure("mrr").values(made([4], [], [1]))
+def test_values_are_in_the_order_of_the_queries():
+    values = Measure("mrr").values(make_ranks([4], [], [1]))
     assert values.dtype == np.float64
     np.testing.assert_array_equal(values, [0.25, np.nan, 1.0])
 
 
 @pytest.mark.parametrize("measure", standard_measures([1, 10, 100]), ids=str)
-def test_a_measure_prints_as_text_that_parses_back(measure):
+def test_text_of_a_measure_parses_back(measure):
     assert Measure.parse(str(measure)) == measure
 
 
 @pytest.mark.parametrize(
     "text", ["hit", "hit@", "hit@0", "hit@-1", "hit@x", "mrr@5", "MRR", "hit@1@2", "", "hit@²"]
 )
-def test_a_measure_that_is_none(text):
+def test_invalid_measures_are_refused(text):
     with pytest.raises(OptionError, match=r"measure|cutoff"):
         Measure.parse(text)
 
 
-def test_cutoffs_start_at_one():
+def test_cutoffs_below_one_are_refused():
     with pytest.raises(OptionError, match="at least 1"):
         standard_measures([5, 0])
 
@@ -309,23 +311,23 @@ def labels(*values):
         ({"queries": np.full((2, 3), np.nan, np.float32)}, "finite"),
         ({"query_labels": labels(0)}, "label"),
         ({"gallery_labels": labels(0)}, "label"),
-        ({"query_rows": labels(0, 3)}, "query_rows"),
-        ({"query_rows": labels(0)}, "query_rows"),
+        ({"self_rows": labels(0, 3)}, "self_rows"),
+        ({"self_rows": labels(0)}, "self_rows"),
     ],
 )
-def test_what_does_not_fit_is_refused(changed, message):
-    fitting = {
+def test_mismatched_arguments_are_refused(changed, message):
+    arguments = {
         "queries": np.ones((2, 3), np.float32),
         "gallery": np.ones((3, 3), np.float32),
         "query_labels": labels(0, 1),
         "gallery_labels": labels(0, 1, 2),
     }
-    given = fitting | changed
+    arguments |= changed
     with pytest.raises(OptionError, match=message):
         relevant_ranks(
-            given["queries"],
-            given["gallery"],
-            SameLabel(given["query_labels"], given["gallery_labels"], given.get("query_rows")),
+            arguments["queries"],
+            arguments["gallery"],
+            SameLabel(arguments["query_labels"], arguments["gallery_labels"], arguments.get("self_rows")),
         )
 
 
@@ -339,12 +341,12 @@ def test_what_does_not_fit_is_refused(changed, message):
         ([[0], [1]], "label"),
     ],
 )
-def test_results_that_cannot_be_are_refused(rows, message):
+def test_invalid_results_are_refused(rows, message):
     with pytest.raises(OptionError, match=message):
         ranks_from_results(np.array(rows), SameLabel(labels(0), labels(0, 1, 2)))
 
 
-def test_an_empty_gallery_has_no_relevant_assets():
+def test_empty_gallery_has_no_relevant_assets():
     none = np.empty((0, 3), np.float32)
     ranks = relevant_ranks(np.ones((2, 3), np.float32), none, SameLabel(labels(0, 1), labels()))
     assert ranks.relevant.tolist() == [0, 0]
@@ -357,21 +359,21 @@ def test_an_empty_gallery_has_no_relevant_assets():
     ]
 
 
-def test_hits_and_recall_are_those_of_clip_benchmark():
-    """COCO's protocol: five captions a picture, both directions."""
+def test_hits_and_recall_equal_those_of_clip_benchmark():
+    """COCO's protocol: five captions per picture, both directions."""
     torch = pytest.importorskip("torch")
     theirs = pytest.importorskip(
         "clip_benchmark.metrics.zeroshot_retrieval", reason="pip install clip-benchmark"
     )
     random = np.random.default_rng(0)
     pictures = random.standard_normal((60, 16)).astype(np.float32)
-    owners = np.repeat(np.arange(60), 5)
-    captions = pictures[owners] + 1.5 * random.standard_normal((300, 16)).astype(np.float32)
+    query_numbers = np.repeat(np.arange(60), 5)
+    captions = pictures[query_numbers] + 1.5 * random.standard_normal((300, 16)).astype(np.float32)
     scores = torch.from_numpy(captions) @ torch.from_numpy(pictures).T
-    positive = torch.from_numpy(owners)[:, None] == torch.arange(60)
+    positive = torch.from_numpy(query_numbers)[:, None] == torch.arange(60)
     ways = [
-        (relevant_ranks(captions, pictures, SameLabel(owners, np.arange(60))), scores, positive),
-        (relevant_ranks(pictures, captions, SameLabel(np.arange(60), owners)), scores.T, positive.T),
+        (relevant_ranks(captions, pictures, SameLabel(query_numbers, np.arange(60))), scores, positive),
+        (relevant_ranks(pictures, captions, SameLabel(np.arange(60), query_numbers)), scores.T, positive.T),
     ]
     for ranks, their_scores, their_positive in ways:
         for k in (1, 5, 10):

@@ -1,4 +1,4 @@
-"""TREC files, read by the programs they are for."""
+"""TREC files, compared with the programs that read them."""
 
 import ir_measures
 import numpy as np
@@ -17,17 +17,17 @@ floats = st.floats(-2, 2, width=32) | st.sampled_from([0.0, -0.0, 0.5, -0.5])
 
 
 @given(arrays(np.float32, (3, 12), elements=floats))
-def test_equal_scores_are_written_apart_and_in_order(scores):
+def test_tied_scores_become_strictly_descending(scores):
     scores = -np.sort(-scores, axis=1)
-    falling = trec._strictly_falling(scores)
-    assert (np.diff(falling, axis=1) < 0).all()
-    assert (falling <= scores).all()
-    np.testing.assert_allclose(falling, scores, atol=1e-5)
-    apart = (np.diff(scores, axis=1) < -1e-4).all(axis=1)
-    np.testing.assert_array_equal(falling[apart], scores[apart])
+    descending = trec._strictly_descending(scores)
+    assert (np.diff(descending, axis=1) < 0).all()
+    assert (descending <= scores).all()
+    np.testing.assert_allclose(descending, scores, atol=1e-5)
+    untied = (np.diff(scores, axis=1) < -1e-4).all(axis=1)
+    np.testing.assert_array_equal(descending[untied], scores[untied])
 
 
-def test_what_is_written_is_measured_alike_by_others(tmp_path):
+def test_written_files_give_equal_figures_in_ir_measures(tmp_path):
     random = np.random.default_rng(0)
     q, n, k = 30, 50, 20
     scores = np.round(random.random((q, n)), 1).astype(np.float32)  # most of them tie
@@ -46,8 +46,8 @@ def test_what_is_written_is_measured_alike_by_others(tmp_path):
     figures = summarise(ranks_from_results(rows, relevance), map(Measure.parse, names))
     for name, measure in measures.items():
         assert figures[name] == pytest.approx(expected[measure], abs=1e-9, rel=0), name
-    back = trec.read_run(tmp_path / "run")
-    assert [list(back[query]) for query in queries] == [[pool[row] for row in listed] for listed in rows]
+    read = trec.read_run(tmp_path / "run")
+    assert [list(read[query]) for query in queries] == [[pool[row] for row in listed] for listed in rows]
     judged = trec.read_qrels(tmp_path / "qrels")
     assert sum(map(len, judged.values())) == relevance.totals.sum()
     assert set().union(*(of.values() for of in judged.values())) == {1}
@@ -74,7 +74,7 @@ def test_malformed_files_are_refused_by_line(tmp_path, read, text, message):
         read(tmp_path / "file")
 
 
-def test_a_file_that_cannot_be_read_is_refused(tmp_path):
+def test_unreadable_files_are_refused(tmp_path):
     with pytest.raises(SourceError, match="cannot be read"):
         trec.read_run(tmp_path / "none")
     (tmp_path / "latin").write_bytes(b"\xe4 0 a 1")

@@ -1,4 +1,4 @@
-"""Whole items: fused, indexed, searched, and made again when they are damaged."""
+"""Whole items: fusion, indexing, search, and repair."""
 
 import json
 import shutil
@@ -36,17 +36,17 @@ def engine(folder):
     return retrieval.open(folder / "index")
 
 
-def test_a_hit_is_an_item_shown_by_its_picture(engine):
+def test_item_hit_shows_the_picture(engine):
     hits = engine.search(text="red", to="item", k=4)
     assert [hit.rank for hit in hits] == [1, 2, 3, 4]
     assert (hits[0].id, hits[0].modality, hits[0].path) == ("red", "item", "red.png")
     assert hits[0].metadata == {"letters": 3}
     assert len({hit.id for hit in engine.search(text="red", to="item", k=100)}) == len(toy.COLOURS) + 1
-    own = next(hit for hit in engine.search(text="red", to="item", k=100) if hit.id == "words")
-    assert (own.path, own.text) == (None, "only blue words")
+    words = next(hit for hit in engine.search(text="red", to="item", k=100) if hit.id == "words")
+    assert (words.path, words.text) == (None, "only blue words")
 
 
-def test_an_items_vector_is_the_fusion_of_its_parts(engine):
+def test_item_vector_is_the_fusion_of_its_parts(engine):
     table = {modality: engine.index.table(modality) for modality in engine.modalities}
     weights = engine.index.fusion.fusion.weights
     modality_index = engine.index.modality_index(ITEM)
@@ -61,7 +61,7 @@ def test_an_items_vector_is_the_fusion_of_its_parts(engine):
     np.testing.assert_allclose(modality_index.index.vectors(row)[0], fused / np.linalg.norm(fused), atol=1e-5)
 
 
-def test_more_like_an_item_leaves_it_out_and_filters_hold(engine):
+def test_similar_items_exclude_the_query_item_and_respect_filters(engine):
     hits = engine.search(id="red", to="item", k=100)
     assert "red" not in {hit.id for hit in hits}
     percentiles = [hit.percentile for hit in hits]
@@ -71,13 +71,17 @@ def test_more_like_an_item_leaves_it_out_and_filters_hold(engine):
     assert {hit.id for hit in few} == {*(name for name in toy.COLOURS if len(name) == 5), "words"}
 
 
-def test_queries_in_every_form(engine):
+def test_all_forms_of_queries_find_items(engine):
     picture = Image.new("RGB", (3, 3), "red")
     composed = engine.search(text="red", image=picture, to="item", k=3)
     assert composed[0].id == "red"
     vector = engine.encode(text="red")[0]
-    asked = [Query(vector=Term("vector", vector, of=Modality.TEXT)), Query(text="red"), Query(vector=vector)]
-    first, second, third = engine.search_batch(asked, to="item", k=3)
+    queries = [
+        Query(vector=Term("vector", vector, of=Modality.TEXT)),
+        Query(text="red"),
+        Query(vector=vector),
+    ]
+    first, second, third = engine.search_batch(queries, to="item", k=3)
     assert [hit.id for hit in first] == [hit.id for hit in second]
     assert [hit.score for hit in first] == pytest.approx([hit.score for hit in second], abs=1e-5)
     assert third[0].id == "red"
@@ -85,7 +89,7 @@ def test_queries_in_every_form(engine):
 
 
 @pytest.mark.parametrize("method", registry.METHODS)
-def test_every_fusion_can_be_had_without_encoding(folder, tmp_path, method):
+def test_every_fusion_is_available_without_encoding(folder, tmp_path, method):
     index = shutil.copytree(folder / "index", tmp_path / "index")
     manifest = indexer.realign(index, fuse=method)
     assert manifest.items["fusion"] == method
@@ -94,35 +98,35 @@ def test_every_fusion_can_be_had_without_encoding(folder, tmp_path, method):
     assert indexer.realign(index).generation == manifest.generation
 
 
-def test_what_asks_is_drawn_and_projected_once(folder, tmp_path, monkeypatch):
+def test_background_queries_are_sampled_once_per_realignment(folder, tmp_path, monkeypatch):
     index = shutil.copytree(folder / "index", tmp_path / "index")
-    real, drawn = score_backgrounds.queries, []
+    real, calls = score_backgrounds.queries, []
 
     def queries(*arguments):
-        drawn.append(arguments)
+        calls.append(arguments)
         return real(*arguments)
 
     monkeypatch.setattr(score_backgrounds, "queries", queries)
     before = retrieval.open(index).manifest
     indexer.realign(index, fuse="concat")
     after = indexer.realign(index, fuse="weighted")
-    assert len(drawn) == 2
+    assert len(calls) == 2
     assert (after.indexes, after.items) == (before.indexes, before.items)
 
 
-def test_items_are_taken_back_and_asking_then_says_what_to_do(folder, tmp_path):
+def test_removed_items_are_refused_as_target_with_instructions(folder, tmp_path):
     index = shutil.copytree(folder / "index", tmp_path / "index")
     assert indexer.realign(index, fuse="none").items == {}
     with pytest.raises(OptionError, match=r"holds no item.*realign DIR --fuse METHOD") as raised:
         retrieval.open(index).search(text="red", to="item")
-    assert str(tmp_path) not in str(raised.value)  # a server says it to anybody
+    assert str(tmp_path) not in str(raised.value)  # a server sends the message to any client
     with pytest.raises(OptionError, match=r"unknown fusion 'soup'.* weighted, .*, none$"):
         indexer.realign(index, fuse="soup")
 
 
-def test_only_an_index_of_items_needs_a_version_that_knows_them(folder, tmp_path):
+def test_only_an_index_with_items_needs_the_newer_format(folder, tmp_path):
     index = shutil.copytree(folder / "index", tmp_path / "index")
-    # A version before them reads format 2, these settings, and no field that it does not know.
+    # A version without items reads format 2, these settings, and no unknown fields.
     known = {"encoders", "align", "holdout", "seed", "index", "recall", "memory", "favour"}
 
     def published():
@@ -140,7 +144,7 @@ def test_only_an_index_of_items_needs_a_version_that_knows_them(folder, tmp_path
     assert indexer.realign(index).generation == generation
 
 
-def test_items_follow_the_sources(folder, tmp_path):
+def test_items_are_updated_with_the_sources(folder, tmp_path):
     index = shutil.copytree(folder / "index", tmp_path / "index")
     source = shutil.copytree(folder / "source", tmp_path / "source")
     text = (source / "m.csv").read_text(encoding="utf-8")
@@ -152,7 +156,7 @@ def test_items_follow_the_sources(folder, tmp_path):
     assert found == {*toy.COLOURS, "new"}
 
 
-def test_a_generation_that_is_gone_is_said_to_be(folder, tmp_path):
+def test_removed_generation_is_reported(folder, tmp_path):
     index = shutil.copytree(folder / "index", tmp_path / "index")
     engine = retrieval.open(index)
     shutil.rmtree(index / "generations")
@@ -163,7 +167,7 @@ def test_a_generation_that_is_gone_is_said_to_be(folder, tmp_path):
 @pytest.mark.parametrize(
     "name", ["item.faiss", "item.assets.npy", "item.centre.npy", "item.fusion.safetensors"]
 )
-def test_damage_is_found_and_mended(folder, tmp_path, name):
+def test_damaged_item_files_are_found_and_repaired(folder, tmp_path, name):
     index = shutil.copytree(folder / "index", tmp_path / "index")
     before = retrieval.open(index).search(text="red", to="item", k=3)
     [file] = index.glob(f"generations/*/{name}")
@@ -177,7 +181,7 @@ def test_damage_is_found_and_mended(folder, tmp_path, name):
     assert [hit.id for hit in after] == [hit.id for hit in before]
 
 
-def test_the_commands_know_items_and_combined_rankings(folder, capsys):
+def test_commands_support_items_and_fused_rankings(folder, capsys):
     index = str(folder / "index")
     assert run(["search", index, "--text", "red", "--to", "item", "--json", "-k", "1"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["modality"] == "item"
@@ -186,12 +190,12 @@ def test_the_commands_know_items_and_combined_rankings(folder, capsys):
     [hit] = json.loads(capsys.readouterr().out)
     assert sum(hit["contributions"]) == pytest.approx(hit["score"])
     capsys.readouterr()
-    for wrong, said in (
-        (["--combine", ""], "unknown way to combine ''"),
+    for wrong, message in (
+        (["--combine", ""], "unknown combine method ''"),
         (["--combine", "rrf", "--explain-plan"], "leave one out"),
     ):
         assert run(["search", index, *terms, "--to", "item", *wrong]) == 2
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert run(["info", index]) == 0
     assert "weighted" in next(
         line for line in capsys.readouterr().out.splitlines() if line.startswith("item index")
@@ -209,7 +213,7 @@ def test_a_server_finds_items(folder):
         assert client.get("/api/info").json()["fusion"] == "weighted"
 
 
-def test_a_server_has_read_the_items_before_it_is_asked(folder, tmp_path):
+def test_server_loads_items_at_start(folder, tmp_path):
     index = shutil.copytree(folder / "index", tmp_path / "index")
     with TestClient(make(index), base_url=served.HOST) as client:
         for file in index.glob("generations/*/item.*"):
@@ -219,19 +223,19 @@ def test_a_server_has_read_the_items_before_it_is_asked(folder, tmp_path):
         assert (response.status_code, len(response.json()["hits"])) == (200, len(toy.COLOURS) + 1)
 
 
-def test_a_client_finds_the_items_that_the_engine_finds(folder, engine):
+def test_client_finds_the_same_items_as_the_engine(folder, engine):
     queries = [Query(text="red"), Query(id="red"), Query(text=["red", ("blue", -0.5)], id="green")]
     with served.running(folder / "index") as address, Client(address) as client:
         found = client.search_batch(queries, to="item", k=4, where="letters > 3")
     expected = engine.search_batch(queries, to="item", k=4, where="letters > 3")
-    for own, others in zip(found, expected, strict=True):
-        assert [(hit.id, hit.modality, hit.asset) for hit in own] == [
-            (hit.id, "item", hit.asset) for hit in others
+    for hits, expected_hits in zip(found, expected, strict=True):
+        assert [(hit.id, hit.modality, hit.asset) for hit in hits] == [
+            (hit.id, "item", hit.asset) for hit in expected_hits
         ]
-        assert [hit.score for hit in own] == pytest.approx([hit.score for hit in others], abs=1e-6)
+        assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in expected_hits], abs=1e-6)
 
 
-def test_a_client_is_told_that_there_are_no_items(folder, tmp_path):
+def test_client_reports_missing_items(folder, tmp_path):
     index = shutil.copytree(folder / "index", tmp_path / "index")
     indexer.realign(index, fuse="none")
     with served.running(index) as address, Client(address) as client:
@@ -240,7 +244,7 @@ def test_a_client_is_told_that_there_are_no_items(folder, tmp_path):
             client.search(text="red", to="item")
 
 
-def test_an_item_that_a_text_file_shows_has_no_address(folder, tmp_path):
+def test_item_shown_by_a_text_file_has_no_media_address(folder, tmp_path):
     source = tmp_path / "source"
     source.mkdir()
     (source / "red.txt").write_text("Something red.", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The engine's promises, on a toy index with two sources of metadata."""
+"""Behaviour of the search engine, on a toy index with metadata."""
 
 import gc
 import shutil
@@ -32,7 +32,7 @@ def engine(folder):
 
 
 @pytest.mark.parametrize("to", ["image", "text", "any"])
-def test_each_hit_of_a_composed_query_says_what_each_term_adds(engine, to):
+def test_hits_of_composed_queries_have_contributions(engine, to):
     query = Query(text=["red", ("blue", -0.4)], id="green")
     hits = engine.search_batch([query, Query(text="red")], to=to, k=5)
     assert all(hit.contributions is None for hit in hits[1])
@@ -42,36 +42,36 @@ def test_each_hit_of_a_composed_query_says_what_each_term_adds(engine, to):
         assert hit.as_dict()["contributions"] == list(hit.contributions)
 
 
-def test_a_terms_contribution_is_its_own_score_by_its_weight(engine):
+def test_contribution_is_the_terms_own_score_times_its_weight(engine):
     red, blue = engine.encode(text=["red", "blue"])
     both = np.linalg.norm(2 * red + blue)
-    lone = {hit.id: hit.score for hit in engine.search(text="red", to="image", k=100)}
+    single = {hit.id: hit.score for hit in engine.search(text="red", to="image", k=100)}
     for hit in engine.search(text=[("red", 2), "blue"], to="image", k=100):
-        assert hit.contributions[0] == pytest.approx(2 * lone[hit.id] / both, abs=1e-5)
+        assert hit.contributions[0] == pytest.approx(2 * single[hit.id] / both, abs=1e-5)
 
 
 @pytest.mark.parametrize("to", ["image", "any"])
-def test_a_batch_says_the_same_of_each_query_and_looks_rows_up_once(engine, to, monkeypatch):
+def test_batch_has_the_same_contributions_and_looks_up_rows_once(engine, to, monkeypatch):
     queries = [Query(text=[name, ("blue", -0.4)]) for name in ("red", "green", "pink")] + [Query(text="red")]
     alone = [engine.search_batch([query], to=to, k=5)[0] for query in queries]
-    real, looks = ModalityIndex.rows_of, []
+    real, lookups = ModalityIndex.rows_of, []
 
     def rows_of(modality_index, assets):
-        looks.append(modality_index)
+        lookups.append(modality_index)
         return real(modality_index, assets)
 
     monkeypatch.setattr(ModalityIndex, "rows_of", rows_of)
     together = engine.search_batch(queries, to=to, k=5)
-    assert len(looks) == len(set(map(id, looks))) == len(engine.targets(to, ["text"]))
-    for hits, own in zip(together, alone, strict=True):
-        assert [hit.asset for hit in hits] == [hit.asset for hit in own]
-        for hit, other in zip(hits, own, strict=True):
+    assert len(lookups) == len(set(map(id, lookups))) == len(engine.targets(to, ["text"]))
+    for hits, expected in zip(together, alone, strict=True):
+        assert [hit.asset for hit in hits] == [hit.asset for hit in expected]
+        for hit, other in zip(hits, expected, strict=True):
             assert (hit.contributions is None) == (other.contributions is None)
             if hit.contributions is not None:
                 assert hit.contributions == pytest.approx(other.contributions, abs=1e-5)
 
 
-def test_scores_do_not_drift_with_the_number_of_terms(engine):
+def test_scores_do_not_depend_on_the_number_of_equal_terms(engine):
     once = engine.search(text="red", to="image", k=5)
     thrice = engine.search(text=["red"] * 3, to="image", k=5)
     assert [hit.score for hit in thrice] == pytest.approx([hit.score for hit in once], abs=1e-6)
@@ -81,7 +81,7 @@ def ids(hits):
     return [hit.id for hit in hits]
 
 
-def test_hits_are_ranked_and_say_where_they_come_from(engine):
+def test_hits_are_ranked_and_describe_their_asset(engine):
     hits = engine.text_to_image("red", k=4)
     assert [hit.rank for hit in hits] == [1, 2, 3, 4]
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
@@ -105,27 +105,27 @@ def test_hits_are_ranked_and_say_where_they_come_from(engine):
     }
 
 
-def test_a_picture_may_be_a_path_bytes_or_a_picture(engine, folder):
+def test_image_query_may_be_a_path_bytes_or_a_picture(engine, folder):
     path = folder / "source/blue.png"
     answers = [
-        engine.search(image=given, to="text", k=3)
-        for given in (path, str(path), path.read_bytes(), Image.open(path))
+        engine.search(image=picture, to="text", k=3)
+        for picture in (path, str(path), path.read_bytes(), Image.open(path))
     ]
     assert all(answer == answers[0] for answer in answers)
 
 
-def test_k_beyond_everything_finds_everything(engine):
+def test_large_k_finds_everything(engine):
     assert len(engine.text_to_image("red", k=1000)) == 10
     assert len(engine.image_to_text(Image.new("RGB", (1, 1)), k=1000)) == 11
 
 
 @pytest.mark.parametrize("k", [0, -1, 2.5, "3", None, True])
-def test_k_must_be_a_whole_positive_number(engine, k):
+def test_k_must_be_a_positive_whole_number(engine, k):
     with pytest.raises(OptionError, match="k must be a whole number of at least 1"):
         engine.text_to_image("red", k=k)
 
 
-def test_the_target_may_be_left_out_when_there_is_one_other(engine):
+def test_target_may_be_omitted_if_there_is_one_other_modality(engine):
     assert engine.search(text="red", k=1)[0].modality == "image"
     assert engine.search(image=Image.new("RGB", (1, 1)), k=1)[0].modality == "text"
     with pytest.raises(OptionError, match="say what to find, one of text, image, any"):
@@ -134,18 +134,18 @@ def test_the_target_may_be_left_out_when_there_is_one_other(engine):
         engine.search(text="red", to="smell")
     with pytest.raises(OptionError, match="holds no audio"):
         engine.search(text="red", to="audio")
-    with pytest.raises(OptionError, match="cannot be asked by video"):
+    with pytest.raises(OptionError, match="no encoder for video queries"):
         engine.search(video="x.mp4", to="text")
 
 
-def test_any_finds_both(engine):
+def test_any_finds_all_modalities(engine):
     hits = engine.search(text="blue", to="any", k=21)
     assert len(hits) == 21
     assert {hit.modality for hit in hits} == {"text", "image"}
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
 
-def test_a_batch_answers_as_single_searches_do(engine):
+def test_batch_equals_single_searches(engine):
     queries = [Query(text=name) for name in toy.COLOURS] + [Query(text="red", id="blue")]
     batch = engine.search_batch(queries, to="image", k=5)
     single = [engine.search(text=name, to="image", k=5) for name in toy.COLOURS]
@@ -156,7 +156,7 @@ def test_a_batch_answers_as_single_searches_do(engine):
     assert engine.search_batch([], to="image") == []
 
 
-def test_weights_add_and_take_away(engine):
+def test_weights_add_and_subtract(engine):
     yellow, green = engine.encode(text=["yellow", "green"])
     expected = yellow - 0.5 * green
     away = engine.search(text=["yellow", ("green", -0.5)], to="image")
@@ -166,7 +166,7 @@ def test_weights_add_and_take_away(engine):
         assert score <= 1 + 1e-6
 
 
-def test_queries_that_say_nothing_are_refused(engine):
+def test_empty_and_cancelling_queries_are_refused(engine):
     with pytest.raises(OptionError, match="cancel each other"):
         engine.search(text=["red", ("red", -1)], to="image")
     with pytest.raises(OptionError, match="empty query"):
@@ -177,7 +177,7 @@ def test_queries_that_say_nothing_are_refused(engine):
         engine.text_to_image(" ")
 
 
-def test_more_like_this_leaves_itself_out(engine):
+def test_similar_items_exclude_the_query_item(engine):
     hits = engine.search(id="red", to="image", k=20)
     assert len(hits) == 9
     assert "red" not in ids(hits)
@@ -193,7 +193,7 @@ def vector_of(engine, key, modality):
     )[0]
 
 
-def test_vectors_can_be_given(engine):
+def test_vector_queries(engine):
     vector = engine.encode(text="green")[0]
     by_vector, by_words = engine.search(vector=vector, to="image"), engine.text_to_image("green")
     assert [(hit.id, hit.score) for hit in by_vector] == [(hit.id, hit.score) for hit in by_words]
@@ -203,7 +203,7 @@ def test_vectors_can_be_given(engine):
         engine.search(vector=vector * np.nan, to="image")
 
 
-def test_encoding_gives_unit_vectors_of_the_one_space(engine, folder):
+def test_encode_returns_unit_vectors_of_the_aligned_space(engine, folder):
     text = engine.encode(text=["red", "blue"])
     image = engine.encode(image=[folder / "source/red.png"])
     assert (text.shape, text.dtype) == ((2, engine.index.space.dimension), np.float32)
@@ -215,7 +215,7 @@ def test_encoding_gives_unit_vectors_of_the_one_space(engine, folder):
 
 
 @pytest.mark.parametrize("k", [1, 3, 10])
-def test_filters_leave_k_of_what_matches(engine, k):
+def test_filtered_search_returns_k_matches(engine, k):
     hits = engine.text_to_image("red", k=k, where="letters = 4 or letters > 7")
     matching = [name for name in toy.COLOURS if len(name) == 4 or len(name) > 7]
     assert len(hits) == min(k, len(matching))
@@ -224,7 +224,7 @@ def test_filters_leave_k_of_what_matches(engine, k):
     assert ids(hits) == everything[:k]
 
 
-def test_filters_that_match_nothing_or_make_no_sense(engine):
+def test_filters_without_matches_and_invalid_filters(engine):
     assert engine.text_to_image("red", where="letters = 99") == []
     with pytest.raises(ExpressionError):
         engine.text_to_image("red", where="letters =")
@@ -232,7 +232,7 @@ def test_filters_that_match_nothing_or_make_no_sense(engine):
         engine.text_to_image("red", where="size = 3")
 
 
-def test_threads_may_search_at_once(folder):
+def test_threads_may_search_concurrently(folder):
     engine = retrieval.open(folder / "index")
     names = list(toy.COLOURS) * 5
     with ThreadPoolExecutor(8) as pool:
@@ -244,7 +244,7 @@ def test_threads_may_search_at_once(folder):
     "lost",
     ["catalog.sqlite", "image.faiss", "text.assets.npy", "text.centre.npy", "alignment.safetensors"],
 )
-def test_a_damaged_folder_is_refused_in_a_sentence(folder, tmp_path, lost):
+def test_damaged_index_is_refused_with_instructions(folder, tmp_path, lost):
     copy = tmp_path / "copy"
     shutil.copytree(folder / "index", copy)
     path = copy / "generations/000001" / lost
@@ -256,7 +256,7 @@ def test_a_damaged_folder_is_refused_in_a_sentence(folder, tmp_path, lost):
         retrieval.open(copy)
 
 
-def test_an_engine_that_is_let_go_closes_its_files(engine):
+def test_released_engine_closes_its_files(engine):
     other = retrieval.open(engine.folder)
     assert other.search(text="red", to="image", where="letters > 0")
     reference = weakref.ref(other)

@@ -1,1 +1,1 @@
-"""An evaluation as one page to look at."""
+"""An evaluation as one HTML page."""

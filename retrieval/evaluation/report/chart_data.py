@@ -1,4 +1,4 @@
-"""What the report's curves are drawn from: shares found, correlations, similarities."""
+"""Data of the report's charts: hit and recall curves, correlations, similarities."""
 
 from __future__ import annotations
 
@@ -7,71 +7,71 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.evaluation.evaluate import Outcome
+from retrieval.evaluation.evaluate import TaskResult
 from retrieval.evaluation.metrics import RelevantRanks
 from retrieval.evaluation.prepared_task import PreparedTask
 from retrieval.evaluation.report.charts import Curve
 
-LONGEST = 1000
-"""Results up to which shares found are drawn."""
+MAX_DEPTH = 1000
+"""Largest k of the hit and recall curves."""
 
-QUERIES = 500
-"""Queries whose pairs are looked at; drawn by a fixed seed where there are more."""
+SAMPLED_QUERIES = 500
+"""Queries whose pairs are used; if there are more, a sample with a fixed seed."""
 
 
-def found_curves(outcome: Outcome) -> tuple[Curve, Curve]:
-    """Hit@k and recall@k for every k up to the pool's size, or ``LONGEST``."""
-    longest = max(1, min(LONGEST, len(outcome.prepared.asked)))
-    ranks = outcome.ranks
+def recall_curves(task_result: TaskResult) -> tuple[Curve, Curve]:
+    """Return hit@k and recall@k for every k up to the pool's size, at most ``MAX_DEPTH``."""
+    depth = max(1, min(MAX_DEPTH, len(task_result.prepared.pool_rows)))
+    ranks = task_result.ranks
     judged = max(1, int((ranks.relevant > 0).sum()))
     first = ranks.first[np.isfinite(ranks.first)].astype(np.int64)
     return (
-        _cumulative(first, np.ones(len(first)), longest, judged),
-        _cumulative(ranks.ranks, _share_of_each(ranks), longest, judged),
+        _cumulative(first, np.ones(len(first)), depth, judged),
+        _cumulative(ranks.ranks, _recall_shares(ranks), depth, judged),
     )
 
 
-def _share_of_each(ranks: RelevantRanks) -> NDArray[np.float64]:
-    """(found,) what finding each relevant asset adds to its query's recall."""
-    shares: NDArray[np.float64] = 1.0 / ranks.relevant[ranks.owners]
+def _recall_shares(ranks: RelevantRanks) -> NDArray[np.float64]:
+    """Return how much each retrieved relevant asset adds to its query's recall, (found,)."""
+    shares: NDArray[np.float64] = 1.0 / ranks.relevant[ranks.query_numbers]
     return shares
 
 
-def _cumulative(ranks: NDArray[Any], weights: NDArray[Any], longest: int, judged: int) -> Curve:
-    within = ranks <= longest
-    steps = np.bincount(ranks[within], weights[within], longest + 1)[1:]
-    return np.arange(1, longest + 1), steps.cumsum() / judged
+def _cumulative(ranks: NDArray[Any], weights: NDArray[Any], depth: int, judged: int) -> Curve:
+    within = ranks <= depth
+    steps = np.bincount(ranks[within], weights[within], depth + 1)[1:]
+    return np.arange(1, depth + 1), steps.cumsum() / judged
 
 
 def similarity_samples(prepared: PreparedTask) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The inner products of the matching pairs, and of all others, of some queries."""
-    queries, pool, chosen = _some(prepared)
-    scores = queries @ pool.T
-    matching = np.zeros(scores.shape, np.bool_)
-    for at, query in enumerate(chosen.tolist()):
+    """Return the inner products of the relevant pairs, and of all other pairs, of a sample of queries."""
+    query_vectors, gallery, sample = _sample_queries(prepared)
+    scores = query_vectors @ gallery.T
+    relevant = np.zeros(scores.shape, np.bool_)
+    for row, query in enumerate(sample.tolist()):
         _, columns, _ = prepared.relevance.pairs(slice(query, query + 1))
-        matching[at, columns] = True
-    others = ~matching
-    itself = prepared.relevance.query_rows[chosen]
-    others[np.flatnonzero(itself >= 0), itself[itself >= 0]] = False
-    return scores[matching], scores[others]
+        relevant[row, columns] = True
+    others = ~relevant
+    self_rows = prepared.relevance.self_rows[sample]
+    others[np.flatnonzero(self_rows >= 0), self_rows[self_rows >= 0]] = False
+    return scores[relevant], scores[others]
 
 
 def dimension_correlations(prepared: PreparedTask) -> NDArray[np.float64]:
-    """Pearson's correlation of each dimension over the pairs of a query and its first match, descending.
+    """Return Pearson's correlation of each dimension, descending, over pairs of a query and its first relevant asset.
 
-    Dimensions that do not vary have none and are left out.
+    Dimensions without variance have no correlation and are left out.
     """
-    queries, pool, chosen = _some(prepared, 20 * QUERIES)
+    query_vectors, gallery, sample = _sample_queries(prepared, 20 * SAMPLED_QUERIES)
     pairs = []
-    for at, query in enumerate(chosen.tolist()):
+    for row, query in enumerate(sample.tolist()):
         _, columns, _ = prepared.relevance.pairs(slice(query, query + 1))
         if len(columns):
-            pairs.append((at, int(columns[0])))
+            pairs.append((row, int(columns[0])))
     if len(pairs) < 3:
         return np.empty(0)
     left, right = np.array(pairs).T
-    first, second = (rows.astype(np.float64) for rows in (queries[left], pool[right]))
+    first, second = (rows.astype(np.float64) for rows in (query_vectors[left], gallery[right]))
     first -= first.mean(axis=0)
     second -= second.mean(axis=0)
     scale = np.linalg.norm(first, axis=0) * np.linalg.norm(second, axis=0)
@@ -80,8 +80,11 @@ def dimension_correlations(prepared: PreparedTask) -> NDArray[np.float64]:
     return -np.sort(-values)
 
 
-def _some(prepared: PreparedTask, most: int = QUERIES) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    queries, pool = prepared.vectors()
-    count = min(most, len(queries))
-    chosen = np.sort(np.random.default_rng(0).choice(len(queries), count, replace=False))
-    return queries[chosen], pool, chosen
+def _sample_queries(
+    prepared: PreparedTask, limit: int = SAMPLED_QUERIES
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return the vectors of at most ``limit`` queries, the gallery, and the numbers of these queries."""
+    query_vectors, gallery = prepared.vectors()
+    count = min(limit, len(query_vectors))
+    sample = np.sort(np.random.default_rng(0).choice(len(query_vectors), count, replace=False))
+    return query_vectors[sample], gallery, sample

@@ -1,4 +1,4 @@
-"""Puts the report together: one file that needs no other, and no network."""
+"""The evaluation report: one HTML file that needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -22,37 +22,40 @@ def write(path: Path, evaluation: Evaluation, values: Mapping[str, Any]) -> None
 
     Args:
         path: an HTML file.
-        evaluation: what is shown.
-        values: as ``evaluation.as_dict()`` gives them; ``against`` where there was a paired test.
+        evaluation: the evaluation to show.
+        values: ``evaluation.as_dict()``, with ``against`` added if there was a paired test.
     """
     from markupsafe import Markup
 
     page = render(
         "page.html.j2",
-        protocol=_flat(values["protocol"]),
-        stamp=values["protocol"],
+        protocol_rows=_flatten(values["protocol"]),
+        protocol=values["protocol"],
         tasks=values["tasks"],
-        beside=text_report.BESIDE,
+        not_figures=text_report.NOT_FIGURES,
         against=values.get("against"),
-        # Drawings hold no text but ours; all else is escaped.
-        charts={name: Markup(drawn) for name, drawn in _charts(evaluation).items()},  # noqa: S704
-        exhibits={name: best_and_worst.best_and_worst(of) for name, of in evaluation.outcomes.items()},
+        # The charts contain only our own text; everything else is escaped.
+        charts={title: Markup(svg) for title, svg in _charts(evaluation).items()},  # noqa: S704
+        examples={
+            name: best_and_worst.best_and_worst(task_result)
+            for name, task_result in evaluation.task_results.items()
+        },
     )
     path.write_text(page, encoding="utf-8")
 
 
 def _charts(evaluation: Evaluation) -> dict[str, str]:
-    """The drawings by their titles."""
-    outcomes = evaluation.outcomes
-    drawn = {
-        "What is found among the first k": charts.found_at(
-            {name: chart_data.found_curves(outcome) for name, outcome in outcomes.items()}
+    """Return the charts as SVG, by title."""
+    task_results = evaluation.task_results
+    drawings = {
+        "Hits and recall among the first k results": charts.recall_chart(
+            {name: chart_data.recall_curves(task_result) for name, task_result in task_results.items()}
         )
     }
     prepared_tasks: dict[frozenset[Target], PreparedTask] = {}
-    for outcome in outcomes.values():  # both directions of a pair of modalities have the same pairs
-        task = outcome.prepared.task
-        prepared_tasks.setdefault(frozenset((task.query, task.target)), outcome.prepared)
+    for task_result in task_results.values():  # both directions of a pair of modalities share their pairs
+        task = task_result.prepared.task
+        prepared_tasks.setdefault(frozenset((task.query, task.target)), task_result.prepared)
     curves = {
         f"evaluated pairs, {prepared.task.query} and {prepared.task.target}": chart_data.dimension_correlations(
             prepared
@@ -65,21 +68,21 @@ def _charts(evaluation: Evaluation) -> dict[str, str]:
         curves["canonical correlations of the fit"] = np.array(fitted)
     curves = {name: values for name, values in curves.items() if len(values)}
     if curves:
-        drawn["Correlation of the dimensions"] = charts.correlations(curves)
+        drawings["Correlation of the dimensions"] = charts.correlation_chart(curves)
     for prepared in prepared_tasks.values():
         name = f"{prepared.task.query} and {prepared.task.target}"
-        matching, others = chart_data.similarity_samples(prepared)
-        if len(matching) + len(others):
-            drawn[f"Similarity of pairs, {name}"] = charts.similarities(name, matching, others)
-    return drawn
+        relevant, others = chart_data.similarity_samples(prepared)
+        if len(relevant) + len(others):
+            drawings[f"Similarity of pairs, {name}"] = charts.similarity_chart(name, relevant, others)
+    return drawings
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested entries in one table: ``index.encoders.text``."""
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return nested entries as one flat table, with names like ``index.encoders.text``."""
     rows: dict[str, str] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            rows |= _flat(value, f"{prefix}{name}.")
+            rows |= _flatten(value, f"{prefix}{name}.")
         else:
             rows[prefix + name] = "none" if value is None else formatting.number(value)
     return rows
