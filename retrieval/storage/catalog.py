@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from retrieval import filters
 from retrieval.errors import DamagedIndexError, IndexFormatError, UnknownItemError
-from retrieval.storage.schema import MIGRATIONS, Asset, Column, Failure, Item
+from retrieval.storage.schema import MIGRATIONS, Asset, Column, Failure, Item, StoredValueError
 from retrieval.types import ITEM, Integers, MetadataValue, Modality, Target
 
 CACHED = 16_384
@@ -154,18 +154,17 @@ class Catalog:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """A transaction: committed at the end, rolled back on an error.
+        """Open a transaction that is committed at the end, or rolled back on an error.
+
+        Errors of the calling code pass through unchanged.
 
         Raises:
-            DamagedIndexError: what a published catalog holds cannot be read.
+            DamagedIndexError: the content of a published catalog cannot be read.
         """
         try:
             with Session(self.engine) as session, session.begin():
                 yield session
-        except (
-            DatabaseError,
-            ValueError,
-        ) as error:  # a value error is one of JSON, or of an unknown modality
+        except (DatabaseError, StoredValueError) as error:
             if self.writable:
                 raise
             raise self._unreadable(error) from error
@@ -286,7 +285,7 @@ class Catalog:
             .order_by(Item.key, Asset.ordinal, Asset.start, Asset.id)
         )
         with self.session() as session:
-            rows = np.array([tuple(row) for row in session.execute(statement)], dtype=np.int64).reshape(-1, 5)
+            rows = _integers([tuple(row) for row in session.execute(statement)]).reshape(-1, 5)
         assets, ordinals, items, features, held_out = rows.T
         starts = np.append(True, (np.diff(items) != 0) | (np.diff(ordinals) != 0))[: len(rows)]
         media = assets[np.flatnonzero(starts)][np.cumsum(starts) - 1]
@@ -315,12 +314,12 @@ class Catalog:
                 raise UnknownItemError(
                     f"the index has no item {key!r}: ids are paths without the ending, as hits show them"
                 )
-            found: dict[Modality, list[int]] = {}
+            numbers: dict[Modality, list[int]] = {}
             for number, modality in session.execute(
                 select(Asset.id, Asset.modality).where(Asset.item_id == item)
             ):
-                found.setdefault(Modality(modality), []).append(number)
-            return found
+                numbers.setdefault(_modality(modality), []).append(number)
+            return numbers
 
     def asset(self, number: int) -> Asset | None:
         """The asset with this number as its row has it, where its file was included; None if there is none."""
@@ -376,6 +375,25 @@ class Catalog:
             found = list(session.scalars(select(Failure).order_by(Failure.id)))
             session.expunge_all()
             return found
+
+
+def _integers(rows: Sequence[Sequence[Any]]) -> Integers:
+    """Return stored numbers as an int64 array.
+
+    Raises:
+        StoredValueError: one of them is no number.
+    """
+    try:
+        return np.array(rows, dtype=np.int64)
+    except (ValueError, TypeError) as error:
+        raise StoredValueError(str(error)) from error
+
+
+def _modality(name: str) -> Modality:
+    try:
+        return Modality(name)
+    except ValueError as error:
+        raise StoredValueError(str(error)) from error
 
 
 def _url(path: Path, writable: bool) -> URL:

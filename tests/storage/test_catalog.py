@@ -188,6 +188,34 @@ def test_an_older_catalog_is_brought_up_to_date_by_a_writer_alone(tmp_path):
     Catalog(path).close()
 
 
+def test_an_error_of_the_caller_is_not_reported_as_damage(catalog):
+    reader = Catalog(catalog.path)
+    with pytest.raises(ValueError, match="mistake of the caller"), reader.session():
+        raise ValueError("mistake of the caller")
+    reader.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "read"),
+    [
+        ("UPDATE items SET metadata = '{\"year\"'", Catalog.metadata),
+        ("UPDATE items SET metadata = '{\"year\"'", lambda reader: reader.labels("year")),
+        ("UPDATE assets SET modality = 'smell'", lambda reader: reader.item_assets("a")),
+        ("UPDATE assets SET feature = 'x'", lambda reader: reader.table(Modality.IMAGE)),
+    ],
+    ids=["metadata", "labels", "modality", "number"],
+)
+def test_a_stored_value_that_cannot_be_parsed_is_damage(catalog, statement, read):
+    catalog_writer.write(catalog, ITEMS, [], COLUMNS)
+    with sqlite3.connect(catalog.path) as connection:
+        connection.execute(statement)
+    connection.close()
+    reader = Catalog(catalog.path)
+    with pytest.raises(DamagedIndexError, match="cannot be read"):
+        read(reader)
+    reader.close()
+
+
 def test_what_is_no_catalog_is_refused(tmp_path):
     with pytest.raises(DamagedIndexError, match="missing"):
         Catalog(tmp_path / "none.sqlite")
