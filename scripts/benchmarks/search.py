@@ -38,7 +38,7 @@ from retrieval.vectors import scan
 from retrieval.vectors.exact import ExactIndex
 from retrieval.vectors.faiss_module import load
 from retrieval.vectors.refined import RefinedIndex
-from retrieval.vectors.search_effort import refining
+from retrieval.vectors.search_effort import refine_parameters
 
 BATCH = 1000
 
@@ -179,7 +179,7 @@ def overhead(engine: retrieval.SearchEngine, queries: Matrix, k: int, rounds: in
     index = engine.index.modality_index(Modality.IMAGE).index
     if isinstance(index, RefinedIndex):
         refined = load().IndexRefine(index.base, index.stored.index)
-        parameters = refining(index.base, index.effort, k, None)
+        parameters = refine_parameters(index.base, index.effort, k, None)
 
         def raw(asking: Matrix) -> Any:
             return refined.search(asking, k, params=parameters)

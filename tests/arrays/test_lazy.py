@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from retrieval.arrays import lazy
-from retrieval.arrays.lazy import Applied, Chosen, Stacked
+from retrieval.arrays.lazy import MappedRows, SelectedRows, StackedRows
 
 WHOLE = np.arange(60, dtype=np.float32).reshape(20, 3)
 NUMBERS = np.array([4, 19, 4, 0, 7])
 WAYS = {
-    "applied": (Applied(WHOLE, lambda some: 2 * some[:, :2], 2), 2 * WHOLE[:, :2]),
-    "chosen": (Chosen(WHOLE, NUMBERS), WHOLE[NUMBERS]),
+    "applied": (MappedRows(WHOLE, lambda some: 2 * some[:, :2], 2), 2 * WHOLE[:, :2]),
+    "chosen": (SelectedRows(WHOLE, NUMBERS), WHOLE[NUMBERS]),
     "stacked": (
-        Stacked([WHOLE[:6], WHOLE[:0], Chosen(WHOLE, NUMBERS)]),
+        StackedRows([WHOLE[:6], WHOLE[:0], SelectedRows(WHOLE, NUMBERS)]),
         np.concatenate([WHOLE[:6], WHOLE[NUMBERS]]),
     ),
 }
@@ -32,7 +32,7 @@ def test_rows_are_those_of_the_matrix_in_memory(name, asked):
 def test_a_function_is_applied_to_few_rows_at_once(monkeypatch):
     monkeypatch.setattr(lazy, "MAX_BLOCK_BYTES", 7 * 12)
     seen = []
-    matrix = Applied(WHOLE, lambda some: seen.append(len(some)) or some, 3)
+    matrix = MappedRows(WHOLE, lambda some: seen.append(len(some)) or some, 3)
     np.testing.assert_array_equal(matrix[::-1], WHOLE[::-1])
     assert seen == [7, 7, 6]
 
@@ -40,7 +40,7 @@ def test_a_function_is_applied_to_few_rows_at_once(monkeypatch):
 @pytest.mark.parametrize("count", [0, 20])
 def test_a_file_of_rows_is_there_as_long_as_it_is_needed(tmp_path, count):
     parts = (WHOLE[at : at + 6] for at in range(0, count, 6))
-    with lazy.filed(tmp_path / "rows", parts, 3) as kept:
+    with lazy.temporary_matrix(tmp_path / "rows", parts, 3) as kept:
         assert (kept.shape, len(kept)) == ((count, 3), count)
         for asked in (slice(None), slice(3, 5), np.arange(count)[::-3]):
             np.testing.assert_array_equal(kept[asked], WHOLE[:count][asked])

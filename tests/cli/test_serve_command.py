@@ -72,4 +72,4 @@ def test_a_port_that_is_taken_and_a_folder_that_is_no_index(index, tmp_path, cap
         assert run(["serve", str(index), "--port", str(taken.getsockname()[1])]) == 2
     assert "choose another --port" in capsys.readouterr().err
     assert run(["serve", str(tmp_path), "--port", "0"]) == 2
-    assert "is no index" in capsys.readouterr().err
+    assert "is not an index" in capsys.readouterr().err

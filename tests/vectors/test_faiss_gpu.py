@@ -13,7 +13,7 @@ from retrieval.errors import DependencyError, DeviceError
 from retrieval.vectors import faiss_gpu, faiss_module, load_index, registry
 from retrieval.vectors.exact import ExactIndex
 from retrieval.vectors.search_effort import Effort
-from retrieval.vectors.selection import described
+from retrieval.vectors.selection import manifest_entry
 
 COUNT = 2000
 
@@ -54,7 +54,7 @@ class Gpus:
         return index
 
     def _placed(self, index, where):
-        if not faiss_gpu.takes(index):
+        if not faiss_gpu.supports(index):
             raise RuntimeError("Error in ToGpuCloner: Error: 'false' failed: not implemented on the GPU")
         self.calls.append(f"{type(index).__name__} to {where}")
         return faiss.clone_index(index)
@@ -86,8 +86,8 @@ def test_what_the_cpu_wrote_is_searched_on_gpus(gpus, spec, count, tmp_path):
     index = registry.build(spec, vectors())
     index.save(tmp_path / "i.faiss")
     made = gpus(count)
-    effort = Effort(depth=500, probes=8).as_entry() if "factory" in described(index) else {}
-    placed = load_index.load(described(index) | effort, tmp_path / "i.faiss", device="cuda")
+    effort = Effort(depth=500, probes=8).as_entry() if "factory" in manifest_entry(index) else {}
+    placed = load_index.load(manifest_entry(index) | effort, tmp_path / "i.faiss", device="cuda")
     assert made.calls == [f"{PLACED[spec]} to {count} GPUs, half True, sharded {count > 1}"]
     queries = vectors(20, seed=1)
     for rows in (None, np.arange(0, COUNT, 3)):
@@ -106,7 +106,7 @@ def test_training_and_adding_take_the_gpu_where_it_knows_the_kind(gpus, spec, on
     assert bool(made.calls) == on_gpu
     assert ("back" in made.calls) == on_gpu
     index.save(tmp_path / "i.faiss")
-    again = load_index.load(described(index), tmp_path / "i.faiss")
+    again = load_index.load(manifest_entry(index), tmp_path / "i.faiss")
     queries = vectors(5, seed=1)
     np.testing.assert_array_equal(again.search(queries, 3)[1], index.search(queries, 3)[1])
 
@@ -126,21 +126,21 @@ def test_cagra_is_built_on_a_gpu_and_searched_on_the_cpu(gpus, tmp_path):
     made.index_gpu_to_cpu = lambda index: index.graph
     index = registry.build("cagra", vectors(), device="cuda")
     index.save(tmp_path / "i.faiss")
-    again = load_index.load(described(index) | {"effort": {"beam": 256}}, tmp_path / "i.faiss")
+    again = load_index.load(manifest_entry(index) | {"effort": {"beam": 256}}, tmp_path / "i.faiss")
     assert (again.kind, len(again)) == ("cagra", COUNT)
     np.testing.assert_array_equal(again.search(vectors(), 1)[1][:, 0], np.arange(COUNT))
 
 
 def test_what_is_missing_is_said(gpus, monkeypatch):
     with pytest.raises(DependencyError, match=r"no GPU support.*pip install faiss-gpu"):
-        faiss_gpu.place(faiss.IndexFlatIP(4))
+        faiss_gpu.to_gpus(faiss.IndexFlatIP(4))
     made = gpus(0)
     with pytest.raises(DeviceError, match="FAISS finds no GPU"):
-        faiss_gpu.place(faiss.IndexFlatIP(4))
+        faiss_gpu.to_gpus(faiss.IndexFlatIP(4))
     made.count = 1
     with pytest.raises(
         DeviceError, match=r"cannot put this index on a GPU \('false' failed: not implemented"
     ):
-        faiss_gpu.place(faiss.IndexLSH(16, 4))
+        faiss_gpu.to_gpus(faiss.IndexLSH(16, 4))
     with pytest.raises(DependencyError, match="without CAGRA"):
         faiss_gpu.build_cagra(vectors())

@@ -7,35 +7,34 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.vectors import int8_scan as rounding
-from retrieval.vectors import scan
+from retrieval.vectors import int8_scan, scan
 from retrieval.vectors.exact import ExactIndex
-from retrieval.vectors.int8_scan import VECTORS, rounded
+from retrieval.vectors.int8_scan import BLOCK_ROWS, quantize_queries
 from tests.vectors.test_vector_indexes import vectors
 
-COUNT = scan.FIRST + 2 * VECTORS + 37
+COUNT = scan.FIRST_ROWS + 2 * BLOCK_ROWS + 37
 DIMENSION = 48
 
 
 @pytest.fixture(autouse=True)
 def always(monkeypatch):
     """However little there is to compare."""
-    monkeypatch.setattr(scan, "MANY", 0)
-    monkeypatch.setattr(scan, "ENOUGH", 0)
+    monkeypatch.setattr(scan, "INT8_MIN_PRODUCTS", 0)
+    monkeypatch.setattr(scan, "INT8_MIN_QUERIES", 0)
 
 
 @pytest.fixture
 def reached(monkeypatch):
     """How many pairs were reached in each block, of the scans meanwhile."""
     counts = []
-    real = rounding.Int8Scan._reaching
+    real = int8_scan.Int8Scan._pairs_above
 
     def counted(self, request, least):
         found = real(self, request, least)
         counts.append(len(found[0]))
         return found
 
-    monkeypatch.setattr(rounding.Int8Scan, "_reaching", counted)
+    monkeypatch.setattr(int8_scan.Int8Scan, "_pairs_above", counted)
     return counts
 
 
@@ -78,7 +77,7 @@ GALLERIES = {
 
 
 def needed():
-    if rounded(drawn(2), drawn(1)[0]) is None:
+    if quantize_queries(drawn(2), drawn(1)[0]) is None:
         pytest.skip("this processor does not multiply eight bits")
 
 
@@ -87,7 +86,7 @@ def needed():
 def test_a_scan_by_eight_bits_finds_what_a_product_finds(monkeypatch, name, queries):
     gallery, asking = GALLERIES[name](), drawn(queries, seed=1)
     found = scan.best(asking, gallery, 7)
-    monkeypatch.setattr(scan, "MANY", np.inf)
+    monkeypatch.setattr(scan, "INT8_MIN_PRODUCTS", np.inf)
     for one, other in zip(found, scan.best(asking, gallery, 7), strict=True):
         np.testing.assert_array_equal(one, other)  # to the last bit: either way, what is kept is scored alike
     np.testing.assert_allclose(found[0], ExactIndex(gallery).search(asking, 7)[0], atol=1e-5)
@@ -113,7 +112,7 @@ def test_some_rows_are_scanned_alike():
 
 def test_few_pairs_are_scored(reached):
     needed()
-    gallery = drawn(scan.FIRST + 20 * VECTORS + 1, dimension=256)
+    gallery = drawn(scan.FIRST_ROWS + 20 * BLOCK_ROWS + 1, dimension=256)
     scan.best(drawn(100, seed=1, dimension=256), gallery, 10)
     assert len(reached) == 21
     assert sum(reached) < 100 * 200
@@ -125,7 +124,7 @@ def signs():
 
 def worst_vector():
     """All numbers of one vector are almost half a step off, all to one side of the query's."""
-    block = np.tile(np.float32(-0.1) * signs(), (VECTORS, 1))
+    block = np.tile(np.float32(-0.1) * signs(), (BLOCK_ROWS, 1))
     block[1] = -signs()  # is the reach
     block[0] = np.float32(0.4999 / 127) * signs()
     return signs(), block
@@ -135,7 +134,7 @@ def worst_query():
     """All numbers of the query but one are almost half a step off, all to the side of one vector's."""
     asking, best = np.float32(0.4999 / 127) * signs(), signs()
     asking[0] = best[0] = 1
-    return asking, np.concatenate([best[None], np.tile(np.float32(-0.1) * best, (VECTORS - 1, 1))])
+    return asking, np.concatenate([best[None], np.tile(np.float32(-0.1) * best, (BLOCK_ROWS - 1, 1))])
 
 
 @pytest.mark.parametrize("made", [worst_vector, worst_query])
@@ -144,8 +143,8 @@ def test_a_score_that_is_as_far_off_as_can_be_is_reached(made):
     needed()
     asking, block = made()
     least = np.atleast_1d(asking @ block[0]) - np.float32(1e-5)
-    network = rounded(asking[None], np.zeros(DIMENSION, np.float32))
-    ((_, _, places),) = network.reaching(iter([block]), lambda: least)
+    network = quantize_queries(asking[None], np.zeros(DIMENSION, np.float32))
+    ((_, _, places),) = network.candidates(iter([block]), lambda: least)
     assert 0 in places
     assert len(places) == 1
 
@@ -157,7 +156,7 @@ def test_numbers_of_any_size_are_compared_alike(monkeypatch, length, of):
     asking[:, 1:] += np.float32(0.3 / 127)
     (asking if of == "queries" else gallery)[:] *= np.float32(length)
     found = scan.best(asking, gallery, 7)
-    monkeypatch.setattr(scan, "MANY", np.inf)
+    monkeypatch.setattr(scan, "INT8_MIN_PRODUCTS", np.inf)
     for one, other in zip(found, scan.best(asking, gallery, 7), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -181,13 +180,13 @@ def test_no_score_is_larger_than_its_bound(seed, large, mean, length):
     needed()
     random = np.random.default_rng(seed)
     scale = np.where(random.random(DIMENSION) < 0.1, large, 1)
-    block = (length * (random.standard_normal((VECTORS, DIMENSION)) * scale + mean)).astype(np.float32)
+    block = (length * (random.standard_normal((BLOCK_ROWS, DIMENSION)) * scale + mean)).astype(np.float32)
     asking = (random.standard_normal((20, DIMENSION)) / scale).astype(np.float32)
     exact = block.astype(np.float64) @ asking.T.astype(np.float64)
     # All pairs at or above each query's median have to be reached; the sizes of what float32 adds up may hide the rest.
     rounding_off = 4e-6 * np.linalg.norm(block, axis=1).max() * np.linalg.norm(asking, axis=1)
     least = np.median(exact, axis=0) + rounding_off
-    ((_, owners, places),) = rounded(asking, block.mean(axis=0)).reaching(
+    ((_, owners, places),) = quantize_queries(asking, block.mean(axis=0)).candidates(
         iter([block]), lambda: (least - rounding_off).astype(np.float32)
     )
     reached = np.zeros(exact.shape, bool)
@@ -197,9 +196,11 @@ def test_no_score_is_larger_than_its_bound(seed, large, mean, length):
 
 def test_vectors_that_are_all_alike_have_no_reach():
     needed()
-    block, asking = np.tile(drawn(1), (VECTORS, 1)), drawn(3, seed=1)
-    ((_, owners, _),) = rounded(asking, block[0]).reaching(iter([block]), lambda: asking @ block[0] - 1e-6)
-    assert len(owners) == 3 * VECTORS
+    block, asking = np.tile(drawn(1), (BLOCK_ROWS, 1)), drawn(3, seed=1)
+    ((_, owners, _),) = quantize_queries(asking, block[0]).candidates(
+        iter([block]), lambda: asking @ block[0] - 1e-6
+    )
+    assert len(owners) == 3 * BLOCK_ROWS
 
 
 def test_a_processor_that_adds_in_sixteen_bits_is_not_trusted():
@@ -214,12 +215,12 @@ def test_a_processor_that_adds_in_sixteen_bits_is_not_trusted():
     def right(inputs):
         return [inputs[1] @ inputs[0].T]
 
-    assert rounding._right(right, 20, DIMENSION)
-    assert not rounding._right(saturating, 20, DIMENSION)
+    assert int8_scan._multiplies_correctly(right, 20, DIMENSION)
+    assert not int8_scan._multiplies_correctly(saturating, 20, DIMENSION)
 
 
 def test_where_it_cannot_be_had_all_is_multiplied(monkeypatch):
-    monkeypatch.setattr(scan, "rounded", lambda *_: None)
+    monkeypatch.setattr(scan, "quantize_queries", lambda *_: None)
     gallery, asking = drawn(COUNT), drawn(50, seed=1)
     np.testing.assert_array_equal(
         scan.best(asking, gallery, 10)[1], ExactIndex(gallery).search(asking, 10)[1]
@@ -228,8 +229,8 @@ def test_where_it_cannot_be_had_all_is_multiplied(monkeypatch):
 
 def test_a_network_that_multiplies_wrongly_is_not_used(monkeypatch):
     needed()
-    monkeypatch.setattr(rounding, "_right", lambda *_: False)
-    assert rounding._compiled.__wrapped__(rounding.QUERIES, DIMENSION) is None
+    monkeypatch.setattr(int8_scan, "_multiplies_correctly", lambda *_: False)
+    assert int8_scan._compiled.__wrapped__(int8_scan.QUERY_MULTIPLE, DIMENSION) is None
 
 
 @pytest.mark.parametrize("kind", ["f32", "bf16"])
@@ -245,30 +246,30 @@ def test_a_network_that_is_not_run_in_eight_bits_is_not_used(monkeypatch, kind):
             model = SimpleNamespace(get_ordered_ops=lambda: [SimpleNamespace(get_rt_info=lambda: way)])
             return SimpleNamespace(get_runtime_model=lambda: model)
 
-    monkeypatch.setattr(rounding.module(), "Core", Core)
-    assert rounding._compiled.__wrapped__(3, DIMENSION) is None
+    monkeypatch.setattr(int8_scan.module(), "Core", Core)
+    assert int8_scan._compiled.__wrapped__(3, DIMENSION) is None
 
 
 def test_without_openvino_all_is_multiplied(monkeypatch):
-    monkeypatch.setattr(rounding, "find_spec", lambda _: None)
-    monkeypatch.setattr(rounding, "_to_be_had", rounding._to_be_had.__wrapped__)
-    assert rounded(drawn(2), drawn(1)[0]) is None
+    monkeypatch.setattr(int8_scan, "find_spec", lambda _: None)
+    monkeypatch.setattr(int8_scan, "_is_available", int8_scan._is_available.__wrapped__)
+    assert quantize_queries(drawn(2), drawn(1)[0]) is None
 
 
 def test_one_network_serves_many_numbers_of_queries():
     needed()
-    before = rounding._compiled.cache_info().misses
+    before = int8_scan._compiled.cache_info().misses
     for queries in range(1, 6):
         scan.best(drawn(queries, dimension=40), drawn(COUNT, dimension=40), 3)
-    assert rounding._compiled.cache_info().misses == before + 1
+    assert int8_scan._compiled.cache_info().misses == before + 1
 
 
 def test_only_large_batches_of_very_much_are_rounded(monkeypatch, reached):
     needed()
     gallery = drawn(COUNT)
     for many, enough, expected in ((0, 400, 0), (np.inf, 0, 0), (0, 0, 3)):
-        monkeypatch.setattr(scan, "MANY", many)
-        monkeypatch.setattr(scan, "ENOUGH", enough)
+        monkeypatch.setattr(scan, "INT8_MIN_PRODUCTS", many)
+        monkeypatch.setattr(scan, "INT8_MIN_QUERIES", enough)
         reached.clear()
         scan.best(drawn(399, seed=1), gallery, 10)
         assert len(reached) == expected
@@ -287,7 +288,7 @@ def test_what_must_not_be_written_to_is_read_all_the_same():
 def test_blocks_stay_until_they_were_read(monkeypatch):
     """Also where nobody wants to know any more what came of them."""
     needed()
-    real, waited = rounded(drawn(3), np.zeros(DIMENSION, np.float32)), []
+    real, waited = quantize_queries(drawn(3), np.zeros(DIMENSION, np.float32)), []
 
     class Request:
         def __init__(self, request):
@@ -301,7 +302,7 @@ def test_blocks_stay_until_they_were_read(monkeypatch):
             return getattr(self.request, name)
 
     real._requests = type(real._requests)(map(Request, real._requests))
-    found = real.reaching((drawn(VECTORS, seed) for seed in range(20)), lambda: np.zeros(3, np.float32))
+    found = real.candidates((drawn(BLOCK_ROWS, seed) for seed in range(20)), lambda: np.zeros(3, np.float32))
     next(found)
     found.close()
     assert len(waited) == len(real._requests)

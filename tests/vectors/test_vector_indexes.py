@@ -14,11 +14,11 @@ from retrieval.errors import DamagedIndexError, OptionError
 from retrieval.vectors import faiss_files, faiss_module, load_index, registry, scan, search_effort
 from retrieval.vectors.base import Subset
 from retrieval.vectors.exact import ExactIndex
-from retrieval.vectors.half_precision import decoded
-from retrieval.vectors.incremental import COMPACTED_ABOVE
+from retrieval.vectors.half_precision import decode
+from retrieval.vectors.incremental import COMPACTION_SHARE
 from retrieval.vectors.refined import NEARLY_ALL, SCAN_SHARE, RefinedIndex
-from retrieval.vectors.search_effort import KEPT, Effort, Parameters
-from retrieval.vectors.selection import described
+from retrieval.vectors.search_effort import CACHED_PARAMETERS, Effort, Parameters
+from retrieval.vectors.selection import manifest_entry
 
 EXACT = sorted(registry.EXACT)
 APPROXIMATE = [
@@ -78,18 +78,20 @@ def test_a_graph_walks_over_the_stored_vectors_and_keeps_no_copy(tmp_path):
     faiss, made, path = faiss_module.load(), vectors(COUNT, 64), tmp_path / "graph.faiss"
     index = registry.build("hnsw", made, path=path)
     links = path.stat().st_size
-    assert index.base.hnsw.efConstruction == registry.LOOKED_AT
+    assert index.base.hnsw.efConstruction == registry.EF_CONSTRUCTION
     assert index.bytes == links + 2 * made.size == pytest.approx(registry.graph_bytes(*made.shape), rel=0.01)
     index.effort = HARD
     asking = vectors(50, 64, seed=1)
     expected = index.search(asking, 10)
-    np.testing.assert_array_equal(load_index.load(described(index), path).search(asking, 10)[1], expected[1])
+    np.testing.assert_array_equal(
+        load_index.load(manifest_entry(index), path).search(asking, 10)[1], expected[1]
+    )
     # As FAISS writes one of itself, with a copy of the vectors.
     own = faiss.index_factory(64, index.factory, faiss.METRIC_INNER_PRODUCT)
     own.train(made)
     own.add(made)
     faiss.write_index(own, str(path))
-    again = load_index.load(described(index), path)
+    again = load_index.load(manifest_entry(index), path)
     assert again.bytes == pytest.approx(index.bytes, rel=0.01)
     np.testing.assert_array_equal(again.search(asking, 10)[1], expected[1])
 
@@ -219,7 +221,7 @@ def test_a_scan_finds_as_much_of_vectors_of_any_length(length):
 def test_few_rows_are_compared_in_the_same_order(k):
     gallery = np.repeat(vectors(1500), 2, axis=0)
     rows = np.flatnonzero(np.random.default_rng(2).random(3000) < 0.9)
-    scores, found = scan.few(vectors(3, seed=1), gallery, k, rows)
+    scores, found = scan.best_by_pairs(vectors(3, seed=1), gallery, k, rows)
     expected_scores, expected = ExactIndex(gallery).search(vectors(3, seed=1), k, rows)
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_allclose(scores, expected_scores, atol=1e-6)
@@ -228,7 +230,7 @@ def test_few_rows_are_compared_in_the_same_order(k):
 def test_every_number_of_half_precision_is_decoded():
     halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
     halves = halves[np.isfinite(halves)]
-    np.testing.assert_array_equal(decoded(halves).view(np.uint32), halves.astype(np.float32).view(np.uint32))
+    np.testing.assert_array_equal(decode(halves).view(np.uint32), halves.astype(np.float32).view(np.uint32))
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -238,7 +240,7 @@ def test_a_lone_query_leaves_faiss_its_threads(count):
     telling = SimpleNamespace(search=lambda *_, **__: faiss.omp_get_max_threads())
     faiss.omp_set_num_threads(3)
     try:
-        assert faiss_module.searched(telling, vectors(count), 5, None) == (1 if count == 1 else 3)
+        assert faiss_module.search(telling, vectors(count), 5, None) == (1 if count == 1 else 3)
         index_of("fastscan").search(vectors(count), 5)
         assert faiss.omp_get_max_threads() == 3
     finally:
@@ -257,13 +259,13 @@ def test_a_bounded_number_of_parameters_is_remembered(monkeypatch):
     parameters = Parameters(index_of("IVF8,Flat").base)
     first = parameters.of(HARD, 5, None)
     sizes = []
-    for k in range(1, 3 * KEPT):
+    for k in range(1, 3 * CACHED_PARAMETERS):
         parameters.of(HARD, k, None)
         sizes.append(len(parameters))
-    assert max(sizes) == KEPT
+    assert max(sizes) == CACHED_PARAMETERS
     assert parameters.of(HARD, 5, None).k_factor == first.k_factor
     monkeypatch.setattr(
-        search_effort, "KEPT", len(parameters) - 1
+        search_effort, "CACHED_PARAMETERS", len(parameters) - 1
     )  # as if threads had gone past the bound together
     parameters.of(HARD, 1000, None)
     assert len(parameters) == 1
@@ -294,11 +296,11 @@ TUNED = {"depth": 50, "probes": 8, "beam": 64}
 def test_what_a_filter_leaves_is_searched_as_was_tuned(filtered, exactly_below, tmp_path):
     index = registry.build("IVF8,Flat", vectors(30_000))
     index.save(tmp_path / "image.faiss")
-    entry = described(index)
+    entry = manifest_entry(index)
     assert "filtered" not in entry  # never tuned, which is not the same as tuned and not worth it
     entry |= {"effort": TUNED} | ({} if filtered is None else {"filtered": filtered})
     again = load_index.load(entry, tmp_path / "image.faiss")
-    assert described(again) == entry
+    assert manifest_entry(again) == entry
     for share in (0.95, 0.9, 0.7, 0.5, 0.3, 0.1, 0.05):
         told, rows = [], np.arange(round(share * len(index)))
         again.search(vectors(1), 10, rows, explain=told.append)
@@ -306,7 +308,7 @@ def test_what_a_filter_leaves_is_searched_as_was_tuned(filtered, exactly_below, 
 
 
 def test_dead_rows_do_not_make_an_index_compare_everything():
-    assert NEARLY_ALL <= 1 - COMPACTED_ABOVE
+    assert NEARLY_ALL <= 1 - COMPACTION_SHARE
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -336,7 +338,7 @@ def test_no_queries_have_no_answers(spec):
 def test_a_saved_index_answers_the_same(spec, tmp_path):
     index, queries = index_of(spec), vectors(4, seed=1)
     index.save(tmp_path / "image.faiss")
-    again = load_index.load(described(index), tmp_path / "image.faiss")
+    again = load_index.load(manifest_entry(index), tmp_path / "image.faiss")
     assert (len(again), again.dimension, again.kind) == (COUNT, 16, index.kind)
     np.testing.assert_array_equal(again.search(queries, 9)[1], index.search(queries, 9)[1])
     np.testing.assert_array_equal(again.vectors(), halves(vectors(COUNT)))
@@ -361,7 +363,7 @@ def test_threads_may_search_at_once(spec):
 def test_a_damaged_file_is_refused(spec, tmp_path):
     (tmp_path / "i").write_bytes(b"nonsense")
     with pytest.raises(DamagedIndexError, match="cannot be read"):
-        load_index.load(described(index_of(spec)), tmp_path / "i")
+        load_index.load(manifest_entry(index_of(spec)), tmp_path / "i")
 
 
 @pytest.mark.parametrize("dimension", [1, 7, 30, 37])
@@ -372,7 +374,7 @@ def test_any_dimension_can_be_quantised(dimension):
 
 
 def test_few_vectors_are_compared_whatever_was_asked_for():
-    assert registry.build("fastscan", vectors(registry.FEWEST - 1)).kind == "flat"
+    assert registry.build("fastscan", vectors(registry.MIN_VECTORS - 1)).kind == "flat"
 
 
 def test_unknown_kinds_are_refused(tmp_path):
