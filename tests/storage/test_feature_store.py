@@ -121,7 +121,7 @@ def test_a_flipped_bit_damages_its_own_row_only(mixed, name, data):
         others = np.setdiff1d(np.arange(7), [row])
         np.testing.assert_array_equal(store.read(others), rows(7)[others])
         known = {
-            content: place
+            content: row_range
             for content, row_range in ROWS.items()
             if row not in row_range or name == "rows.f32"
         }
@@ -173,7 +173,7 @@ def test_a_store_without_checksums_is_converted(mixed, tmp_path, torn):
     damaged.as_before_checksums(folder)
     records = folder / "records.bin"
     records.write_bytes(records.read_bytes()[: records.stat().st_size - torn])
-    kept = {content: place for content, row_range in ROWS.items() if not torn or row_range.stop < 7}
+    kept = {content: row_range for content, row_range in ROWS.items() if not torn or row_range.stop < 7}
     store = FeatureStore(folder, 3)
     assert store.contents() == kept
     assert store.damaged(len(store)).tolist() == []
