@@ -14,7 +14,7 @@ def known(what: str, name: str, names: Collection[str]) -> str:
     """Return ``name`` if it is one of ``names``.
 
     Args:
-        what: what the name stands for, for the message.
+        what: kind of the name, such as "modality", for the message.
         name: the name to check.
         names: the allowed names.
 

@@ -1,4 +1,4 @@
-"""Matrices whose rows are read lazily, some at a time, so that they need not fit into memory."""
+"""Matrices whose rows are read lazily, a few at a time, so that they need not fit into memory."""
 
 from __future__ import annotations
 

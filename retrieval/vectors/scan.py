@@ -74,17 +74,17 @@ def best(
 def _best(queries: Matrix, vectors: MatrixLike, k: int, use_int8: bool) -> tuple[Matrix, Integers]:
     count = len(vectors)
     width = max(min(SCORES_AT_ONCE // len(queries), MAX_BLOCK_ROWS), 4 * k)
-    kept = TopK(queries, vectors, k)
+    top_k = TopK(queries, vectors, k)
     done = 0
     if use_int8 and len(queries) >= INT8_MIN_QUERIES and 4 * k <= FIRST_ROWS < count - BLOCK_ROWS:
-        kept.compare(vectors[:FIRST_ROWS], 0)
-        done = _compare_int8(queries, kept, vectors)
+        top_k.compare(vectors[:FIRST_ROWS], 0)
+        done = _compare_int8(queries, top_k, vectors)
     for start in range(done, count, width):
-        kept.compare(vectors[start : start + width], start)
-    return kept.ranked()
+        top_k.compare(vectors[start : start + width], start)
+    return top_k.ranked()
 
 
-def _compare_int8(queries: Matrix, kept: TopK, vectors: MatrixLike) -> int:
+def _compare_int8(queries: Matrix, top_k: TopK, vectors: MatrixLike) -> int:
     """Compare vectors after ``FIRST_ROWS`` by 8-bit scores while few pairs remain; return the number of rows done."""
     int8_scan = quantize_queries(queries, vectors[:BLOCK_ROWS].mean(axis=0))
     if int8_scan is None:
@@ -93,14 +93,14 @@ def _compare_int8(queries: Matrix, kept: TopK, vectors: MatrixLike) -> int:
     # The last block overlaps the one before it.
     starts = [*range(FIRST_ROWS, count - BLOCK_ROWS, BLOCK_ROWS), count - BLOCK_ROWS]
     blocks = (vectors[start : start + BLOCK_ROWS] for start in starts)
-    done, pair_count, extra = FIRST_ROWS, 0, min(EXTRA_PAIRS * kept.k, DENSE_SHARE * count)
-    with closing(int8_scan.candidates(blocks, lambda: kept.threshold)) as candidates:
+    done, pair_count, extra = FIRST_ROWS, 0, min(EXTRA_PAIRS * top_k.k, DENSE_SHARE * count)
+    with closing(int8_scan.candidates(blocks, lambda: top_k.threshold)) as candidates:
         for start, (block, query_rows, positions) in zip(starts, candidates, strict=True):
             pair_count += len(query_rows)
             if pair_count > len(queries) * (extra + DENSE_SHARE * (done - FIRST_ROWS)):
                 break
             new = slice(None) if start == done else np.flatnonzero(positions >= done - start)
-            kept.add_pairs(block, query_rows[new], positions[new], start)
+            top_k.add_pairs(block, query_rows[new], positions[new], start)
             done = start + BLOCK_ROWS
     return done
 

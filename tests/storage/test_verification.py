@@ -187,13 +187,13 @@ def test_an_invalid_manifest_is_refused(index, text):
 
 def test_files_of_two_generations_are_not_mixed(index):
     for name in ("image.faiss", "text.faiss", "catalog.sqlite", "image.assets.npy", "alignment.safetensors"):
-        own, other = index / "generations/000002" / name, index / "generations/000001" / name
-        data = own.read_bytes()
-        if data != other.read_bytes():
-            own.write_bytes(other.read_bytes())
+        current, previous = index / "generations/000002" / name, index / "generations/000001" / name
+        data = current.read_bytes()
+        if data != previous.read_bytes():
+            current.write_bytes(previous.read_bytes())
             with pytest.raises(DamagedIndexError, match=name):
                 retrieval.open(index)
-            own.write_bytes(data)
+            current.write_bytes(data)
     assert retrieval.open(index)
 
 

@@ -87,10 +87,10 @@ def test_a_graph_uses_the_stored_vectors_and_keeps_no_copy(tmp_path):
         load_index.load(manifest_entry(index), path).search(queries, 10)[1], expected[1]
     )
     # A graph as written by FAISS itself, with a copy of the vectors.
-    own = faiss.index_factory(64, index.factory, faiss.METRIC_INNER_PRODUCT)
-    own.train(made)
-    own.add(made)
-    faiss.write_index(own, str(path))
+    plain = faiss.index_factory(64, index.factory, faiss.METRIC_INNER_PRODUCT)
+    plain.train(made)
+    plain.add(made)
+    faiss.write_index(plain, str(path))
     again = load_index.load(manifest_entry(index), path)
     assert again.bytes == pytest.approx(index.bytes, rel=0.01)
     np.testing.assert_array_equal(again.search(queries, 10)[1], expected[1])
