@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,16 @@ from sqlalchemy.orm import Session
 
 from retrieval import filters
 from retrieval.errors import DamagedIndexError, IndexFormatError, UnknownItemError
-from retrieval.storage.schema import MIGRATIONS, Asset, Column, Failure, Item, StoredValueError
+from retrieval.storage.schema import (
+    MIGRATIONS,
+    Asset,
+    Column,
+    Failure,
+    Item,
+    StoredValueError,
+    parse_integers,
+    parse_modality,
+)
 from retrieval.types import ITEM, Integers, MetadataValue, Modality, Target
 
 CACHE_KIB = 16_384
@@ -287,7 +296,7 @@ class Catalog:
             .order_by(Item.key, Asset.ordinal, Asset.start, Asset.id)
         )
         with self.session() as session:
-            rows = _integers([tuple(row) for row in session.execute(statement)]).reshape(-1, 5)
+            rows = parse_integers([tuple(row) for row in session.execute(statement)]).reshape(-1, 5)
         assets, ordinals, items, features, held_out = rows.T
         starts = np.append(True, (np.diff(items) != 0) | (np.diff(ordinals) != 0))[: len(rows)]
         media = assets[np.flatnonzero(starts)][np.cumsum(starts) - 1]
@@ -320,7 +329,7 @@ class Catalog:
             for number, modality in session.execute(
                 select(Asset.id, Asset.modality).where(Asset.item_id == item)
             ):
-                numbers.setdefault(_modality(modality), []).append(number)
+                numbers.setdefault(parse_modality(modality), []).append(number)
             return numbers
 
     def asset(self, number: int) -> Asset | None:
@@ -377,25 +386,6 @@ class Catalog:
             failures = list(session.scalars(select(Failure).order_by(Failure.id)))
             session.expunge_all()
             return failures
-
-
-def _integers(rows: Sequence[Sequence[Any]]) -> Integers:
-    """Return stored numbers as an int64 array.
-
-    Raises:
-        StoredValueError: one of them is not a number.
-    """
-    try:
-        return np.array(rows, dtype=np.int64)
-    except (ValueError, TypeError) as error:
-        raise StoredValueError(str(error)) from error
-
-
-def _modality(name: str) -> Modality:
-    try:
-        return Modality(name)
-    except ValueError as error:
-        raise StoredValueError(str(error)) from error
 
 
 def _url(path: Path, writable: bool) -> URL:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from sqlalchemy import JSON, Connection, Dialect, Float, ForeignKey, Index, TypeDecorator, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from retrieval.types import Integers, Modality
 
 
 class StoredValueError(ValueError):
@@ -33,6 +36,30 @@ class StoredJson(TypeDecorator[dict[str, Any]]):
                 raise StoredValueError(str(error)) from error
 
         return checked
+
+
+def parse_integers(rows: Sequence[Sequence[Any]]) -> Integers:
+    """Return stored numbers as an int64 array.
+
+    Raises:
+        StoredValueError: one of them is not a number.
+    """
+    try:
+        return np.array(rows, dtype=np.int64)
+    except (ValueError, TypeError) as error:
+        raise StoredValueError(str(error)) from error
+
+
+def parse_modality(name: str) -> Modality:
+    """Return the modality stored as ``name``.
+
+    Raises:
+        StoredValueError: there is no such modality.
+    """
+    try:
+        return Modality(name)
+    except ValueError as error:
+        raise StoredValueError(str(error)) from error
 
 
 class Base(DeclarativeBase):

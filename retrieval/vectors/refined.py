@@ -180,7 +180,7 @@ class RefinedIndex:
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         k = min(k, count)
         if not k or not len(queries):
-            explain(f"no results requested for {len(queries)} queries" if count else "no vector matches")
+            explain("there are no queries" if count else "no vector matches")
             return empty_results(queries, k)
         effort_used = effort or self.effort
         if self.compares_all(effort_used, k, subset):
@@ -223,9 +223,8 @@ class RefinedIndex:
         self, queries: Matrix, count: int, subset: Subset | None, effort: Effort
     ) -> tuple[Matrix, Integers]:
         """Return (q, count) scores and rows, in any order; the row is -1 where fewer were found."""
-        device = (
-            "cuda" if subset is None and "cuda" in self._refined else "cpu"
-        )  # FAISS on GPUs cannot search a subset
+        # FAISS on GPUs cannot search a subset.
+        device = "cuda" if subset is None and "cuda" in self._refined else "cpu"
         # Parameters are passed with the call, because threads share the index and it must not change.
         parameters = self._parameters[device].of(effort, count, subset)
         candidates: tuple[Matrix, Integers] = faiss_module.search(
