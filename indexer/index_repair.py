@@ -87,7 +87,7 @@ def repair(
     devices.check_device(device)
     runtimes.check_runtime(runtime)
     layout = Layout(Path(out))
-    if not layout.manifest.is_file() and not layout.numbered():
+    if not layout.manifest.is_file() and not layout.generation_numbers():
         Manifest.read(layout.root)
     with locked(layout):
         before = verify(layout.root)
@@ -142,7 +142,7 @@ def _drop(layout: Layout, verdict: Verdict) -> None:
     for damage in verdict.with_remedy(Remedy.DROP):
         path = layout.root / damage.path
         if damage.rows and verdict.manifest:
-            FeatureStore(path, verdict.manifest.features[path.name]["dimension"]).give_up(damage.rows)
+            FeatureStore(path, verdict.manifest.features[path.name]["dimension"]).mark_unused(damage.rows)
         else:
             number = path.relative_to(layout.generations).parts[0]
             shutil.rmtree(layout.generations / number, ignore_errors=True)

@@ -86,7 +86,7 @@ def mend(
         # By the name it was asked for by: an encoder's own does not say where a file of weights is.
         encoder = registry.load(manifest.settings["encoders"][modality], modality, device, runtime)
         check_same(spec, encoder.spec)
-        store.note(encoder.numerics)
+        store.add_numerics(encoder.numerics)
         with progress(f"encoding {modality}", len(found)) as advance:
             encode.encode(
                 encoder,
@@ -99,7 +99,7 @@ def mend(
                 fail=lambda _content, _error: None,  # what cannot be encoded is among the lost
             )
     lost = [row for content in wanted - store.mended for row in places[content] if row not in others]
-    store.give_up(lost)
+    store.mark_unused(lost)
     return len(store.mended)
 
 

@@ -11,15 +11,15 @@ from retrieval.errors import OptionError
 
 
 def known(what: str, name: str, names: Collection[str]) -> str:
-    """``name`` itself.
+    """Return ``name`` if it is one of ``names``.
 
     Args:
-        what: is named, for the message.
-        name: that was given.
-        names: that there are.
+        what: kind of the name, such as "modality", for the message.
+        name: the name to check.
+        names: the allowed names.
 
     Raises:
-        OptionError: it is none of ``names``.
+        OptionError: ``name`` is not in ``names``.
     """
     if name not in names:
         raise OptionError(f"unknown {what} {name!r}: expected one of {', '.join(names)}")
@@ -27,25 +27,25 @@ def known(what: str, name: str, names: Collection[str]) -> str:
 
 
 def check_k(k: Any) -> int:
-    """``k`` as an int, a whole number of NumPy's too.
+    """Return ``k`` as an int; NumPy integers are accepted.
 
     Raises:
-        OptionError: it is none of at least 1.
+        OptionError: ``k`` is not a whole number of at least 1.
     """
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise OptionError(f"k must be a whole number of at least 1, not {k!r}")
     return int(k)
 
 
-def check_percentile(least: Any) -> float | None:
-    """``least`` itself.
+def check_percentile(percentile: Any) -> float | None:
+    """Return ``percentile`` as a float; None is accepted.
 
     Raises:
-        OptionError: it is no number from 0 to 100.
+        OptionError: it is not a number from 0 to 100.
     """
-    if least is None:
+    if percentile is None:
         return None
-    is_number = isinstance(least, int | float | np.number) and not isinstance(least, bool)
-    if not is_number or not 0 <= least <= 100:
-        raise OptionError(f"min_percentile must be a number from 0 to 100, not {least!r}")
-    return float(least)
+    is_number = isinstance(percentile, int | float | np.number) and not isinstance(percentile, bool)
+    if not is_number or not 0 <= percentile <= 100:
+        raise OptionError(f"min_percentile must be a number from 0 to 100, not {percentile!r}")
+    return float(percentile)

@@ -121,7 +121,7 @@ class CorpusEncoder:
             done.problems += problems
 
         if wanted:
-            self.stores[modality].note(self.encoders[modality].numerics)
+            self.stores[modality].add_numerics(self.encoders[modality].numerics)
         with self.progress(f"encoding {modality}", len(wanted)) as advance:
             done.encoded += encode.encode(
                 self.encoders[modality],

@@ -18,7 +18,7 @@ from indexer.settings import Settings
 from retrieval.alignment import registry as alignments
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.alignment.methods.shared_space import sharing
-from retrieval.arrays.lazy import Chosen
+from retrieval.arrays.lazy import SelectedRows
 from retrieval.encoders.base import Encoder, Releasing, parts_of
 from retrieval.errors import AlignmentError, DamagedIndexError
 from retrieval.storage.catalog import AssetTable
@@ -140,7 +140,7 @@ def _training_data(
         kept = ~table.held_out & table.whole
         if kept.any():
             training[modality] = FeatureTable(
-                Chosen(stores[modality], table.features[kept]), table.items[kept]
+                SelectedRows(stores[modality], table.features[kept]), table.items[kept]
             )
     parts = {modality: own for modality, encoder in encoders.items() if (own := parts_of(encoder))}
     models = []

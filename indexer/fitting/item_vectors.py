@@ -53,7 +53,7 @@ def write(draft: Draft, aligned: ProjectedAssets, asking: QuerySamples) -> dict[
     queries = {of: (fused.asking(vectors, of), whose) for of, (vectors, whose) in asking.items()}
     sample = {of: vectors for of, (vectors, _) in queries.items()}
     columns = fusion(gathered.parts(places[:1])).shape[1]
-    with lazy.filed(path.with_suffix(".fused"), made, columns) as vectors:
+    with lazy.temporary_matrix(path.with_suffix(".fused"), made, columns) as vectors:
         entry = vector_indexes.built(draft, aligned, vectors, sample, path)
         scores = _background(vectors, items, queries, settings.seed)
     shown = gathered.shown()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from indexer.settings import Settings
 from retrieval.alignment.base import Alignment
 from retrieval.arrays import lazy
-from retrieval.arrays.lazy import Chosen
+from retrieval.arrays.lazy import SelectedRows
 from retrieval.storage.catalog import AssetTable
 from retrieval.storage.feature_store import FeatureStore
 from retrieval.types import Integers, Matrix, Modality
@@ -43,5 +43,5 @@ class ProjectedAssets:
 
     def blocks(self, modality: Modality) -> Iterator[Matrix]:
         """The vectors of all its assets, in blocks, in the order of its table."""
-        features = Chosen(self.stores[modality], self.tables[modality].features)
+        features = SelectedRows(self.stores[modality], self.tables[modality].features)
         return (self.alignment.project(modality, features[block]) for block in lazy.blocks(features))

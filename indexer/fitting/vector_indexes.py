@@ -18,7 +18,7 @@ from retrieval.types import Integers, Modality
 from retrieval.vectors import faiss_files, incremental, load_index, selection
 from retrieval.vectors import query_sample as samples
 from retrieval.vectors.query_sample import Sample
-from retrieval.vectors.selection import Needs
+from retrieval.vectors.selection import Requirements
 
 DECIDING = ("index", "recall", "memory", "favour", "seed")
 """Settings without which an index would be another one."""
@@ -45,7 +45,9 @@ def write(draft: Draft, aligned: ProjectedAssets, asking: QuerySamples) -> dict[
         path = draft.files.vectors(modality)
         # Projected once, and then read in blocks from a file as often as they are needed.
         columns = aligned.alignment.dimension
-        with lazy.filed(path.with_suffix(".projected"), aligned.blocks(modality), columns) as vectors:
+        with lazy.temporary_matrix(
+            path.with_suffix(".projected"), aligned.blocks(modality), columns
+        ) as vectors:
             entry = _carried_on(draft, aligned, modality, vectors)
             if entry is None:
                 entry = built(draft, aligned, vectors, sample, path)
@@ -63,7 +65,7 @@ def built(
     """
     settings = aligned.settings
     part = settings.memory and settings.memory * len(vectors) // _indexed(draft, settings)
-    needs = Needs(settings.recall, part, settings.favour, settings.seed, aligned.device)
+    needs = Requirements(settings.recall, part, settings.favour, settings.seed, aligned.device)
     entry = selection.build(settings.index, vectors, sample, needs, path)
     if "measured" in entry:
         samples.write(faiss_files.sample(path), sample)
@@ -94,9 +96,9 @@ def _carried_on(
     files_before = draft.layout.generation(before.generation)
     index = load_index.load(entry, files_before.vectors(modality))
     known: Integers = npy.read(files_before.assets(modality))[:, 0]
-    carried = incremental.continued(index, known, aligned.tables[modality].assets, vectors)
+    carried = incremental.update(index, known, aligned.tables[modality].assets, vectors)
     if carried is None:
         return None
-    incremental.link(files_before.vectors(modality), draft.files.vectors(modality))
+    incremental.link_files(files_before.vectors(modality), draft.files.vectors(modality))
     carried.save_beside(draft.files.vectors(modality))
-    return incremental.described(carried, entry)
+    return incremental.manifest_entry(carried, entry)

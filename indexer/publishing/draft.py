@@ -27,7 +27,7 @@ from retrieval.errors import DamagedIndexError, FullDiskError, IndexBusyError, N
 from retrieval.search.calibration import BACKGROUND
 from retrieval.storage.catalog import Catalog
 from retrieval.storage.feature_store import FeatureStore
-from retrieval.storage.layout import KEPT, Generation, Layout
+from retrieval.storage.layout import GENERATIONS_KEPT, Generation, Layout
 from retrieval.storage.manifest import SEALED, WITH_ITEMS, Manifest
 from retrieval.types import Modality
 
@@ -110,8 +110,8 @@ class Draft:
         fsync.sync(self.layout.generations)
         manifest.write(self.layout.manifest)
         fsync.sync(self.layout.root)
-        oldest = number - KEPT + 1 if self.is_sound else number
-        for old in self.layout.numbered():
+        oldest = number - GENERATIONS_KEPT + 1 if self.is_sound else number
+        for old in self.layout.generation_numbers():
             if not oldest <= old <= number:
                 shutil.rmtree(self.layout.generation(old).folder, ignore_errors=True)
         return manifest
@@ -165,7 +165,7 @@ def writing(root: Path, *, must_exist: bool = False) -> Iterator[Draft]:
         files = Generation(layout.generations / "draft")
         shutil.rmtree(files.folder, ignore_errors=True)
         files.folder.mkdir(parents=True)
-        is_sound = before is None or before.glance(root) is None
+        is_sound = before is None or before.check_files_quickly(root) is None
         if before:
             is_sound &= _copy_catalog(layout, before, files, must_exist=must_exist)
         catalog = Catalog(files.catalog, writable=True)
@@ -217,12 +217,12 @@ def _copy_catalog(layout: Layout, before: Manifest, files: Generation, *, must_e
     published = generation.catalog
     checksum = before.files.get(published.name)
     for path in (published, generation.copy_of(published)):
-        if checksum is None or checksum.check(path) is None:
+        if checksum is None or checksum.check_fully(path) is None:
             shutil.copyfile(path, files.catalog)
             return path == published
     if must_exist:
         raise DamagedIndexError(
-            f"{published} and its copy are not what was written: 'xmodal index' with the sources makes it again"
+            f"neither {published} nor its copy matches its checksum: run 'xmodal index' with the sources"
         )
     return False
 

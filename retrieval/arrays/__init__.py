@@ -1,1 +1,1 @@
-"""Arrays that need not be in memory, and the files they are read from."""
+"""Arrays that are read lazily, and the files that hold them."""

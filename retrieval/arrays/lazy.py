@@ -1,4 +1,4 @@
-"""Matrices that need not be in memory: their rows are read when they are asked for, some at a time."""
+"""Matrices whose rows are read lazily, a few at a time, so that they need not fit into memory."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy as np
 from retrieval.types import Integers, Matrix
 
 MAX_BLOCK_BYTES = 2**22
-"""Bytes of rows that are held at once, wherever all of a matrix is gone through: with what is computed of them they
-stay in the processor's cache."""
+"""Bytes of rows held at once wherever a whole matrix is processed: these rows and what is computed from them stay in
+the processor's cache."""
 
 
 class MatrixLike(Protocol):
-    """A (n, d) float32 array, or what reads rows of one."""
+    """A (n, d) float32 array, or a reader of its rows."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -28,17 +28,17 @@ class MatrixLike(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, rows: Any, /) -> Matrix:
-        """The rows of a slice or of an array of numbers."""
+        """Return the rows of a slice or of an array of row numbers."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """Some rows of a matrix, in an order of their own.
+class SelectedRows:
+    """Selected rows of a matrix, in any order.
 
     Attributes:
-        matrix: which reads them.
-        numbers: (n,) int64.
+        matrix: the matrix that they are read from.
+        numbers: (n,) int64 row numbers.
     """
 
     matrix: MatrixLike
@@ -57,13 +57,13 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
-    """What is made of each row of a matrix.
+class MappedRows:
+    """A matrix with a function applied lazily to each row.
 
     Attributes:
-        matrix: which reads them.
-        function: (n, d) to (n, columns) float32, each row by itself.
-        columns: of what it makes.
+        matrix: the matrix that rows are read from.
+        function: maps (n, d) to (n, columns) float32, each row independently.
+        columns: columns of the function's result.
     """
 
     matrix: MatrixLike
@@ -79,16 +79,16 @@ class Applied:
         return len(self.matrix)
 
     def __getitem__(self, rows: Any) -> Matrix:
-        chosen = Chosen(self.matrix, numbered(rows, len(self)))
-        out = np.empty((len(chosen), self.columns), np.float32)
-        for chunk in blocks(chosen):
-            out[chunk] = self.function(np.asarray(chosen[chunk], np.float32))
+        selected = SelectedRows(self.matrix, row_numbers(rows, len(self)))
+        out = np.empty((len(selected), self.columns), np.float32)
+        for block in blocks(selected):
+            out[block] = self.function(np.asarray(selected[block], np.float32))
         return out
 
 
 @dataclass(frozen=True, slots=True)
-class Stacked:
-    """The rows of several matrices, one behind the other.
+class StackedRows:
+    """The rows of several matrices, one matrix after another.
 
     Attributes:
         matrices: at least one, all with the same number of columns.
@@ -105,22 +105,22 @@ class Stacked:
         return sum(map(len, self.matrices))
 
     def __getitem__(self, rows: Any) -> Matrix:
-        numbers = numbered(rows, len(self))
+        numbers = row_numbers(rows, len(self))
         out = np.empty((len(numbers), self.shape[1]), np.float32)
         start = 0
         for matrix in self.matrices:
-            own = (numbers >= start) & (numbers < start + len(matrix))
-            out[own] = matrix[numbers[own] - start]
+            inside = (numbers >= start) & (numbers < start + len(matrix))
+            out[inside] = matrix[numbers[inside] - start]
             start += len(matrix)
         return out
 
 
 @dataclass(frozen=True, slots=True)
-class Filed:
-    """A matrix in a file.
+class FileMatrix:
+    """A float32 matrix in a file.
 
     Attributes:
-        path: of its numbers alone, row by row.
+        path: file with the numbers alone, row by row.
         shape: (n, d).
     """
 
@@ -131,38 +131,38 @@ class Filed:
         return self.shape[0]
 
     def __getitem__(self, rows: Any) -> Matrix:
-        # A map of its own, which ends with the reading: the pages of one that stays would count as held.
+        # Each read maps the file for itself: pages of a map that stays open would count as memory in use.
         mapped = (
             np.memmap(self.path, np.float32, "r", shape=self.shape) if len(self) else np.empty(self.shape)
         )
-        found: Matrix = np.array(mapped[rows], np.float32)
-        return found
+        selected: Matrix = np.array(mapped[rows], np.float32)
+        return selected
 
 
 @contextmanager
-def filed(path: Path, parts: Iterable[Matrix], columns: int) -> Iterator[Filed]:
-    """The rows of all ``parts``, (m, columns) each, in a file that is there as long as they are needed."""
+def temporary_matrix(path: Path, parts: Iterable[Matrix], columns: int) -> Iterator[FileMatrix]:
+    """Write the rows of all ``parts``, (m, columns) each, to a file that is deleted at the end."""
     count = 0
     try:
         with path.open("wb") as file:
             for part in parts:
                 file.write(np.ascontiguousarray(part, np.float32).data)
                 count += len(part)
-        yield Filed(path, (count, columns))
+        yield FileMatrix(path, (count, columns))
     finally:
         path.unlink(missing_ok=True)
 
 
-def numbered(rows: slice | Integers, count: int) -> Integers:
-    """Which of ``count`` rows these are, a slice of them or their numbers."""
+def row_numbers(rows: slice | Integers, count: int) -> Integers:
+    """Return row numbers for ``rows``, a slice of ``count`` rows or row numbers already."""
     return np.arange(*rows.indices(count)) if isinstance(rows, slice) else np.asarray(rows)
 
 
 def blocks(matrix: MatrixLike) -> Iterator[slice]:
-    """Slices of rows that cover ``matrix`` in order, of at most ``MAX_BLOCK_BYTES`` bytes each."""
+    """Return slices of rows that cover ``matrix`` in order, of at most ``MAX_BLOCK_BYTES`` bytes each."""
     return slices(len(matrix), max(1, MAX_BLOCK_BYTES // (4 * max(1, matrix.shape[1]))))
 
 
 def slices(count: int, size: int) -> Iterator[slice]:
-    """Slices of at most ``size`` that cover ``count`` rows in order."""
+    """Return slices of at most ``size`` rows that cover ``count`` rows in order."""
     return (slice(start, min(start + size, count)) for start in range(0, count, size))

@@ -1,4 +1,4 @@
-"""Vectors scaled to unit norm."""
+"""Scaling vectors to unit norm."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from retrieval.types import Matrix
 
 
 def unit(rows: Matrix) -> Matrix:
-    """(n, d) rows scaled to norm 1; rows of (almost) nothing become zeros instead of NaN."""
+    """Scale (n, d) rows to norm 1; rows of norm (almost) 0 become zeros instead of NaN."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     scaled: Matrix = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 1e-12)
     return scaled

@@ -1,4 +1,4 @@
-"""NumPy files of an index folder."""
+"""Read and write NumPy files of an index folder."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from retrieval.errors import DamagedIndexError
 
 
 def read(path: Path, checksum: Checksum | None = None) -> NDArray[Any]:
-    """The array in ``path``.
+    """Return the array in ``path``.
 
     Args:
-        path: of a NumPy file.
-        checksum: what it held when it was written, where that is known.
+        path: a NumPy file.
+        checksum: its checksum, if known.
 
     Raises:
-        DamagedIndexError: the file is missing, no array of numbers, or not what was written.
+        DamagedIndexError: the file is missing, holds no array of numbers, or does not match its checksum.
     """
-    if checksum and (problem := checksum.check(path)) is not None:
+    if checksum and (problem := checksum.check_fully(path)) is not None:
         raise DamagedIndexError(f"{path} {problem}: run 'xmodal repair' on the index")
     try:
         array: NDArray[Any] = np.load(path, allow_pickle=False)
@@ -34,6 +34,6 @@ def read(path: Path, checksum: Checksum | None = None) -> NDArray[Any]:
 
 
 def write(path: Path, array: NDArray[Any]) -> None:
-    """Write ``array`` to ``path``, under just this name."""
+    """Write ``array`` to ``path``; no ending is added to the name."""
     with path.open("wb") as file:
         np.save(file, array)

@@ -1,4 +1,4 @@
-"""Arrays that a thread uses again and again, each for one step of its work."""
+"""Scratch arrays that a thread reuses, one for each step of its work."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from numpy.typing import DTypeLike, NDArray
 
 
 class Scratch(threading.local):
-    """A thread's own memory by name: mapped anew for each block, it costs more than the work that is done in it."""
+    """Named buffers of the current thread.
+
+    Allocating new memory for each block would cost more than the work done in it.
+    """
 
     def __init__(self) -> None:
         self._memory: dict[str, NDArray[np.uint8]] = {}
 
     def array(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """An array of any content, in the place of the last one of that name, which must not be needed any more."""
+        """Return an uninitialised array in the buffer ``name``; it overwrites the last array of that name."""
         size = math.prod(shape) * np.dtype(dtype).itemsize
         memory = self._memory.get(name)
         if memory is None or len(memory) < size:

@@ -1,4 +1,4 @@
-"""The language of ``--where`` and ``--holdout``: text to a tree, a tree to a condition of an SQL query."""
+"""The filter language of ``--where`` and ``--holdout``: parsing text to a tree, and the tree to an SQL condition."""
 
 from retrieval.filters.parser import parse
 from retrieval.filters.sql import Files, check_column, condition, stored

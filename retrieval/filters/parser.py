@@ -1,4 +1,4 @@
-"""Text to a tree, by a grammar; and an error in one line where the text does not follow it."""
+"""Parsing text to a tree by a grammar, with one-line error messages."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from retrieval.filters.tree import (
 )
 
 MAX_LENGTH = 10_000
-"""Characters in an expression."""
+"""Most characters in an expression."""
 
 MAX_DEPTH = 30
-"""Levels of and, or, not: SQLAlchemy compiles nested conditions by recursion."""
+"""Most levels of and, or, not: SQLAlchemy compiles nested conditions by recursion."""
 
 MAX_CONDITIONS = 500
-"""Comparisons in an expression: SQLite takes a chain of 1,000 at most, the caller's own among them."""
+"""Most nodes in an expression: SQLite accepts a chain of at most 1,000 conditions, including those of the caller."""
 
 _GRAMMAR = r"""
 ?either: both (OR both)*
@@ -75,7 +75,7 @@ FALSE: /false\b/i
 %ignore /\s+/
 """
 
-_IN_WORDS = {
+_DESCRIPTIONS = {
     "NAME": "a column name",
     "NUMBER": "a number, true or false",
     "TEXT": "a text in single quotes",
@@ -85,27 +85,27 @@ _IN_WORDS = {
     "RPAR": "')'",
     "$END": "the end",
 }
-_SAID_BY_OTHERS = frozenset({"QUOTED", "TRUE", "FALSE"})
+_COVERED_BY_OTHERS = frozenset({"QUOTED", "TRUE", "FALSE"})
 
 
 def parse(text: str) -> Expression:
-    """The expression that ``text`` writes.
+    """Parse a filter expression.
 
     Conditions are ``column = value`` (also ``!= < <= > >=``), ``column in (...)``, ``like``, ``glob``,
-    ``is null``, ``not in``, ``not like``, ``not glob`` and ``is not null``; they are joined by ``and``, ``or``,
-    ``not`` and brackets, ``not`` binding tightest and ``or`` least. Texts stand in single quotes, where ``''``
-    is a quote; columns with spaces, signs or a keyword for a name in double quotes, where ``""`` is one.
-    Keywords ignore case.
+    ``is null``, ``not in``, ``not like``, ``not glob`` and ``is not null``. They are combined by ``and``, ``or``,
+    ``not`` and brackets; ``not`` binds tightest, ``or`` least. Texts are in single quotes, with ``''`` for a quote.
+    Column names with spaces, with special characters or equal to a keyword are in double quotes, with ``""`` for a
+    quote. Keywords ignore case.
 
     Raises:
-        ExpressionError: the text does not follow the grammar, or is too long, too deep or of too many parts.
+        ExpressionError: the text does not follow the grammar, is too long, is nested too deeply or has too many parts.
     """
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"an expression may have {MAX_LENGTH:,} characters, not {len(text):,}")
     if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
         raise ExpressionError("an expression may hold neither the NUL character nor bytes that are not UTF-8")
     try:
-        expression: Expression = _parser().parse(text)  # type: ignore[assignment]  # its transformer's result
+        expression: Expression = _parser().parse(text)  # type: ignore[assignment]  # the result of its transformer
     except UnexpectedInput as error:
         raise ExpressionError(_message(text, error)) from None
     nodes = list(walk(expression))
@@ -125,18 +125,18 @@ def _message(text: str, error: UnexpectedInput) -> str:
         else error.pos_in_stream or 0
     )
     rest = text[at:].split(maxsplit=1)
-    came = repr(rest[0][:30]) if rest else "the end"
+    actual = repr(rest[0][:30]) if rest else "the end"
     if isinstance(error, UnexpectedCharacters) and text[at] in "'\"":
         return f"expression, character {at + 1}: the quote {text[at]} is never closed"
     accepted: set[str] = getattr(error, "interactive_parser").accepts()  # noqa: B009 - untyped in lark
-    accepted = accepted or {"$END"}  # a whole expression was read
-    words = [_IN_WORDS.get(name, name.lower()) for name in sorted(accepted - _SAID_BY_OTHERS)]
+    accepted = accepted or {"$END"}  # a complete expression was read
+    words = [_DESCRIPTIONS.get(name, name.lower()) for name in sorted(accepted - _COVERED_BY_OTHERS)]
     expected = " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-    return f"expression, character {at + 1}: expected {expected}, not {came}"
+    return f"expression, character {at + 1}: expected {expected}, not {actual}"
 
 
-class _Build(Transformer[Any, Any]):
-    """Each method is a rule of the grammar, given what its parts became."""
+class _TreeBuilder(Transformer[Any, Any]):
+    """Builds the tree: each method implements a grammar rule, from the results of its parts."""
 
     def either(self, parts: list[Any]) -> Expression:
         return Or(tuple(parts[::2]))
@@ -154,10 +154,10 @@ class _Build(Transformer[Any, Any]):
         return In(parts[0], parts[-1])
 
     def like(self, parts: list[Any]) -> Expression:
-        return Like(parts[0], _inside(parts[-1]))
+        return Like(parts[0], _unquoted(parts[-1]))
 
     def glob(self, parts: list[Any]) -> Expression:
-        return Glob(parts[0], _inside(parts[-1]))
+        return Glob(parts[0], _unquoted(parts[-1]))
 
     def is_null(self, parts: list[Any]) -> Expression:
         return IsNull(parts[0])
@@ -181,10 +181,10 @@ class _Build(Transformer[Any, Any]):
         return str(parts[0])
 
     def quoted_name(self, parts: list[Any]) -> str:
-        return _inside(parts[0])
+        return _unquoted(parts[0])
 
     def text(self, parts: list[Any]) -> Text:
-        return Text(_inside(parts[0]))
+        return Text(_unquoted(parts[0]))
 
     def number(self, parts: list[Any]) -> Number:
         return Number(str(parts[0]))
@@ -196,10 +196,10 @@ class _Build(Transformer[Any, Any]):
         return Boolean(False)
 
 
-def _inside(quoted: str) -> str:
+def _unquoted(quoted: str) -> str:
     return quoted[1:-1].replace(quoted[0] * 2, quoted[0])
 
 
 @cache
 def _parser() -> Lark:
-    return Lark(_GRAMMAR, start="either", parser="lalr", transformer=_Build())
+    return Lark(_GRAMMAR, start="either", parser="lalr", transformer=_TreeBuilder())

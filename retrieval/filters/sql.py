@@ -1,4 +1,4 @@
-"""A tree to a condition that SQLite evaluates, every name and value a bound parameter."""
+"""Converting a tree to an SQLite condition; every name and value is a bound parameter."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from retrieval.filters.tree import And, Boolean, Expression, Glob, In, IsNull, L
 
 _OPERATORS = {"=": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
 
-_HOLDS = {"text": "texts", "integer": "whole numbers", "real": "numbers", "boolean": "true or false"}
+_KIND_NAMES = {"text": "texts", "integer": "whole numbers", "real": "numbers", "boolean": "true or false"}
 
-_NAMES_SHOWN = 20
+_MAX_NAMES_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Columns that an item has several values of, one of each of its files.
+    """Columns that have one value for each file of an item.
 
     Attributes:
-        columns: of texts, by name.
-        some: whether any of an item's files satisfies a condition on these.
+        columns: text columns, by name.
+        some: makes a condition true if any file of an item satisfies the given condition on these columns.
     """
 
     columns: Mapping[str, ColumnElement[Any]]
@@ -41,23 +41,23 @@ def condition(
     columns: Mapping[str, str],
     files: Files | None = None,
 ) -> ColumnElement[bool]:
-    """The expression as a condition on a column of JSON objects in SQLite.
+    """Convert an expression to a condition on a column of JSON objects in SQLite.
 
-    Null as in SQL: a key that is missing or null makes every comparison, ``in`` and ``like`` on it unknown,
-    also ``!=`` and what ``not`` makes of them, and rows whose condition is unknown are not selected;
-    ``is null`` alone finds them. Texts compare by code point; ``like`` ignores the case of ASCII letters, as
-    SQLite does, ``glob`` does not. Values adapt to the column where that loses nothing: ``'7'`` on a column of
-    numbers is 7, and 7 on a column of texts is ``'7'``.
+    Null behaves as in SQL: a missing or null key makes every comparison, ``in`` and ``like`` on it unknown, also
+    ``!=`` and negations. Rows whose condition is unknown are not selected; only ``is null`` selects them. Texts
+    compare by code point; ``like`` ignores the case of ASCII letters, as in SQLite, ``glob`` does not. Values are
+    converted to the kind of the column where that loses nothing: ``'7'`` for a number column is 7, and 7 for a
+    text column is ``'7'``.
 
     Args:
-        expression: what :func:`~retrieval.filters.parse` returned.
-        metadata: the SQL column, of JSON text.
+        expression: result of :func:`~retrieval.filters.parse`.
+        metadata: the SQL column of JSON texts.
         columns: every known key of the objects, and its kind: ``text`` (also mixed), ``integer``, ``real``
             or ``boolean``.
-        files: further columns, of an item's files; hidden by keys of the same name.
+        files: further columns, of an item's files; metadata keys of the same name hide them.
 
     Raises:
-        ExpressionError: a column that is not among ``columns``, or a value of another kind than its column's.
+        ExpressionError: a column is unknown, or a value does not fit the kind of its column.
     """
     if isinstance(expression, Not):
         return not_(condition(expression.operand, metadata, columns, files))
@@ -65,67 +65,71 @@ def condition(
         if files and expression.column in files.columns and expression.column not in columns:
             return files.some(_leaf(expression, files.columns[expression.column], "text"))
         check_column(expression.column, columns)
-        held_as, kind = stored(metadata, expression.column), columns[expression.column]
-        return _leaf(expression, held_as, kind)
+        value, kind = stored(metadata, expression.column), columns[expression.column]
+        return _leaf(expression, value, kind)
     join = and_ if isinstance(expression, And) else or_
     return join(*(condition(operand, metadata, columns, files) for operand in expression.operands))
 
 
 def check_column(name: str, columns: Mapping[str, str]) -> None:
-    """Refuse a column that is not among ``columns``.
+    """Check that a column is one of ``columns``.
 
     Raises:
-        ExpressionError: with the columns there are, and the one that may have been meant.
+        ExpressionError: it is not; the message lists the columns and suggests a similar one.
     """
     if name not in columns:
         raise ExpressionError(_unknown(name, columns))
 
 
-def _leaf(leaf: Leaf, held_as: ColumnElement[Any], kind: str) -> ColumnElement[bool]:
+def _leaf(leaf: Leaf, stored_value: ColumnElement[Any], kind: str) -> ColumnElement[bool]:
     name = leaf.column
     if isinstance(leaf, IsNull):
-        return held_as.is_(None)
+        return stored_value.is_(None)
     if isinstance(leaf, Like | Glob):
         if kind == "boolean":
             word = type(leaf).__name__.lower()
             raise ExpressionError(f"column {name!r} holds true or false: {word} needs texts or numbers")
-        texts = cast(held_as, String)
+        texts = cast(stored_value, String)
         return texts.like(leaf.pattern) if isinstance(leaf, Like) else texts.bool_op("GLOB")(leaf.pattern)
-    held = cast(held_as, String) if kind == "text" else held_as
+    operand = cast(stored_value, String) if kind == "text" else stored_value
     if isinstance(leaf, In):
-        return held.in_([_adapted(value, name, kind) for value in leaf.values])
-    result: ColumnElement[bool] = _OPERATORS[leaf.operator](held, literal(_adapted(leaf.value, name, kind)))
+        return operand.in_([_converted(value, name, kind) for value in leaf.values])
+    result: ColumnElement[bool] = _OPERATORS[leaf.operator](
+        operand, literal(_converted(leaf.value, name, kind))
+    )
     return result
 
 
 def stored(metadata: ColumnElement[Any], name: str) -> ColumnElement[Any]:
-    """The value under a key; JSON's true and false come as 1 and 0."""
-    if re.fullmatch(r"[ !#-\[\]-~]+", name):  # printable ASCII but for the quote and the backslash
+    """Return the SQL expression of the value under a key; JSON true and false are 1 and 0."""
+    if re.fullmatch(r"[ !#-\[\]-~]+", name):  # printable ASCII without the quote and the backslash
         return func.json_extract(metadata, literal(f'$."{name}"'))
-    # What a path says of escapes in its names, and of those in the object's, differs between versions.
+    # Versions of SQLite differ in how they treat escapes in paths and in object keys.
     each = func.json_each(metadata).table_valued("key", "value")
     return select(each.c.value).where(each.c.key == literal(name)).limit(1).scalar_subquery()
 
 
-def _adapted(value: Value, name: str, kind: str) -> str | int | float:
-    """The value to compare a column of that kind with."""
-    written = value.value if isinstance(value, Text) else str(value)
+def _converted(value: Value, name: str, kind: str) -> str | int | float:
+    """Convert a value to the kind of its column."""
+    spelling = value.value if isinstance(value, Text) else str(value)
     if kind == "text":
-        return written
+        return spelling
     if kind == "boolean":
-        if written.lower() in ("true", "false", "1", "0"):
-            return int(written.lower() in ("true", "1"))
+        if spelling.lower() in ("true", "false", "1", "0"):
+            return int(spelling.lower() in ("true", "1"))
     elif not isinstance(value, Boolean) and re.fullmatch(
-        r"-?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", written, re.I
+        r"-?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", spelling, re.I
     ):
-        return _number(written)
-    raise ExpressionError(f"column {name!r} holds {_HOLDS[kind]}: it cannot be compared with {value}")
+        return _number(spelling)
+    raise ExpressionError(f"column {name!r} holds {_KIND_NAMES[kind]}: it cannot be compared with {value}")
 
 
-def _number(written: str) -> int | float:
-    approximate = float(written)
-    whole = re.fullmatch("-?[0-9]+", written) and abs(approximate) < 2**63  # what SQLite holds exactly
-    return int(Decimal(written)) if whole else approximate
+def _number(spelling: str) -> int | float:
+    approximate = float(spelling)
+    whole = (
+        re.fullmatch("-?[0-9]+", spelling) and abs(approximate) < 2**63
+    )  # integers that SQLite stores exactly
+    return int(Decimal(spelling)) if whole else approximate
 
 
 def _unknown(name: str, columns: Mapping[str, str]) -> str:
@@ -135,5 +139,5 @@ def _unknown(name: str, columns: Mapping[str, str]) -> str:
     close = get_close_matches(name.casefold(), folded, n=1)
     hint = f"did you mean {folded[close[0]]!r}? " if close else ""
     known = sorted(columns)
-    more = f" and {len(known) - _NAMES_SHOWN} more" if len(known) > _NAMES_SHOWN else ""
-    return f"unknown column {name!r}: {hint}there are {', '.join(map(repr, known[:_NAMES_SHOWN]))}{more}"
+    more = f" and {len(known) - _MAX_NAMES_SHOWN} more" if len(known) > _MAX_NAMES_SHOWN else ""
+    return f"unknown column {name!r}: {hint}there are {', '.join(map(repr, known[:_MAX_NAMES_SHOWN]))}{more}"

@@ -1,4 +1,4 @@
-"""What an expression says, as small frozen values; ``str`` of each parses back to an equal one."""
+"""Nodes of a parsed expression, as small frozen values; parsing the ``str`` of one gives an equal node."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KEYWORDS = frozenset({"and", "or", "not", "in", "like", "glob", "is", "null", "t
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text, in single quotes."""
+    """A text value, written in single quotes."""
 
     value: str
 
@@ -22,7 +22,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number as it was written, because in a column of texts ``007`` and ``7`` are two things."""
+    """A number as spelled, because ``007`` and ``7`` differ in a text column."""
 
     spelling: str
 
@@ -45,14 +45,14 @@ Value: TypeAlias = Text | Number | Boolean
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """``column operator value``, where operator is one of ``= != < <= > >=``."""
+    """``column operator value``; the operator is one of ``= != < <= > >=``."""
 
     column: str
     operator: str
     value: Value
 
     def __str__(self) -> str:
-        return f"{_name(self.column)} {self.operator} {self.value}"
+        return f"{_quoted_name(self.column)} {self.operator} {self.value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,44 +63,44 @@ class In:
     values: tuple[Value, ...]
 
     def __str__(self) -> str:
-        return f"{_name(self.column)} in ({', '.join(map(str, self.values))})"
+        return f"{_quoted_name(self.column)} in ({', '.join(map(str, self.values))})"
 
 
 @dataclass(frozen=True, slots=True)
 class Like:
-    """``column like 'pattern'``: ``%`` stands for any characters, ``_`` for one."""
+    """``column like 'pattern'``: ``%`` matches any characters, ``_`` exactly one."""
 
     column: str
     pattern: str
 
     def __str__(self) -> str:
-        return f"{_name(self.column)} like {Text(self.pattern)}"
+        return f"{_quoted_name(self.column)} like {Text(self.pattern)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Glob:
-    """``column glob 'pattern'``: ``*`` stands for any characters, ``?`` for one, ``[a-z]`` for one of these."""
+    """``column glob 'pattern'``: ``*`` matches any characters, ``?`` exactly one, ``[a-z]`` one of these."""
 
     column: str
     pattern: str
 
     def __str__(self) -> str:
-        return f"{_name(self.column)} glob {Text(self.pattern)}"
+        return f"{_quoted_name(self.column)} glob {Text(self.pattern)}"
 
 
 @dataclass(frozen=True, slots=True)
 class IsNull:
-    """``column is null``: the item has no such column, or nothing in it."""
+    """``column is null``: the item has no value in this column."""
 
     column: str
 
     def __str__(self) -> str:
-        return f"{_name(self.column)} is null"
+        return f"{_quoted_name(self.column)} is null"
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """``not (operand)``; ``is not null``, ``not in`` and ``not like`` are this as well."""
+    """``not (operand)``; ``is not null``, ``not in`` and ``not like`` are also parsed to this."""
 
     operand: Expression
 
@@ -110,7 +110,7 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """Two or more operands that must all hold."""
+    """Two or more operands, all of which must be true."""
 
     operands: tuple[Expression, ...]
 
@@ -120,7 +120,7 @@ class And:
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """Two or more operands of which one must hold."""
+    """Two or more operands, one of which must be true."""
 
     operands: tuple[Expression, ...]
 
@@ -129,29 +129,29 @@ class Or:
 
 
 Leaf: TypeAlias = Comparison | In | Like | Glob | IsNull
-"""What reads one column."""
+"""A condition on one column."""
 
 Expression: TypeAlias = Leaf | Not | And | Or
 
 
 def walk(expression: Expression) -> Iterator[tuple[Expression, int]]:
-    """Every node with its depth (0 for the whole), without recursion."""
-    waiting = [(expression, 0)]
-    while waiting:
-        node, depth = waiting.pop()
+    """Yield every node with its depth (0 for the root), without recursion."""
+    pending = [(expression, 0)]
+    while pending:
+        node, depth = pending.pop()
         yield node, depth
         if isinstance(node, And | Or):
-            waiting.extend((operand, depth + 1) for operand in node.operands)
+            pending.extend((operand, depth + 1) for operand in node.operands)
         elif isinstance(node, Not):
-            waiting.append((node.operand, depth + 1))
+            pending.append((node.operand, depth + 1))
 
 
 def columns(expression: Expression) -> set[str]:
-    """The names of the columns that the expression reads."""
+    """Return the names of all columns in the expression."""
     return {node.column for node, _ in walk(expression) if isinstance(node, Leaf)}
 
 
-def _name(column: str) -> str:
+def _quoted_name(column: str) -> str:
     if re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", column) and column.lower() not in KEYWORDS:
         return column
     return '"' + column.replace('"', '""') + '"'

@@ -173,7 +173,7 @@ class IndexReader:
     def _check(self, name: str) -> None:
         """Check a file of the generation against its checksum, with the quick checks only."""
         checksum, path = self.manifest.files.get(name), self._generation.folder / name
-        if checksum and (problem := checksum.use(path)) is not None:
+        if checksum and (problem := checksum.check_before_use(path)) is not None:
             raise DamagedIndexError(f"{path} {problem}: run 'xmodal repair {self.folder}'")
 
     def _check_present(self) -> None:

@@ -1,1 +1,1 @@
-"""The index folder: layout, manifest, catalog, stored features, verification."""
+"""The index folder: layout, manifest, catalog, stored features and verification."""

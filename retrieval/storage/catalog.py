@@ -1,4 +1,4 @@
-"""The catalog: who the vectors belong to. SQLite, through SQLAlchemy."""
+"""The catalog: the items and assets that the vectors belong to, in SQLite, through SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -21,44 +21,55 @@ from sqlalchemy.orm import Session
 
 from retrieval import filters
 from retrieval.errors import DamagedIndexError, IndexFormatError, UnknownItemError
-from retrieval.storage.schema import MIGRATIONS, Asset, Column, Failure, Item
+from retrieval.storage.schema import (
+    MIGRATIONS,
+    Asset,
+    Column,
+    Failure,
+    Item,
+    StoredValueError,
+    parse_integers,
+    parse_modality,
+)
 from retrieval.types import ITEM, Integers, MetadataValue, Modality, Target
 
-CACHED = 16_384
-"""KiB of the catalog's pages that a connection keeps. With SQLite's 2,000 ten hits of a large one take a third more."""
+CACHE_KIB = 16_384
+"""Page cache of a connection, in KiB. With SQLite's 2,000, ten hits of a large catalog take a third longer."""
 
-BATCH = 500
-"""Values bound into one statement; SQLite's own limit is 32,766."""
+VALUES_AT_ONCE = 500
+"""Values bound in one statement; the limit of SQLite is 32,766."""
 
-_WANTED = func.json_each(bindparam("numbers")).table_valued("value")
+_REQUESTED = func.json_each(bindparam("numbers")).table_valued("value")
 
 _RECORDS = (
     select(Asset.id, Item.key, Asset.modality, Asset.path, Asset.text, Asset.start, Asset.end, Item.details)
-    .select_from(_WANTED)
-    .join(Asset, Asset.id == _WANTED.c.value)
+    .select_from(_REQUESTED)
+    .join(Asset, Asset.id == _REQUESTED.c.value)
     .join(Item, Asset.item_id == Item.id)
 )
-"""One statement for any number of assets, each found by its primary key."""
+"""One statement for any number of assets; each is found by its primary key."""
 
 _MODALITIES = {str(modality): modality for modality in Modality}
 
 _RECORDS_SQL = str(_RECORDS.compile(dialect=sqlite.dialect()))
 
 
-_OWN = Asset.__table__.alias()
+_ASSETS = Asset.__table__.alias()
 
 _FILES = filters.Files(
     {
-        "path": _OWN.c.path,
-        "modality": _OWN.c.modality,
-        "modified": func.strftime("%Y-%m-%d %H:%M:%S", _OWN.c.mtime_ns // 10**9, "unixepoch"),
+        "path": _ASSETS.c.path,
+        "modality": _ASSETS.c.modality,
+        "modified": func.strftime("%Y-%m-%d %H:%M:%S", _ASSETS.c.mtime_ns // 10**9, "unixepoch"),
     },
-    lambda condition: select(_OWN.c.id).where(_OWN.c.item_id == Item.__table__.c.id, condition).exists(),
+    lambda condition: (
+        select(_ASSETS.c.id).where(_ASSETS.c.item_id == Item.__table__.c.id, condition).exists()
+    ),
 )
 
 
 class Record(NamedTuple):
-    """What the catalog knows of one asset; but for its number in the order of a ``Hit``."""
+    """What the catalog knows of one asset; the fields after ``id`` are in the order of a ``Hit``."""
 
     id: int
     item: str
@@ -71,7 +82,7 @@ class Record(NamedTuple):
 
 
 class StoredAsset(NamedTuple):
-    """Where an asset comes from, and where its features are stored."""
+    """The origin of an asset, and the position of its stored features."""
 
     item: str
     content: str
@@ -87,10 +98,10 @@ class AssetTable:
 
     Attributes:
         assets: (n,) int64 asset numbers.
-        media: (n,) int64: for a segment the asset number of the whole it is a part of, else its own.
+        media: (n,) int64: for a segment the asset number of its whole medium, else the asset's own number.
         items: (n,) int64 item numbers.
         features: (n,) int64 rows in the encoder's feature store.
-        held_out: (n,) bool.
+        held_out: (n,) bool: whether the item is held out.
     """
 
     assets: Integers
@@ -101,24 +112,24 @@ class AssetTable:
 
     @property
     def whole(self) -> NDArray[np.bool_]:
-        """(n,) bool: whether it is no segment."""
+        """(n,) bool: True for whole media, False for segments."""
         return np.equal(self.media, self.assets)
 
 
 class Catalog:
-    """One generation's catalog file.
+    """The catalog file of one generation.
 
-    A published file is opened read-only and never changes, so that any number of threads may read it. It is not mapped
-    into memory, which would be a little faster: a mapped file that is cut short ends the process by a signal, one that
-    is read raises ``DamagedIndexError``.
+    A published file is opened read-only and never changes, so any number of threads may read it. It is not
+    memory-mapped, although that would be a little faster: if a mapped file is truncated, a signal kills the process;
+    reading a truncated file raises ``DamagedIndexError``.
     """
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
-        """Open ``path``; with ``writable`` create it if it is missing, and bring it up to date.
+        """Open ``path``; if ``writable``, create it if missing, and apply missing migrations.
 
         Raises:
-            DamagedIndexError: there is no such file, or it is not a catalog.
-            IndexFormatError: it was written by a newer version, or is older and not writable.
+            DamagedIndexError: the file is missing, or is not a catalog.
+            IndexFormatError: it was written by a newer version, or by an older one and is not writable.
         """
         if not writable and not path.is_file():
             raise DamagedIndexError(f"the catalog {path} is missing: restore or rebuild the index")
@@ -128,7 +139,7 @@ class Catalog:
         self._closed = False
         self.engine: Engine = create_engine(_url(path, writable))
         if writable:
-            event.listen(self.engine, "connect", _check_references)
+            event.listen(self.engine, "connect", _enforce_foreign_keys)
         try:
             self._migrate(writable)
         except DatabaseError as error:
@@ -142,30 +153,29 @@ class Catalog:
         )
 
     def close(self) -> None:
-        """Release the file: at once, or where a thread still reads, when it is done."""
+        """Release the file at once; if a thread is still reading, when that is done."""
         self._closed = True
         self._close_idle()
         self.engine.dispose()
 
     def _close_idle(self) -> None:
-        with suppress(IndexError):  # as looking first would not tell whether another thread takes the last
+        with suppress(IndexError):  # checking first is not enough: another thread may take the last one
             while True:
                 self._idle.pop().close()
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """A transaction: committed at the end, rolled back on an error.
+        """Open a transaction that is committed at the end, or rolled back on an error.
+
+        Errors of the calling code pass through unchanged.
 
         Raises:
-            DamagedIndexError: what a published catalog holds cannot be read.
+            DamagedIndexError: the content of a published catalog cannot be read.
         """
         try:
             with Session(self.engine) as session, session.begin():
                 yield session
-        except (
-            DatabaseError,
-            ValueError,
-        ) as error:  # a value error is one of JSON, or of an unknown modality
+        except (DatabaseError, StoredValueError) as error:
             if self.writable:
                 raise
             raise self._unreadable(error) from error
@@ -201,7 +211,7 @@ class Catalog:
     # Reading
 
     def counts(self) -> dict[str, int]:
-        """Number of items, of failures, and of assets a modality, under the modality's name."""
+        """Return the numbers of items, of failures, and of assets under each modality's name."""
         with self.session() as session:
             assets = session.execute(select(Asset.modality, func.count()).group_by(Asset.modality)).all()
             return {
@@ -211,54 +221,54 @@ class Catalog:
             }
 
     def columns(self) -> dict[str, str]:
-        """The metadata columns and the kind of each, for ``expression.condition``."""
+        """Return the kind of each metadata column, for ``filters.condition``."""
         with self.session() as session:
             return {
                 column.name: column.kind for column in session.scalars(select(Column).order_by(Column.name))
             }
 
     def metadata(self) -> dict[str, dict[str, MetadataValue]]:
-        """The metadata of every item, by its id."""
+        """Return the metadata of every item, by item id."""
         with self.session() as session:
             return dict(session.execute(select(Item.key, Item.details)).all())
 
     def records(self, assets: Iterable[int]) -> dict[int, Record]:
-        """What is known of the assets with these numbers.
+        """Return the records of the assets with these numbers.
 
         Raises:
-            DamagedIndexError: there is none of one of the numbers.
+            DamagedIndexError: an asset is not in the catalog.
         """
-        wanted = {int(number) for number in assets}
+        requested = {int(number) for number in assets}
         try:
-            rows = self._rows(_RECORDS_SQL, str(sorted(wanted)))
-            # One text of all is parsed in a third of the time that each by itself takes.
+            rows = self._rows(_RECORDS_SQL, str(sorted(requested)))
+            # Parsing one joined text takes a third of the time of parsing each by itself.
             details = json.loads(f"[{','.join([row[-1] for row in rows])}]")
-            found = {
-                number: Record(number, item, _MODALITIES[modality], path, caption, start, end, own)
-                for (number, item, modality, path, caption, start, end, _), own in zip(
+            records = {
+                number: Record(number, item, _MODALITIES[modality], path, caption, start, end, metadata)
+                for (number, item, modality, path, caption, start, end, _), metadata in zip(
                     rows, details, strict=True
                 )
             }
         except (sqlite3.DatabaseError, ValueError, KeyError, TypeError) as error:
             raise self._unreadable(error) from error
-        if len(found) < len(wanted):
+        if len(records) < len(requested):
             raise self._unreadable(
-                LookupError(f"{len(wanted) - len(found)} assets that have vectors are not in it")
+                LookupError(f"{len(requested) - len(records)} assets that have vectors are not in it")
             )
-        return found
+        return records
 
     def item_ids(self) -> dict[int, str]:
-        """The id of every item, by its number."""
+        """Return the id of every item, by item number."""
         with self.session() as session:
             return dict(session.execute(select(Item.id, Item.key)).all())
 
     def ordered_items(self) -> Integers:
-        """(n,) int64 the numbers of all items, in the order of their ids."""
+        """Return (n,) int64 the numbers of all items, in the order of their ids."""
         with self.session() as session:
             return np.fromiter(session.scalars(select(Item.id).order_by(Item.key)), dtype=np.int64)
 
     def _rows(self, statement: str, *values: str) -> list[Any]:
-        """What a statement finds, past SQLAlchemy: its handling of ten rows takes longer than finding them."""
+        """Fetch rows without SQLAlchemy: its handling of ten rows takes longer than the query."""
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -271,14 +281,14 @@ class Catalog:
                 self._close_idle()
 
     def _connect(self) -> sqlite3.Connection:
-        taken = self.engine.raw_connection()
-        connection = cast(sqlite3.Connection, taken.driver_connection)
-        taken.detach()  # or the pool's bound would be ours
-        connection.execute(f"PRAGMA cache_size = -{CACHED}")
+        pooled = self.engine.raw_connection()
+        connection = cast(sqlite3.Connection, pooled.driver_connection)
+        pooled.detach()  # or the size limit of the pool would apply
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         return connection
 
     def table(self, modality: Modality) -> AssetTable:
-        """All assets of ``modality`` in the order of their vectors."""
+        """Return all assets of ``modality`` in the order of their vectors."""
         statement = (
             select(Asset.id, Asset.ordinal, Asset.item_id, Asset.feature, Item.held_out)
             .join(Item, Asset.item_id == Item.id)
@@ -286,14 +296,14 @@ class Catalog:
             .order_by(Item.key, Asset.ordinal, Asset.start, Asset.id)
         )
         with self.session() as session:
-            rows = np.array([tuple(row) for row in session.execute(statement)], dtype=np.int64).reshape(-1, 5)
+            rows = parse_integers([tuple(row) for row in session.execute(statement)]).reshape(-1, 5)
         assets, ordinals, items, features, held_out = rows.T
         starts = np.append(True, (np.diff(items) != 0) | (np.diff(ordinals) != 0))[: len(rows)]
         media = assets[np.flatnonzero(starts)][np.cumsum(starts) - 1]
         return AssetTable(assets, media, items, features, held_out.astype(bool))
 
     def stored(self, modality: Modality) -> list[StoredAsset]:
-        """All assets of ``modality``, segments among them, by feature row."""
+        """Return all assets of ``modality``, including segments, by feature row."""
         statement = (
             select(Item.key, Asset.content, Asset.feature, Asset.source, Asset.path, Asset.text)
             .join(Item, Asset.item_id == Item.id)
@@ -304,7 +314,7 @@ class Catalog:
             return [StoredAsset(*row) for row in session.execute(statement)]
 
     def item_assets(self, key: str) -> dict[Modality, list[int]]:
-        """The asset numbers of the item whose id is ``key``, a modality.
+        """Return the asset numbers of the item with id ``key``, by modality.
 
         Raises:
             UnknownItemError: there is no such item.
@@ -313,33 +323,33 @@ class Catalog:
             item = session.scalar(select(Item.id).where(Item.key == key))
             if item is None:
                 raise UnknownItemError(
-                    f"the index has no item {key!r}: ids are paths without the ending, as hits show them"
+                    f"the index has no item {key!r}: ids are paths without the ending, as shown with hits"
                 )
-            found: dict[Modality, list[int]] = {}
+            numbers: dict[Modality, list[int]] = {}
             for number, modality in session.execute(
                 select(Asset.id, Asset.modality).where(Asset.item_id == item)
             ):
-                found.setdefault(Modality(modality), []).append(number)
-            return found
+                numbers.setdefault(parse_modality(modality), []).append(number)
+            return numbers
 
     def asset(self, number: int) -> Asset | None:
-        """The asset with this number as its row has it, where its file was included; None if there is none."""
-        if not 0 <= number < 2**63:  # what SQLite can hold
+        """Return the row of the asset with this number, with its source and path; None if there is no such asset."""
+        if not 0 <= number < 2**63:  # the range of SQLite
             return None
         with self.session() as session:
-            found = session.get(Asset, number)
+            asset = session.get(Asset, number)
             session.expunge_all()
-            return found
+            return asset
 
     def matching(self, where: str, target: Target) -> Integers:
-        """(n,) int64 numbers, ascending, of the assets of a modality whose item satisfies the expression ``where``.
+        """Return (n,) int64 numbers, ascending, of the assets of a modality whose item satisfies the filter ``where``.
 
-        Where whole items are meant, of all their assets, by one of which each is known.
+        If ``target`` is whole items: of all their assets, because any of them may identify the item.
 
         Raises:
-            ExpressionError: the expression does not parse, or names a column there is not.
+            ExpressionError: the expression does not parse, or names an unknown column.
         """
-        # As one text, which is made and read in a third of the time that as many rows take.
+        # Fetched as one joined text, which takes a third of the time of fetching as many rows.
         statement = (
             select(func.group_concat(Asset.id))
             .join(Item, Asset.item_id == Item.id)
@@ -352,15 +362,15 @@ class Catalog:
         return np.sort(np.fromstring(numbers, np.int64, sep=",")) if numbers else np.empty(0, np.int64)
 
     def condition(self, where: str) -> ColumnElement[bool]:
-        """The expression ``where`` as an SQL condition on ``Item``.
+        """Return the filter ``where`` as an SQL condition on ``Item``.
 
-        Besides the metadata it may name ``path`` (under its source), ``modality`` and ``modified`` (UTC, as in
-        2024-05-31 17:04:59): satisfied by an item of which some asset is so.
+        Besides metadata it may use ``path`` (relative to the source), ``modality`` and ``modified`` (UTC, such as
+        2024-05-31 17:04:59). An item satisfies these if at least one of its assets does.
         """
         return filters.condition(filters.parse(where), Item.__table__.c.metadata, self.columns(), _FILES)
 
     def labels(self, column: str) -> dict[int, MetadataValue]:
-        """The value of metadata column ``column`` by item number, where an item has one.
+        """Return the values of metadata column ``column`` by item number, of items that have one.
 
         Raises:
             ExpressionError: there is no such column.
@@ -371,20 +381,20 @@ class Catalog:
             return {number: details[column] for number, details in rows if details.get(column) is not None}
 
     def failures(self) -> list[Failure]:
-        """Everything that could not be indexed, in the order it was met."""
+        """Return everything that could not be indexed, in the order of occurrence."""
         with self.session() as session:
-            found = list(session.scalars(select(Failure).order_by(Failure.id)))
+            failures = list(session.scalars(select(Failure).order_by(Failure.id)))
             session.expunge_all()
-            return found
+            return failures
 
 
 def _url(path: Path, writable: bool) -> URL:
-    # immutable: a published catalog never changes, so SQLite needs neither locks nor a writable folder.
+    # immutable: a published catalog never changes, so SQLite needs no locks and no writable folder.
     options = {"mode": "rwc"} if writable else {"mode": "ro", "immutable": "1"}
     return URL.create(
         "sqlite", database=f"file:{quote(str(path.resolve()))}", query={**options, "uri": "true"}
     )
 
 
-def _check_references(connection: sqlite3.Connection, _: object) -> None:
+def _enforce_foreign_keys(connection: sqlite3.Connection, _: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")

@@ -1,4 +1,4 @@
-"""Writing a catalog: bring it to a wanted state, keeping the number of every item and asset that stays."""
+"""Writing a catalog: update it to a target state; items and assets that stay keep their numbers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from retrieval.storage.catalog import BATCH, Catalog
+from retrieval.storage.catalog import VALUES_AT_ONCE, Catalog
 from retrieval.storage.schema import Asset, Column, Failure, Item
 from retrieval.types import MetadataValue, Modality
 
 
 @dataclass(frozen=True, slots=True)
 class AssetRow:
-    """An asset as it should stand in the catalog; the attributes are the table's columns."""
+    """An asset row to write; the attributes are the columns of the table."""
 
     modality: Modality
     ordinal: int
@@ -35,7 +35,7 @@ class AssetRow:
 
 @dataclass(frozen=True, slots=True)
 class ItemRow:
-    """An item as it should stand in the catalog."""
+    """An item to write, with its assets."""
 
     key: str
     held_out: bool = False
@@ -45,7 +45,7 @@ class ItemRow:
 
 @dataclass(frozen=True, slots=True)
 class FailureRow:
-    """A failure as it should stand in the catalog."""
+    """A failure row to write."""
 
     path: str
     stage: str
@@ -58,11 +58,11 @@ class FailureRow:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What writing changed.
+    """The changes made by a write.
 
     Attributes:
-        changed: whether anything was.
-        removed: assets that are gone.
+        changed: whether anything changed.
+        removed: number of assets removed.
     """
 
     changed: bool
@@ -72,26 +72,26 @@ class Written:
 def write(
     catalog: Catalog, items: Iterable[ItemRow], failures: Sequence[FailureRow], columns: Mapping[str, str]
 ) -> Written:
-    """Make ``catalog`` hold exactly these items, failures and columns, in one transaction."""
+    """Make ``catalog`` contain exactly these items, failures and columns, in one transaction."""
     with catalog.session() as session:
-        wanted = {item.key: item for item in items}
+        items_by_key = {item.key: item for item in items}
         changed = _write_columns(session, columns)
         changed |= _write_failures(session, failures)
         numbers = dict(session.execute(select(Item.key, Item.id)).all())
-        changed |= _write_items(session, wanted, numbers)
+        changed |= _write_items(session, items_by_key, numbers)
         numbers = dict(session.execute(select(Item.key, Item.id)).all())
-        moved, removed = _write_assets(session, wanted, numbers)
-        gone = [number for key, number in numbers.items() if key not in wanted]
+        assets_changed, removed = _write_assets(session, items_by_key, numbers)
+        gone = [number for key, number in numbers.items() if key not in items_by_key]
         _delete(session, Item, gone)
-        return Written(changed or moved or bool(gone), removed)
+        return Written(changed or assets_changed or bool(gone), removed)
 
 
 def hold_out(catalog: Catalog, keys: Set[str]) -> bool:
-    """Hold out just the items with these ids; returns whether that changed anything."""
+    """Hold out exactly the items with these ids; return whether that changed anything."""
     with catalog.session() as session:
-        held = session.execute(select(Item.id, Item.key, Item.held_out))
+        stored = session.execute(select(Item.id, Item.key, Item.held_out))
         altered = [
-            {"id": number, "held_out": key in keys} for number, key, out in held if out != (key in keys)
+            {"id": number, "held_out": key in keys} for number, key, out in stored if out != (key in keys)
         ]
         if altered:
             session.execute(update(Item), altered)
@@ -99,8 +99,8 @@ def hold_out(catalog: Catalog, keys: Set[str]) -> bool:
 
 
 def _write_columns(session: Session, columns: Mapping[str, str]) -> bool:
-    held = {column.name: column.kind for column in session.scalars(select(Column))}
-    if held == dict(columns):
+    stored = {column.name: column.kind for column in session.scalars(select(Column))}
+    if stored == dict(columns):
         return False
     session.execute(delete(Column))
     if columns:
@@ -114,31 +114,33 @@ def _write_failures(session: Session, failures: Sequence[FailureRow]) -> bool:
     def values(row: FailureRow | Failure) -> tuple[Any, ...]:
         return tuple(getattr(row, name) for name in names)
 
-    held = {values(row): row.time for row in session.scalars(select(Failure))}
-    rows = list(dict.fromkeys(map(values, failures)))  # two rows of a manifest may name one missing file
-    if set(held) == set(rows):
+    stored = {values(row): row.time for row in session.scalars(select(Failure))}
+    rows = list(
+        dict.fromkeys(map(values, failures))
+    )  # two rows of a source manifest may name the same missing file
+    if set(stored) == set(rows):
         return False
     now = datetime.now(UTC).isoformat(timespec="seconds")
     session.execute(delete(Failure))
     if failures:
         session.execute(
             insert(Failure),
-            [{**dict(zip(names, row, strict=True)), "time": held.get(row, now)} for row in rows],
+            [{**dict(zip(names, row, strict=True)), "time": stored.get(row, now)} for row in rows],
         )
     return True
 
 
-def _write_items(session: Session, wanted: Mapping[str, ItemRow], numbers: Mapping[str, int]) -> bool:
-    held = {
+def _write_items(session: Session, items_by_key: Mapping[str, ItemRow], numbers: Mapping[str, int]) -> bool:
+    stored = {
         number: (out, details)
         for number, out, details in session.execute(select(Item.id, Item.held_out, Item.details))
     }
     new, altered = [], []
-    for key, item in wanted.items():
+    for key, item in items_by_key.items():
         values = {"held_out": item.held_out, "details": dict(item.metadata)}
         if key not in numbers:
             new.append({"key": key, **values})
-        elif held[numbers[key]] != (item.held_out, dict(item.metadata)):
+        elif stored[numbers[key]] != (item.held_out, dict(item.metadata)):
             altered.append({"id": numbers[key], **values})
     if new:
         session.execute(insert(Item), new)
@@ -148,25 +150,25 @@ def _write_items(session: Session, wanted: Mapping[str, ItemRow], numbers: Mappi
 
 
 def _write_assets(
-    session: Session, wanted: Mapping[str, ItemRow], numbers: Mapping[str, int]
+    session: Session, items_by_key: Mapping[str, ItemRow], numbers: Mapping[str, int]
 ) -> tuple[bool, int]:
-    """Returns whether an asset is new or another than before, and how many are gone."""
-    held: dict[tuple[Any, ...], dict[str, Any]] = {}
+    """Return whether any asset was added, changed or removed, and how many were removed."""
+    stored: dict[tuple[Any, ...], dict[str, Any]] = {}
     names = [column.name for column in Asset.__table__.columns]
     for row in session.execute(select(*Asset.__table__.columns)):
         values = dict(zip(names, row, strict=True))
-        held[_identity(values)] = values
+        stored[_identity(values)] = values
     new, altered = [], []
-    for item in wanted.values():
+    for item in items_by_key.values():
         for asset in item.assets:
             values = {name: getattr(asset, name) for name in names if name not in ("id", "item_id")}
             values |= {"item_id": numbers[item.key], "modality": str(asset.modality)}
-            before = held.pop(_identity(values), None)
+            before = stored.pop(_identity(values), None)
             if before is None:
                 new.append(values)
             elif before != (after := {"id": before["id"], **values}):
                 altered.append(after)
-    gone = [values["id"] for values in held.values()]
+    gone = [values["id"] for values in stored.values()]
     _delete(session, Asset, gone)
     if altered:
         session.execute(update(Asset), altered)
@@ -176,10 +178,10 @@ def _write_assets(
 
 
 def _identity(values: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What makes an asset the same one as before: a file's place, a caption's words, a segment's start."""
+    """Return what identifies an asset across updates: a file's path, a caption's text, a segment's start."""
     return tuple(values[name] for name in ("item_id", "modality", "path", "text", "start"))
 
 
 def _delete(session: Session, model: type[Item] | type[Asset], numbers: Sequence[int]) -> None:
-    for start in range(0, len(numbers), BATCH):
-        session.execute(delete(model).where(model.id.in_(numbers[start : start + BATCH])))
+    for start in range(0, len(numbers), VALUES_AT_ONCE):
+        session.execute(delete(model).where(model.id.in_(numbers[start : start + VALUES_AT_ONCE])))

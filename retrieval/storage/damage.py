@@ -1,4 +1,4 @@
-"""What a verification has to say: each damage, what it hurts, and what helps."""
+"""Result of a verification: each damage, its consequences, and its remedy."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from retrieval.storage.manifest import Manifest
 
 
 class Remedy(StrEnum):
-    """What helps against a damage."""
+    """How a damage is repaired."""
 
     RESTORE = "restore"
-    """The other copy of the manifest."""
+    """Restore it from its other copy."""
     REBUILD = "rebuild"
-    """Projecting and indexing the stored features anew."""
+    """Project and index the stored features again."""
     ENCODE = "encode"
-    """Encoding what the rows were of anew."""
+    """Encode the content of the rows again."""
     DROP = "drop"
-    """Dropping it, for nothing needs it."""
+    """Delete it, because nothing needs it."""
     INDEX = "index"
-    """``xmodal index`` with the sources, and nothing else."""
+    """Only ``xmodal index`` with the sources helps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Something in an index folder that is not what was written.
+    """Damage of one file or feature store of an index folder.
 
     Attributes:
-        path: of the file, or the folder of features, relative to the index folder.
-        problem: what is wrong with it.
-        hurts: what suffers, in words.
-        remedy: what helps.
-        modalities: those whose assets are hurt.
-        items: where only some are hurt, their ids.
-        rows: the numbers of damaged feature rows.
+        path: path of the file or the folder of features, relative to the index folder.
+        problem: description of the damage.
+        hurts: description of its consequences.
+        remedy: how it is repaired.
+        modalities: modalities whose assets are affected.
+        items: ids of the affected items, if not all are affected.
+        rows: numbers of the damaged feature rows.
     """
 
     path: str
@@ -47,7 +47,7 @@ class Damage:
     rows: tuple[int, ...] = field(default=(), repr=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, as ``xmodal verify --json`` prints them."""
+        """Return plain values, as printed by ``xmodal verify --json``."""
         return {
             "path": self.path,
             "problem": self.problem,
@@ -61,14 +61,14 @@ class Damage:
 
 @dataclass(slots=True)
 class Verdict:
-    """What a verification found.
+    """Result of a verification.
 
     Attributes:
-        manifest: the published one; if that is damaged its newest copy; None if no copy is left either.
-        files: how many were read.
-        rows: how many feature rows were.
-        damages: what is not what was written.
-        strays: files that belong to no published generation: not checked, and not needed.
+        manifest: the published manifest; if it is damaged, its newest intact copy; None if there is none.
+        files: number of files read.
+        rows: number of feature rows read.
+        damages: all damage found.
+        strays: files that belong to no published generation; they are not checked and not needed.
     """
 
     manifest: Manifest | None
@@ -79,15 +79,15 @@ class Verdict:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is damaged."""
+        """True if nothing is damaged."""
         return not self.damages
 
     def with_remedy(self, *remedies: Remedy) -> list[Damage]:
-        """The damages that one of these helps against."""
+        """Return the damages that have one of these remedies."""
         return [damage for damage in self.damages if damage.remedy in remedies]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, as ``xmodal verify --json`` prints them."""
+        """Return plain values, as printed by ``xmodal verify --json``."""
         return {
             "whole": self.is_whole,
             "generation": self.manifest.generation if self.manifest else None,

@@ -1,4 +1,4 @@
-"""Stored encoder outputs, so that nothing is encoded twice and a new alignment needs no encoding at all."""
+"""Storage of encoder outputs, so that nothing is encoded twice and a new alignment needs no encoding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.arrays.lazy import numbered
+from retrieval.arrays.lazy import row_numbers
 from retrieval.encoders.base import Span
 from retrieval.errors import DamagedIndexError
 from retrieval.types import Integers, Matrix
@@ -30,15 +30,15 @@ RECORD = np.dtype(
         ("record", "<u4"),
     ]
 )
-"""What a row is of: a content's SHA-256, which of its rows this is and how many more follow, the windows it was
-read in (0 for None) and the span (NaN for the whole); then the CRC-32 of the row, and of all that stands before it in
-the record. Where there are no windows, these are the bytes of records in which ``following`` had 4 of them."""
+"""Record of a feature row: SHA-256 of its content, position among the content's rows, number of rows that follow, the
+windows it was read in (0 for None) and its span (NaN for the whole); then the CRC-32 of the row, and the CRC-32 of all
+fields before. Without windows, the bytes equal those of older records, where ``following`` had 4 bytes."""
 
-MOST_WINDOWS = np.iinfo(np.uint16).max
-"""Windows that can be told of a text; of the whole of Proust there are more, and that is what is told."""
+MAX_WINDOWS = np.iinfo(np.uint16).max
+"""Largest number of windows that a record can hold; longer texts (all of Proust) are recorded with this number."""
 
-NOTHING = bytes(32)
-"""The content of a row that was given up."""
+UNUSED = bytes(32)
+"""Content of an unused row."""
 
 BLOCK_BYTES = 1 << 24
 """Bytes of rows that are checked at once."""
@@ -49,102 +49,109 @@ Records = NDArray[np.void]
 
 
 class FeatureStore:
-    """One encoder's output by content: two append-only files, one of feature rows and one of their records.
+    """Output of one encoder by content: two append-only files, one of feature rows and one of their records.
 
-    A content has one row or, if it is long, several that follow each other. A row is never changed or moved
-    once it is written, so every generation refers to it by number. Rows are written and synced before their
-    records: whatever a crash leaves, contents with all their records have all their rows, and the next append
-    goes over the rest.
+    A content has one row or, if it is long, several consecutive rows. A written row is never changed or moved, so every
+    generation refers to it by number. Rows are written and synced before their records. So after any crash, contents
+    with all their records have all their rows, and the next append overwrites the rest.
 
-    Each record and each row has a checksum, so that what is damaged is known row by row and nothing else has
-    to be encoded again. It is the CRC-32 of zlib: it finds every single flipped bit and every damaged stretch
-    of up to 32, leaves one in four thousand million of anything else, and hardly costs time at this size.
+    Each record and each row has a checksum, so that damage is known row by row and only damaged rows must be encoded
+    again. It is the CRC-32 of zlib: it detects every single flipped bit and every damaged run of up to 32 bits, misses
+    one in four billion other errors, and takes hardly any time at this size.
     """
 
     def __init__(self, folder: Path, dimension: int) -> None:
         self._rows, self._contents = folder / "rows.f32", folder / "contents.bin"
-        self._former = folder / "records.bin"
+        self._format_1 = folder / "records.bin"
         self._row_bytes = dimension * VALUE.itemsize
         self.dimension = dimension
         self._length: int | None = None
 
     def __getitem__(self, rows: slice | Integers) -> Matrix:
         """See ``read``."""
-        return self.read(numbered(rows, len(self)))
+        return self.read(row_numbers(rows, len(self)))
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows up to the last whole one, and columns."""
+        """Number of rows, up to the last content with all its rows, and number of columns."""
         return len(self), self.dimension
 
     def __len__(self) -> int:
-        """Number of rows up to the last whole one."""
+        """Number of rows, up to the last content with all its rows."""
         if self._length is None:
-            records, sound = self._read_records()
-            last = np.flatnonzero(sound & (records["following"] == 0))
+            records, intact = self._read_records()
+            last = np.flatnonzero(intact & (records["following"] == 0))
             self._length = int(last[-1]) + 1 if len(last) else 0
         return self._length
 
     @property
     def files(self) -> list[Path]:
-        """All there are of it, the rows first."""
+        """All files of the store, the rows first."""
         return [self._rows, self._contents, *self._rows.parent.glob(f"*{_NUMERICS}")]
 
     def append(self, contents: Sequence[str], spans: Sequence[Sequence[Span]], rows: Matrix) -> None:
-        """Add the features of some contents.
+        """Append the features of new contents.
 
         Args:
-            contents: their SHA-256 sums, in hex.
+            contents: their SHA-256 hashes, in hex.
             spans: for each content, the span of each of its rows.
-            rows: (n, dimension) float32, one content's after the other's.
+            rows: (n, dimension) float32, in the order of the contents.
         """
         first = len(self)
         data, records = _stored(contents, spans, rows)
         self._rows.parent.mkdir(parents=True, exist_ok=True)
-        _write(self._rows, [(first * self._row_bytes, data.tobytes())], cut=True)
-        _write(self._contents, [(first * RECORD.itemsize, records.tobytes())], cut=True)
+        _write(self._rows, [(first * self._row_bytes, data.tobytes())], truncate=True)
+        _write(self._contents, [(first * RECORD.itemsize, records.tobytes())], truncate=True)
         self._length = first + len(records)
 
     def replace(
-        self, places: Sequence[range], contents: Sequence[str], spans: Sequence[Sequence[Span]], rows: Matrix
+        self,
+        row_ranges: Sequence[range],
+        contents: Sequence[str],
+        spans: Sequence[Sequence[Span]],
+        rows: Matrix,
     ) -> None:
-        """Write the features of some contents to where they stood before they were damaged.
+        """Write the features of contents to the rows where they were before they were damaged.
 
         Args:
-            places: for each content the numbers of its rows, as many as it has spans.
-            contents: their SHA-256 sums, in hex.
+            row_ranges: for each content its row numbers, one for each span.
+            contents: their SHA-256 hashes, in hex.
             spans: for each content, the span of each of its rows.
-            rows: (n, dimension) float32, one content's after the other's.
+            rows: (n, dimension) float32, in the order of the contents.
         """
         data, records = _stored(contents, spans, rows)
-        numbers = [number for place in places for number in place]
+        numbers = [number for row_range in row_ranges for number in row_range]
         self._put(numbers, data, records)
 
-    def give_up(self, rows: Sequence[int]) -> None:
-        """Let these rows stand for nothing, so that what they were of counts as not encoded."""
+    def mark_unused(self, rows: Sequence[int]) -> None:
+        """Mark these rows unused; their content will be encoded again."""
         data = np.zeros((len(rows), self.dimension), VALUE)
-        self._put(rows, data, _recorded([NOTHING] * len(rows), [[Span()]] * len(rows), data))
+        self._put(rows, data, _recorded([UNUSED] * len(rows), [[Span()]] * len(rows), data))
 
     def contents(self) -> dict[str, range]:
-        """The numbers of the rows of each content whose records are all there and sound."""
-        records, sound = self._read_records()
+        """Return the row numbers of each content whose records are complete and intact."""
+        records, intact = self._read_records()
         if not len(records):
             return {}
         at, following, words = records["at"], records["following"], _words(records["content"])
-        goes_on = np.zeros(len(records), bool)  # with the next row of the same content
-        goes_on[1:] = sound[1:] & sound[:-1] & (at[1:] == at[:-1] + 1) & (following[:-1] == following[1:] + 1)
-        goes_on[1:] &= (words[1:] == words[:-1]).all(axis=1)
-        starts = np.flatnonzero(~goes_on)
+        continues = np.zeros(len(records), bool)  # the content of the row before
+        continues[1:] = (
+            intact[1:] & intact[:-1] & (at[1:] == at[:-1] + 1) & (following[:-1] == following[1:] + 1)
+        )
+        continues[1:] &= (words[1:] == words[:-1]).all(axis=1)
+        starts = np.flatnonzero(~continues)
         ends = np.append(starts[1:], len(records))
-        whole = sound[starts] & (at[starts] == 0) & (ends - starts == following[starts].astype(np.int64) + 1)
-        whole &= words[starts].any(axis=1)
+        complete = (
+            intact[starts] & (at[starts] == 0) & (ends - starts == following[starts].astype(np.int64) + 1)
+        )
+        complete &= words[starts].any(axis=1)
         return {
             records["content"][start].tobytes().hex(): range(start, end)
-            for start, end in zip(starts[whole].tolist(), ends[whole].tolist(), strict=True)
+            for start, end in zip(starts[complete].tolist(), ends[complete].tolist(), strict=True)
         }
 
     def spans(self, rows: range) -> list[Span]:
-        """What part of its medium each of these rows is of."""
+        """Return the span of the medium that each of these rows describes."""
         records = self._map(self._contents, RECORD)[rows.start : rows.stop]
         columns = (records[name].tolist() for name in ("start", "end", "windows"))
         return [
@@ -154,113 +161,117 @@ class FeatureStore:
 
     @property
     def numerics(self) -> list[str]:
-        """What rows were computed by, as ``Encoder.numerics`` says it."""
+        """What the rows were computed with, as in ``Encoder.numerics``."""
         return sorted(file.stem for file in self._rows.parent.glob(f"*{_NUMERICS}"))
 
-    def note(self, numerics: str) -> None:
-        """Say what rows are going to be computed by."""
-        # An empty file of that name: there is nothing in it that could be damaged.
+    def add_numerics(self, numerics: str) -> None:
+        """Record what further rows will be computed with."""
+        # As the name of an empty file: it has no content that could be damaged.
         self._rows.parent.mkdir(parents=True, exist_ok=True)
         self._rows.with_name(numerics + _NUMERICS).touch()
 
     def read(self, rows: Integers) -> Matrix:
-        """(n, dimension) float32: the rows with these numbers, in this order.
+        """Return (n, dimension) float32: the rows with these numbers, in this order.
 
         Raises:
-            DamagedIndexError: there are fewer rows than a number asks for, or one is not what was written.
+            DamagedIndexError: a row is missing, unused or does not match its checksum.
         """
         if not len(rows):
             return np.empty((0, self.dimension), np.float32)
-        self._take_over()
+        self._convert_format_1()
         stored, records = self._map(self._rows, VALUE, self.dimension), self._map(self._contents, RECORD)
         count = min(len(stored), len(records))
         if int(rows.max()) >= count:
             raise DamagedIndexError(
                 f"{self._rows} holds {count} rows, row {int(rows.max())} is needed: run 'xmodal repair'"
             )
-        taken, of = np.ascontiguousarray(stored[rows]), records[rows]
-        wrong = (_sums(taken) != of["row"]) | ~_words(of["content"]).any(axis=1)
-        if wrong.any():
+        selected, their_records = np.ascontiguousarray(stored[rows]), records[rows]
+        is_bad = _checksums(selected) != their_records["row"]
+        is_bad |= ~_words(their_records["content"]).any(axis=1)
+        if is_bad.any():
             raise DamagedIndexError(
-                f"{int(wrong.sum())} of {len(rows)} rows that are needed are not in {self._rows.parent} as they "
-                f"were written, the first is row {int(rows[wrong.argmax()])}: run 'xmodal repair'"
+                f"{int(is_bad.sum())} of {len(rows)} requested rows in {self._rows.parent} are damaged or unused, "
+                f"the first is row {int(rows[is_bad.argmax()])}: run 'xmodal repair'"
             )
-        return taken.astype(np.float32, copy=False)
+        return selected.astype(np.float32, copy=False)
 
-    def damaged(self, least: int = 0) -> Integers:
-        """(m,) int64 ascending: the rows that are missing or not what was written; every byte is read.
+    def damaged(self, expected: int = 0) -> Integers:
+        """Return (m,) int64, ascending: the rows that are missing or do not match their checksum; reads every byte.
 
         Args:
-            least: how many rows there ought to be. What a crash left behind the last whole row and this
-                number is no damage: the next append goes over it.
+            expected: number of rows that should exist. Remains of a crash after this number and after the last
+                complete content are not damage: the next append overwrites them.
         """
-        expected = max(least, len(self))
-        records, sound = self._read_records()
+        expected = max(expected, len(self))
+        records, intact = self._read_records()
         rows = self._map(self._rows, VALUE, self.dimension)
-        good = np.zeros(expected, bool)
+        is_good = np.zeros(expected, bool)
         block = max(1, BLOCK_BYTES // self._row_bytes)
         for start in range(0, min(expected, len(records)), block):
             part = slice(start, min(start + block, expected, len(records)))
-            good[part] = sound[part] & (_sums(np.ascontiguousarray(rows[part])) == records["row"][part])
-        return np.flatnonzero(~good).astype(np.int64)
+            is_good[part] = intact[part] & (
+                _checksums(np.ascontiguousarray(rows[part])) == records["row"][part]
+            )
+        return np.flatnonzero(~is_good).astype(np.int64)
 
     def holds(self, rows: Integers, contents: Sequence[str]) -> NDArray[np.bool_]:
-        """(n,) bool: whether each of these rows is recorded to be of that content."""
-        records, sound = self._read_records()
-        there = np.flatnonzero(rows < len(records))
-        wanted = _words(np.frombuffer(bytes.fromhex("".join(contents)), "V32"))
-        held = np.zeros(len(rows), bool)
-        found = rows[there]
-        held[there] = sound[found] & (_words(records["content"][found]) == wanted[there]).all(axis=1)
-        return held
+        """Return (n,) bool: whether the record of each row names the given content."""
+        records, intact = self._read_records()
+        existing = np.flatnonzero(rows < len(records))
+        expected = _words(np.frombuffer(bytes.fromhex("".join(contents)), "V32"))
+        matches = np.zeros(len(rows), bool)
+        numbers = rows[existing]
+        matches[existing] = intact[numbers]
+        matches[existing] &= (_words(records["content"][numbers]) == expected[existing]).all(axis=1)
+        return matches
 
     def _put(self, numbers: Sequence[int], data: Matrix, records: Records) -> None:
-        """Write rows and records to places of their own."""
+        """Write rows and records to the given row numbers."""
         self._rows.parent.mkdir(parents=True, exist_ok=True)
         for path, values in ((self._rows, data), (self._contents, records)):
-            places = [number * values[:1].nbytes for number in numbers]
-            _write(path, zip(places, (value.tobytes() for value in values), strict=True))
+            offsets = [number * values[:1].nbytes for number in numbers]
+            _write(path, zip(offsets, (value.tobytes() for value in values), strict=True))
         self._length = None
 
     def _read_records(self) -> tuple[Records, NDArray[np.bool_]]:
-        """The records that have a row, and which of them are what was written."""
-        self._take_over()
+        """Return the records that have a row, and which of them match their checksum."""
+        self._convert_format_1()
         records = self._map(self._contents, RECORD)[: _size(self._rows) // self._row_bytes]
-        return records, _sums(_fields(records)) == records["record"]
+        return records, _checksums(_fields(records)) == records["record"]
 
     def _map(self, path: Path, kind: np.dtype[Any], columns: int | None = None) -> NDArray[Any]:
-        """What is whole of a file of records or rows."""
+        """Map the complete records or rows of a file."""
         count = _size(path) // (kind.itemsize * (columns or 1))
         shape = (count,) if columns is None else (count, columns)
         return np.memmap(path, dtype=kind, mode="r", shape=shape) if count else np.empty(shape, kind)
 
-    def _take_over(self) -> None:
-        """Give what was written before there were checksums (format 1) those that it has now."""
-        if self._contents.exists() or not self._former.exists():
+    def _convert_format_1(self) -> None:
+        """Add checksums to a store of format 1, which had none."""
+        if self._contents.exists() or not self._format_1.exists():
             return
-        former = np.dtype([("content", "V32"), ("following", "<u4"), ("start", "<f8"), ("end", "<f8")])
+        old_record = np.dtype([("content", "V32"), ("following", "<u4"), ("start", "<f8"), ("end", "<f8")])
         rows = self._map(self._rows, VALUE, self.dimension)
-        held = self._map(self._former, former)[: len(rows)]
-        ends = np.flatnonzero(held["following"] == 0)
-        held = held[: ends[-1] + 1] if len(ends) else held[:0]
-        records = np.zeros(len(held), RECORD)
+        stored = self._map(self._format_1, old_record)[: len(rows)]
+        ends = np.flatnonzero(stored["following"] == 0)
+        stored = stored[: ends[-1] + 1] if len(ends) else stored[:0]
+        records = np.zeros(len(stored), RECORD)
         for name in ("content", "following", "start", "end"):
-            records[name] = held[name]
+            records[name] = stored[name]
         starts = np.append(0, ends[:-1] + 1)
-        records["at"] = np.arange(len(held)) - np.repeat(starts, np.diff(np.append(starts, len(held))))
+        records["at"] = np.arange(len(stored)) - np.repeat(starts, np.diff(np.append(starts, len(stored))))
         beside = self._contents.with_suffix(".new")
-        _write(beside, [(0, _summed(records, rows[: len(held)]).tobytes())], cut=True)
+        _write(beside, [(0, _with_checksums(records, rows[: len(stored)]).tobytes())], truncate=True)
         beside.replace(self._contents)
-        self._former.unlink()
+        self._format_1.unlink()
 
 
 def first_rows(stored: Mapping[str, range], contents: Sequence[str]) -> Integers:
-    """(n,) int64: the first row of each content, which is that of the whole medium."""
+    """Return (n,) int64: the first row of each content, which describes the whole medium."""
     return np.array([stored[content].start for content in contents], dtype=np.int64)
 
 
 def _stored(contents: Sequence[str], spans: Sequence[Sequence[Span]], rows: Matrix) -> tuple[Matrix, Records]:
-    """Rows and records as they stand in the files."""
+    """Return rows and records as they are written to the files."""
     data = np.ascontiguousarray(rows, dtype=VALUE)
     return data, _recorded([bytes.fromhex(content) for content in contents], spans, data)
 
@@ -272,7 +283,7 @@ def _recorded(contents: Sequence[bytes], spans: Sequence[Sequence[Span]], data: 
                 content,
                 at,
                 len(parts) - at - 1,
-                min(part.windows or 0, MOST_WINDOWS),
+                min(part.windows or 0, MAX_WINDOWS),
                 _number(part.start),
                 _number(part.end),
                 0,
@@ -283,24 +294,24 @@ def _recorded(contents: Sequence[bytes], spans: Sequence[Sequence[Span]], data: 
         ],
         dtype=RECORD,
     )
-    return _summed(records, data)
+    return _with_checksums(records, data)
 
 
-def _summed(records: Records, rows: Matrix) -> Records:
-    """The records with the checksums of their rows, and their own."""
-    records["row"] = _sums(np.ascontiguousarray(rows))
-    records["record"] = _sums(_fields(records))
+def _with_checksums(records: Records, rows: Matrix) -> Records:
+    """Set the checksums of the rows and of the records."""
+    records["row"] = _checksums(np.ascontiguousarray(rows))
+    records["record"] = _checksums(_fields(records))
     return records
 
 
 def _fields(records: Records) -> NDArray[np.uint8]:
-    """(n, 60) uint8: all of each record but its own checksum."""
+    """Return (n, 60) uint8: each record without its own checksum."""
     octets = np.ascontiguousarray(records).view(np.uint8).reshape(-1, RECORD.itemsize)
     return np.ascontiguousarray(octets[:, : RECORD.fields["record"][1]])  # type: ignore[index]
 
 
-def _sums(rows: NDArray[np.generic]) -> NDArray[np.uint32]:
-    """(n,) uint32: the CRC-32 of each row."""
+def _checksums(rows: NDArray[np.generic]) -> NDArray[np.uint32]:
+    """Return (n,) uint32: the CRC-32 of each row."""
     if not len(rows):
         return np.empty(0, np.uint32)
     octets = memoryview(rows.view(np.uint8).reshape(-1).data)
@@ -310,7 +321,7 @@ def _sums(rows: NDArray[np.generic]) -> NDArray[np.uint32]:
 
 
 def _words(contents: NDArray[np.void]) -> NDArray[np.uint64]:
-    """(n, 4) uint64: SHA-256 sums as numbers, which numpy compares."""
+    """Return SHA-256 hashes as (n, 4) uint64, which NumPy can compare."""
     return np.ascontiguousarray(contents).view(np.uint64).reshape(-1, 4)
 
 
@@ -322,13 +333,13 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _write(path: Path, pieces: Iterable[tuple[int, bytes]], *, cut: bool = False) -> None:
-    """Write pieces to their places and see that they are on the disk; with ``cut`` drop what is behind them."""
+def _write(path: Path, pieces: Iterable[tuple[int, bytes]], *, truncate: bool = False) -> None:
+    """Write pieces at their offsets and sync them to disk; ``truncate`` removes everything after them."""
     with path.open("r+b" if path.exists() else "w+b") as file:
         for at, data in pieces:
             file.seek(at)
             file.write(data)
-        if cut:
+        if truncate:
             file.truncate()
         file.flush()
         os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""The index folder: what lies where in it, and the manifest that says which generation is published."""
+"""The manifest of an index folder, which names the published generation."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from retrieval.checksums import Checksum
+from retrieval.checksums import MISMATCH, Checksum
 from retrieval.encoders.base import EncoderSpec
 from retrieval.errors import DamagedIndexError, IndexFormatError, NotAnIndexError
 from retrieval.storage.layout import Layout
 from retrieval.types import ITEM, Modality, Target
 
 SEALED, WITH_ITEMS = 2, 3
-"""The formats this version writes: an index without items in the older one, for versions that know no items.
-Format 1 had no checksums; it is read, and written anew by the next job."""
+"""Formats that this version writes. An index without item vectors is written in the older one, so that older versions
+can read it. Format 1 had no checksums; it can be read, and the next job writes a newer format."""
 
 FORMAT = WITH_ITEMS
-"""The newest format this version reads."""
+"""The newest format that this version reads."""
 
 
 SEAL = re.compile(rb',\n  "checksum": "[^"]*"\n\}\n\Z')
-"""How a manifest ends: with the SHA-256 of all that stands before."""
+"""The end of a manifest: the SHA-256 of everything before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a published generation is made of.
+    """Description of a published generation.
 
     Attributes:
         generation: its number, from 1.
-        created: when it was published, ISO 8601, UTC.
-        version: of xmodal that wrote it.
+        created: time of publication, ISO 8601, UTC.
+        version: version of xmodal that wrote it.
         encoders: the encoder of each modality that the index can be searched with.
         alignment: ``method``, ``fingerprint``, ``dimension`` and the fit's ``report``.
-        indexes: for each modality that has assets, ``kind`` and ``vectors`` (how many).
-        counts: items, failures, and assets a modality.
-        settings: what the job was asked for, and will do again when it is run without these options.
-        sources: where the files were read from: for updates only, a query needs none of it.
-        files: the checksum of each file of the generation's folder, and so of those that are kept twice.
-        features: for each folder of stored features, ``dimension`` and how many ``rows`` there were.
-        numerics: by modality, which runtimes and precisions its stored features were computed in. They are said,
-            not compared: those of one fingerprint differ by rounding.
-        items: of the index of whole items, its entry as in ``indexes`` and the ``fusion``'s name; empty without one.
+        indexes: for each modality that has assets, ``kind`` and ``vectors`` (their number), among others.
+        counts: numbers of items, failures, and assets of each modality.
+        settings: options of the job; later jobs use them as defaults.
+        sources: where the files were read from; needed for updates only, not for queries.
+        files: checksum of each file of the generation's folder, also valid for its second copy.
+        features: for each folder of stored features, ``dimension`` and the number of ``rows``.
+        numerics: by modality, the runtimes and precisions that its stored features were computed with. They are
+            reported but not compared: features of one fingerprint differ only by rounding.
+        items: entry of the index of whole items, as in ``indexes``, with the name of its ``fusion``; empty if none.
         format: version of the folder's format.
     """
 
@@ -67,33 +67,33 @@ class Manifest:
     format: int = SEALED
 
     def entry(self, target: Target) -> Mapping[str, Any] | None:
-        """Of the index of a modality or of items; None where there is none."""
+        """Return the entry of the index of a modality or of items; None if there is none."""
         return self.indexes.get(target) if target != ITEM else self.items or None
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """What there is an index of."""
+        """Modalities, and items if any, that have an index."""
         return (*self.indexes, ITEM) if self.items else tuple(self.indexes)
 
     def files_of(self, modality: Target) -> dict[str, Checksum]:
-        """The files of a modality's index, with what they hold; none in an index of before there were checksums."""
+        """Return the checksums of the files of a modality's index, by name; empty for format 1, without checksums."""
         return {name: checksum for name, checksum in self.files.items() if name.startswith(f"{modality}.")}
 
     def as_dict(self) -> dict[str, Any]:
-        """The manifest as plain JSON values; each encoder with its fingerprint."""
+        """Return the manifest as plain JSON values, with each encoder's fingerprint."""
         values = asdict(self)
         values["encoders"] = {
             str(modality): {**asdict(spec), "modality": str(modality), "fingerprint": spec.fingerprint}
             for modality, spec in self.encoders.items()
         }
-        values["numerics"] = {str(modality): list(own) for modality, own in self.numerics.items()}
+        values["numerics"] = {str(modality): list(names) for modality, names in self.numerics.items()}
         values["indexes"] = {str(modality): dict(entry) for modality, entry in self.indexes.items()}
-        if not self.items:  # as versions wrote it that knew no items
+        if not self.items:  # as older versions, without item vectors, wrote it
             del values["items"]
         return values
 
     def write(self, path: Path) -> None:
-        """Write beside ``path``, then rename over it, so that a reader sees the old or the new."""
+        """Write to a file beside ``path`` and rename it, so that a reader sees the old or the new manifest."""
         beside = path.with_suffix(".json.new")
         with beside.open("wb") as file:
             file.write(_sealed(json.dumps(self.as_dict(), indent=2, ensure_ascii=False).encode()))
@@ -101,33 +101,33 @@ class Manifest:
             os.fsync(file.fileno())
         beside.replace(path)
 
-    def glance(self, root: Path) -> str | None:
-        """What can be seen to be wrong with the generation's files in the index folder ``root`` at a glance.
+    def check_files_quickly(self, root: Path) -> str | None:
+        """Check the generation's files in the index folder ``root``; return the first problem, or None.
 
-        Their sizes and first bytes are looked at, so that this is quick however large they are.
+        Only sizes and first bytes are checked, so that this is quick for files of any size.
         """
         folder = Layout(root).generation(self.generation).folder
         for name, checksum in self.files.items():
-            if (problem := checksum.glance(folder / name)) is not None:
+            if (problem := checksum.check_quickly(folder / name)) is not None:
                 return f"{folder / name} {problem}"
         return None
 
     @classmethod
     def read(cls, root: Path) -> Manifest:
-        """The published manifest of the index folder ``root``, whose files are there as far as a glance shows.
+        """Read the published manifest of the index folder ``root``, and check its files quickly.
 
         Raises:
-            NotAnIndexError: the folder is missing or no index.
+            NotAnIndexError: the folder is missing or is not an index.
             IndexFormatError: a newer version wrote it.
-            DamagedIndexError: the manifest is not what was written, or files of its generation are not.
+            DamagedIndexError: the manifest or a file of its generation does not match its checksum.
         """
         path = Layout(root).manifest
         if not path.is_file():
             raise NotAnIndexError(_no_index(root))
         manifest = cls.load(path)
-        while (problem := manifest.glance(root)) is not None:
-            before, manifest = manifest, cls.load(path)
-            if manifest == before:  # and not another one, published since
+        while (problem := manifest.check_files_quickly(root)) is not None:
+            previous, manifest = manifest, cls.load(path)
+            if manifest == previous:  # otherwise a new generation has been published meanwhile
                 raise DamagedIndexError(
                     f"{problem}: copy the whole folder again, or run 'xmodal repair {root}'"
                 )
@@ -135,11 +135,11 @@ class Manifest:
 
     @classmethod
     def load(cls, path: Path) -> Manifest:
-        """The manifest in the file ``path``, without a look at anything else.
+        """Read the manifest in the file ``path``, without checking any other file.
 
         Raises:
             IndexFormatError: a newer version wrote it.
-            DamagedIndexError: it is not what was written.
+            DamagedIndexError: it is not a valid manifest, or does not match its checksum.
         """
         try:
             values = _unsealed(path.read_bytes())
@@ -151,7 +151,9 @@ class Manifest:
         except OSError as error:
             raise DamagedIndexError(f"{path} cannot be read ({error.strerror}): {_RESTORE}") from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise DamagedIndexError(f"{path} is not what was written ({error}): {_RESTORE}") from error
+            raise DamagedIndexError(
+                f"{path} is not a valid manifest ({_problem(error)}): {_RESTORE}"
+            ) from error
 
     @classmethod
     def _parse(cls, values: dict[str, Any]) -> Manifest:
@@ -168,34 +170,38 @@ _RESTORE = "run 'xmodal repair' on the index, or copy the whole folder again"
 
 
 def _sealed(text: bytes) -> bytes:
-    """A JSON object with its own checksum as its last value."""
+    """Return a JSON object with its own checksum appended as the last value."""
     return text[:-2] + f',\n  "checksum": "{hashlib.sha256(text).hexdigest()}"\n}}\n'.encode()
 
 
 def _unsealed(data: bytes) -> dict[str, Any]:
-    """What a manifest holds, without its checksum.
+    """Parse a manifest, check its checksum, and return its values without the checksum.
 
     Raises:
-        ValueError, KeyError, TypeError, AttributeError, RecursionError: it is not what was written.
+        ValueError, KeyError, TypeError, AttributeError, RecursionError: it is not a valid manifest.
     """
     seal = SEAL.search(data)
     if seal and data != _sealed(data[: seal.start()] + b"\n}"):
-        raise ValueError("its checksum differs")
+        raise ValueError(f"it {MISMATCH}")
     values: dict[str, Any] = json.loads(data)
     sealed_here = values.pop("checksum", None) is not None or SEALED <= values["format"] <= FORMAT
     if sealed_here and not seal:
-        raise ValueError("it does not end in its checksum")
+        raise ValueError("it does not end with its checksum")
     return values
+
+
+def _problem(error: Exception) -> str:
+    return f"it has no value {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _no_index(root: Path) -> str:
     if not root.exists():
-        what = "does not exist"
-    elif Layout(root).numbered():
-        what = "has no manifest.json (half copied, or never finished)"
+        problem = "does not exist"
+    elif Layout(root).generation_numbers():
+        problem = "has no manifest.json (half copied, or never finished)"
     else:
-        what = "is no index"
+        problem = "is not an index"
     return (
-        f"{str(root)!r} {what}: expected a folder with manifest.json, "
-        "as 'xmodal index SOURCE --out DIR' makes it"
+        f"{str(root)!r} {problem}: expected a folder with manifest.json, "
+        "as made by 'xmodal index SOURCE --out DIR'"
     )

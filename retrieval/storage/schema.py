@@ -1,41 +1,94 @@
-"""The catalog's tables, and the migrations that bring an older file up to date."""
+"""Tables of the catalog, and the migrations that update an older file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import JSON, Connection, Float, ForeignKey, Index, text
+import numpy as np
+from sqlalchemy import JSON, Connection, Dialect, Float, ForeignKey, Index, TypeDecorator, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from retrieval.types import Integers, Modality
+
+
+class StoredValueError(ValueError):
+    """A value stored in the catalog cannot be parsed."""
+
+
+class StoredJson(TypeDecorator[dict[str, Any]]):
+    """JSON whose parse errors are raised as ``StoredValueError``.
+
+    A dedicated error tells damage in the file apart from a ``ValueError`` of the calling code.
+    """
+
+    impl = JSON
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
+        """Return the parser of stored values."""
+        parse = super().result_processor(dialect, coltype)
+
+        def checked(value: Any) -> Any:
+            try:
+                return parse(value) if parse else value
+            except (ValueError, TypeError) as error:
+                raise StoredValueError(str(error)) from error
+
+        return checked
+
+
+def parse_integers(rows: Sequence[Sequence[Any]]) -> Integers:
+    """Return stored numbers as an int64 array.
+
+    Raises:
+        StoredValueError: one of them is not a number.
+    """
+    try:
+        return np.array(rows, dtype=np.int64)
+    except (ValueError, TypeError) as error:
+        raise StoredValueError(str(error)) from error
+
+
+def parse_modality(name: str) -> Modality:
+    """Return the modality stored as ``name``.
+
+    Raises:
+        StoredValueError: there is no such modality.
+    """
+    try:
+        return Modality(name)
+    except ValueError as error:
+        raise StoredValueError(str(error)) from error
 
 
 class Base(DeclarativeBase):
-    """The root of the typed models."""
+    """Base class of the typed models."""
 
-    type_annotation_map = {dict[str, Any]: JSON, float: Float}  # noqa: RUF012 - SQLAlchemy's own declaration
+    type_annotation_map = {dict[str, Any]: StoredJson, float: Float}  # noqa: RUF012 - SQLAlchemy's own declaration
 
 
 class Migration(Base):
-    """A migration that was applied to this file."""
+    """A migration that has been applied to this file."""
 
     __tablename__ = "migrations"
     name: Mapped[str] = mapped_column(primary_key=True)
 
 
 class Item(Base):
-    """What the user thinks of as one thing."""
+    """An item: one thing, made of assets, with one id."""
 
     __tablename__ = "items"
     id: Mapped[int] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(unique=True)
-    """The item's public id."""
+    """Public id of the item."""
     held_out: Mapped[bool]
-    """True when the item is never used to fit or choose an alignment."""
+    """True if the item is never used to fit or choose an alignment."""
     details: Mapped[dict[str, Any]] = mapped_column("metadata")
 
 
 class Asset(Base):
-    """One picture, caption, clip or segment: the thing that has a vector."""
+    """One picture, caption, clip or segment, which has one vector."""
 
     __tablename__ = "assets"
     __table_args__ = (Index("assets_by_item", "item_id"),)
@@ -54,13 +107,13 @@ class Asset(Base):
     content: Mapped[str]
     """SHA-256 of the file or caption, in hex."""
     feature: Mapped[int]
-    """Row in the feature store of the modality's encoder; equal contents share one."""
+    """Row in the feature store of the modality's encoder; equal contents share one row."""
     windows: Mapped[int | None]
-    """In how many pieces a text was read that is longer than its encoder reads at once; its vector pools them."""
+    """Number of pieces that a text longer than its encoder's input was split into; the text's vector pools them."""
 
 
 class Failure(Base):
-    """Something of a source that could not be indexed, and why."""
+    """A file or row of a source that could not be indexed, and the reason."""
 
     __tablename__ = "failures"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -75,7 +128,7 @@ class Failure(Base):
 
 
 class Column(Base):
-    """A metadata column: its name and what it holds (text, integer, real or boolean)."""
+    """A metadata column: its name and kind (text, integer, real or boolean)."""
 
     __tablename__ = "columns"
     name: Mapped[str] = mapped_column(primary_key=True)
@@ -108,4 +161,4 @@ def _windows(connection: Connection) -> None:
 
 
 MIGRATIONS: dict[str, Callable[[Connection], None]] = {"0001-initial": _initial, "0002-windows": _windows}
-"""Every migration by name, in the order they are applied."""
+"""All migrations by name, in the order in which they are applied."""

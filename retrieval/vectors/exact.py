@@ -1,4 +1,4 @@
-"""Exact search with numpy alone: the oracle every other index is measured against."""
+"""Exact search with NumPy alone: the reference that every other index is measured against."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from retrieval.vectors.base import Explain, Rows, Subset, silent
 
 
 class ExactIndex:
-    """All inner products, sorted. Slow and right."""
+    """Computes and sorts all inner products: slow, but certainly correct."""
 
     kind = "exact"
     exact = True
@@ -23,7 +23,7 @@ class ExactIndex:
 
     @classmethod
     def build(cls, vectors: MatrixLike, path: Path | None = None) -> ExactIndex:
-        """An index of ``vectors`` (n, dimension) float32, all of which it holds; also at ``path``, if given."""
+        """Build an index that holds all ``vectors`` (n, dimension) float32; also write it to ``path``, if set."""
         index = cls(vectors[:])
         if path is not None:
             index.save(path)
@@ -31,7 +31,7 @@ class ExactIndex:
 
     @property
     def dimension(self) -> int:
-        """Columns of a vector."""
+        """Number of columns of a vector."""
         return int(self._vectors.shape[1])
 
     def __len__(self) -> int:
@@ -54,10 +54,10 @@ class ExactIndex:
         return self._vectors if rows is None else self._vectors[rows]
 
     def save(self, path: Path) -> None:
-        """Write a NumPy file."""
+        """Write the vectors as a NumPy file."""
         npy.write(path, self._vectors)
 
     @classmethod
-    def load(cls, path: Path, *, device: str = "cpu") -> ExactIndex:  # noqa: ARG003 - one signature for all
-        """Read what ``save`` wrote."""
+    def load(cls, path: Path, *, device: str = "cpu") -> ExactIndex:  # noqa: ARG003 - same signature for every kind
+        """Read an index written by ``save``."""
         return cls(npy.read(path))

@@ -1,4 +1,4 @@
-"""FAISS's files, and the names of those that stand beside one."""
+"""Reading and writing FAISS files, and the names of the files beside them."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from retrieval.vectors import faiss_module, hnsw_graph
 
 
 def stored(path: Path) -> Path:
-    """The file of the vectors at half precision, beside an index that holds less of them."""
+    """Return the file of half-precision vectors, beside an index that holds compressed ones."""
     return path.with_suffix(".vectors.faiss")
 
 
 def added(path: Path) -> Path:
-    """The file of the vectors that came after the index was built."""
+    """Return the file of vectors added after the index was built."""
     return path.with_suffix(".added.npy")
 
 
 def order(path: Path) -> Path:
-    """The file that says which of the vectors are still there, and in which order."""
+    """Return the file that lists the remaining vectors in their order."""
     return path.with_suffix(".order.npy")
 
 
 def sample(path: Path) -> Path:
-    """The file of the queries that the index was measured with."""
+    """Return the file of the queries that the index was measured with."""
     return path.with_suffix(".sample.npz")
 
 
 def read(path: Path) -> Any:
-    """The FAISS index in ``path``, memory-mapped as far as its kind can be.
+    """Read the FAISS index in ``path``, memory-mapped where its kind allows.
 
     Raises:
         DamagedIndexError: FAISS cannot read the file.
@@ -48,22 +48,22 @@ def read(path: Path) -> Any:
 
 
 def write(index: Any, path: Path) -> None:
-    """Write a FAISS index to ``path``: of a graph that walks over stored vectors, the links alone."""
-    faiss_module.load().write_index(index, str(path), hnsw_graph.flags(index))
+    """Write a FAISS index to ``path``; of a graph that uses the stored vectors, only the links."""
+    faiss_module.load().write_index(index, str(path), hnsw_graph.write_flags(index))
 
 
 def write_filled(empty: Any, vectors: MatrixLike, path: Path) -> None:
-    """Write to ``path`` what ``empty`` would be if it held ``vectors``, which are encoded and written in blocks.
+    """Write the index ``empty`` filled with ``vectors`` to ``path``; vectors are encoded and written in blocks.
 
     Args:
-        empty: an index of FAISS, trained, that is nothing but its codes (``IndexFlatCodes``).
+        empty: a trained FAISS index that consists of codes only (``IndexFlatCodes``).
         vectors: (n, d) float32.
-        path: of the file.
+        path: file to write.
     """
     faiss = faiss_module.load()
     one = faiss.clone_index(empty)
     one.add(np.zeros((1, one.d), np.float32))
-    # Kind, dimension and count come first, the codes' length and the codes last.
+    # The file starts with kind, dimension and count, and ends with the codes' length and the codes.
     head = faiss.serialize_index(one)[: -one.code_size]
     length = int(head[-8:].view("<u8")[0])
     head[8:16] = np.array([len(vectors)], "<u8").view(np.uint8)
@@ -75,7 +75,7 @@ def write_filled(empty: Any, vectors: MatrixLike, path: Path) -> None:
 
 
 def move(before: Path, path: Path) -> None:
-    """Give an index, as it was built at ``before``, the name ``path``, in the place of one that was built there."""
+    """Move a newly built index from ``before`` to ``path``, replacing the index there."""
     remove(path)
     for beside in (Path, stored):
         if beside(before).exists():
@@ -83,6 +83,6 @@ def move(before: Path, path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove an index, as it was built at ``path``."""
+    """Delete the newly built index at ``path``."""
     for beside in (Path, stored):
         beside(path).unlink(missing_ok=True)

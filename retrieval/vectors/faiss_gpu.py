@@ -1,4 +1,4 @@
-"""FAISS's GPU side: putting an index on the GPUs there are, building on one, and coming back."""
+"""FAISS on GPUs: copying an index to them, building on one, and copying back to the CPU."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from retrieval.types import Matrix
 from retrieval.vectors import faiss_module
 
 CAGRA = "cagra"
-"""The graph that is built on a GPU alone; on the CPU it is searched as an HNSW graph."""
+"""A graph that can only be built on a GPU; on the CPU it is searched as an HNSW graph."""
 
 
-TAKEN = ("IndexFlat", "IndexIVFFlat", "IndexIVFPQ", "IndexIVFScalarQuantizer", "IndexHNSWCagra")
-"""Classes of FAISS that its GPU side has as well; FastScan is for the registers of CPUs."""
+SUPPORTED = ("IndexFlat", "IndexIVFFlat", "IndexIVFPQ", "IndexIVFScalarQuantizer", "IndexHNSWCagra")
+"""FAISS classes that also exist on GPUs; FastScan does not, because it uses registers of CPUs."""
 
 
 def available() -> bool:
-    """Whether FAISS can use a GPU that is there."""
+    """Return whether FAISS finds a GPU that it can use."""
     faiss = faiss_module.load()
     return hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
 
 
-def takes(index: Any) -> bool:
-    """Whether FAISS has an index of this kind on the GPU."""
+def supports(index: Any) -> bool:
+    """Return whether FAISS has this kind of index on GPUs."""
     faiss = faiss_module.load()
-    return isinstance(index, tuple(getattr(faiss, name) for name in TAKEN if hasattr(faiss, name)))
+    return isinstance(index, tuple(getattr(faiss, name) for name in SUPPORTED if hasattr(faiss, name)))
 
 
-def place(index: Any) -> Any:
-    """``index``, of a kind that a GPU ``takes``, on the GPU at half precision; on several each holds a part.
+def to_gpus(index: Any) -> Any:
+    """Copy ``index``, of a kind that ``supports`` accepts, to all GPUs at half precision; each GPU holds a part.
 
     Raises:
         DependencyError: the FAISS installed has no GPU support.
@@ -52,7 +52,7 @@ def build(index: Any, training: Matrix, vectors: Matrix) -> Any:
     """Train an empty index and fill it on the first GPU.
 
     Args:
-        index: of FAISS, on the CPU.
+        index: an empty FAISS index on the CPU.
         training: (t, d) float32.
         vectors: (n, d) float32.
 
@@ -60,7 +60,7 @@ def build(index: Any, training: Matrix, vectors: Matrix) -> Any:
         The same kind of index, trained and filled, on the CPU.
 
     Raises:
-        DependencyError, DeviceError: as ``place``.
+        DependencyError, DeviceError: as ``to_gpus``.
     """
     faiss = _module()
     placed = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
@@ -70,7 +70,7 @@ def build(index: Any, training: Matrix, vectors: Matrix) -> Any:
 
 
 def build_cagra(vectors: Matrix) -> Any:
-    """A CAGRA graph (Ootomo et al. 2023, arXiv:2308.15136) of ``vectors`` (n, d) float32, as the CPU has it.
+    """Build a CAGRA graph (Ootomo et al. 2023, arXiv:2308.15136) of ``vectors`` (n, d) float32, returned on the CPU.
 
     Raises:
         DependencyError: the FAISS installed has no GPU support, or was built without CAGRA.
@@ -96,5 +96,5 @@ def _module() -> Any:
             f"this FAISS has no GPU support: {faiss_module.INSTALL_GPU}, or use --device cpu"
         )
     if not faiss.get_num_gpus():
-        raise DeviceError("device 'cuda' was asked for, but FAISS finds no GPU: use --device cpu")
+        raise DeviceError("device 'cuda' was requested, but FAISS finds no GPU: use --device cpu")
     return faiss

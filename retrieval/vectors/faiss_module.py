@@ -1,9 +1,9 @@
-"""The one door to FAISS, which checks that exactly one of its packages is installed.
+"""The only place that imports FAISS; it checks that exactly one FAISS package is installed.
 
-``faiss-cpu`` and ``faiss-gpu`` put their files into the same module ``faiss``: with both installed, whichever
-came last wins, and removing either breaks the other. An extra ``xmodal[gpu]`` could not prevent that, because
-extras only ever add to the plain install's requirements. So the plain install brings the CPU's package, and
-the GPU's is swapped in by hand (``INSTALL_GPU``).
+``faiss-cpu`` and ``faiss-gpu`` install their files into the same module ``faiss``. With both installed, the last one
+overwrites the other, and removing either breaks both. An extra ``xmodal[gpu]`` could not prevent that, because extras
+can only add requirements. So the plain install has the CPU package, and the user replaces it by the GPU package
+(``INSTALL_GPU``).
 """
 
 import functools
@@ -16,7 +16,7 @@ from retrieval.errors import DependencyError
 
 INSTALL_CPU = "pip uninstall -y faiss-cpu faiss-gpu && pip install faiss-cpu"
 INSTALL_GPU = "pip uninstall -y faiss-cpu faiss-gpu && pip install faiss-gpu"
-_MEND = f"for the CPU's run: {INSTALL_CPU}\nfor an NVIDIA GPU's run: {INSTALL_GPU}"
+_INSTALL_HINT = f"for the CPU run: {INSTALL_CPU}\nfor an NVIDIA GPU run: {INSTALL_GPU}"
 
 
 @functools.cache
@@ -27,25 +27,29 @@ def load() -> ModuleType:
         The module ``faiss``.
 
     Raises:
-        DependencyError: No FAISS package is installed, both are, or the one that is cannot be imported.
+        DependencyError: no FAISS package is installed, both are, or the installed one cannot be imported.
     """
     if _installed("faiss-cpu") and _installed("faiss-gpu"):
-        raise DependencyError(f"Expected one FAISS package, found both faiss-cpu and faiss-gpu;\n{_MEND}")
+        raise DependencyError(
+            f"expected one FAISS package, found both faiss-cpu and faiss-gpu;\n{_INSTALL_HINT}"
+        )
     try:
         module = importlib.import_module("faiss")
     except ImportError as error:
-        raise DependencyError(f"FAISS is needed but cannot be imported ({error});\n{_MEND}") from error
+        raise DependencyError(
+            f"FAISS is needed but cannot be imported ({error});\n{_INSTALL_HINT}"
+        ) from error
     if not hasattr(module, "IndexFlatIP"):
-        # What stays behind when one of two packages is removed still imports, as an empty module.
-        raise DependencyError(f"FAISS is only partly installed: it has no IndexFlatIP;\n{_MEND}")
+        # After one of two installed packages is removed, the rest still imports as an empty module.
+        raise DependencyError(f"FAISS is only partly installed: it has no IndexFlatIP;\n{_INSTALL_HINT}")
     return module
 
 
-def searched(index: Any, queries: Any, k: int, parameters: Any) -> Any:
-    """What ``index`` finds; for a lone query in the thread that asks.
+def search(index: Any, queries: Any, k: int, parameters: Any) -> Any:
+    """Search ``index``; a single query is searched in the calling thread alone.
 
-    FAISS would let the others of OpenMP wake up for it, with nothing to do, and wait for them: some microseconds on
-    a machine that is idle, milliseconds on one that is not. The number is the calling thread's own.
+    FAISS would wake up all OpenMP threads for it, which have nothing to do, and wait for them: some microseconds on
+    an idle machine, milliseconds on a busy one. The number of OpenMP threads is set for the calling thread only.
     """
     if len(queries) > 1:
         return index.search(queries, k, params=parameters)
@@ -59,7 +63,7 @@ def searched(index: Any, queries: Any, k: int, parameters: Any) -> Any:
 
 
 def reason(error: RuntimeError) -> str:
-    """The last words of an error of FAISS, without where in its sources it said them."""
+    """Return the message of a FAISS error, without its position in the FAISS sources."""
     return str(error).strip().splitlines()[-1].rpartition("Error: ")[2]
 
 

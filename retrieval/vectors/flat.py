@@ -1,4 +1,4 @@
-"""Exact search in vectors as FAISS stores them, on the CPU or on GPUs."""
+"""Exact search over vectors in a FAISS file, on the CPU or on GPUs."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from retrieval.arrays import lazy as rows_of
+from retrieval.arrays import lazy
 from retrieval.arrays.lazy import MatrixLike
 from retrieval.types import Integers, Matrix
 from retrieval.vectors import faiss_files, faiss_gpu, faiss_module, scan
-from retrieval.vectors.base import Explain, Rows, Subset, empty, in_order, silent
+from retrieval.vectors.base import Explain, Rows, Subset, break_ties_by_row, empty_results, silent
 
 
 class FlatIndex:
-    """``faiss.IndexFlatIP``: every vector is compared.
+    """Compares every vector (``faiss.IndexFlatIP``).
 
-    On the CPU by a matrix product over the memory-mapped vectors, on GPUs by FAISS; what is written to disk
-    is always the CPU's.
+    On the CPU by a matrix product over the memory-mapped vectors, on GPUs by FAISS. The file always holds the CPU
+    index.
     """
 
     kind = "flat"
@@ -32,25 +32,25 @@ class FlatIndex:
             DeviceError: FAISS finds no GPU.
         """
         self._stored = index
-        self._placed: Any = faiss_gpu.place(index) if device == "cuda" else None
+        self._on_gpu: Any = faiss_gpu.to_gpus(index) if device == "cuda" else None
         shape = (index.ntotal, index.d)
         numbers = faiss_module.load().rev_swig_ptr(index.get_xb(), shape[0] * shape[1])
         self._vectors: Matrix = numbers.reshape(shape) if index.ntotal else np.empty(shape, np.float32)
 
     @classmethod
     def build(cls, vectors: MatrixLike, path: Path | None = None) -> FlatIndex:
-        """An index of ``vectors`` (n, dimension) float32: in memory, or as ``load`` opens it, written to ``path``."""
+        """Build an index of ``vectors`` (n, dimension) float32: in memory, or written to ``path`` and loaded."""
         index = faiss_module.load().IndexFlatIP(int(vectors.shape[1]))
         if path is not None:
             faiss_files.write_filled(index, vectors, path)
             return cls.load(path)
-        for block in rows_of.blocks(vectors):
+        for block in lazy.blocks(vectors):
             index.add(np.ascontiguousarray(vectors[block], dtype=np.float32))
         return cls(index)
 
     @property
     def dimension(self) -> int:
-        """Columns of a vector."""
+        """Number of columns of a vector."""
         return int(self._vectors.shape[1])
 
     def __len__(self) -> int:
@@ -62,30 +62,30 @@ class FlatIndex:
     ) -> tuple[Matrix, Integers]:
         """See ``VectorIndex.search``."""
         subset = Subset.of(rows, len(self))
-        explain("every vector is compared" if subset is None else f"just {subset} are compared")
-        if self._placed is None or subset is not None:  # GPUs know no subsets
+        explain("every vector is compared" if subset is None else f"only {subset} are compared")
+        if self._on_gpu is None or subset is not None:  # FAISS on GPUs cannot search a subset
             return scan.best(queries, self._vectors, k, None if subset is None else subset.rows)
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         if not len(self) or not len(queries):
-            return empty(queries, min(k, len(self)))
+            return empty_results(queries, min(k, len(self)))
 
-        def search(asked: int) -> tuple[Matrix, Integers]:
-            found: Integers = self._placed.search(queries, asked)[1]
-            return scan.score(queries, self._vectors, found), found
+        def search(requested: int) -> tuple[Matrix, Integers]:
+            best: Integers = self._on_gpu.search(queries, requested)[1]
+            return scan.score_rows(queries, self._vectors, best), best
 
-        return in_order(search, k, len(self))
+        return break_ties_by_row(search, k, len(self))
 
     def vectors(self, rows: Integers | None = None) -> Matrix:
         """See ``VectorIndex.vectors``."""
         return self._vectors if rows is None else self._vectors[rows]
 
     def save(self, path: Path) -> None:
-        """Write FAISS's own format."""
+        """Write the index in the FAISS format."""
         faiss_files.write(self._stored, path)
 
     @classmethod
     def load(cls, path: Path, *, device: str = "cpu") -> FlatIndex:
-        """Read what ``save`` wrote, memory-mapped.
+        """Open an index written by ``save``, memory-mapped.
 
         Raises:
             DamagedIndexError: FAISS cannot read the file.

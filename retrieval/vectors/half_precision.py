@@ -1,4 +1,4 @@
-"""Vectors at half precision in a memory-mapped file: what an index that holds less of them re-ranks from."""
+"""Half-precision vectors in a memory-mapped file, used to re-rank candidates of a compressed index."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from retrieval.arrays import lazy
 from retrieval.arrays.lazy import MatrixLike
 from retrieval.types import Integers, Matrix
 from retrieval.vectors import faiss_files, faiss_module, scan
-from retrieval.vectors.base import Subset, in_order, selector
+from retrieval.vectors.base import Subset, break_ties_by_row, selector
 
-FEW = 16
-"""Queries up to which FAISS goes through the vectors faster than a matrix product: it need not make them float32."""
+FEW_QUERIES = 16
+"""Up to this many queries FAISS is faster than a matrix product: it need not convert the vectors to float32."""
 
-SPARSE = 1 / 64
-"""Share of the vectors up to which those that count are taken out and compared. FAISS passes over a vector that does
-not count in 1.7 ns and compares one that does in 70; taken out, one takes 160."""
+SPARSE_SHARE = 1 / 64
+"""Subsets up to this share of the vectors are gathered and compared. FAISS skips a vector outside the subset in 1.7 ns
+and compares one inside in 70 ns; gathering and comparing one takes 160 ns."""
 
 
-_KEPT = np.uint32(0x8FFFE000).view(np.int32)
+_SIGN_AND_VALUE_BITS = np.uint32(0x8FFFE000).view(np.int32)
 _SCALE = np.float32(2.0 ** (127 - 15))
 
 
 class HalfPrecisionVectors:
-    """(n, d) float16 numbers that are given as float32, a slice or an array of rows at a time.
+    """(n, d) float16 vectors, read as float32 by a slice or an array of rows.
 
     Attributes:
-        index: the same as FAISS's ``IndexScalarQuantizer``, which it reads without a copy.
+        index: the FAISS ``IndexScalarQuantizer`` that holds the vectors; they are read from it without a copy.
     """
 
     def __init__(self, index: Any) -> None:
@@ -41,11 +41,11 @@ class HalfPrecisionVectors:
 
     @classmethod
     def build(cls, vectors: MatrixLike, path: Path | None = None) -> HalfPrecisionVectors:
-        """``vectors`` (n, d) float32 at half precision: in memory, or as ``load`` opens them, written to ``path``."""
+        """Store ``vectors`` (n, d) float32 at half precision: in memory, or written to ``path`` and loaded from it."""
         faiss = faiss_module.load()
         half = faiss.ScalarQuantizer.QT_fp16
         index = faiss.IndexScalarQuantizer(int(vectors.shape[1]), half, faiss.METRIC_INNER_PRODUCT)
-        index.train(vectors[:1])  # there is nothing to learn, but FAISS wants to be asked
+        index.train(vectors[:1])  # nothing is learned, but FAISS requires the call
         if path is not None:
             faiss_files.write_filled(index, vectors, path)
             return cls.load(path)
@@ -58,37 +58,37 @@ class HalfPrecisionVectors:
 
     @property
     def bytes(self) -> int:
-        """Of all the vectors."""
+        """Size of all vectors in bytes."""
         return int(self._codes.nbytes)
 
     def __getitem__(self, rows: Any) -> Matrix:
-        # Copied as bytes first: in the file the numbers stand at odd addresses.
+        # Copied as bytes first, because the numbers are not aligned in the file.
         codes = self._codes[rows].copy() if isinstance(rows, slice) else self._codes.take(rows, axis=0)
-        return decoded(codes.view(np.float16))
+        return decode(codes.view(np.float16))
 
     def best(self, queries: Matrix, k: int, subset: Subset | None) -> tuple[Matrix, Integers]:
-        """The ``k`` best rows of each query, exactly, as ``scan.best`` finds them."""
+        """Return the exact ``k`` best rows of each query, as ``scan.best`` does."""
         count = len(self) if subset is None else len(subset)
-        if len(queries) > FEW or not (count and len(queries)):
+        if len(queries) > FEW_QUERIES or not (count and len(queries)):
             return scan.best(queries, self, k, None if subset is None else subset.rows)
-        if subset is not None and subset.share <= SPARSE:
-            return scan.few(queries, self, k, subset.rows)
+        if subset is not None and subset.share <= SPARSE_SHARE:
+            return scan.best_by_pairs(queries, self, k, subset.rows)
         options = {} if subset is None else {"sel": selector(subset)}
         parameters = faiss_module.load().SearchParameters(**options)
 
-        def search(asked: int) -> tuple[Matrix, Integers]:
-            found: tuple[Matrix, Integers] = faiss_module.searched(self.index, queries, asked, parameters)
-            return found
+        def search(requested: int) -> tuple[Matrix, Integers]:
+            best: tuple[Matrix, Integers] = faiss_module.search(self.index, queries, requested, parameters)
+            return best
 
-        return in_order(search, k, count)
+        return break_ties_by_row(search, k, count)
 
     def save(self, path: Path) -> None:
-        """Write FAISS's own format."""
+        """Write the vectors in the FAISS format."""
         faiss_files.write(self.index, path)
 
     @classmethod
     def load(cls, path: Path) -> HalfPrecisionVectors:
-        """Read what ``save`` wrote, memory-mapped.
+        """Open vectors written by ``save``, memory-mapped.
 
         Raises:
             DamagedIndexError: FAISS cannot read the file.
@@ -96,16 +96,16 @@ class HalfPrecisionVectors:
         return cls(faiss_files.read(path))
 
 
-def decoded(halves: NDArray[np.float16]) -> Matrix:
-    """``halves``, finite and contiguous, as float32.
+def decode(halves: NDArray[np.float16]) -> Matrix:
+    """Convert ``halves``, finite and contiguous, to float32.
 
-    What ``astype`` does a number at a time is done here to many at once: sign, exponent and fraction are moved to
-    where float32 has them, and the exponents, which float16 counts from 15 and float32 from 127, are made up for by a
-    product. Denormals come out right as well.
+    Faster than ``astype``, which converts one number at a time. Sign, exponent and fraction are shifted to their
+    positions in float32. The exponent bias, 15 in float16 and 127 in float32, is corrected by a multiplication.
+    Denormals are converted correctly, too.
     """
     bits = halves.view(np.int16).astype(np.int32)
     bits <<= 13
-    bits &= _KEPT  # the sign was extended over the bits below it
+    bits &= _SIGN_AND_VALUE_BITS  # the shift has copied the sign into the bits below it
     numbers = bits.view(np.float32)
     numbers *= _SCALE
     return numbers

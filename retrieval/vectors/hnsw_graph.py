@@ -1,4 +1,4 @@
-"""Graphs that walk over the stored vectors themselves, and so keep no copy of their own."""
+"""HNSW graphs that use the stored vectors, and so keep no copy of their own."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from retrieval.vectors import faiss_module
 from retrieval.vectors.search_effort import is_graph
 
 
-def walks_stored(index: Any) -> bool:
-    """Whether ``index`` of FAISS is a graph over vectors as they are stored: whole, at half precision."""
+def uses_stored_vectors(index: Any) -> bool:
+    """Return whether the FAISS ``index`` is a graph over whole vectors at half precision, as they are stored."""
     if not is_graph(index):
         return False
     faiss = faiss_module.load()
-    held = index.storage and faiss.downcast_index(index.storage)
+    storage = index.storage and faiss.downcast_index(index.storage)
     halves = faiss.ScalarQuantizer.QT_fp16
-    return held is None or (isinstance(held, faiss.IndexScalarQuantizer) and held.sq.qtype == halves)
+    return storage is None or (isinstance(storage, faiss.IndexScalarQuantizer) and storage.sq.qtype == halves)
 
 
-def share(index: Any, stored: Any) -> None:
-    """Let such a graph walk over ``stored`` of FAISS, the same vectors, which has to outlive it; others stay."""
-    if not walks_stored(index):
+def share_vectors(index: Any, stored: Any) -> None:
+    """Make a graph use ``stored``, a FAISS index of the same vectors that must outlive it; ignore other indexes."""
+    if not uses_stored_vectors(index):
         return
-    own = index.storage
-    if own is not None and index.own_fields:
-        own.this.own(True)  # and so it goes when nothing names it any more
+    copy = index.storage
+    if copy is not None and index.own_fields:
+        copy.this.own(True)  # so that Python frees it when it is no longer referenced
     index.own_fields = False
     index.storage = stored
 
 
-def flags(index: Any) -> int:
-    """What FAISS is told when it writes ``index``: of a graph that walks over stored vectors, the links alone."""
-    return faiss_module.load().IO_FLAG_SKIP_STORAGE if walks_stored(index) else 0
+def write_flags(index: Any) -> int:
+    """Return the FAISS flags for writing ``index``: of a graph that uses the stored vectors, only the links."""
+    return faiss_module.load().IO_FLAG_SKIP_STORAGE if uses_stored_vectors(index) else 0

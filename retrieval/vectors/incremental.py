@@ -1,8 +1,8 @@
-"""An index that was not built anew: its dead rows are passed over, what came since stands beside it.
+"""An index that is updated without being rebuilt: dead rows are skipped, and new vectors are stored beside it.
 
-Files of a generation never change, so those of a large index are linked into the next generation, together with
-two new ones: the vectors that it lacks, and for every row of today where its vector lies, which also says which
-rows are dead. When either part is too large a share, ``continued`` asks for a new index (compaction).
+Files of a generation never change. The files of a large index are therefore linked into the next generation, together
+with two new files: the added vectors, and the position of each current row's vector, which also tells which rows are
+dead. When too large a share is dead or added, ``update`` returns None, so that the index is rebuilt (compaction).
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from retrieval.types import Integers, Matrix
 from retrieval.vectors import faiss_files, scan
 from retrieval.vectors.base import Explain, Rows, Subset, VectorIndex, silent
 
-COMPACTED_ABOVE = 0.1
-"""Share of the built index that may be dead, and share that may have been added."""
+COMPACTION_SHARE = 0.1
+"""Largest share of dead rows, and largest share of added rows, relative to the built index."""
 
-SAME = 1e-3
-"""Largest difference of two numbers up to which a vector is the one that is stored, at half precision."""
+MAX_DIFFERENCE = 1e-3
+"""Largest difference of two numbers at which a vector counts as equal to the stored one, at half precision."""
 
-COMPARED_AT_ONCE = 4096
+ROWS_AT_ONCE = 4096
 
 
 class IncrementalIndex:
-    """The rows of a built index that are left, and those that were added, in one order.
+    """The remaining rows of a built index and the added rows, in one order.
 
     Attributes:
-        base: the index as it was built.
-        added: (m, d) float32, what it lacks.
-        order: (n,) int64, for each row its place in the base, or behind it among the added.
+        base: the index as built.
+        added: (m, d) float32, the vectors added since.
+        order: (n,) int64, for each row its position in the base, or ``len(base)`` plus its position in ``added``.
     """
 
     exact = False
@@ -50,16 +50,16 @@ class IncrementalIndex:
         self.kind = base.kind
         self._rows = np.full(len(base) + len(added), -1, np.int64)
         self._rows[order] = np.arange(len(order))
-        self._placed: WeakKeyDictionary[Subset, tuple[Subset, Subset]] = WeakKeyDictionary()
-        self._alive = self._places(order)
+        self._split_subsets: WeakKeyDictionary[Subset, tuple[Subset, Subset]] = WeakKeyDictionary()
+        self._alive = self._split(order)
 
     @property
     def dimension(self) -> int:
-        """Columns of a vector."""
+        """Number of columns of a vector."""
         return self.base.dimension
 
     def __len__(self) -> int:
-        """Number of vectors that are left."""
+        """Number of current vectors."""
         return len(self.order)
 
     def search(
@@ -67,47 +67,48 @@ class IncrementalIndex:
     ) -> tuple[Matrix, Integers]:
         """See ``VectorIndex.search``."""
         subset = Subset.of(rows, len(self))
-        if subset is not None and subset not in self._placed:
-            self._placed[subset] = self._places(self.order[subset.rows])
-        base, added = self._alive if subset is None else self._placed[subset]
-        explain(f"{len(base):,} vectors in the index as it was built, {len(added):,} added since")
-        scores, found = self.base.search(queries, k, base, explain=explain)
-        more_scores, more = scan.best(queries, self.added, k, added.rows)
-        scores = np.concatenate([scores, more_scores], axis=1)
-        found = self._rows[np.concatenate([found, more + len(self.base)], axis=1)]
+        if subset is not None and subset not in self._split_subsets:
+            self._split_subsets[subset] = self._split(self.order[subset.rows])
+        base, added = self._alive if subset is None else self._split_subsets[subset]
+        explain(f"{len(base):,} vectors in the index as built, {len(added):,} added since")
+        scores, positions = self.base.search(queries, k, base, explain=explain)
+        added_scores, added_positions = scan.best(queries, self.added, k, added.rows)
+        scores = np.concatenate([scores, added_scores], axis=1)
+        found = self._rows[np.concatenate([positions, added_positions + len(self.base)], axis=1)]
         order = np.lexsort((found, -scores))[:, :k]
         return np.take_along_axis(scores, order, axis=1), np.take_along_axis(found, order, axis=1)
 
-    def _places(self, places: Integers) -> tuple[Subset, Subset]:
-        places = np.sort(places)
-        first = int(np.searchsorted(places, len(self.base)))
+    def _split(self, positions: Integers) -> tuple[Subset, Subset]:
+        """Split positions into those in the base and those among the added vectors."""
+        positions = np.sort(positions)
+        first_added = int(np.searchsorted(positions, len(self.base)))
         return (
-            Subset(places[:first], len(self.base)),
-            Subset(places[first:] - len(self.base), len(self.added)),
+            Subset(positions[:first_added], len(self.base)),
+            Subset(positions[first_added:] - len(self.base), len(self.added)),
         )
 
     def vectors(self, rows: Integers | None = None) -> Matrix:
         """See ``VectorIndex.vectors``."""
-        places = self.order if rows is None else self.order[rows]
-        found = np.empty((len(places), self.dimension), np.float32)
-        built = places < len(self.base)
-        found[built] = self.base.vectors(places[built])
-        found[~built] = self.added[places[~built] - len(self.base)]
-        return found
+        positions = self.order if rows is None else self.order[rows]
+        vectors = np.empty((len(positions), self.dimension), np.float32)
+        in_base = positions < len(self.base)
+        vectors[in_base] = self.base.vectors(positions[in_base])
+        vectors[~in_base] = self.added[positions[~in_base] - len(self.base)]
+        return vectors
 
     def save(self, path: Path) -> None:
-        """Write the built index and what came since."""
+        """Write the built index and the two files beside it."""
         self.base.save(path)
         self.save_beside(path)
 
     def save_beside(self, path: Path) -> None:
-        """Write what came since the index was built."""
+        """Write the added vectors and the order beside the built index."""
         npy.write(faiss_files.added(path), self.added.astype(np.float16))
         npy.write(faiss_files.order(path), self.order)
 
     @classmethod
     def load(cls, base: VectorIndex, path: Path) -> IncrementalIndex:
-        """Read what ``save_beside`` wrote.
+        """Read the files written by ``save_beside``.
 
         Raises:
             DamagedIndexError: a file cannot be read, or the files contradict each other.
@@ -126,33 +127,35 @@ class IncrementalIndex:
         return cls(base, added, order)
 
 
-def continued(
-    before: VectorIndex, known: Integers, assets: Integers, vectors: MatrixLike
+def update(
+    previous: VectorIndex, previous_assets: Integers, assets: Integers, vectors: MatrixLike
 ) -> IncrementalIndex | None:
-    """The index of today's vectors, made of the one before where that is worth it.
+    """Update the previous index to the current vectors, unless it should be rebuilt.
 
-    A vector is taken over when it is the same, whatever became of the asset's row.
+    A vector is reused if it is unchanged, even if the asset is now in another row.
 
     Args:
-        before: the index as it is.
-        known: (m,) int64, the asset of each of its rows.
-        assets: (n,) int64, the asset of each row of today.
-        vectors: (n, d) float32.
+        previous: the index to update.
+        previous_assets: (m,) int64, the asset of each of its rows.
+        assets: (n,) int64, the asset of each current row.
+        vectors: (n, d) float32, the current vectors.
 
     Returns:
-        None when so much changed that an index should be built anew.
+        The updated index; None if so much changed that the index should be rebuilt.
     """
-    base = before.base if isinstance(before, IncrementalIndex) else before
-    places = before.order if isinstance(before, IncrementalIndex) else np.arange(len(before))
-    by_asset = np.argsort(known)
-    at = by_asset[np.minimum(np.searchsorted(known, assets, sorter=by_asset), len(known) - 1)]
-    order = np.where((known[at] == assets) & (places[at] < len(base)), places[at], -1)
-    limit = COMPACTED_ABOVE * len(base)
-    for start in range(0, len(order), COMPARED_AT_ONCE):
-        block = slice(start, start + COMPARED_AT_ONCE)
-        held = np.flatnonzero(order[block] >= 0) + start
-        differ = np.abs(base.vectors(order[held]) - vectors[held]).max(axis=1, initial=0) > SAME
-        order[held[differ]] = -1
+    base = previous.base if isinstance(previous, IncrementalIndex) else previous
+    positions = previous.order if isinstance(previous, IncrementalIndex) else np.arange(len(previous))
+    by_asset = np.argsort(previous_assets)
+    at = by_asset[
+        np.minimum(np.searchsorted(previous_assets, assets, sorter=by_asset), len(previous_assets) - 1)
+    ]
+    order = np.where((previous_assets[at] == assets) & (positions[at] < len(base)), positions[at], -1)
+    limit = COMPACTION_SHARE * len(base)
+    for start in range(0, len(order), ROWS_AT_ONCE):
+        block = slice(start, start + ROWS_AT_ONCE)
+        reused = np.flatnonzero(order[block] >= 0) + start
+        differ = np.abs(base.vectors(order[reused]) - vectors[reused]).max(axis=1, initial=0) > MAX_DIFFERENCE
+        order[reused[differ]] = -1
         if (order[: block.stop] < 0).sum() > limit:
             return None
     new = np.flatnonzero(order < 0)
@@ -162,17 +165,17 @@ def continued(
     return IncrementalIndex(base, vectors[new].astype(np.float16).astype(np.float32), order)
 
 
-def described(index: IncrementalIndex, before: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest's entry for an index that goes on: as ``before`` it, and what became of it since."""
-    left = int((index.order < len(index.base)).sum())
-    since = {"built": len(index.base), "dead": len(index.base) - left, "added": len(index.added)}
-    return {**before, "vectors": len(index), "updated": since}
+def manifest_entry(index: IncrementalIndex, previous: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest entry of an updated index: the ``previous`` entry, plus what has changed since."""
+    alive = int((index.order < len(index.base)).sum())
+    updated = {"built": len(index.base), "dead": len(index.base) - alive, "added": len(index.added)}
+    return {**previous, "vectors": len(index), "updated": updated}
 
 
-def link(before: Path, path: Path) -> None:
-    """Put the files of the index at ``before`` to ``path`` as well: by a second name where the disk can."""
+def link_files(previous: Path, path: Path) -> None:
+    """Hard-link the files of the index at ``previous`` to ``path``; copy them where links are not supported."""
     for beside in (lambda name: name, faiss_files.stored, faiss_files.sample):
-        source, target = beside(before), beside(path)
+        source, target = beside(previous), beside(path)
         if source.is_file():
             try:
                 os.link(source, target)

@@ -1,4 +1,4 @@
-"""Opening an index as the manifest describes it."""
+"""Opening an index by its manifest entry."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from retrieval.vectors.search_effort import Effort
 
 
 def load(entry: Mapping[str, Any], path: Path, *, device: str = "cpu") -> VectorIndex:
-    """The index at ``path``.
+    """Open the index at ``path``.
 
     Args:
-        entry: the manifest's, as ``choice.described`` wrote it.
-        path: of its file; what else it needs stands beside.
+        entry: its manifest entry, as made by ``selection.manifest_entry``.
+        path: its file; further files are beside it.
         device: ``"cuda"`` searches on GPUs.
 
     Raises:

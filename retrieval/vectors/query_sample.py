@@ -1,4 +1,4 @@
-"""The queries an index is tuned and measured with: real ones, of every modality that may ask."""
+"""The queries that an index is tuned and measured with: real queries of every modality."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from retrieval.types import Matrix, Modality
 Sample = Mapping[Modality, Matrix]
 """(q, d) float32 queries of each modality.
 
-Another modality's vectors lie elsewhere in the space than those of the index, so that what finds an index's own
-vectors again says little about them (the "modality gap", Liang et al. 2022, arXiv:2203.02053).
+Vectors of another modality lie in another region of the space than those of the index, so recall for an index's own
+vectors as queries says little about them (the "modality gap", Liang et al. 2022, arXiv:2203.02053).
 """
 
-SIZE = 400
-"""Queries of a modality: with ten hits each, a recall of 0.95 is known to about 0.01."""
+SAMPLE_SIZE = 400
+"""Queries per modality: with ten hits each, a recall of 0.95 is accurate to about 0.01."""
 
 
 def draw(count: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Which of ``count`` vectors to ask with: (q,) int64, ascending, always the same ones."""
+    """Choose the query vectors among ``count``: (q,) int64, ascending, always the same for one seed."""
     random = np.random.default_rng(seed)
-    return np.sort(random.choice(count, min(count, SIZE), replace=False)).astype(np.int64)
+    return np.sort(random.choice(count, min(count, SAMPLE_SIZE), replace=False)).astype(np.int64)
 
 
 def write(path: Path, sample: Sample) -> None:
-    """Keep the queries, so that the index can be measured again."""
+    """Write the queries, so that the index can be measured again."""
     with path.open("wb") as file:
         arrays: dict[str, Any] = {str(modality): queries for modality, queries in sample.items()}
         np.savez(file, **arrays)
 
 
 def read(path: Path) -> dict[Modality, Matrix]:
-    """What ``write`` kept.
+    """Read the queries written by ``write``.
 
     Raises:
-        DamagedIndexError: the file is missing or no such file.
+        DamagedIndexError: the file is missing or damaged.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:

@@ -1,4 +1,4 @@
-"""What ``auto`` means: candidates are built of the corpus, measured on its own queries, and one is chosen."""
+"""Choosing an index (``auto``): candidates are built from the corpus and measured with its own queries."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from retrieval.vectors.base import VectorIndex
 from retrieval.vectors.flat import FlatIndex
 from retrieval.vectors.query_sample import Sample
 from retrieval.vectors.refined import RefinedIndex
-from retrieval.vectors.tuning import Measured, Truth
+from retrieval.vectors.tuning import GroundTruth, Measurement
 
-SMALL = 2**23
-"""Numbers up to which everything is compared in a millisecond or two: 20,000 vectors of 384, and nothing to choose."""
+SMALL_SIZE = 2**23
+"""Up to this many numbers (20,000 vectors of 384), a flat search takes a millisecond or two: nothing is measured."""
 
-INVERTED_FROM = 50_000
-"""Vectors from which lists are tried: with fewer, scanning all the codes takes less than a query's other work."""
+MIN_INVERTED = 50_000
+"""From this many vectors on, lists are tried: with fewer, scanning all codes takes less than the rest of a query."""
 
-GRAPH_BYTES = 2**32
-"""Memory that a graph may take where no other bound is given; while it is built, its vectors are in memory as well."""
+MAX_GRAPH_BYTES = 2**32
+"""Memory limit of a graph if none is set; while it is built, its vectors are in memory, too."""
 
-GRAPH_FROM_MS = 0.5
-"""Milliseconds a query from which on a graph is tried: it takes longer to build than all the others together."""
+MIN_GRAPH_MS = 0.5
+"""A graph is tried only if a query takes this many milliseconds: it builds slower than all others together."""
 
 SINGLE, BATCH = FAVOURS = ("single", "batch")
 
@@ -37,10 +37,10 @@ _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
 def check_recall(recall: float) -> float:
-    """``recall`` itself.
+    """Return ``recall`` if it is valid.
 
     Raises:
-        OptionError: it is no share.
+        OptionError: it is not above 0 and at most 1.
     """
     if not 0 < recall <= 1:
         raise OptionError(f"recall must be above 0 and at most 1, not {recall}")
@@ -48,36 +48,36 @@ def check_recall(recall: float) -> float:
 
 
 def check_memory(memory: str | int) -> int:
-    """Bytes, of a number of them or a text such as ``"4GB"`` (of 1,024 MB) or ``"500M"``.
+    """Return bytes, from a number of bytes or a text such as ``"4GB"`` (1 GB is 1,024 MB) or ``"500M"``.
 
     Raises:
         OptionError: it is neither.
     """
-    written = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?B)?", str(memory), re.IGNORECASE)
-    size = int(float(written[1]) * 1024 ** _UNITS[written[2].upper()]) if written else 0
+    parsed = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?B)?", str(memory), re.IGNORECASE)
+    size = int(float(parsed[1]) * 1024 ** _UNITS[parsed[2].upper()]) if parsed else 0
     if size < 1:
         raise OptionError(f"memory must be a size such as 4GB or 500MB, not {memory!r}")
     return size
 
 
 def check_favour(favour: str) -> str:
-    """``favour`` itself.
+    """Return ``favour`` if it is valid.
 
     Raises:
-        OptionError: it is none of ``FAVOURS``.
+        OptionError: it is not one of ``FAVOURS``.
     """
-    return known("way of asking", favour, FAVOURS)
+    return known("favour", favour, FAVOURS)
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
-    """What is asked of an index.
+class Requirements:
+    """Requirements for an index.
 
     Attributes:
-        recall: the share of exact search's ten best that every modality's queries must find.
-        memory: bytes that an index may take; any number when None.
+        recall: share of the ten best results of exact search that queries of each modality must find.
+        memory: largest size of the index in bytes; unlimited if None.
         favour: whether ``"single"`` queries or a ``"batch"`` must be fast.
-        seed: of the samples.
+        seed: seed of the samples.
         device: ``"cuda"`` trains and adds on a GPU.
     """
 
@@ -91,144 +91,156 @@ class Needs:
 @dataclass(frozen=True)
 class _Candidate:
     entry: Mapping[str, Any]
-    measured: Measured
+    measured: Measurement
 
     def time(self, favour: str) -> float:
         return self.measured.ms if favour == SINGLE else self.measured.batch_ms
 
-    def found(self) -> float:
+    def recall(self) -> float:
         return min(self.measured.recall.values())
 
 
-def build(spec: str, vectors: MatrixLike, sample: Sample, needs: Needs, path: Path) -> dict[str, Any]:
-    """Write an index of ``vectors`` (n, d) float32, tuned and measured where it is approximate.
+def build(
+    spec: str, vectors: MatrixLike, sample: Sample, requirements: Requirements, path: Path
+) -> dict[str, Any]:
+    """Write an index of ``vectors`` (n, d) float32; an approximate one is tuned and measured.
 
-    Vectors are gone through in blocks, and one candidate is there at a time.
+    Vectors are processed in blocks, and only one candidate exists at a time.
 
     Args:
-        spec: as ``registry.check`` accepts.
-        vectors: what is indexed.
-        sample: queries of all modalities that will ask.
-        needs: what is asked of the index.
-        path: where it is written.
+        spec: an index spec that ``registry.check_index_spec`` accepts.
+        vectors: the vectors to index.
+        sample: queries of all modalities that the index can be searched with.
+        requirements: requirements for the index.
+        path: file to write.
 
     Returns:
-        The manifest's entry: how to open it, and what was measured.
+        The manifest entry: how to open the index, and the measurement.
 
     Raises:
-        OptionError: the spec does not fit the vectors, or nothing fits into the memory.
+        OptionError: the spec does not fit the vectors, or no index fits into the memory.
     """
-    asking = {name: queries for name, queries in sample.items() if len(queries) > 1}
-    if spec != registry.AUTO or not asking or _is_small(vectors, needs):
-        index = registry.build(spec, vectors, seed=needs.seed, device=needs.device, path=path)
+    sample = {name: queries for name, queries in sample.items() if len(queries) > 1}
+    if spec != registry.AUTO or not sample or _is_small(vectors, requirements):
+        index = registry.build(spec, vectors, seed=requirements.seed, device=requirements.device, path=path)
         if not isinstance(index, RefinedIndex):
-            return described(index)
-        return _measured_alone(index, vectors, asking, needs)
-    truth = Truth.of(asking, vectors)
+            return manifest_entry(index)
+        return _tune_and_measure(index, vectors, sample, requirements)
+    truth = GroundTruth.of(sample, vectors)
     tried: list[_Candidate] = []
-    for name in _candidates(len(vectors), vectors.shape[1], needs):
-        if name == registry.GRAPH and _is_fast(_best(tried, needs), needs):
+    for name in _candidates(len(vectors), vectors.shape[1], requirements):
+        if name == registry.GRAPH and _is_fast(_best(tried, requirements), requirements):
             continue
-        own = path.with_name(f"candidate.{path.name}")
-        tried.append(_candidate(name, vectors, truth, needs, own))
-        if _best(tried, needs) is tried[-1]:
-            faiss_files.move(own, path)
+        candidate_path = path.with_name(f"candidate.{path.name}")
+        tried.append(_candidate(name, vectors, truth, requirements, candidate_path))
+        if _best(tried, requirements) is tried[-1]:
+            faiss_files.move(candidate_path, path)
         else:
-            faiss_files.remove(own)
-    chosen = _best(tried, needs)
-    considered = [{**_named(each.entry), **each.measured.as_dict()} for each in tried]
+            faiss_files.remove(candidate_path)
+    chosen = _best(tried, requirements)
+    considered = [{**_kind_and_factory(each.entry), **each.measured.as_dict()} for each in tried]
     return {
-        **_for_filters(chosen.entry, vectors, truth, needs, path),
-        "target": needs.recall,
+        **_tune_for_filters(chosen.entry, vectors, truth, requirements, path),
+        "target": requirements.recall,
         "measured": chosen.measured.as_dict(),
         "considered": considered,
     }
 
 
-def described(index: VectorIndex) -> dict[str, Any]:
-    """What the manifest must say for the index to be opened."""
+def manifest_entry(index: VectorIndex) -> dict[str, Any]:
+    """Return the manifest entry that is needed to open the index."""
     entry: dict[str, Any] = {"kind": index.kind, "vectors": len(index)}
     if isinstance(index, RefinedIndex):
         entry |= {"factory": index.factory, **index.effort.as_entry()}
     return entry
 
 
-def _named(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _kind_and_factory(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {name: entry[name] for name in ("kind", "factory") if name in entry}
 
 
-def _for_filters(
-    entry: Mapping[str, Any], vectors: MatrixLike, truth: Truth, needs: Needs, path: Path
+def _tune_for_filters(
+    entry: Mapping[str, Any], vectors: MatrixLike, truth: GroundTruth, requirements: Requirements, path: Path
 ) -> dict[str, Any]:
-    """The entry of the chosen index, with what it takes when a filter leaves some of the rows."""
+    """Return the entry of the chosen index, with efforts for filtered searches."""
     index = load_index.load(entry, path)
     if isinstance(index, RefinedIndex):
-        index.effort = tuning.filtered(index, truth.half(0), needs.recall, vectors, needs.seed)
-    return described(index)
+        index.effort = tuning.tune_for_filters(
+            index, truth.half(0), requirements.recall, vectors, requirements.seed
+        )
+    return manifest_entry(index)
 
 
-def _is_small(vectors: MatrixLike, needs: Needs) -> bool:
+def _is_small(vectors: MatrixLike, requirements: Requirements) -> bool:
     size = len(vectors) * vectors.shape[1]
-    return size <= SMALL and (needs.memory is None or 4 * size <= needs.memory)
+    return size <= SMALL_SIZE and (requirements.memory is None or 4 * size <= requirements.memory)
 
 
-def _measured_alone(index: RefinedIndex, vectors: MatrixLike, sample: Sample, needs: Needs) -> dict[str, Any]:
-    if needs.memory is not None and index.bytes > needs.memory:
+def _tune_and_measure(
+    index: RefinedIndex, vectors: MatrixLike, sample: Sample, requirements: Requirements
+) -> dict[str, Any]:
+    if requirements.memory is not None and index.bytes > requirements.memory:
         raise OptionError(
-            f"index {index.factory} takes {index.bytes:,} bytes, more than the {needs.memory:,} of --memory: "
+            f"index {index.factory} takes {index.bytes:,} bytes, more than the {requirements.memory:,} of --memory: "
             "allow more, or choose --index auto"
         )
     if not sample:
-        return described(index)
-    truth = Truth.of(sample, vectors)
-    index.effort = tuning.tuned(index, truth.half(0), needs.recall)
-    index.effort = tuning.filtered(index, truth.half(0), needs.recall, vectors, needs.seed)
+        return manifest_entry(index)
+    truth = GroundTruth.of(sample, vectors)
+    index.effort = tuning.tune(index, truth.half(0), requirements.recall)
+    index.effort = tuning.tune_for_filters(
+        index, truth.half(0), requirements.recall, vectors, requirements.seed
+    )
     measured = tuning.measure(index, truth.half(1)).as_dict()
-    return {**described(index), "target": needs.recall, "measured": measured}
+    return {**manifest_entry(index), "target": requirements.recall, "measured": measured}
 
 
-def _candidates(count: int, dimension: int, needs: Needs) -> list[str]:
-    """Specs whose index fits into the memory, of which one is chosen."""
-    limit = needs.memory or float("inf")
+def _candidates(count: int, dimension: int, requirements: Requirements) -> list[str]:
+    """Return the specs of all candidates that fit into the memory."""
+    limit = requirements.memory or float("inf")
     names = [] if 4 * count * dimension > limit else [FlatIndex.kind]
     coded = [registry.FASTSCAN]
-    if count >= INVERTED_FROM:
-        # More lists mean less to scan, fewer that their centres stay in the cache: it depends on the vectors.
-        lists = registry.lists_for(count)
+    if count >= MIN_INVERTED:
+        # More lists mean less to scan; fewer keep their centres in the cache. Which is faster depends on the vectors.
+        lists = registry.list_count_for(count)
         coded += [
             registry.INVERTED_FASTSCAN,
-            *(registry.inverted(own, dimension) for own in (lists // 2, 2 * lists)),
+            *(registry.inverted_factory(more_or_less, dimension) for more_or_less in (lists // 2, 2 * lists)),
         ]
-    factories = {name: registry.factory_of(name, count, dimension) for name in coded}
-    names += [name for name in coded if registry.coded_bytes(factories[name], count, dimension) <= limit]
-    if count >= INVERTED_FROM and registry.graph_bytes(count, dimension) <= (needs.memory or GRAPH_BYTES):
+    factories = {name: registry.factory_string(name, count, dimension) for name in coded}
+    names += [name for name in coded if registry.fastscan_bytes(factories[name], count, dimension) <= limit]
+    if count >= MIN_INVERTED and registry.graph_bytes(count, dimension) <= (
+        requirements.memory or MAX_GRAPH_BYTES
+    ):
         names.append(registry.GRAPH)
     if not names:
         coarser = f"IVF1,PQ{dimension // 4 if dimension % 4 == 0 else 1}x4fs"
-        if registry.coded_bytes(coarser, count, dimension) > limit:
-            least = registry.coded_bytes(coarser, count, dimension)
+        if registry.fastscan_bytes(coarser, count, dimension) > limit:
+            needed = registry.fastscan_bytes(coarser, count, dimension)
             raise OptionError(
                 f"no index of {count:,} vectors of {dimension} numbers fits into {limit:,} bytes: "
-                f"--memory must be {least:,} at least"
+                f"--memory must be at least {needed:,}"
             )
         names.append(coarser)
     return names
 
 
-def _candidate(spec: str, vectors: MatrixLike, truth: Truth, needs: Needs, path: Path) -> _Candidate:
-    index = registry.build(spec, vectors, seed=needs.seed, device=needs.device, path=path)
+def _candidate(
+    spec: str, vectors: MatrixLike, truth: GroundTruth, requirements: Requirements, path: Path
+) -> _Candidate:
+    index = registry.build(spec, vectors, seed=requirements.seed, device=requirements.device, path=path)
     if isinstance(index, RefinedIndex):
-        index.effort = tuning.tuned(index, truth.half(0), needs.recall)
-    return _Candidate(described(index), tuning.measure(index, truth.half(1)))
+        index.effort = tuning.tune(index, truth.half(0), requirements.recall)
+    return _Candidate(manifest_entry(index), tuning.measure(index, truth.half(1)))
 
 
-def _is_fast(best: _Candidate, needs: Needs) -> bool:
-    return best.found() >= needs.recall and best.time(needs.favour) < GRAPH_FROM_MS
+def _is_fast(best: _Candidate, requirements: Requirements) -> bool:
+    return best.recall() >= requirements.recall and best.time(requirements.favour) < MIN_GRAPH_MS
 
 
-def _best(tried: list[_Candidate], needs: Needs) -> _Candidate:
-    """The fastest of those that find enough; where none does, the one that finds most."""
-    enough = [each for each in tried if each.found() >= needs.recall]
+def _best(tried: list[_Candidate], requirements: Requirements) -> _Candidate:
+    """Return the fastest candidate with sufficient recall; if there is none, the one with the highest recall."""
+    enough = [each for each in tried if each.recall() >= requirements.recall]
     if enough:
-        return min(enough, key=lambda each: each.time(needs.favour))
-    return max(tried, key=_Candidate.found)
+        return min(enough, key=lambda each: each.time(requirements.favour))
+    return max(tried, key=_Candidate.recall)

@@ -1,4 +1,4 @@
-"""How much effort an index needs to find what exact search finds, and what that costs: measured on real queries."""
+"""Measuring recall and cost of an index on real queries, and tuning its search effort to a target recall."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from retrieval.vectors import scan
 from retrieval.vectors.base import Subset, VectorIndex
 from retrieval.vectors.query_sample import Sample
 from retrieval.vectors.refined import RefinedIndex
-from retrieval.vectors.search_effort import Effort, K, is_graph, lists
+from retrieval.vectors.search_effort import REFERENCE_K, Effort, is_graph, list_count
 
-SURE = 1.64
-"""Standard errors that a recall must lie above its target, so that other queries find as much in 19 of 20 cases."""
+STANDARD_ERRORS = 1.64
+"""Standard errors by which a recall must exceed its target, so that other queries reach it in 19 of 20 cases."""
 
-DEPTHS = tuple(K * 2**power for power in range(1, 10))
+DEPTHS = tuple(REFERENCE_K * 2**power for power in range(1, 10))
 BEAMS = tuple(2**power for power in range(4, 12))
 
 HALVINGS = 2
-"""How often the step between an effort that is enough and half of it is halved, to find one that takes less time."""
+"""Bisection steps between a sufficient effort and half of it, to find a cheaper one."""
 
-ASKED_AT_ONCE = 16
-"""Queries whose recall is looked at in one search: of thousands of candidates each, FAISS holds megabytes a query."""
+QUERIES_AT_ONCE = 16
+"""Queries searched at once to measure recall: with thousands of candidates each, FAISS needs megabytes per query."""
 
 SHARES = tuple(2.0**-power for power in range(1, 11))
-"""Shares of the rows that a filter leaves, for which an index is tuned."""
+"""Shares of the rows selected by a filter, for which an index is tuned."""
 
-TIMED = 64
-"""Single queries that are timed."""
+TIMED_QUERIES = 64
+"""Number of single queries that are timed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """What an index does.
+class Measurement:
+    """Measured recall, speed and size of an index.
 
     Attributes:
         recall: by modality of the query, the share of the exact ten best vectors that are found.
-        ms: milliseconds a single query takes, the median.
-        batch_ms: milliseconds a query takes when all are asked at once.
-        bytes: of memory a vector takes, without the vectors on disk that a search maps parts of.
+        ms: median milliseconds of a single query.
+        batch_ms: milliseconds per query when all are searched at once.
+        bytes: memory per vector in bytes, without the memory-mapped vectors on disk.
     """
 
     recall: Mapping[str, float]
@@ -55,157 +55,175 @@ class Measured:
     bytes: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, rounded."""
+        """Return plain, rounded values."""
         values = {name: float(f"{value:.3g}") for name, value in asdict(self).items() if name != "recall"}
-        return {"k": K, "recall": {name: round(value, 4) for name, value in self.recall.items()}, **values}
+        return {
+            "k": REFERENCE_K,
+            "recall": {name: round(value, 4) for name, value in self.recall.items()},
+            **values,
+        }
 
 
 @dataclass(frozen=True)
-class Truth:
-    """The sample, and what exact search finds for it: the yardstick of every candidate.
+class GroundTruth:
+    """A sample of queries and their exact results, which every candidate is measured against.
 
     Attributes:
         sample: the queries.
-        rows: by modality, (q, 10) int64, the exact answers.
+        rows: by modality, (q, 10) int64, the exact results.
     """
 
     sample: Sample
     rows: Mapping[Modality, Integers]
 
     @classmethod
-    def of(cls, sample: Sample, vectors: MatrixLike, subset: Subset | None = None) -> Truth:
-        """Compare the sample with all ``vectors`` (n, d), or a subset of them."""
+    def of(cls, sample: Sample, vectors: MatrixLike, subset: Subset | None = None) -> GroundTruth:
+        """Search all ``vectors`` (n, d), or a subset of them, exactly for the sample."""
         rows = None if subset is None else subset.rows
-        return cls(sample, {name: scan.best(asking, vectors, K, rows)[1] for name, asking in sample.items()})
+        return cls(
+            sample,
+            {name: scan.best(queries, vectors, REFERENCE_K, rows)[1] for name, queries in sample.items()},
+        )
 
-    def half(self, which: int) -> Truth:
-        """Every other query: one half to tune with (0), one to measure with (1)."""
-        sample = {name: asking[which::2] for name, asking in self.sample.items() if len(asking) > which}
-        return Truth(sample, {name: self.rows[name][which::2] for name in sample})
+    def half(self, which: int) -> GroundTruth:
+        """Return every other query: one half to tune with (0), the other to measure with (1)."""
+        sample = {name: queries[which::2] for name, queries in self.sample.items() if len(queries) > which}
+        return GroundTruth(sample, {name: self.rows[name][which::2] for name in sample})
 
     def recalls(self, search: Callable[[Matrix], Integers]) -> dict[Modality, NDArray[np.float64]]:
-        """By modality, (q,) the share of each query's answers that are among the (q, 10) rows of ``search``."""
+        """Return by modality (q,) the share of each query's exact results among the (q, 10) rows of ``search``."""
         return {
             name: np.array(
                 [
-                    np.isin(found, right).mean()
-                    for at in range(0, len(asking), ASKED_AT_ONCE)
-                    for found, right in zip(
-                        search(asking[at : at + ASKED_AT_ONCE]),
-                        self.rows[name][at : at + ASKED_AT_ONCE],
+                    np.isin(found, exact).mean()
+                    for at in range(0, len(queries), QUERIES_AT_ONCE)
+                    for found, exact in zip(
+                        search(queries[at : at + QUERIES_AT_ONCE]),
+                        self.rows[name][at : at + QUERIES_AT_ONCE],
                         strict=True,
                     )
                 ]
             )
-            for name, asking in self.sample.items()
+            for name, queries in self.sample.items()
         }
 
 
-def tuned(index: RefinedIndex, truth: Truth, target: float) -> Effort:
-    """The least effort by which every modality's queries find the ``target`` share; the largest if none does."""
-    ladder = list(_ladder(index))
+def tune(index: RefinedIndex, truth: GroundTruth, target: float) -> Effort:
+    """Return the smallest effort with ``target`` recall for queries of every modality; the largest if none has it."""
+    steps = list(_steps(index))
     at = next(
-        (at for at, effort in enumerate(ladder) if _reaches(index, effort, truth, target)), len(ladder) - 1
+        (at for at, effort in enumerate(steps) if _reaches_target(index, effort, truth, target)),
+        len(steps) - 1,
     )
-    enough = _least_between(index, ladder[at - 1], ladder[at], truth, target) if at else ladder[0]
+    sufficient = _smallest_between(index, steps[at - 1], steps[at], truth, target) if at else steps[0]
     for depth in DEPTHS:
-        less = replace(enough, depth=depth)
-        if depth < enough.depth and _reaches(index, less, truth, target):
-            return less
-    return enough
+        cheaper = replace(sufficient, depth=depth)
+        if depth < sufficient.depth and _reaches_target(index, cheaper, truth, target):
+            return cheaper
+    return sufficient
 
 
-def filtered(index: RefinedIndex, truth: Truth, target: float, vectors: MatrixLike, seed: int) -> Effort:
-    """The index's effort, with what it takes when a filter leaves some of the rows: as far as that is worth it.
+def tune_for_filters(
+    index: RefinedIndex, truth: GroundTruth, target: float, vectors: MatrixLike, seed: int
+) -> Effort:
+    """Return the index's effort, extended by efforts for filtered searches where the index is faster than a scan.
 
-    Rows are left at random, by halves. The last share is the one where comparing those rows exactly takes longer:
-    of fewer rows that is done anyway. An effort's time is looked at before its recall, for a graph's may grow until
-    it costs many times what comparing everything does.
+    Random subsets are tested, each half as large as the one before. Tuning ends at the last share for which comparing
+    the subset exactly takes longer; smaller subsets are compared exactly. The time of an effort is checked before its
+    recall, because a graph's effort may grow until it costs many times a comparison of all rows.
 
     Args:
-        index: tuned.
-        truth: whose queries ask.
-        target: the share of the exact answers that every modality's queries must find.
-        vectors: (n, d), those of the index.
-        seed: of the rows that are left.
+        index: a tuned index.
+        truth: the queries to tune with.
+        target: share of the exact results that queries of every modality must find.
+        vectors: (n, d), the vectors of the index.
+        seed: seed of the random subsets.
     """
-    own = replace(index.effort, filtered=None)
-    found: list[tuple[float, Effort]] = []
+    unfiltered = replace(index.effort, filtered=None)
+    tuned: list[tuple[float, Effort]] = []
     order = np.random.default_rng(seed).permutation(len(index))
-    for share in SHARES if index.selects else ():
+    for share in SHARES if index.can_filter else ():
         subset = Subset(np.sort(order[: int(share * len(index))]), len(index))
-        least = found[-1][1] if found else own
-        if index.compares_all(_whatever(least), K, subset):
+        start = tuned[-1][1] if tuned else unfiltered
+        if index.compares_all(_for_any_share(start), REFERENCE_K, subset):
             break
-        right = Truth.of(truth.sample, vectors, subset)
-        enough = _worth_it(index, least, right, target, subset)
-        if enough is None:
+        subset_truth = GroundTruth.of(truth.sample, vectors, subset)
+        sufficient = _tune_for_subset(index, start, subset_truth, target, subset)
+        if sufficient is None:
             break
-        found.append((share, enough))
-    return replace(own, filtered=tuple(found))
+        tuned.append((share, sufficient))
+    return replace(unfiltered, filtered=tuple(tuned))
 
 
-def _worth_it(
-    index: RefinedIndex, least: Effort, truth: Truth, target: float, subset: Subset
+def _tune_for_subset(
+    index: RefinedIndex, start: Effort, truth: GroundTruth, target: float, subset: Subset
 ) -> Effort | None:
-    """The first effort from ``least`` on that finds enough; None where comparing the subset is done sooner."""
-    exactly = seconds_among(index, truth, None, subset)
-    for effort in _harder(index, least):
-        if seconds_among(index, truth, effort, subset) > exactly:
+    """Return the first sufficient effort from ``start`` on; None if comparing the subset exactly is faster."""
+    exact_seconds = seconds_per_query(index, truth, None, subset)
+    for effort in _increasing(index, start):
+        if seconds_per_query(index, truth, effort, subset) > exact_seconds:
             return None
-        if _reaches(index, effort, truth, target, subset):
+        if _reaches_target(index, effort, truth, target, subset):
             return effort
     return None
 
 
-def _reaches(
-    index: RefinedIndex, effort: Effort, truth: Truth, target: float, subset: Subset | None = None
+def _reaches_target(
+    index: RefinedIndex, effort: Effort, truth: GroundTruth, target: float, subset: Subset | None = None
 ) -> bool:
-    spent = effort if subset is None else _whatever(effort)
-    recalls = truth.recalls(lambda asking: index.search(asking, K, subset, effort=spent)[1])
-    return all(each.mean() - SURE * each.std() / len(each) ** 0.5 >= target for each in recalls.values())
+    effort = effort if subset is None else _for_any_share(effort)
+    recalls = truth.recalls(lambda queries: index.search(queries, REFERENCE_K, subset, effort=effort)[1])
+    return all(
+        each.mean() - STANDARD_ERRORS * each.std() / len(each) ** 0.5 >= target for each in recalls.values()
+    )
 
 
-def _least_between(index: RefinedIndex, short: Effort, enough: Effort, truth: Truth, target: float) -> Effort:
-    """The least effort that is seen to be enough between two steps of a ladder, the lower of which falls short."""
+def _smallest_between(
+    index: RefinedIndex, insufficient: Effort, sufficient: Effort, truth: GroundTruth, target: float
+) -> Effort:
+    """Return the smallest sufficient effort found by bisection between an insufficient and a sufficient one."""
     for _ in range(HALVINGS):
         middle = Effort(
-            (short.depth + enough.depth) // 2,
-            (short.probes + enough.probes) // 2,
-            (short.beam + enough.beam) // 2,
+            (insufficient.depth + sufficient.depth) // 2,
+            (insufficient.probes + sufficient.probes) // 2,
+            (insufficient.beam + sufficient.beam) // 2,
         )
-        if middle in (short, enough):
+        if middle in (insufficient, sufficient):
             break
-        if _reaches(index, middle, truth, target):
-            enough = middle
+        if _reaches_target(index, middle, truth, target):
+            sufficient = middle
         else:
-            short = middle
-    return enough
+            insufficient = middle
+    return sufficient
 
 
-def _whatever(effort: Effort) -> Effort:
-    """Just that, whatever the share of rows that count."""
+def _for_any_share(effort: Effort) -> Effort:
+    """Return an effort that is used for subsets of any size."""
     return replace(effort, filtered=((0.0, effort),))
 
 
-def seconds_among(index: RefinedIndex, truth: Truth, effort: Effort | None, subset: Subset) -> float:
-    """Seconds that a query takes among these rows: with that effort, or compared exactly."""
-    asking = np.concatenate(list(truth.sample.values()))[:TIMED]
+def seconds_per_query(
+    index: RefinedIndex, truth: GroundTruth, effort: Effort | None, subset: Subset
+) -> float:
+    """Return seconds per query among the rows of ``subset``: with ``effort``, or compared exactly if None."""
+    queries = np.concatenate(list(truth.sample.values()))[:TIMED_QUERIES]
     start = time.perf_counter()
-    for at in range(len(asking)):
+    for at in range(len(queries)):
         if effort is None:
-            index.stored.best(asking[at : at + 1], K, subset)
+            index.stored.best(queries[at : at + 1], REFERENCE_K, subset)
         else:
-            index.search(asking[at : at + 1], K, subset, effort=_whatever(effort))
-    return (time.perf_counter() - start) / len(asking)
+            index.search(queries[at : at + 1], REFERENCE_K, subset, effort=_for_any_share(effort))
+    return (time.perf_counter() - start) / len(queries)
 
 
-def _harder(index: RefinedIndex, effort: Effort) -> Iterator[Effort]:
-    """This effort, and those that look further."""
+def _increasing(index: RefinedIndex, effort: Effort) -> Iterator[Effort]:
+    """Yield ``effort`` and increasing ones after it."""
     if is_graph(index.base):
         yield from (replace(effort, beam=beam) for beam in _doubled(effort.beam, BEAMS[-1]))
-    elif lists(index.base) > 1:
-        yield from (replace(effort, probes=probes) for probes in _doubled(effort.probes, lists(index.base)))
+    elif list_count(index.base) > 1:
+        yield from (
+            replace(effort, probes=probes) for probes in _doubled(effort.probes, list_count(index.base))
+        )
     else:
         yield effort
 
@@ -217,36 +235,36 @@ def _doubled(number: int, most: int) -> Iterator[int]:
     yield most
 
 
-def _ladder(index: RefinedIndex) -> Iterator[Effort]:
-    """Efforts from the least to the largest that this index knows, all of which rank many candidates."""
+def _steps(index: RefinedIndex) -> Iterator[Effort]:
+    """Yield efforts from the smallest to the largest for this index; all of them rank many candidates."""
     depth = DEPTHS[-1]
     if is_graph(index.base):
         yield from (Effort(min(depth, beam), 1, beam) for beam in BEAMS)
-    elif lists(index.base) > 1:
-        steps = [2**power for power in range(lists(index.base).bit_length())]
-        yield from (Effort(depth, probes) for probes in [*steps, lists(index.base)])
+    elif list_count(index.base) > 1:
+        steps = [2**power for power in range(list_count(index.base).bit_length())]
+        yield from (Effort(depth, probes) for probes in [*steps, list_count(index.base)])
     else:
         yield Effort(depth)
 
 
-def measure(index: VectorIndex, truth: Truth) -> Measured:
-    """What ``index`` does with the truth's sample."""
-    found = truth.recalls(lambda asking: index.search(asking, K)[1])
-    recall = {str(name): float(each.mean()) for name, each in found.items()}
-    asking = np.concatenate(list(truth.sample.values()))
-    singles = [_seconds(index, asking[at : at + 1]) for at in range(min(TIMED, len(asking)))]
-    batch = median(_seconds(index, asking) for _ in range(3)) / len(asking)
-    return Measured(recall, 1e3 * median(singles), 1e3 * batch, memory(index) / max(1, len(index)))
+def measure(index: VectorIndex, truth: GroundTruth) -> Measurement:
+    """Measure ``index`` with the sample of ``truth``."""
+    recalls = truth.recalls(lambda queries: index.search(queries, REFERENCE_K)[1])
+    recall = {str(name): float(each.mean()) for name, each in recalls.items()}
+    queries = np.concatenate(list(truth.sample.values()))
+    singles = [_seconds(index, queries[at : at + 1]) for at in range(min(TIMED_QUERIES, len(queries)))]
+    batch = median(_seconds(index, queries) for _ in range(3)) / len(queries)
+    return Measurement(recall, 1e3 * median(singles), 1e3 * batch, memory_bytes(index) / max(1, len(index)))
 
 
 def _seconds(index: VectorIndex, queries: Matrix) -> float:
     start = time.perf_counter()
-    index.search(queries, K)
+    index.search(queries, REFERENCE_K)
     return time.perf_counter() - start
 
 
-def memory(index: VectorIndex) -> int:
-    """Bytes that have to be in memory for a search to be fast."""
+def memory_bytes(index: VectorIndex) -> int:
+    """Return the bytes that must be in memory for a fast search."""
     if isinstance(index, RefinedIndex):
         return index.bytes
     return 4 * len(index) * index.dimension

@@ -1,7 +1,7 @@
-"""Vector stores as their users use them: vectors and one metadata column, which comes with the hits.
+"""Vector stores as their users use them: vectors and one metadata column, which is returned with the hits.
 
-Run as a program it lets one store fill itself, or answer, in a process of its own; `search.py` does so. Stores are
-imported only here, so that they may live in another environment than xmodal.
+Run as a program, this module fills or queries one store in its own process; `search.py` does so. Stores are imported
+only here, so that they may be installed in another environment than xmodal.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ Column = NDArray[np.int64]
 
 ROWS_AT_ONCE = 5_000
 
-HITS, TUNED = 10, 100
-"""Hits of queries that a store is tuned on, where its user has to choose a number; it is timed with others."""
+HITS, TUNING_QUERIES = 10, 100
+"""Hits and number of queries for tuning a store whose user must choose an effort; other queries are timed."""
 
 LIMITS = (None, 500, 50, 1)
-"""What the column must be below, in thousandths of the rows; None for no filter."""
+"""Upper limits for the filter column, in thousandths of the rows; None for no filter."""
 
-WARMED, ASKED = 3.0, 10.0
-"""Seconds after which a store that is slow is asked no more, to warm up and to be timed."""
+WARM_UP_SECONDS, TIMED_SECONDS = 3.0, 10.0
+"""Time limits of the warm-up and of the measurement, for slow stores."""
 
 
 class Search(Protocol):
-    """One query, answered by row numbers; with a limit only of rows whose column is below it."""
+    """A search function that returns row numbers; with a limit, only of rows whose column is below it."""
 
     def __call__(self, query: Matrix, k: int, limit: int | None) -> list[int]: ...
 
 
 class Store(NamedTuple):
-    """How one is filled, and how it is opened again."""
+    """How a store is filled, and how it is opened again."""
 
     fill: Callable[[Matrix, Column, Path], Any]
     open: Callable[[Path, Column], Search]
@@ -53,7 +53,7 @@ def _parts(count: int) -> Iterator[slice]:
 
 
 def _xmodal(folder: Path, _: Column) -> Search:
-    """The index that stands beside; it was made by ``indexer.build``."""
+    """Open the index beside the folder; it was made by ``indexer.build``."""
     import retrieval
 
     engine = retrieval.open(folder.with_name("index"))
@@ -66,7 +66,7 @@ def _xmodal(folder: Path, _: Column) -> Search:
     return search
 
 
-# usearch: a graph in bfloat16. It has no columns: asked for more, of which those that match are kept.
+# usearch: a graph in bfloat16. It has no columns: more hits are requested, and those that match are kept.
 
 
 def _fill_usearch(vectors: Matrix, _: Column, folder: Path) -> None:
@@ -78,11 +78,11 @@ def _fill_usearch(vectors: Matrix, _: Column, folder: Path) -> None:
 
 
 def _usearch(folder: Path, column: Column) -> Search:
-    return _in_graph(_opened(folder), column)
+    return _graph_search(_open_graph(folder), column)
 
 
 def _fill_usearch_tuned(vectors: Matrix, column: Column, folder: Path) -> None:
-    """Fill nothing but what stands beside it: it is the same graph, asked with another effort."""
+    """Fill the store of plain usearch, if needed: it is the same graph, searched with another effort."""
     beside = folder.with_name("usearch")
     if not beside.exists():
         beside.mkdir()
@@ -90,54 +90,54 @@ def _fill_usearch_tuned(vectors: Matrix, column: Column, folder: Path) -> None:
 
 
 def _usearch_tuned(folder: Path, column: Column) -> Search:
-    """With the effort that was found for this graph, now if not before."""
-    index = _opened(folder.with_name("usearch"))
-    found = folder / "tuned.json"
-    if not found.exists():
-        found.write_text(json.dumps(_tuned(index, folder.parent)))
-    effort = json.loads(found.read_text())
+    """Open the graph with its tuned effort; tune it first if that was not done before."""
+    index = _open_graph(folder.with_name("usearch"))
+    tuned = folder / "tuned.json"
+    if not tuned.exists():
+        tuned.write_text(json.dumps(_tune(index, folder.parent)))
+    effort = json.loads(tuned.read_text())
     index.expansion_search = effort["expansion"]
-    note = "finds {recall:.3f} of other queries' with expansion {expansion}".format(**effort)
+    note = "recall {recall:.3f} on other queries with expansion {expansion}".format(**effort)
     print(json.dumps({"note": note}))
-    return _in_graph(index, column)
+    return _graph_search(index, column)
 
 
-def _tuned(index: Any, beside: Path) -> dict[str, Any]:
-    """The least effort by which other queries find what ours is tuned to find."""
+def _tune(index: Any, beside: Path) -> dict[str, Any]:
+    """Find the smallest effort with which the tuning queries reach the target recall of our index."""
     vectors = np.load(beside / "vectors.npy", mmap_mode="r")
-    asking = np.load(beside / "queries.npy")[-TUNED - 1000 : -1000]
+    queries = np.load(beside / "queries.npy")[-TUNING_QUERIES - 1000 : -1000]
     target = json.loads((beside / "made.json").read_text())["recall"]
-    right = [{*np.argpartition(-(vectors @ query), HITS)[:HITS].tolist()} for query in asking]
+    exact = [{*np.argpartition(-(vectors @ query), HITS)[:HITS].tolist()} for query in queries]
     for power in range(4, 13):
         index.expansion_search = 2**power
-        found = np.asarray(index.search(asking, HITS).keys).tolist()
-        recall = np.mean([len({*own} & best) / HITS for own, best in zip(found, right, strict=True)])
+        found = np.asarray(index.search(queries, HITS).keys).tolist()
+        recall = np.mean([len({*rows} & best) / HITS for rows, best in zip(found, exact, strict=True)])
         if recall >= target:
             break
     return {"expansion": index.expansion_search, "recall": float(recall)}
 
 
-def _opened(folder: Path) -> Any:
+def _open_graph(folder: Path) -> Any:
     from usearch.index import Index
 
     return Index.restore(str(folder / "index.usearch"))
 
 
-def _in_graph(index: Any, column: Column) -> Search:
+def _graph_search(index: Any, column: Column) -> Search:
     def search(query: Matrix, k: int, limit: int | None) -> list[int]:
-        asked = k
+        requested = k
         while True:
-            found = np.asarray(index.search(query, asked).keys).astype(np.int64)
+            found = np.asarray(index.search(query, requested).keys).astype(np.int64)
             kept = found if limit is None else found[column[found] < limit]
-            if len(kept) >= k or asked >= len(column):
-                column[kept[:k]].tolist()  # its user keeps the column, and looks up what comes with the hits
+            if len(kept) >= k or requested >= len(column):
+                column[kept[:k]].tolist()  # the user keeps the column, and looks up the values of the hits
                 return kept[:k].tolist()
-            asked = min(4 * asked, len(column))
+            requested = min(4 * requested, len(column))
 
     return search
 
 
-# lancedb: a table with no vector index, and one on the column.
+# lancedb: a table without a vector index, with an index on the column.
 
 
 def _fill_lancedb(vectors: Matrix, column: Column, folder: Path) -> None:
@@ -161,9 +161,9 @@ def _lancedb(folder: Path, _: Column) -> Search:
     table = lancedb.connect(str(folder)).open_table("t")
 
     def search(query: Matrix, k: int, limit: int | None) -> list[int]:
-        asking = table.search(query).distance_type("dot").select(["id", "share"]).limit(k)
-        asking = asking if limit is None else asking.where(f"share < {limit}", prefilter=True)
-        return asking.to_arrow()["id"].to_pylist()
+        request = table.search(query).distance_type("dot").select(["id", "share"]).limit(k)
+        request = request if limit is None else request.where(f"share < {limit}", prefilter=True)
+        return request.to_arrow()["id"].to_pylist()
 
     return search
 
@@ -175,20 +175,20 @@ def _fill_chromadb(vectors: Matrix, column: Column, folder: Path) -> None:
     import chromadb
 
     client = chromadb.PersistentClient(str(folder))
-    made = client.create_collection("vectors", metadata={"hnsw:space": "ip"})
+    collection = client.create_collection("vectors", metadata={"hnsw:space": "ip"})
     for part in _parts(len(vectors)):
         names = [str(at) for at in range(part.start, part.stop)]
-        made.add(names, vectors[part], [{"share": share} for share in column[part].tolist()])
+        collection.add(names, vectors[part], [{"share": share} for share in column[part].tolist()])
 
 
 def _chromadb(folder: Path, _: Column) -> Search:
     import chromadb
 
-    made = chromadb.PersistentClient(str(folder)).get_collection("vectors")
+    collection = chromadb.PersistentClient(str(folder)).get_collection("vectors")
 
     def search(query: Matrix, k: int, limit: int | None) -> list[int]:
         where = None if limit is None else {"share": {"$lt": limit}}
-        found = made.query(query_embeddings=[query], n_results=k, where=where, include=["metadatas"])
+        found = collection.query(query_embeddings=[query], n_results=k, where=where, include=["metadatas"])
         return [int(name) for name in found["ids"][0]]
 
     return search
@@ -225,7 +225,7 @@ def _qdrant(folder: Path, _: Column) -> Search:
     return search
 
 
-# milvus-lite: in a file, compared flat.
+# milvus-lite: in a file, with a flat index.
 
 
 def _fill_milvus(vectors: Matrix, column: Column, folder: Path) -> None:
@@ -266,13 +266,13 @@ PEERS = {
 OURS = "xmodal"
 
 
-def asked(search: Search, queries: Matrix, k: int, limit: int | None) -> dict[str, Any]:
-    """What one store answers with one filter: rows of each query, and milliseconds (the median, and the first)."""
+def measure(search: Search, queries: Matrix, k: int, limit: int | None) -> dict[str, Any]:
+    """Return the rows found for each query with one filter, and milliseconds (the median, and of the first query)."""
     start = time.perf_counter()
     search(queries[0], k, limit)
     first = time.perf_counter() - start
     rows, times = [], []
-    for seconds in (WARMED, ASKED):
+    for seconds in (WARM_UP_SECONDS, TIMED_SECONDS):
         rows, times, began = [], [], time.perf_counter()
         for query in queries:
             start = time.perf_counter()
@@ -285,19 +285,19 @@ def asked(search: Search, queries: Matrix, k: int, limit: int | None) -> dict[st
 
 
 def main(name: str, work: str, folder: Path, k: int, count: int) -> None:
-    """Let ``name`` ``fill`` itself or ``ask`` it, and print JSON lines."""
+    """Fill the store ``name`` (``fill``) or query it (``ask``), and print JSON lines."""
     vectors, column = np.load(folder / "vectors.npy", mmap_mode="r"), np.load(folder / "share.npy")
-    own = folder / name
+    store_folder = folder / name
     if work == "fill":
-        own.mkdir()
+        store_folder.mkdir()
         start = time.perf_counter()
-        PEERS[name].fill(vectors, column, own)
+        PEERS[name].fill(vectors, column, store_folder)
         print(json.dumps({"seconds": time.perf_counter() - start}))
         return
-    search = (_xmodal if name == OURS else PEERS[name].open)(own, column)
+    search = (_xmodal if name == OURS else PEERS[name].open)(store_folder, column)
     queries = np.load(folder / "queries.npy")[-count:]
     for limit in LIMITS:
-        print(json.dumps(asked(search, queries, k, limit)), flush=True)
+        print(json.dumps(measure(search, queries, k, limit)), flush=True)
 
 
 if __name__ == "__main__":

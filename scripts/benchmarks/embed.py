@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from _common import compare, facts, scaling
-from _memory import watched
+from _memory import peak_memory
 from PIL import Image
 
 from indexer.encoding import encode
@@ -339,7 +339,7 @@ def memory(source: Path | None, counts: Sequence[int], *, captioned: bool) -> No
                     file.with_suffix(".txt").write_text(words, encoding="utf-8")
             program = "import indexer, sys\nindexer.build([sys.argv[1]], out=sys.argv[2])"
             job = subprocess.Popen([sys.executable, "-c", program, str(made), str(Path(folder) / "index")])
-            own, workers = watched(job)
+            own, workers = peak_memory(job)
         if count != 10:
             peaks.append(own["VmHWM"] + workers)
             print(

@@ -1,11 +1,11 @@
-"""Search: one query, batches, filters, opening, and memory, beside raw FAISS and other vector stores.
+"""Benchmark of search: single queries, batches, filters, opening and memory, against raw FAISS and other vector stores.
 
 Usage: scripts/benchmark search [--count 100000] [--dimension 384] [--k 10] [--threads 2] [--peers usearch,lancedb]
-       scripts/benchmark search --count 1000000 --keep FOLDER --parts exact     # once more with another part
+       scripts/benchmark search --count 1000000 --keep FOLDER --parts exact     # again, with another part
 
 
-Pictures lie in clusters; the queries are other vectors of the same clusters, all shifted one way, as texts lie
-beside pictures. The peers are measured where they are installed, here or where --python says:
+Image vectors are in clusters. The queries are other vectors of the same clusters, all shifted in one direction, as text
+vectors are relative to image vectors. Peers are measured if they are installed, here or in the environment of --python:
 pip install lancedb qdrant-client chromadb usearch pymilvus milvus-lite
 """
 
@@ -38,7 +38,7 @@ from retrieval.vectors import scan
 from retrieval.vectors.exact import ExactIndex
 from retrieval.vectors.faiss_module import load
 from retrieval.vectors.refined import RefinedIndex
-from retrieval.vectors.search_effort import refining
+from retrieval.vectors.search_effort import refine_parameters
 
 BATCH = 1000
 
@@ -48,7 +48,7 @@ MEMORY = """
 import sys, time
 import numpy as np, retrieval
 from pathlib import Path
-def peak():  # getrusage would tell that of the process that started this one
+def peak():  # getrusage would include the peak of the process that started this one
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 query, opening = np.load(sys.argv[2]), retrieval.open
@@ -60,18 +60,18 @@ print(1e3 * opened, 1e3 * first, before, peak())
 """
 
 
-def drawn(count: int, dimension: int, spread: float) -> tuple[Matrix, Matrix]:
-    """Unit vectors and unit queries, always the same ones."""
+def make_vectors(count: int, dimension: int, spread: float) -> tuple[Matrix, Matrix]:
+    """Return unit vectors and unit queries, always the same."""
     random = np.random.default_rng(0)
     centres = random.standard_normal((max(10, count // 200), dimension), dtype=np.float32)
     shift = random.standard_normal(dimension, dtype=np.float32)
 
     def near(size: int, shift: Matrix) -> Matrix:
         rows = np.empty((size, dimension), np.float32)
-        own = random.integers(len(centres), size=size)
+        clusters = random.integers(len(centres), size=size)
         for at in range(0, size, 2**16):
             part = slice(at, at + 2**16)
-            rows[part] = centres[own[part]] + shift
+            rows[part] = centres[clusters[part]] + shift
             rows[part] += spread * random.standard_normal(rows[part].shape, dtype=np.float32)
             rows[part] /= np.linalg.norm(rows[part], axis=1, keepdims=True)
         return rows
@@ -79,36 +79,38 @@ def drawn(count: int, dimension: int, spread: float) -> tuple[Matrix, Matrix]:
     return near(count, 0 * shift), near(4 * BATCH, 0.7 * shift)
 
 
-def made(folder: Path, options: argparse.Namespace) -> None:
-    """The vectors, the queries, the column that is filtered on, and two indexes, where they are not there yet.
+def prepare(folder: Path, options: argparse.Namespace) -> None:
+    """Make the vectors, the queries, the filter column and two indexes, unless they exist.
 
-    What is there must have been made with the same options, or the figures would be of something else.
+    Existing ones must have been made with the same options; otherwise the results would be wrong.
     """
-    asked = {name: getattr(options, name) for name in ("count", "dimension", "spread", "index", "recall")}
+    requested = {name: getattr(options, name) for name in ("count", "dimension", "spread", "index", "recall")}
     made_of = folder / "made.json"
     if made_of.is_file():
-        if (found := json.loads(made_of.read_text())) != asked:
+        if (existing := json.loads(made_of.read_text())) != requested:
             raise SystemExit(
-                f"{folder} was made with {found}, not {asked}: ask for the same, or another --keep"
+                f"{folder} was made with {existing}, not {requested}: use the same options, or another --keep"
             )
         return
     if any(folder.iterdir()):
         raise SystemExit(
-            f"{folder} holds something, but not what it was made with: give --keep an empty folder"
+            f"{folder} is not empty and was not made by this benchmark: give --keep an empty folder"
         )
-    vectors, queries = drawn(options.count, options.dimension, options.spread)
+    vectors, queries = make_vectors(options.count, options.dimension, options.spread)
     share = np.random.default_rng(1).permutation(options.count) * 1000 // options.count
     np.save(folder / "vectors.npy", vectors)
     np.save(folder / "queries.npy", queries)
-    vectors = np.load(folder / "vectors.npy", mmap_mode="r")  # or they would lie in memory twice
-    indexed(folder / "small", vectors[:1000], queries, share[:1000], options)
-    indexed(folder / "index", vectors, queries, share, options)
+    vectors = np.load(folder / "vectors.npy", mmap_mode="r")  # otherwise they would be in memory twice
+    build_index(folder / "small", vectors[:1000], queries, share[:1000], options)
+    build_index(folder / "index", vectors, queries, share, options)
     np.save(folder / "share.npy", share)
-    made_of.write_text(json.dumps(asked))
+    made_of.write_text(json.dumps(requested))
 
 
-def indexed(out: Path, vectors: Matrix, queries: Matrix, share: Column, options: argparse.Namespace) -> None:
-    """The index of these vectors as pictures; 2,000 of the queries are captions, the rest ask later."""
+def build_index(
+    out: Path, vectors: Matrix, queries: Matrix, share: Column, options: argparse.Namespace
+) -> None:
+    """Index these vectors as images; 2,000 of the queries are captions, the others are searched later."""
     count = len(vectors)
     captions = queries[np.arange(count) % (2 * BATCH)].astype(np.float16)
     with tempfile.TemporaryDirectory(dir=out.parent) as temporary:
@@ -127,7 +129,7 @@ def indexed(out: Path, vectors: Matrix, queries: Matrix, share: Column, options:
 
 
 def milliseconds(work: Callable[[Matrix], Any], queries: Matrix) -> float:
-    """Of one query, the median."""
+    """Return the median time of one query."""
     times = []
     for query in queries:
         start = time.perf_counter()
@@ -137,134 +139,139 @@ def milliseconds(work: Callable[[Matrix], Any], queries: Matrix) -> float:
 
 
 def recall(found: Sequence[Sequence[int]], exact: Sequence[Sequence[int]]) -> float:
-    """The share of the exact answers that were found, of the queries that were asked."""
+    """Return the share of the exact results that were found, for the queries that were searched."""
     return float(np.mean([len({*a} & {*b}) / len(b) for a, b in zip(found, exact, strict=False)]))
 
 
-def exactly(vectors: Matrix, queries: Matrix, k: int, rounds: int) -> None:
-    """Batches that are compared with everything."""
+def measure_exact(vectors: Matrix, queries: Matrix, k: int, rounds: int) -> None:
+    """Measure batches that are compared with all vectors."""
     flat = load().IndexFlatIP(vectors.shape[1])
     flat.add(vectors)
-    right = ExactIndex(vectors).search(queries[:50], k)[1]
+    expected = ExactIndex(vectors).search(queries[:50], k)[1]
     for size in (100, BATCH):
-        asking = queries[:size]
+        batch = queries[:size]
         block = np.empty((size, 2048), np.float32)
 
-        def bare(asking: Matrix = asking, block: Matrix = block) -> int:
+        def product(batch: Matrix = batch, block: Matrix = block) -> int:
             for at in range(0, len(vectors), 2048):
                 rows = vectors[at : at + 2048]
-                np.matmul(asking, rows.T, out=block[:, : len(rows)])
-            return len(asking)
+                np.matmul(batch, rows.T, out=block[:, : len(rows)])
+            return len(batch)
 
         print(f"\nexact search of {size} queries at once")
-        ways = {
-            "the bare matrix product": bare,
-            "faiss.IndexFlatIP": lambda asking=asking: len(flat.search(asking, k)[0]),
-            "retrieval": lambda asking=asking: len(scan.best(asking, vectors, k)[0]),
+        functions = {
+            "the matrix product alone": product,
+            "faiss.IndexFlatIP": lambda batch=batch: len(flat.search(batch, k)[0]),
+            "retrieval": lambda batch=batch: len(scan.best(batch, vectors, k)[0]),
         }
-        compare(ways, rounds=rounds, unit="queries")
-        same = scan.best(asking, vectors, k)[1][:50] == right
-        print(f"the same answers as sorting all: {bool(same.all())}")
+        compare(functions, rounds=rounds, unit="queries")
+        same = scan.best(batch, vectors, k)[1][:50] == expected
+        print(f"the same results as sorting all scores: {bool(same.all())}")
 
 
-def approximately(engine: retrieval.SearchEngine, vectors: Matrix, queries: Matrix, k: int) -> None:
-    """How much of the exact answers the index finds, as it was tuned."""
-    right = scan.best(queries, vectors, k)[1].tolist()
+def measure_recall(engine: retrieval.SearchEngine, vectors: Matrix, queries: Matrix, k: int) -> None:
+    """Measure the recall of the index, as tuned."""
+    exact = scan.best(queries, vectors, k)[1].tolist()
     found = engine.index.modality_index(Modality.IMAGE).index.search(queries, k)[1].tolist()
-    print(f"\nrecall@{k} of {len(queries):,} other queries: {recall(found, right):.4f}")
+    print(f"\nrecall@{k} of {len(queries):,} other queries: {recall(found, exact):.4f}")
 
 
-def overhead(engine: retrieval.SearchEngine, queries: Matrix, k: int, rounds: int) -> None:
-    """What the engine adds to FAISS's own search of the same index."""
+def measure_overhead(engine: retrieval.SearchEngine, queries: Matrix, k: int, rounds: int) -> None:
+    """Measure the time that the engine adds to a FAISS search of the same index."""
     index = engine.index.modality_index(Modality.IMAGE).index
     if isinstance(index, RefinedIndex):
         refined = load().IndexRefine(index.base, index.stored.index)
-        parameters = refining(index.base, index.effort, k, None)
+        parameters = refine_parameters(index.base, index.effort, k, None)
 
-        def raw(asking: Matrix) -> Any:
-            return refined.search(asking, k, params=parameters)
+        def raw(queries: Matrix) -> Any:
+            return refined.search(queries, k, params=parameters)
     else:
         flat = load().IndexFlatIP(index.dimension)
         flat.add(index.vectors())
 
-        def raw(asking: Matrix) -> Any:
-            return flat.search(asking, k)
+        def raw(queries: Matrix) -> Any:
+            return flat.search(queries, k)
 
     singles: dict[str, list[float]] = {"raw": [], "search": []}
     for turn in range(rounds + 1):
-        own = milliseconds(lambda query: raw(query[None]), queries[:200])
-        ours = milliseconds(lambda query: engine.search(vector=query, to="image", k=k), queries[:200])
+        raw_ms = milliseconds(lambda query: raw(query[None]), queries[:200])
+        search_ms = milliseconds(lambda query: engine.search(vector=query, to="image", k=k), queries[:200])
         if turn:
-            singles["raw"].append(own)
-            singles["search"].append(ours)
+            singles["raw"].append(raw_ms)
+            singles["search"].append(search_ms)
     more = median(b - a for a, b in zip(singles["raw"], singles["search"], strict=True))
     print(f"\none query, ms: raw FAISS {median(singles['raw']):.3f}, search with metadata "
           f"{median(singles['search']):.3f}, more {more:.3f}")  # fmt: skip
     print(f"\nbatches of {BATCH}")
-    asking = queries[:BATCH]
-    listed = [Query(vector=query) for query in asking]
+    batch = queries[:BATCH]
+    query_objects = [Query(vector=query) for query in batch]
     ways = {
-        "raw FAISS": lambda: len(raw(asking)[0]),
-        "search_arrays": lambda: len(engine.search_arrays(asking, to="image", k=k).assets),
-        "search_batch": lambda: len(engine.search_batch(listed, to="image", k=k)),
+        "raw FAISS": lambda: len(raw(batch)[0]),
+        "search_arrays": lambda: len(engine.search_arrays(batch, to="image", k=k).assets),
+        "search_batch": lambda: len(engine.search_batch(query_objects, to="image", k=k)),
     }
     compare(ways, rounds=rounds, unit="queries")
 
 
-def against(folder: Path, vectors: Matrix, share: Column, options: argparse.Namespace) -> None:
-    """One query with filters, beside the peers: each in a process of its own, and within its own time."""
-    asking = np.load(folder / "queries.npy")[-options.asked :]
+def compare_stores(folder: Path, vectors: Matrix, share: Column, options: argparse.Namespace) -> None:
+    """Measure single queries with filters, also of the peers: each in its own process, with a time limit."""
+    queries = np.load(folder / "queries.npy")[-options.asked :]
     exact = {
         limit: scan.best(
-            asking, vectors, options.k, None if limit is None else np.flatnonzero(share < limit)
+            queries, vectors, options.k, None if limit is None else np.flatnonzero(share < limit)
         )[1]
         for limit in LIMITS
     }
     names = [
-        name for name in (OURS, *filter(None, options.peers.split(","))) if filled(name, folder, options)
+        name for name in (OURS, *filter(None, options.peers.split(","))) if fill_store(name, folder, options)
     ]
     turns: dict[str, list[list[dict[str, Any]]]] = {name: [] for name in names}
-    ends: dict[str, str] = {}
-    for _ in range(options.turns):  # in turns, for what else the machine does comes and goes
+    problems: dict[str, str] = {}
+    for _ in range(options.turns):  # in turns, because the load of the machine varies
         for name in names:
-            if name not in ends:
-                answers, problem = store(name, "ask", folder, options)
+            if name not in problems:
+                answers, problem = run_store(name, "ask", folder, options)
                 turns[name].append(answers)
                 if problem:
-                    ends[name] = problem
+                    problems[name] = problem
     print(
         f"\n{'one query':16}" + "".join(f"{(limit or 1000) / 10:>8g}%: ms, recall, hits" for limit in LIMITS)
     )
-    for name, asked in turns.items():
-        notes = [answer["note"] for answer in asked[0] if "note" in answer]
+    for name, rounds in turns.items():
+        notes = [answer["note"] for answer in rounds[0] if "note" in answer]
         cells = []
-        for answer in (answer for answer in asked[0] if "ms" in answer):
-            same = [own for answers in asked for own in answers if own.get("limit", 0) == answer["limit"]]
-            right = exact[answer["limit"]].tolist()
-            found, hits = recall(answer["rows"], right), min(map(len, answer["rows"]))
-            ms = median(own["ms"] for own in same)
+        for answer in (answer for answer in rounds[0] if "ms" in answer):
+            same_limit = [
+                each for answers in rounds for each in answers if each.get("limit", 0) == answer["limit"]
+            ]
+            expected = exact[answer["limit"]].tolist()
+            found, hits = recall(answer["rows"], expected), min(map(len, answer["rows"]))
+            ms = median(each["ms"] for each in same_limit)
             cells.append(f"{ms:8.3f} {found:6.3f} {hits:3} ({answer['first_ms']:5.0f})")
-        print(f"{name:16}" + "  ".join([*cells, *notes, *([ends[name]] if name in ends else [])]), flush=True)
-    print(f"medians of {options.turns} turns; in brackets: the very first query with that filter, ms")
+        print(
+            f"{name:16}" + "  ".join([*cells, *notes, *([problems[name]] if name in problems else [])]),
+            flush=True,
+        )
+    print(f"medians of {options.turns} turns; in brackets: the first query with that filter, ms")
 
 
-def filled(name: str, folder: Path, options: argparse.Namespace) -> bool:
-    """Whether a store has the vectors, now at the latest."""
+def fill_store(name: str, folder: Path, options: argparse.Namespace) -> bool:
+    """Fill a store, unless that was done before; return whether it has the vectors."""
     if name == OURS or (folder / name).exists():
         return True
-    said, problem = store(name, "fill", folder, options)
+    output, problem = run_store(name, "fill", folder, options)
     if problem:
         shutil.rmtree(folder / name, ignore_errors=True)
         print(f"{name:16}not filled: {problem}")
     else:
-        print(f"({name}: {said[0]['seconds']:.0f} s to fill)", flush=True)
+        print(f"({name}: {output[0]['seconds']:.0f} s to fill)", flush=True)
     return not problem
 
 
-def store(
+def run_store(
     name: str, work: str, folder: Path, options: argparse.Namespace
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """What a store said, and why it said no more."""
+    """Run a store; return its JSON lines, and the reason if it failed."""
     python = options.python if name != OURS else sys.executable
     script = Path(__file__).with_name("_peers.py")
     command = [python, script, name, work, folder, options.k, options.asked]
@@ -272,23 +279,23 @@ def store(
         f"{which}_NUM_THREADS": str(options.threads) for which in ("OMP", "OPENBLAS", "RAYON", "TOKIO_WORKER")
     }
     problem = None
-    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as errors:
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         try:
             done = subprocess.run(
                 [str(word) for word in command],
-                stdout=said, stderr=errors, env=os.environ | threads, timeout=options.limit, check=False,
+                stdout=output, stderr=errors, env=os.environ | threads, timeout=options.limit, check=False,
             )  # fmt: skip
             errors.seek(0)
             if done.returncode:
                 problem = (errors.read().strip().splitlines() or [f"status {done.returncode}"])[-1][:100]
         except subprocess.TimeoutExpired:
             problem = f"stopped after {options.limit} s"
-        said.seek(0)
-        return [json.loads(line) for line in said if line.startswith("{")], problem
+        output.seek(0)
+        return [json.loads(line) for line in output if line.startswith("{")], problem
 
 
-def opening(folder: Path, query: Matrix) -> None:
-    """What it costs to open an index and to ask it once, in processes of their own."""
+def measure_opening(folder: Path, query: Matrix) -> None:
+    """Measure the time and memory of opening an index and of one query, in separate processes."""
     np.save(folder / "query.npy", query)
     for path in (folder / "small", folder / "index"):
         command = [sys.executable, "-c", MEMORY, str(path), str(folder / "query.npy")]
@@ -298,32 +305,41 @@ def opening(folder: Path, query: Matrix) -> None:
             rounds.append([float(word) for word in done.stdout.split()])
         opened, first, before, after = (median(column) for column in zip(*rounds, strict=True))
         size = sum(file.stat().st_size for file in path.glob("generations/*/image*")) / 2**20
-        print(f"{path.name}: open {opened:.0f} ms, open and ask once {first:.0f} ms; peak {before:.0f} MiB before "
+        print(f"{path.name}: open {opened:.0f} ms, open and search once {first:.0f} ms; peak {before:.0f} MiB before "
               f"the search, {after:.0f} after; the index's files {size:.0f} MiB")  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print tables."""
+    """Run the benchmark and print tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--dimension", type=int, default=384)
-    parser.add_argument("--spread", type=float, default=1.5, help="of a cluster, its centres being 1 apart")
+    parser.add_argument(
+        "--spread", type=float, default=1.5, help="spread of a cluster, relative to its centre"
+    )
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--asked", type=int, default=100, help="queries asked of every peer")
-    parser.add_argument("--turns", type=int, default=3, help="in which all peers are asked")
+    parser.add_argument("--asked", type=int, default=100, help="number of queries for every store")
+    parser.add_argument(
+        "--turns", type=int, default=3, help="number of times that all stores are measured in turn"
+    )
     parser.add_argument("--index", default="auto")
     parser.add_argument("--recall", type=float, default=0.95)
-    parser.add_argument("--peers", default=",".join(PEERS), help="or nothing")
-    parser.add_argument("--python", default=sys.executable, help="of the environment that the peers live in")
     parser.add_argument(
-        "--limit", type=int, default=600, help="seconds a peer has to fill itself, and to answer"
+        "--peers", default=",".join(PEERS), help="stores to compare, comma-separated; may be empty"
+    )
+    parser.add_argument("--python", default=sys.executable, help="Python in whose environment the stores are")
+    parser.add_argument(
+        "--limit",
+        type=int,
+        default=600,
+        help="time limit in seconds for filling a store, and for its queries",
     )
     parser.add_argument(
-        "--keep", type=Path, help="a folder where vectors, indexes and stores stay for the next run"
+        "--keep", type=Path, help="folder that keeps vectors, indexes and stores for the next run"
     )
-    parser.add_argument("--parts", default=",".join(PARTS), help="those to run")
+    parser.add_argument("--parts", default=",".join(PARTS), help="parts to run, separated by commas")
     options = parser.parse_args(argv)
     load().omp_set_num_threads(options.threads)
     print(facts("faiss-cpu"))
@@ -332,26 +348,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as temporary, threadpool_limits(options.threads):
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        made(folder, options)
+        prepare(folder, options)
         run(folder, options.parts.split(","), options)
 
 
 def run(folder: Path, parts: Sequence[str], options: argparse.Namespace) -> None:
-    """Measure the parts that were asked for."""
+    """Run the requested parts."""
     vectors, share = np.load(folder / "vectors.npy", mmap_mode="r"), np.load(folder / "share.npy")
-    asking = np.load(folder / "queries.npy")[2 * BATCH :]
+    queries = np.load(folder / "queries.npy")[2 * BATCH :]
     engine = retrieval.open(folder / "index")
     print("chosen:", dict(engine.manifest.indexes[Modality.IMAGE]))
     if "exact" in parts:
-        exactly(np.array(vectors), asking, options.k, options.rounds)  # in memory, as FAISS has them
+        measure_exact(np.array(vectors), queries, options.k, options.rounds)  # in memory, as in FAISS
     if "recall" in parts:
-        approximately(engine, vectors, asking, options.k)
+        measure_recall(engine, vectors, queries, options.k)
     if "overhead" in parts:
-        overhead(engine, asking, options.k, options.rounds)
+        measure_overhead(engine, queries, options.k, options.rounds)
     if "peers" in parts:
-        against(folder, vectors, share, options)
+        compare_stores(folder, vectors, share, options)
     if "opening" in parts:
-        opening(folder, asking[0])
+        measure_opening(folder, queries[0])
 
 
 if __name__ == "__main__":

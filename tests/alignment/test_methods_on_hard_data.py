@@ -36,7 +36,7 @@ from retrieval.alignment.trained.correlation import total_correlation
 from retrieval.alignment.trained.head import Batch
 from retrieval.alignment.trained.networks import Plan, trained
 from retrieval.alignment.trained.training import Schedule
-from retrieval.arrays.lazy import Chosen
+from retrieval.arrays.lazy import SelectedRows
 from retrieval.arrays.norms import unit
 from retrieval.encoders.base import WHOLE
 from retrieval.errors import AlignmentError
@@ -127,7 +127,7 @@ def test_rows_that_are_read_when_needed_give_the_same(method: str, tmp_path: Pat
     for modality, rows in features.items():
         store = FeatureStore(tmp_path / modality, rows.shape[1])
         store.append([f"{number:064x}" for number in order + 1], [WHOLE] * 60, rows[order])
-        stored[modality] = FeatureTable(Chosen(store, np.argsort(order)), np.arange(60))
+        stored[modality] = FeatureTable(SelectedRows(store, np.argsort(order)), np.arange(60))
     assert fit(method, TrainingData(stored)).fingerprint == fit(method, tables(features)).fingerprint
 
 

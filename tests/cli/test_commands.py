@@ -147,7 +147,10 @@ def test_attention_alignment_needs_encoders_that_keep_parts(xmodal, root):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["search", "source", "--text", "a"], "'source' is no index: expected a folder with manifest.json"),
+        (
+            ["search", "source", "--text", "a"],
+            "'source' is not an index: expected a folder with manifest.json",
+        ),
         (["search", "nowhere", "--text", "a"], "'nowhere' does not exist"),
         (["search", "index"], "empty query: specify at least one of text, image"),
         (["search", "index", "--text", "a", "-k", "0"], "k must be a whole number of at least 1, not 0"),
@@ -163,7 +166,7 @@ def test_attention_alignment_needs_encoders_that_keep_parts(xmodal, root):
         (["evaluate", "index", "--task", "a"], "unknown task 'a'"),
         (["evaluate", "index", "-k", "1,x"], "-k takes whole numbers"),
         (["evaluate", "index", "-k", "0"], "at least 1"),
-        (["info", "source"], "is no index"),
+        (["info", "source"], "is not an index"),
         (["realign", "index", "--align", "magic"], "'magic'"),
         (["index", "nowhere", "--out", "x"], "'nowhere' does not exist"),
         (["index", "source"], "--out"),

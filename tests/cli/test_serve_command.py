@@ -72,4 +72,4 @@ def test_port_in_use_and_folder_without_an_index_are_refused(index, tmp_path, ca
         assert run(["serve", str(index), "--port", str(taken.getsockname()[1])]) == 2
     assert "choose another --port" in capsys.readouterr().err
     assert run(["serve", str(tmp_path), "--port", "0"]) == 2
-    assert "is no index" in capsys.readouterr().err
+    assert "is not an index" in capsys.readouterr().err

@@ -282,7 +282,7 @@ def test_stored_features_remember_windows_and_numerics(tmp_path: Path) -> None:
     store.append(["ab" * 32, "cd" * 32], [(Span(windows=3),), WHOLE], np.zeros((2, 2), np.float32))
     assert [store.spans(range(at, at + 1)) for at in (0, 1)] == [[Span(windows=3)], [Span()]]
     for numerics in ("openvino bf16", "torch fp32", "openvino bf16"):
-        store.note(numerics)
+        store.add_numerics(numerics)
     assert FeatureStore(tmp_path, 2).numerics == ["openvino bf16", "torch fp32"]
 
 

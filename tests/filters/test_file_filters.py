@@ -1,4 +1,4 @@
-"""Filters by what is known of an item's files: where they lie, what they are, and when they were changed."""
+"""Filters by properties of an item's files: path, modality and time of modification."""
 
 import os
 
@@ -44,20 +44,20 @@ def test_items_are_found_by_their_files(engine, where, folders):
     assert len(hits) == len(folders) * len(toy.COLOURS)
 
 
-def test_captions_are_found_by_the_pictures_beside_them(engine):
+def test_captions_are_found_by_pictures_of_the_same_item(engine):
     assert len(engine.search(text="red", to="text", k=100, where="path glob 'new/*.png'")) == len(toy.COLOURS)
 
 
-def test_metadata_of_the_same_name_comes_first(tmp_path):
+def test_metadata_of_the_same_name_takes_precedence(tmp_path):
     toy.folder(tmp_path / "pictures")
     rows = [f"{name},pictures/{name}.png,{number}" for number, name in enumerate(toy.COLOURS)]
     (tmp_path / "all.csv").write_text("\n".join(["id,image,path", *rows]))
     with toy.encoders():
         indexer.build([tmp_path / "all.csv"], out=tmp_path / "index")
-        found = retrieval.open(tmp_path / "index").search(text="red", to="image", k=9, where="path < 2")
-    assert {hit.metadata["path"] for hit in found} == {0, 1}
+        hits = retrieval.open(tmp_path / "index").search(text="red", to="image", k=9, where="path < 2")
+    assert {hit.metadata["path"] for hit in hits} == {0, 1}
 
 
-def test_what_is_no_column_is_refused(engine):
+def test_an_unknown_column_is_refused(engine):
     with pytest.raises(ExpressionError, match="unknown column 'size'"):
         engine.search(text="red", to="image", where="size > 3")

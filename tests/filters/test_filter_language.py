@@ -1,4 +1,4 @@
-"""Filter expressions, on real rows in SQLite and against SQL's logic of null written out here."""
+"""Filter expressions, on real rows in SQLite and against a reference implementation of SQL's null logic."""
 
 import json
 import operator
@@ -34,7 +34,7 @@ ITEMS.create(ENGINE)
 
 
 def selected(expression, rows, kinds):
-    """The numbers of the rows that the expression selects."""
+    """Return the numbers of the rows that the expression selects."""
     tree = parse(expression) if isinstance(expression, str) else expression
     with ENGINE.connect() as connection:
         if rows:
@@ -100,7 +100,7 @@ ROWS = [
         ("speaker = '''; drop table items; --'", []),
     ],
 )
-def test_selects(text, rows):
+def test_an_expression_selects_the_expected_rows(text, rows):
     assert selected(text, ROWS, KINDS) == rows
 
 
@@ -112,7 +112,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("ascii_only", [True, False])
 @pytest.mark.parametrize("name", HOSTILE)
-def test_any_name_of_a_column_is_that_column(name, ascii_only):
+def test_any_column_name_can_be_used(name, ascii_only):
     rows = [{name: "yes"}, {name: "no"}, {"a": {"b": "yes"}, "other": "yes"}]
     tree = parse(str(Comparison(name, "=", Text("yes"))))
     assert tree == Comparison(name, "=", Text("yes"))
@@ -126,10 +126,12 @@ def test_any_name_of_a_column_is_that_column(name, ascii_only):
 
 
 @pytest.mark.parametrize("value", [*HOSTILE, "' or 1=1 --", "'; drop table items; --", '" or ""="'])
-def test_values_and_names_are_never_pasted_into_the_sql(value):
+def test_values_and_names_are_never_inserted_into_the_sql(value):
     for tree in (Comparison(value, "=", Text(value)), In(value, (Text(value),)), Like(value, value)):
         sql = str(condition(tree, ITEMS.c.metadata, {value: "text"}).compile(ENGINE))
-        other = str(condition(type(tree)("x", *_rest(tree)), ITEMS.c.metadata, {"x": "text"}).compile(ENGINE))
+        other = str(
+            condition(type(tree)("x", *_other_fields(tree)), ITEMS.c.metadata, {"x": "text"}).compile(ENGINE)
+        )
         subquery = "json_each" in sql
         assert sql == other or subquery
         if len(value) > 4:
@@ -137,7 +139,7 @@ def test_values_and_names_are_never_pasted_into_the_sql(value):
     assert selected(Comparison("a", "=", Text(value)), [{"a": value}, {"a": "x"}], {"a": "text"}) == [0]
 
 
-def _rest(tree):
+def _other_fields(tree):
     return [getattr(tree, name) for name in type(tree).__slots__[1:]]
 
 
@@ -196,15 +198,15 @@ def plain(value):
 
 
 def truth(tree, row):  # noqa: PLR0911
-    """True, False or None (unknown), as SQL has it."""
+    """Return True, False or None (unknown), as in SQL."""
     match tree:
         case Not(operand):
             inner = truth(operand, row)
             return None if inner is None else not inner
         case And(operands) | Or(operands):
-            deciding = isinstance(tree, Or)
+            decisive = isinstance(tree, Or)
             values = [truth(operand, row) for operand in operands]
-            return deciding if deciding in values else None if None in values else not deciding
+            return decisive if decisive in values else None if None in values else not decisive
         case IsNull(column):
             return row.get(column) is None
     stored = row.get(tree.column)
@@ -217,12 +219,12 @@ def truth(tree, row):  # noqa: PLR0911
             return stored in [plain(value) for value in values]
         case Like(_, pattern):
             signs = {"%": ".*", "_": "."}
-            wanted = "".join(signs.get(sign, re.escape(lowered(sign))) for sign in pattern)
-            return re.fullmatch(wanted, lowered(stored), re.DOTALL) is not None
+            regex = "".join(signs.get(sign, re.escape(lowered(sign))) for sign in pattern)
+            return re.fullmatch(regex, lowered(stored), re.DOTALL) is not None
         case Glob(_, pattern):
             signs = {"*": ".*", "?": "."}
-            wanted = "".join(signs.get(sign, re.escape(sign)) for sign in pattern)
-            return re.fullmatch(wanted, stored, re.DOTALL) is not None
+            regex = "".join(signs.get(sign, re.escape(sign)) for sign in pattern)
+            return re.fullmatch(regex, stored, re.DOTALL) is not None
 
 
 def lowered(text):
@@ -230,14 +232,14 @@ def lowered(text):
 
 
 @given(EXPRESSIONS, st.lists(ROW, max_size=6))
-def test_selects_what_the_logic_of_sql_selects(tree, rows):
+def test_random_expressions_follow_the_logic_of_sql(tree, rows):
     assert parse(str(tree)) == tree
     assert columns(tree) <= set(TYPES)
     expected = [number for number, row in enumerate(rows) if truth(tree, row) is True]
     assert selected(tree, rows, TYPES) == expected
 
 
-def test_columns_are_those_read():
+def test_columns_lists_all_columns_of_an_expression():
     text = "a = 1 and not (b in (2) or \"c d\" like 'x' and e is null)"
     assert columns(parse(text)) == {"a", "b", "c d", "e"}
 
@@ -275,12 +277,12 @@ def test_a_syntax_error_says_where_and_what_was_expected(text, message):
      "not(" * 1900 + "a=1" + ")" * 1900, "a = '\0'", "a = '\udc80'"],
     ids=["long", "nots", "open", "wide", "deep", "nul", "surrogate"],
 )  # fmt: skip
-def test_what_is_too_much_is_refused(text):
+def test_too_large_expressions_are_refused(text):
     with pytest.raises(ExpressionError):
         parse(text)
 
 
-def test_the_largest_that_parses_also_runs():
+def test_the_largest_accepted_expressions_run():
     rows = [{"n": 1}, {"n": 2}]
     wide = " or ".join(["n = 1"] * 499)
     deep = "not (n = 3 or " * 15 + "n = 1" + ")" * 15
@@ -305,11 +307,11 @@ def test_the_largest_that_parses_also_runs():
         ("clean like 't%'", "'clean' holds true or false"),
     ],
 )
-def test_columns_and_kinds_that_do_not_fit_are_named(text, message):
+def test_unknown_columns_and_wrong_kinds_are_reported(text, message):
     with pytest.raises(ExpressionError, match=message):
         condition(parse(text), ITEMS.c.metadata, KINDS)
 
 
-def test_no_columns_at_all():
+def test_a_filter_without_any_columns_is_refused():
     with pytest.raises(ExpressionError, match="no metadata"):
         condition(parse("a = 1"), ITEMS.c.metadata, {})

@@ -339,7 +339,7 @@ def test_a_folder_with_other_things_is_not_taken_for_an_index(source, tmp_path):
         build(source, source)
     with pytest.raises(NotAnIndexError, match="is a file"):
         build(source, source / "red.png")
-    with pytest.raises(NotAnIndexError, match="is no index"):
+    with pytest.raises(NotAnIndexError, match="is not an index"):
         indexer.realign(source)
     with pytest.raises(NotAnIndexError, match="does not exist"):
         retrieval.open(tmp_path / "nowhere")

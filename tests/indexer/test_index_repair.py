@@ -312,6 +312,6 @@ def test_rows_that_others_took_meanwhile_are_not_taken_from_them(index, source):
 
 def test_layout_knows_its_generations(index):
     (index / "generations/draft").mkdir()
-    assert Layout(index).numbered() == [1, 2]
+    assert Layout(index).generation_numbers() == [1, 2]
     with pytest.raises(XmodalError):
         Manifest.load(index / "generations/draft/manifest.json")

@@ -20,7 +20,7 @@ from retrieval.vectors import faiss_files, incremental, index_summary, load_inde
 from retrieval.vectors import query_sample as samples
 from retrieval.vectors.exact import ExactIndex
 from retrieval.vectors.search_effort import Effort
-from retrieval.vectors.tuning import Truth, measure
+from retrieval.vectors.tuning import GroundTruth, measure
 
 COUNT, DIMENSION = 2400, 32
 
@@ -93,18 +93,18 @@ def test_every_modality_that_asks_is_measured(folder, capsys):
     assert min(entry["measured"]["recall"].values()) >= 0.88
     assert run(["info", str(folder)]) == 0
     assert "recall@10" in (told := capsys.readouterr().out)
-    assert "asked by text" in told
+    assert "for text queries" in told
 
 
 def test_what_was_measured_can_be_measured_again(folder, engine):
     path = Layout(folder).generation(1).vectors(Modality.IMAGE)
     sample = samples.read(faiss_files.sample(path))
     assert {name: queries.shape for name, queries in sample.items()} == {
-        Modality.TEXT: (samples.SIZE, DIMENSION),
-        Modality.IMAGE: (samples.SIZE, DIMENSION),
+        Modality.TEXT: (samples.SAMPLE_SIZE, DIMENSION),
+        Modality.IMAGE: (samples.SAMPLE_SIZE, DIMENSION),
     }
     index = engine.index.modality_index(Modality.IMAGE).index
-    found = measure(index, Truth.of(sample, index.vectors()).half(1)).recall
+    found = measure(index, GroundTruth.of(sample, index.vectors()).half(1)).recall
     assert found == pytest.approx(engine.manifest.indexes[Modality.IMAGE]["measured"]["recall"], abs=0.01)
     faiss_files.sample(path).with_name("no.npz").write_bytes(b"nonsense")
     with pytest.raises(DamagedIndexError, match="cannot be read"):
@@ -251,7 +251,7 @@ def test_files_are_copied_where_they_cannot_be_linked(folder, tmp_path, monkeypa
 
     monkeypatch.setattr(os, "link", refuse)
     path = Layout(folder).generation(1).vectors(Modality.IMAGE)
-    incremental.link(path, tmp_path / "image.faiss")
+    incremental.link_files(path, tmp_path / "image.faiss")
     assert (tmp_path / "image.faiss").read_bytes() == path.read_bytes()
     assert faiss_files.sample(tmp_path / "image.faiss").is_file()
 
@@ -265,15 +265,15 @@ def large():
 
 @pytest.fixture
 def choosing(monkeypatch):
-    monkeypatch.setattr(selection, "SMALL", 0)
-    monkeypatch.setattr(selection, "INVERTED_FROM", 1000)
-    monkeypatch.setattr(selection, "GRAPH_FROM_MS", 0.0)
+    monkeypatch.setattr(selection, "SMALL_SIZE", 0)
+    monkeypatch.setattr(selection, "MIN_INVERTED", 1000)
+    monkeypatch.setattr(selection, "MIN_GRAPH_MS", 0.0)
 
 
 @pytest.mark.parametrize("favour", selection.FAVOURS)
 def test_auto_takes_the_fastest_of_those_that_find_enough(large, choosing, favour, tmp_path):
     path = tmp_path / "image.faiss"
-    entry = selection.build("auto", *large, selection.Needs(recall=0.9, favour=favour), path)
+    entry = selection.build("auto", *large, selection.Requirements(recall=0.9, favour=favour), path)
     index = load_index.load(entry, path)
     kinds = [(each["kind"], each.get("factory")) for each in entry["considered"]]
     lists = [("factory", "IVF39,PQ16x4fs"), ("factory", "IVF156,PQ16x4fs")]
@@ -288,19 +288,19 @@ def test_auto_takes_the_fastest_of_those_that_find_enough(large, choosing, favou
 
 
 def test_auto_builds_no_graph_where_a_query_is_fast_anyway(large, choosing, monkeypatch, tmp_path):
-    monkeypatch.setattr(selection, "GRAPH_FROM_MS", 1e6)
-    entry = selection.build("auto", *large, selection.Needs(recall=0.9), tmp_path / "image.faiss")
+    monkeypatch.setattr(selection, "MIN_GRAPH_MS", 1e6)
+    entry = selection.build("auto", *large, selection.Requirements(recall=0.9), tmp_path / "image.faiss")
     assert "hnsw" not in {each["kind"] for each in entry["considered"]}
 
 
 @pytest.mark.parametrize("spec", ["ivf-fastscan", "HNSW16"])
 def test_an_index_is_tuned_for_filters_too(choosing, spec, tmp_path, monkeypatch):
     # On few vectors comparing them all would be the faster.
-    monkeypatch.setattr(tuning, "seconds_among", lambda *about: 1.0 if about[2] is None else 0.0)
+    monkeypatch.setattr(tuning, "seconds_per_query", lambda *about: 1.0 if about[2] is None else 0.0)
     images, texts = (unit(rows) for rows in clustered(12_000))
     sample = {Modality.TEXT: texts[:200], Modality.IMAGE: images[::60]}
     path = tmp_path / "index.faiss"
-    entry = selection.build(spec, images, sample, selection.Needs(recall=0.9), path)
+    entry = selection.build(spec, images, sample, selection.Requirements(recall=0.9), path)
     shares = [share for share, _ in entry["filtered"]]
     assert shares == [2.0**-power for power in range(1, len(shares) + 1)]
     assert len(shares) > 1
@@ -333,8 +333,8 @@ def test_an_effort_is_found_between_powers_of_two(large, monkeypatch, spec, name
     def reaches(_index, effort, *_):
         return getattr(effort, name) >= enough and effort.depth >= 10
 
-    monkeypatch.setattr(tuning, "_reaches", reaches)
-    effort = tuning.tuned(index, Truth.of(sample, index.stored), 0.95)
+    monkeypatch.setattr(tuning, "_reaches_target", reaches)
+    effort = tuning.tune(index, GroundTruth.of(sample, index.stored), 0.95)
     assert getattr(effort, name) == chosen
     assert effort.depth == (16 if chosen == 16 else 20 if enough < 10**9 else 2048)
 
@@ -350,7 +350,7 @@ def hard(monkeypatch):
         tried.append((len(subset), effort.beam))
         return effort.beam
 
-    monkeypatch.setattr(tuning, "seconds_among", seconds)
+    monkeypatch.setattr(tuning, "seconds_per_query", seconds)
     return tried
 
 
@@ -358,16 +358,16 @@ def test_no_effort_is_tried_that_takes_longer_than_comparing(large, hard):
     images, sample = large
     index = registry.build("HNSW16", images)
     index.effort = Effort(beam=64)
-    truth = Truth.of(sample, index.stored)
-    assert tuning.filtered(index, truth, 2.0, index.stored, 0).filtered == ()
+    truth = GroundTruth.of(sample, index.stored)
+    assert tuning.tune_for_filters(index, truth, 2.0, index.stored, 0).filtered == ()
     assert hard == [(2500, 64), (2500, 128), (2500, 256), (2500, 512)]
 
 
 def test_a_beam_grows_no_further_than_the_longest_that_is_known(large, hard, monkeypatch):
     images, sample = large
-    monkeypatch.setattr(tuning, "seconds_among", lambda *about: hard.append(about[2]) or 0)
+    monkeypatch.setattr(tuning, "seconds_per_query", lambda *about: hard.append(about[2]) or 0)
     index = registry.build("HNSW16", images)
-    tuning.filtered(index, Truth.of(sample, index.stored), 2.0, index.stored, 0)
+    tuning.tune_for_filters(index, GroundTruth.of(sample, index.stored), 2.0, index.stored, 0)
     assert max(effort.beam for effort in hard if effort) == tuning.BEAMS[-1]
 
 
@@ -377,24 +377,24 @@ def test_what_is_compared_anyway_is_not_tuned_for(hard):
     for count, shares in ((1023, 0), (4100, 2)):
         index = registry.build("IVF4,Flat", images[:count])
         index.effort = Effort(depth=10)
-        truth = Truth.of({Modality.TEXT: texts[:50]}, index.stored)
-        assert len(tuning.filtered(index, truth, 0.0, index.stored, 0).filtered) == shares
+        truth = GroundTruth.of({Modality.TEXT: texts[:50]}, index.stored)
+        assert len(tuning.tune_for_filters(index, truth, 0.0, index.stored, 0).filtered) == shares
 
 
 def test_auto_keeps_to_the_memory(large, choosing, tmp_path):
     images, sample = large
     path = tmp_path / "image.faiss"
-    entry = selection.build("auto", images, sample, selection.Needs(memory=200_000), path)
+    entry = selection.build("auto", images, sample, selection.Requirements(memory=200_000), path)
     assert {each["kind"] for each in entry["considered"]} == {"fastscan", "ivf-fastscan", "factory"}
     assert load_index.load(entry, path).bytes <= 200_000
     coarse = load_index.load(
-        selection.build("auto", images, sample, selection.Needs(memory=80_000), path), path
+        selection.build("auto", images, sample, selection.Requirements(memory=80_000), path), path
     )
     assert (coarse.factory, coarse.bytes <= 80_000) == ("IVF1,PQ8x4fs", True)
-    with pytest.raises(OptionError, match=r"--memory must be 60,128 at least"):
-        selection.build("auto", images, sample, selection.Needs(memory=1000), path)
+    with pytest.raises(OptionError, match=r"--memory must be at least 60,128"):
+        selection.build("auto", images, sample, selection.Requirements(memory=1000), path)
     with pytest.raises(OptionError, match=r"more than the 1,000 of --memory"):
-        selection.build("fastscan", images, sample, selection.Needs(memory=1000), path)
+        selection.build("fastscan", images, sample, selection.Requirements(memory=1000), path)
 
 
 def test_the_memory_is_shared_with_items_also_when_these_come_later(folder, tmp_path, monkeypatch):
@@ -413,7 +413,7 @@ def test_the_memory_is_shared_with_items_also_when_these_come_later(folder, tmp_
 
 
 def test_little_is_compared_without_a_choice(large, tmp_path):
-    entry = selection.build("auto", *large, selection.Needs(), tmp_path / "image.faiss")
+    entry = selection.build("auto", *large, selection.Requirements(), tmp_path / "image.faiss")
     assert entry == {"kind": "flat", "vectors": len(large[0])}
 
 

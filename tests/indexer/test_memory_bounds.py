@@ -26,12 +26,12 @@ def reads(monkeypatch):
     monkeypatch.setattr(paired_views, "LOOKED_AT", MOST)
     monkeypatch.setattr(paired_views, "POOL", MOST)
     monkeypatch.setattr(hub_correction, "ROWS", MOST)
-    monkeypatch.setattr(query_sample, "SIZE", MOST)
-    monkeypatch.setattr(selection, "SMALL", 0)
-    monkeypatch.setattr(registry, "FEWEST", 0)
+    monkeypatch.setattr(query_sample, "SAMPLE_SIZE", MOST)
+    monkeypatch.setattr(selection, "SMALL_SIZE", 0)
+    monkeypatch.setattr(registry, "MIN_VECTORS", 0)
     monkeypatch.setattr("retrieval.vectors.refined.TRAINING_CODES", MOST)
     monkeypatch.setattr("retrieval.vectors.scan.SCORES_AT_ONCE", 1)
-    monkeypatch.setattr("retrieval.vectors.top_k.PIECE", MOST // 8)
+    monkeypatch.setattr("retrieval.vectors.top_k.GROUP", MOST // 8)
     monkeypatch.setattr("retrieval.vectors.top_k.SCORED_AT_ONCE", 1)
     most = Counter()
 
@@ -46,7 +46,7 @@ def reads(monkeypatch):
         monkeypatch.setattr(owner, name, read)
 
     watched(feature_store.FeatureStore, "read")
-    watched(lazy.Filed, "__getitem__")
+    watched(lazy.FileMatrix, "__getitem__")
     return most
 
 
@@ -59,7 +59,7 @@ def test_no_stage_reads_all_rows(tmp_path, encoders, reads, index):
         (tmp_path / "source" / f"{number}.txt").write_text(f"{named} {number}", encoding="utf-8")
     indexer.build([tmp_path / "source"], out=tmp_path / "index", preset="toy", index=index)
     assert retrieval.open(tmp_path / "index").text_to_image("red", k=COUNT)[-1].rank == COUNT
-    assert set(reads) == {"FeatureStore", "Filed"}
+    assert set(reads) == {"FeatureStore", "FileMatrix"}
     assert max(reads.values()) <= MOST
     assert not list((tmp_path / "index").rglob("*.projected"))
     assert not list((tmp_path / "index").rglob("candidate.*"))

@@ -1,4 +1,4 @@
-"""The catalog: what is written is read, numbers stay, migrations and models agree."""
+"""The catalog: written rows are read back, numbers are stable, migrations and models agree."""
 
 import sqlite3
 import subprocess
@@ -44,7 +44,7 @@ def numbers(catalog):
     return {path or text: number for path, text, number in rows}
 
 
-def test_what_is_written_is_read(catalog):
+def test_written_rows_are_read_back(catalog):
     assert catalog_writer.write(catalog, ITEMS, [], COLUMNS) == catalog_writer.Written(True, 0)
     assert catalog.counts() == {"items": 2, "failures": 0, "image": 2, "text": 2}
     assert catalog.columns() == {"place": "text", "year": "integer"}
@@ -106,18 +106,18 @@ def test_unknown_items_are_named(catalog):
         catalog.item_assets("zebra")
 
 
-def test_migrations_make_what_the_models_say(catalog, tmp_path):
+def test_migrations_create_the_tables_of_the_models(catalog, tmp_path):
     plain = create_engine(f"sqlite:///{tmp_path / 'plain.sqlite'}")
     Base.metadata.create_all(plain)
     for table in Base.metadata.tables:
         migrated, modelled = inspect(catalog.engine), inspect(plain)
-        for facts in ("get_columns", "get_pk_constraint", "get_foreign_keys", "get_indexes"):
-            ours, theirs = (str(getattr(found, facts)(table)) for found in (migrated, modelled))
+        for method in ("get_columns", "get_pk_constraint", "get_foreign_keys", "get_indexes"):
+            ours, theirs = (str(getattr(inspector, method)(table)) for inspector in (migrated, modelled))
             assert ours == theirs, table
     plain.dispose()
 
 
-CUT = """
+TRUNCATE = """
 import os, sys
 from pathlib import Path
 from retrieval.storage.catalog import Catalog
@@ -135,33 +135,33 @@ for read in (lambda: catalog.records(range(1, 5001)), lambda: catalog.matching("
 """
 
 
-def test_a_catalog_that_is_cut_short_while_it_is_open_is_damaged(catalog):
+def test_a_catalog_truncated_while_open_is_reported_as_damaged(catalog):
     items = [ItemRow(f"{at:05}", False, {"year": at}, [caption(f"number {at}", 0, at)]) for at in range(5000)]
     catalog_writer.write(catalog, items, [], COLUMNS)
     catalog.close()
-    # In a process of its own, for one that reads a mapped file that was cut short is ended by a signal.
-    command = [sys.executable, "-c", CUT, str(catalog.path)]
+    # In its own process, because a process that reads a truncated mapped file is killed by a signal.
+    command = [sys.executable, "-c", TRUNCATE, str(catalog.path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("cannot be read") == 2
 
 
-def test_a_connection_that_comes_back_to_a_closed_catalog_is_closed(catalog):
+def test_a_connection_returned_to_a_closed_catalog_is_closed(catalog):
     catalog_writer.write(catalog, ITEMS, [], COLUMNS)
-    reader, taken = Catalog(catalog.path), []
+    reader, connections = Catalog(catalog.path), []
 
     def close_meanwhile(connection, *_):
-        taken.append(connection)
+        connections.append(connection)
         reader.close()
 
     event.listen(reader.engine, "checkout", close_meanwhile)
     assert len(reader.records([1])) == 1
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
-        taken[0].execute("SELECT 1")
+        connections[0].execute("SELECT 1")
     reader.close()
 
 
-def test_a_catalog_is_closed_by_many_at_once(catalog):
+def test_many_threads_may_close_a_catalog_at_once(catalog):
     catalog_writer.write(catalog, ITEMS, [], COLUMNS)
     for _ in range(20):
         reader = Catalog(catalog.path)
@@ -178,7 +178,7 @@ def test_a_newer_catalog_is_refused(catalog, tmp_path):
         Catalog(tmp_path / "c.sqlite")
 
 
-def test_an_older_catalog_is_brought_up_to_date_by_a_writer_alone(tmp_path):
+def test_only_a_writer_migrates_an_older_catalog(tmp_path):
     path = tmp_path / "old.sqlite"
     sqlite3.connect(path).close()
     path.write_bytes(b"")
@@ -188,7 +188,35 @@ def test_an_older_catalog_is_brought_up_to_date_by_a_writer_alone(tmp_path):
     Catalog(path).close()
 
 
-def test_what_is_no_catalog_is_refused(tmp_path):
+def test_an_error_of_the_caller_is_not_reported_as_damage(catalog):
+    reader = Catalog(catalog.path)
+    with pytest.raises(ValueError, match="mistake of the caller"), reader.session():
+        raise ValueError("mistake of the caller")
+    reader.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "read"),
+    [
+        ("UPDATE items SET metadata = '{\"year\"'", Catalog.metadata),
+        ("UPDATE items SET metadata = '{\"year\"'", lambda reader: reader.labels("year")),
+        ("UPDATE assets SET modality = 'smell'", lambda reader: reader.item_assets("a")),
+        ("UPDATE assets SET feature = 'x'", lambda reader: reader.table(Modality.IMAGE)),
+    ],
+    ids=["metadata", "labels", "modality", "number"],
+)
+def test_a_stored_value_that_cannot_be_parsed_is_damage(catalog, statement, read):
+    catalog_writer.write(catalog, ITEMS, [], COLUMNS)
+    with sqlite3.connect(catalog.path) as connection:
+        connection.execute(statement)
+    connection.close()
+    reader = Catalog(catalog.path)
+    with pytest.raises(DamagedIndexError, match="cannot be read"):
+        read(reader)
+    reader.close()
+
+
+def test_a_missing_or_foreign_file_is_refused(tmp_path):
     with pytest.raises(DamagedIndexError, match="missing"):
         Catalog(tmp_path / "none.sqlite")
     (tmp_path / "bad.sqlite").write_bytes(b"nonsense" * 1000)

@@ -1,4 +1,4 @@
-"""Damage of every kind is found and named, and what can be seen at a glance is never searched."""
+"""Damage of every kind is found and named, and damage that a quick check detects is never searched."""
 
 import contextlib
 import json
@@ -51,11 +51,11 @@ def index(whole, tmp_path):
 
 
 @pytest.fixture
-def no_glance(monkeypatch):
-    """As in an index of large files, little of which is looked at when it is opened."""
-    monkeypatch.setattr(checksums, "HEAD", 0)
-    monkeypatch.setattr(checksums, "QUICK", -1)
-    monkeypatch.setattr(Checksum, "glance", lambda *_: None)
+def no_quick_check(monkeypatch):
+    """As in an index of large files, of which only a small part is checked when it is opened."""
+    monkeypatch.setattr(checksums, "HEAD_BYTES", 0)
+    monkeypatch.setattr(checksums, "FULL_CHECK_BYTES", -1)
+    monkeypatch.setattr(Checksum, "check_quickly", lambda *_: None)
 
 
 def file_of(index, ending):
@@ -66,7 +66,7 @@ def test_an_undamaged_index_is_whole(whole, capsys):
     verdict = retrieval.verify(whole)
     assert (verdict.is_whole, verdict.strays) == (True, [])
     assert verdict.files == len(damaged.files(whole)) + len([*whole.glob("features/*/*.numerics")])
-    assert verdict.rows == 11 + 20  # a picture each, a caption each, a class name each
+    assert verdict.rows == 11 + 20  # one row for each picture, caption and class name
     assert run(["verify", str(whole)]) == 0
     assert capsys.readouterr().out.startswith("whole: ")
 
@@ -81,7 +81,7 @@ def test_every_flipped_bit_is_found_and_its_file_is_named(index):
     assert retrieval.verify(index).is_whole
 
 
-def test_a_flipped_bit_is_refused_or_changes_no_answer(index, answers):
+def test_a_flipped_bit_is_refused_or_changes_no_result(index, answers):
     for name in damaged.files(index):
         for bit in damaged.bits(index / name, 2, seed=1):
             damaged.flip(index / name, bit)
@@ -90,8 +90,8 @@ def test_a_flipped_bit_is_refused_or_changes_no_answer(index, answers):
             damaged.flip(index / name, bit)
 
 
-@pytest.mark.usefixtures("no_glance")
-def test_where_nothing_is_seen_at_a_glance_there_is_an_answer_or_a_sentence_still(index):
+@pytest.mark.usefixtures("no_quick_check")
+def test_damage_missed_by_the_quick_check_gives_results_or_a_clean_error(index):
     for name in damaged.files(index):
         if "000002" in name:
             for bit in damaged.bits(index / name, 60 if name.endswith("sqlite") else 8, seed=2):
@@ -103,12 +103,12 @@ def test_where_nothing_is_seen_at_a_glance_there_is_an_answer_or_a_sentence_stil
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("manner", ["missing", "empty", "cut", "longer", "foreign", "folder"])
-def test_spoilt_files_are_named_and_never_searched(index, answers, capsys, ending, manner):
+def test_damaged_files_are_named_and_never_searched(index, answers, capsys, ending, manner):
     name = file_of(index, ending)
     path = index / name
     data = path.read_bytes()
     path.unlink()
-    spoilt = {
+    contents = {
         "empty": b"",
         "cut": data[: len(data) // 2],
         "longer": data + b"\n",
@@ -117,11 +117,11 @@ def test_spoilt_files_are_named_and_never_searched(index, answers, capsys, endin
     if manner == "folder":
         path.mkdir()
     elif manner != "missing":
-        path.write_bytes(spoilt[manner])
-    is_torn = ending in {"rows.f32", "contents.bin"} and manner == "longer"  # what a killed job leaves
-    former_is_gone = ending == "000001/manifest.json" and manner in {"missing", "folder"}
+        path.write_bytes(contents[manner])
+    is_torn = ending in {"rows.f32", "contents.bin"} and manner == "longer"  # as left by a killed job
+    old_manifest_is_gone = ending == "000001/manifest.json" and manner in {"missing", "folder"}
     verdict = retrieval.verify(index)
-    if is_torn or former_is_gone:
+    if is_torn or old_manifest_is_gone:
         assert verdict.is_whole
     else:
         assert any(name.startswith(damage.path) for damage in verdict.damages)
@@ -136,7 +136,7 @@ def test_spoilt_files_are_named_and_never_searched(index, answers, capsys, endin
 
 @settings(max_examples=60)
 @given(data=st.data())
-def test_a_half_copied_folder_is_refused_or_answers_alike(whole, answers, tmp_path_factory, data):
+def test_a_half_copied_folder_is_refused_or_gives_the_same_results(whole, answers, tmp_path_factory, data):
     names = damaged.files(whole)
     copied = data.draw(st.lists(st.sampled_from(names), unique=True))
     torn = data.draw(st.booleans())
@@ -149,19 +149,21 @@ def test_a_half_copied_folder_is_refused_or_answers_alike(whole, answers, tmp_pa
         last.write_bytes(last.read_bytes()[: data.draw(st.integers(0, last.stat().st_size - 1))])
     needed = [name for name in names if name == "manifest.json" or "000002/" in name]
     needed.remove("generations/000002/manifest.json")
-    got = set(copied[:-1] if torn else copied)
-    if got.issuperset(name for name in needed if "/copies/" not in name):  # which nothing but a repair reads
+    complete = set(copied[:-1] if torn else copied)
+    if complete.issuperset(
+        name for name in needed if "/copies/" not in name
+    ):  # copies are read by a repair only
         assert damaged.answers(to) == answers
     else:
         with pytest.raises((DamagedIndexError, NotAnIndexError)):
             retrieval.open(to)
     try:
-        assert retrieval.verify(to).is_whole <= got.issuperset(needed)
+        assert retrieval.verify(to).is_whole <= complete.issuperset(needed)
     except NotAnIndexError:
         assert not any(name.endswith("manifest.json") for name in copied)
 
 
-def test_empty_and_foreign_folders_are_no_indexes(tmp_path, capsys):
+def test_empty_and_foreign_folders_are_not_indexes(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     toy.paint(tmp_path / "pictures/red.png", "red")
     for name in ("empty", "pictures", "nowhere", "pictures/red.png"):
@@ -170,32 +172,32 @@ def test_empty_and_foreign_folders_are_no_indexes(tmp_path, capsys):
             assert capsys.readouterr().err.count("\n") == 1
     assert list((tmp_path / "empty").iterdir()) == []
     (tmp_path / "pictures/manifest.json").write_text('{"name": "a web page"}', encoding="utf-8")
-    with pytest.raises(DamagedIndexError, match="is not what was written"):
+    with pytest.raises(DamagedIndexError, match="is not a valid manifest"):
         retrieval.open(tmp_path / "pictures")
 
 
 @pytest.mark.parametrize(
     "text", ["", "null", "[]", "7", "[" * 99_999, '{"format": 2}', '{"format": "2"}', "\udcff"]
 )
-def test_a_manifest_that_is_none_is_refused(index, text):
+def test_an_invalid_manifest_is_refused(index, text):
     (index / "manifest.json").write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(DamagedIndexError, match=r"manifest.json is not what was written"):
+    with pytest.raises(DamagedIndexError, match=r"manifest.json is not a valid manifest"):
         retrieval.open(index)
 
 
 def test_files_of_two_generations_are_not_mixed(index):
     for name in ("image.faiss", "text.faiss", "catalog.sqlite", "image.assets.npy", "alignment.safetensors"):
-        own, other = index / "generations/000002" / name, index / "generations/000001" / name
-        data = own.read_bytes()
-        if data != other.read_bytes():
-            own.write_bytes(other.read_bytes())
+        current, previous = index / "generations/000002" / name, index / "generations/000001" / name
+        data = current.read_bytes()
+        if data != previous.read_bytes():
+            current.write_bytes(previous.read_bytes())
             with pytest.raises(DamagedIndexError, match=name):
                 retrieval.open(index)
-            own.write_bytes(data)
+            current.write_bytes(data)
     assert retrieval.open(index)
 
 
-def test_it_is_said_which_items_and_modalities_are_hurt(index):
+def test_affected_items_and_modalities_are_reported(index):
     folder = next((index / "features").glob("image-*"))
     damaged.flip(folder / "rows.f32", 8 * 12)  # blue: the second by name
     damaged.flip(index / "generations/000002/text.faiss", 999)
@@ -211,15 +213,15 @@ def test_it_is_said_which_items_and_modalities_are_hurt(index):
     assert (values["whole"], values["generation"], len(values["damages"])) == (False, 2, 2)
 
 
-def test_features_of_another_content_are_named(index):
-    own, text = (next((index / "features").glob(f"{name}-*/contents.bin")) for name in ("image", "text"))
+def test_features_of_another_content_are_reported(index):
+    image, text = (next((index / "features").glob(f"{name}-*/contents.bin")) for name in ("image", "text"))
     other = text.read_bytes()[: RECORD.itemsize]
-    own.write_bytes(other + own.read_bytes()[RECORD.itemsize :])  # a sound record, and not of this row
+    image.write_bytes(other + image.read_bytes()[RECORD.itemsize :])  # an intact record, of another content
     damage = retrieval.verify(index).damages[0]
     assert (damage.remedy, damage.items) == (Remedy.ENCODE, ("black",))
 
 
-def test_what_jobs_leave_and_others_put_there_is_no_damage(index):
+def test_leftovers_of_jobs_and_foreign_files_are_not_damage(index):
     (index / "generations/draft").mkdir()
     (index / "generations/draft/catalog.sqlite").write_bytes(b"half")
     (index / "generations/000003").mkdir()
@@ -244,14 +246,14 @@ def test_a_hard_linked_file_keeps_the_checksum_it_had(tmp_path):
     damaged.flip(before / "a", 3)
     (now / "b").hardlink_to(before / "a")
     (now / "c").write_bytes(b"new")
-    found = checksums.of_folder(now, before, known)
-    assert found["b"] == known["a"]
-    assert found["b"].check(now / "b") == "is not what was written"
-    assert found["c"].check(now / "c") is None
+    computed = checksums.of_folder(now, before, known)
+    assert computed["b"] == known["a"]
+    assert computed["b"].check_fully(now / "b") == "does not match its checksum"
+    assert computed["c"].check_fully(now / "c") is None
 
 
 def as_format_1(index):
-    """What an index was before there were checksums."""
+    """Convert an index to format 1, without checksums."""
     for manifest in index.glob("generations/*/manifest.json"):
         manifest.unlink()
     values = json.loads((index / "manifest.json").read_text())
@@ -262,7 +264,7 @@ def as_format_1(index):
         damaged.as_before_checksums(store)
 
 
-def test_an_index_without_checksums_is_searched_and_gets_them_at_the_next_job(index, answers, whole):
+def test_an_index_without_checksums_is_searched_and_the_next_job_adds_them(index, answers, whole):
     as_format_1(index)
     assert damaged.answers(index) == answers
     with pytest.raises(IndexFormatError, match="before there were checksums"):
@@ -274,23 +276,23 @@ def test_an_index_without_checksums_is_searched_and_gets_them_at_the_next_job(in
     assert Manifest.read(index).format == 2
 
 
-def test_a_file_that_is_quickly_read_is_compared_as_a_whole_when_it_is_used(tmp_path, monkeypatch):
+def test_a_small_file_is_fully_checked_before_use(tmp_path, monkeypatch):
     path = tmp_path / "image.faiss"
     path.write_bytes(bytes(200_000))
     checksum = Checksum.of(path)
     damaged.flip(path, 8 * 150_000)
-    assert checksum.glance(path) is None
-    assert checksum.use(path) == "is not what was written"
-    monkeypatch.setattr("retrieval.checksums.QUICK", 100_000)
-    assert checksum.use(path) is None
+    assert checksum.check_quickly(path) is None
+    assert checksum.check_before_use(path) == "does not match its checksum"
+    monkeypatch.setattr("retrieval.checksums.FULL_CHECK_BYTES", 100_000)
+    assert checksum.check_before_use(path) is None
 
 
-@pytest.mark.usefixtures("no_glance")
+@pytest.mark.usefixtures("no_quick_check")
 @pytest.mark.parametrize("ending", ["000002/image.faiss", "000002/catalog.sqlite"])
-def test_what_is_used_is_checked_before(index, ending, monkeypatch):
-    monkeypatch.setattr(checksums, "QUICK", 1 << 20)
+def test_files_are_checked_before_use(index, ending, monkeypatch):
+    monkeypatch.setattr(checksums, "FULL_CHECK_BYTES", 1 << 20)
     path = index / file_of(index, ending)
     damaged.flip(path, 4 * path.stat().st_size)
     engine = retrieval.open(index)
-    with pytest.raises(DamagedIndexError, match="is not what was written: run 'xmodal repair"):
+    with pytest.raises(DamagedIndexError, match="does not match its checksum: run 'xmodal repair"):
         engine.search(vector=np.ones(engine.index.space.dimension), to="image")

@@ -1,4 +1,4 @@
-"""Exactly one FAISS: what the guard accepts, and the command it names otherwise."""
+"""Exactly one FAISS package is accepted; otherwise the error names the command to install one."""
 
 import subprocess
 import sys
@@ -20,13 +20,13 @@ def _fresh() -> Iterator[None]:
 
 
 def install(folder: Path, name: str) -> None:
-    """Lay down what importlib.metadata reads of an installed distribution."""
+    """Create the files that importlib.metadata reads of an installed distribution."""
     info = folder / f"{name.replace('-', '_')}-9.9.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.4\nName: {name}\nVersion: 9.9\n")
 
 
-def test_loads_a_working_faiss_once() -> None:
+def test_a_working_faiss_is_loaded_once() -> None:
     faiss = faiss_module.load()
     index = faiss.IndexFlatIP(3)
     index.add(np.eye(3, dtype=np.float32))
@@ -36,7 +36,7 @@ def test_loads_a_working_faiss_once() -> None:
     assert faiss_module.load() is faiss
 
 
-def test_first_import_warns_of_nothing() -> None:
+def test_first_import_gives_no_warning() -> None:
     code = "from retrieval.vectors.faiss_module import load; load()"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
@@ -44,7 +44,7 @@ def test_first_import_warns_of_nothing() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_refuses_both_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_installed_packages_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, "faiss-cpu")
     install(tmp_path, "faiss-gpu")
     monkeypatch.syspath_prepend(tmp_path)
@@ -54,13 +54,13 @@ def test_refuses_both_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert faiss_module.INSTALL_GPU in str(caught.value)
 
 
-def test_says_how_to_install_a_missing_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "faiss", None)  # how Python marks a module as not to be found
+def test_a_missing_faiss_names_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)  # makes the import of the module fail
     with pytest.raises(DependencyError, match=r"cannot be imported[\s\S]*pip install faiss-cpu"):
         faiss_module.load()
 
 
-def test_sees_what_a_removed_package_leaves_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remains_of_a_removed_package_are_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "faiss").mkdir()
     (tmp_path / "faiss" / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)

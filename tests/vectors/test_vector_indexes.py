@@ -1,4 +1,4 @@
-"""Every vector index answers as the exact one does."""
+"""Every vector index gives the results of the exact one."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.arrays import lazy as blockwise
+from retrieval.arrays import lazy
 from retrieval.errors import DamagedIndexError, OptionError
 from retrieval.vectors import faiss_files, faiss_module, load_index, registry, scan, search_effort
 from retrieval.vectors.base import Subset
 from retrieval.vectors.exact import ExactIndex
-from retrieval.vectors.half_precision import decoded
-from retrieval.vectors.incremental import COMPACTED_ABOVE
+from retrieval.vectors.half_precision import decode
+from retrieval.vectors.incremental import COMPACTION_SHARE
 from retrieval.vectors.refined import NEARLY_ALL, SCAN_SHARE, RefinedIndex
-from retrieval.vectors.search_effort import KEPT, Effort, Parameters
-from retrieval.vectors.selection import described
+from retrieval.vectors.search_effort import CACHED_PARAMETERS, Effort, Parameters
+from retrieval.vectors.selection import manifest_entry
 
 EXACT = sorted(registry.EXACT)
 APPROXIMATE = [
@@ -34,7 +34,7 @@ APPROXIMATE = [
 ]
 SPECS = EXACT + APPROXIMATE
 COUNT = 2500
-HARD = Effort(depth=500, probes=64, beam=512)
+LARGE_EFFORT = Effort(depth=500, probes=64, beam=512)
 
 
 def vectors(count, dimension=16, seed=0):
@@ -44,10 +44,10 @@ def vectors(count, dimension=16, seed=0):
 
 @cache
 def index_of(spec):
-    """An index that tries hard, of vectors that half precision holds exactly."""
+    """An index with a large effort, of vectors that half precision stores exactly."""
     index = registry.build(spec, halves(vectors(COUNT)))
     if isinstance(index, RefinedIndex):
-        index.effort = HARD
+        index.effort = LARGE_EFFORT
     return index
 
 
@@ -61,49 +61,51 @@ def recall(found, expected):
 
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("count", [0, COUNT])
-def test_what_is_written_in_blocks_is_what_is_built_in_memory(spec, count, tmp_path, monkeypatch):
+def test_an_index_written_in_blocks_equals_one_built_in_memory(spec, count, tmp_path, monkeypatch):
     made = vectors(count)
     registry.build(spec, made).save(tmp_path / "whole")
-    monkeypatch.setattr(blockwise, "MAX_BLOCK_BYTES", 64 * 300)
+    monkeypatch.setattr(lazy, "MAX_BLOCK_BYTES", 64 * 300)
     most = COUNT if spec == "exact" else 300
-    index = registry.build(spec, Reading(made, most), path=tmp_path / "blocks")
+    index = registry.build(spec, BlockwiseMatrix(made, most), path=tmp_path / "blocks")
     assert len(index) == count
-    if spec not in ("HNSW16", "hnsw"):  # which draw their levels anew with every block
+    if spec not in ("HNSW16", "hnsw"):  # these draw random levels for every block
         names = (lambda path: path, faiss_files.stored)
         for beside in names if (tmp_path / "whole.vectors.faiss").exists() else names[:1]:
             assert beside(tmp_path / "blocks").read_bytes() == beside(tmp_path / "whole").read_bytes()
 
 
-def test_a_graph_walks_over_the_stored_vectors_and_keeps_no_copy(tmp_path):
+def test_a_graph_uses_the_stored_vectors_and_keeps_no_copy(tmp_path):
     faiss, made, path = faiss_module.load(), vectors(COUNT, 64), tmp_path / "graph.faiss"
     index = registry.build("hnsw", made, path=path)
     links = path.stat().st_size
-    assert index.base.hnsw.efConstruction == registry.LOOKED_AT
+    assert index.base.hnsw.efConstruction == registry.EF_CONSTRUCTION
     assert index.bytes == links + 2 * made.size == pytest.approx(registry.graph_bytes(*made.shape), rel=0.01)
-    index.effort = HARD
-    asking = vectors(50, 64, seed=1)
-    expected = index.search(asking, 10)
-    np.testing.assert_array_equal(load_index.load(described(index), path).search(asking, 10)[1], expected[1])
-    # As FAISS writes one of itself, with a copy of the vectors.
-    own = faiss.index_factory(64, index.factory, faiss.METRIC_INNER_PRODUCT)
-    own.train(made)
-    own.add(made)
-    faiss.write_index(own, str(path))
-    again = load_index.load(described(index), path)
+    index.effort = LARGE_EFFORT
+    queries = vectors(50, 64, seed=1)
+    expected = index.search(queries, 10)
+    np.testing.assert_array_equal(
+        load_index.load(manifest_entry(index), path).search(queries, 10)[1], expected[1]
+    )
+    # A graph as written by FAISS itself, with a copy of the vectors.
+    plain = faiss.index_factory(64, index.factory, faiss.METRIC_INNER_PRODUCT)
+    plain.train(made)
+    plain.add(made)
+    faiss.write_index(plain, str(path))
+    again = load_index.load(manifest_entry(index), path)
     assert again.bytes == pytest.approx(index.bytes, rel=0.01)
-    np.testing.assert_array_equal(again.search(asking, 10)[1], expected[1])
+    np.testing.assert_array_equal(again.search(queries, 10)[1], expected[1])
 
 
 @pytest.mark.parametrize("spec", ["NSG8", "L2norm,NSG8", "PCA16,NSG8"])
-def test_a_graph_that_takes_all_vectors_at_once_gets_them(spec, tmp_path, monkeypatch):
-    monkeypatch.setattr(blockwise, "MAX_BLOCK_BYTES", 64 * 300)
+def test_a_graph_that_needs_all_vectors_at_once_gets_them(spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(lazy, "MAX_BLOCK_BYTES", 64 * 300)
     index = registry.build(spec, vectors(COUNT), path=tmp_path / "graph")
     assert index.base.ntotal == len(index) == COUNT
     assert index.search(vectors(3), 1)[1].ravel().tolist() == [0, 1, 2]
 
 
-class Reading:
-    """A matrix of which so many rows that follow each other are read at once, at the most."""
+class BlockwiseMatrix:
+    """A matrix that allows slices of at most ``most`` rows."""
 
     def __init__(self, matrix, most):
         self.matrix, self.most, self.shape = matrix, most, matrix.shape
@@ -111,9 +113,9 @@ class Reading:
     def __len__(self):
         return len(self.matrix)
 
-    def __getitem__(self, some):
-        found = self.matrix[some]
-        assert isinstance(some, np.ndarray) or len(found) <= self.most  # an array is a sample to train on
+    def __getitem__(self, rows):
+        found = self.matrix[rows]
+        assert isinstance(rows, np.ndarray) or len(found) <= self.most  # an array is a sample to train on
         return found
 
 
@@ -126,7 +128,7 @@ def test_every_kind_is_tested():
 
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("k", [1, 10, 100, 5000])
-def test_answers_equal_the_exact_ones(spec, k):
+def test_results_equal_the_exact_ones(spec, k):
     queries = vectors(20, seed=1)
     scores, rows = index_of(spec).search(queries, k)
     expected_scores, expected = ExactIndex(halves(vectors(COUNT))).search(queries, k)
@@ -155,7 +157,7 @@ def test_ties_are_broken_by_row(spec, data):
 
 @pytest.mark.parametrize("count", [1, 7, 64, 300])
 @pytest.mark.parametrize("dimension", [37, 256, 1024])
-def test_equal_vectors_tie_wherever_they_stand(count, dimension):
+def test_equal_vectors_tie_at_any_position(count, dimension):
     gallery = np.tile(vectors(13, dimension), (31, 1))
     scores, rows = registry.build("flat", gallery).search(vectors(count, dimension, seed=1), 31)
     assert (np.diff(rows, axis=1) == 13).all()
@@ -163,9 +165,9 @@ def test_equal_vectors_tie_wherever_they_stand(count, dimension):
 
 
 @pytest.mark.parametrize("spec", ["fastscan", "SQ8", "HNSW16"])
-def test_equal_vectors_tie_also_where_the_search_is_approximate(spec):
+def test_equal_vectors_tie_in_approximate_searches(spec):
     index = registry.build(spec, np.tile(vectors(100), (31, 1)))
-    scores, rows = index.search(vectors(5, seed=1), 10, effort=HARD)
+    scores, rows = index.search(vectors(5, seed=1), 10, effort=LARGE_EFFORT)
     assert (rows < 10 * 100).all()
     assert (scores == scores[:, :1]).all()
 
@@ -179,107 +181,111 @@ def test_a_scan_of_thousands_of_equal_vectors_keeps_the_first():
 @pytest.mark.parametrize(
     ("count", "queries", "k"), [(9000, 3, 10), (5000, 1100, 3), (3000, 2, 2999), (130, 1, 1)]
 )
-def test_a_scan_in_blocks_finds_what_sorting_finds(count, queries, k):
-    gallery, asking = vectors(count), vectors(queries, seed=1)
-    scores, rows = scan.best(asking, gallery, k)
-    expected_scores, expected = ExactIndex(gallery).search(asking, k)
+def test_a_scan_in_blocks_equals_sorting_all_scores(count, queries, k):
+    gallery, queries = vectors(count), vectors(queries, seed=1)
+    scores, rows = scan.best(queries, gallery, k)
+    expected_scores, expected = ExactIndex(gallery).search(queries, k)
     np.testing.assert_array_equal(rows, expected)
     np.testing.assert_allclose(scores, expected_scores, atol=1e-6)
 
 
-@pytest.mark.parametrize("way", [1, -1])
-def test_a_scan_of_vectors_that_get_better_or_worse_finds_what_sorting_finds(way):
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_scan_of_vectors_with_rising_or_falling_scores_equals_sorting(step):
     gallery = vectors(20_000)
-    asking = vectors(4, seed=1)
-    gallery = gallery[np.argsort(gallery @ asking[0])[::way]]
+    queries = vectors(4, seed=1)
+    gallery = gallery[np.argsort(gallery @ queries[0])[::step]]
     np.testing.assert_array_equal(
-        scan.best(asking, gallery, 10)[1], ExactIndex(gallery).search(asking, 10)[1]
+        scan.best(queries, gallery, 10)[1], ExactIndex(gallery).search(queries, 10)[1]
     )
 
 
 @pytest.mark.parametrize("length", [1e-12, 0, 1e12])
-def test_a_scan_finds_as_much_for_queries_of_any_length(length):
-    gallery, asking = vectors(9000), vectors(500, seed=1)
-    expected = ExactIndex(gallery).search(asking, 10)[1]
-    asking[::7] *= np.float32(length)
-    found = scan.best(asking, gallery, 10)[1]
+def test_a_scan_is_exact_for_queries_of_any_length(length):
+    gallery, queries = vectors(9000), vectors(500, seed=1)
+    expected = ExactIndex(gallery).search(queries, 10)[1]
+    queries[::7] *= np.float32(length)
+    found = scan.best(queries, gallery, 10)[1]
     if not length:
         expected[::7] = np.arange(10)
     np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("length", [1e-15, 1e-12, 1e12])
-def test_a_scan_finds_as_much_of_vectors_of_any_length(length):
-    gallery, asking = vectors(9000), vectors(50, seed=1)
-    expected = ExactIndex(gallery).search(asking, 10)[1]
-    np.testing.assert_array_equal(scan.best(asking, np.float32(length) * gallery, 10)[1], expected)
+def test_a_scan_is_exact_for_vectors_of_any_length(length):
+    gallery, queries = vectors(9000), vectors(50, seed=1)
+    expected = ExactIndex(gallery).search(queries, 10)[1]
+    np.testing.assert_array_equal(scan.best(queries, np.float32(length) * gallery, 10)[1], expected)
 
 
 @pytest.mark.parametrize("k", [1, 7, 4000])
-def test_few_rows_are_compared_in_the_same_order(k):
+def test_few_rows_are_ranked_in_the_same_order(k):
     gallery = np.repeat(vectors(1500), 2, axis=0)
     rows = np.flatnonzero(np.random.default_rng(2).random(3000) < 0.9)
-    scores, found = scan.few(vectors(3, seed=1), gallery, k, rows)
+    scores, found = scan.best_by_pairs(vectors(3, seed=1), gallery, k, rows)
     expected_scores, expected = ExactIndex(gallery).search(vectors(3, seed=1), k, rows)
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_allclose(scores, expected_scores, atol=1e-6)
 
 
-def test_every_number_of_half_precision_is_decoded():
+def test_every_half_precision_number_is_decoded():
     halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
     halves = halves[np.isfinite(halves)]
-    np.testing.assert_array_equal(decoded(halves).view(np.uint32), halves.astype(np.float32).view(np.uint32))
+    np.testing.assert_array_equal(decode(halves).view(np.uint32), halves.astype(np.float32).view(np.uint32))
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_lone_query_leaves_faiss_its_threads(count):
+def test_a_single_query_restores_the_threads_of_faiss(count):
     faiss = faiss_module.load()
     threads = faiss.omp_get_max_threads()
-    telling = SimpleNamespace(search=lambda *_, **__: faiss.omp_get_max_threads())
+    fake_index = SimpleNamespace(search=lambda *_, **__: faiss.omp_get_max_threads())
     faiss.omp_set_num_threads(3)
     try:
-        assert faiss_module.searched(telling, vectors(count), 5, None) == (1 if count == 1 else 3)
+        assert faiss_module.search(fake_index, vectors(count), 5, None) == (1 if count == 1 else 3)
         index_of("fastscan").search(vectors(count), 5)
         assert faiss.omp_get_max_threads() == 3
     finally:
         faiss.omp_set_num_threads(threads)
 
 
-def test_parameters_are_made_once_and_for_each_subset():
+def test_parameters_are_cached_for_each_subset():
     parameters = Parameters(index_of("IVF8,Flat").base)
     some, others = (Subset(np.arange(at, 900 + at), COUNT) for at in (0, 5))
-    made = [parameters.of(spent, 5, subset) for subset in (None, some, others) for spent in (HARD, Effort())]
+    made = [
+        parameters.of(effort, 5, subset)
+        for subset in (None, some, others)
+        for effort in (LARGE_EFFORT, Effort())
+    ]
     assert len({id(each) for each in made}) == 6
-    assert parameters.of(HARD, 5, some) is made[2]
+    assert parameters.of(LARGE_EFFORT, 5, some) is made[2]
 
 
-def test_a_bounded_number_of_parameters_is_remembered(monkeypatch):
+def test_the_cache_of_parameters_is_bounded(monkeypatch):
     parameters = Parameters(index_of("IVF8,Flat").base)
-    first = parameters.of(HARD, 5, None)
+    first = parameters.of(LARGE_EFFORT, 5, None)
     sizes = []
-    for k in range(1, 3 * KEPT):
-        parameters.of(HARD, k, None)
+    for k in range(1, 3 * CACHED_PARAMETERS):
+        parameters.of(LARGE_EFFORT, k, None)
         sizes.append(len(parameters))
-    assert max(sizes) == KEPT
-    assert parameters.of(HARD, 5, None).k_factor == first.k_factor
+    assert max(sizes) == CACHED_PARAMETERS
+    assert parameters.of(LARGE_EFFORT, 5, None).k_factor == first.k_factor
     monkeypatch.setattr(
-        search_effort, "KEPT", len(parameters) - 1
-    )  # as if threads had gone past the bound together
-    parameters.of(HARD, 1000, None)
+        search_effort, "CACHED_PARAMETERS", len(parameters) - 1
+    )  # as if several threads had exceeded the bound together
+    parameters.of(LARGE_EFFORT, 1000, None)
     assert len(parameters) == 1
 
 
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.2, 0.01])
-def test_only_the_rows_asked_for_are_searched(spec, share):
+def test_only_the_requested_rows_are_searched(spec, share):
     chosen = np.flatnonzero(np.random.default_rng(2).random(COUNT) < share)
-    queries, told = vectors(20, seed=1), []
-    scores, rows = index_of(spec).search(queries, 10, Subset(chosen, COUNT), explain=told.append)
+    queries, messages = vectors(20, seed=1), []
+    scores, rows = index_of(spec).search(queries, 10, Subset(chosen, COUNT), explain=messages.append)
     _, expected = ExactIndex(halves(vectors(COUNT))).search(queries, 10, chosen)
     assert recall(rows, expected) >= 0.95
     assert np.isin(rows, chosen).all()
     assert np.isfinite(scores).all()
-    assert told
+    assert messages
     again = index_of(spec).search(queries, 10, chosen)[1]
     np.testing.assert_array_equal(again, rows)
 
@@ -291,26 +297,26 @@ TUNED = {"depth": 50, "probes": 8, "beam": 64}
     ("filtered", "exactly_below"),
     [(None, SCAN_SHARE + 1e-9), ([], NEARLY_ALL), ([[0.5, TUNED], [0.25, TUNED]], 0.25)],
 )
-def test_what_a_filter_leaves_is_searched_as_was_tuned(filtered, exactly_below, tmp_path):
+def test_filtered_searches_use_the_tuned_efforts(filtered, exactly_below, tmp_path):
     index = registry.build("IVF8,Flat", vectors(30_000))
     index.save(tmp_path / "image.faiss")
-    entry = described(index)
-    assert "filtered" not in entry  # never tuned, which is not the same as tuned and not worth it
+    entry = manifest_entry(index)
+    assert "filtered" not in entry  # never tuned, which differs from tuned without any useful effort
     entry |= {"effort": TUNED} | ({} if filtered is None else {"filtered": filtered})
     again = load_index.load(entry, tmp_path / "image.faiss")
-    assert described(again) == entry
+    assert manifest_entry(again) == entry
     for share in (0.95, 0.9, 0.7, 0.5, 0.3, 0.1, 0.05):
-        told, rows = [], np.arange(round(share * len(index)))
-        again.search(vectors(1), 10, rows, explain=told.append)
-        assert ("just those, exactly" in told[0]) == (share < exactly_below), share
+        messages, rows = [], np.arange(round(share * len(index)))
+        again.search(vectors(1), 10, rows, explain=messages.append)
+        assert ("just those, exactly" in messages[0]) == (share < exactly_below), share
 
 
-def test_dead_rows_do_not_make_an_index_compare_everything():
-    assert NEARLY_ALL <= 1 - COMPACTED_ABOVE
+def test_dead_rows_do_not_make_an_index_compare_all_rows():
+    assert NEARLY_ALL <= 1 - COMPACTION_SHARE
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_as_many_are_found_as_there_are(spec):
+def test_all_searched_rows_are_found(spec):
     queries = vectors(3, seed=1)
     for rows in (np.arange(0, COUNT, 7), np.array([4]), np.arange(0)):
         found = index_of(spec).search(queries, 1000, rows)[1]
@@ -318,25 +324,25 @@ def test_as_many_are_found_as_there_are(spec):
         assert all(set(each) == set(rows) for each in found.tolist())
 
 
-def test_where_lists_that_are_looked_into_hold_too_few_all_are_compared():
-    index, told = registry.build("IVF64,Flat", halves(vectors(4000))), []
-    asking = vectors(4, seed=1)
-    _, rows = index.search(asking, 200, effort=Effort(depth=10, probes=1), explain=told.append)
-    np.testing.assert_array_equal(rows, ExactIndex(halves(vectors(4000))).search(asking, 200)[1])
-    assert "found fewer than" in told[-1]
+def test_all_rows_are_compared_if_the_scanned_lists_hold_too_few():
+    index, messages = registry.build("IVF64,Flat", halves(vectors(4000))), []
+    queries = vectors(4, seed=1)
+    _, rows = index.search(queries, 200, effort=Effort(depth=10, probes=1), explain=messages.append)
+    np.testing.assert_array_equal(rows, ExactIndex(halves(vectors(4000))).search(queries, 200)[1])
+    assert "found fewer than" in messages[-1]
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_no_queries_have_no_answers(spec):
+def test_no_queries_have_no_results(spec):
     assert index_of(spec).search(vectors(0), 4)[0].shape == (0, 4)
     assert registry.build(spec, vectors(0)).search(vectors(2), 4)[1].shape == (2, 0)
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_a_saved_index_answers_the_same(spec, tmp_path):
+def test_a_saved_index_gives_the_same_results(spec, tmp_path):
     index, queries = index_of(spec), vectors(4, seed=1)
     index.save(tmp_path / "image.faiss")
-    again = load_index.load(described(index), tmp_path / "image.faiss")
+    again = load_index.load(manifest_entry(index), tmp_path / "image.faiss")
     assert (len(again), again.dimension, again.kind) == (COUNT, 16, index.kind)
     np.testing.assert_array_equal(again.search(queries, 9)[1], index.search(queries, 9)[1])
     np.testing.assert_array_equal(again.vectors(), halves(vectors(COUNT)))
@@ -345,7 +351,7 @@ def test_a_saved_index_answers_the_same(spec, tmp_path):
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_threads_may_search_at_once(spec):
-    """With efforts and rows of their own: nothing of a call stays in the index."""
+    """With different efforts and rows: a call leaves nothing in the index."""
     index, queries = index_of(spec), vectors(40, seed=1)
     subsets = [None, np.arange(0, COUNT, 2), np.arange(0, COUNT, 3)]
 
@@ -361,7 +367,7 @@ def test_threads_may_search_at_once(spec):
 def test_a_damaged_file_is_refused(spec, tmp_path):
     (tmp_path / "i").write_bytes(b"nonsense")
     with pytest.raises(DamagedIndexError, match="cannot be read"):
-        load_index.load(described(index_of(spec)), tmp_path / "i")
+        load_index.load(manifest_entry(index_of(spec)), tmp_path / "i")
 
 
 @pytest.mark.parametrize("dimension", [1, 7, 30, 37])
@@ -371,8 +377,8 @@ def test_any_dimension_can_be_quantised(dimension):
     assert index.search(vectors(3, dimension, seed=1), 10)[1].shape == (3, 10)
 
 
-def test_few_vectors_are_compared_whatever_was_asked_for():
-    assert registry.build("fastscan", vectors(registry.FEWEST - 1)).kind == "flat"
+def test_few_vectors_always_get_a_flat_index():
+    assert registry.build("fastscan", vectors(registry.MIN_VECTORS - 1)).kind == "flat"
 
 
 def test_unknown_kinds_are_refused(tmp_path):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from retrieval.arrays.lazy import Applied, MatrixLike
+from retrieval.arrays.lazy import MappedRows, MatrixLike
 from retrieval.encoders.base import ClassHead, Parts
 from retrieval.errors import AlignmentError
 from retrieval.types import Matrix
@@ -67,4 +67,4 @@ class Reading:
 
     def of(self, rows: MatrixLike) -> MatrixLike:
         """The same of each row of a matrix, when it is asked for."""
-        return Applied(rows, self, self.columns)
+        return MappedRows(rows, self, self.columns)

@@ -22,7 +22,7 @@ from retrieval.alignment.cca.solver import solve
 from retrieval.alignment.class_prior import Lift
 from retrieval.alignment.maps.assembly import Part, assemble
 from retrieval.alignment.maps.projector import Block, unchanged
-from retrieval.arrays.lazy import Chosen, Stacked
+from retrieval.arrays.lazy import SelectedRows, StackedRows
 from retrieval.errors import AlignmentError
 from retrieval.types import Modality
 
@@ -69,7 +69,7 @@ def _together(tables: Iterable[FeatureTable], other: FeatureTable) -> FeatureTab
     """The rows of all tables as one; of the items alone that ``other`` has, too."""
     kept = [(table, np.flatnonzero(np.isin(table.items, other.items))) for table in tables]
     return FeatureTable(
-        Stacked([Chosen(table.features, rows) for table, rows in kept]),
+        StackedRows([SelectedRows(table.features, rows) for table, rows in kept]),
         np.concatenate([table.items[rows] for table, rows in kept]),
     )
 
