@@ -54,7 +54,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class PartLayout:
     """How a feature row holds the parts of what it is of: grid cells, word pieces, stretches of time.
 
     The row of the whole comes first. Each part has columns of its own, one part's after the other's; the columns of
@@ -73,7 +73,7 @@ class Parts:
     columns: int
 
     @classmethod
-    def beside(cls, whole: int, count: int, columns: int) -> Parts:
+    def after_whole(cls, whole: int, count: int, columns: int) -> PartLayout:
         """Parts that come after the row of the whole."""
         return cls(whole, whole, count, columns)
 
@@ -82,7 +82,7 @@ class Parts:
         """Columns of the row."""
         return max(self.whole, self.first + self.count * self.columns)
 
-    def of(self, rows: Matrix) -> Matrix:
+    def split(self, rows: Matrix) -> Matrix:
         """(n, count, columns) parts of (n, dimension) rows, no copy."""
         parts = rows[:, self.first : self.first + self.count * self.columns]
         return parts.reshape(len(rows), self.count, self.columns)
@@ -162,23 +162,23 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
-class Parted(Protocol):
+class HasParts(Protocol):
     """An encoder whose rows may hold parts.
 
     Attributes:
         parts: how they do; None where they do not.
     """
 
-    parts: Parts | None
+    parts: PartLayout | None
 
 
-def parts_of(encoder: Encoder) -> Parts | None:
+def parts_of(encoder: Encoder) -> PartLayout | None:
     """How an encoder's rows hold parts; None where they do not."""
-    return encoder.parts if isinstance(encoder, Parted) else None
+    return encoder.parts if isinstance(encoder, HasParts) else None
 
 
 @runtime_checkable
-class Releasing(Protocol):
+class Releasable(Protocol):
     """An encoder that can let go of its network; it is read again when it is needed."""
 
     def release(self) -> None:
@@ -186,12 +186,12 @@ class Releasing(Protocol):
         ...
 
 
-def windowed(windows: int) -> Sequence[Span]:
+def text_spans(windows: int) -> Sequence[Span]:
     """The spans of a text that was read in so many windows and has one row."""
     return WHOLE if windows == 1 else (Span(windows=windows),)
 
 
-def check_same(built: EncoderSpec, present: EncoderSpec) -> None:
+def check_same_encoder(built: EncoderSpec, present: EncoderSpec) -> None:
     """Refuse to compare vectors of two encoders.
 
     Raises:

@@ -27,7 +27,7 @@ class ClipImage(NetworkEncoder):
 
     def __init__(self, model: ClipModel, device: str, runtime: str = "auto") -> None:
         super().__init__(device, runtime)
-        self.prepare = ClipTransform.of(model.looks)
+        self.prepare = ClipTransform.of(model.preprocessing)
         self.spec = EncoderSpec(
             name=f"clip:{model.name}",
             modality=Modality.IMAGE,
@@ -38,11 +38,11 @@ class ClipImage(NetworkEncoder):
         self._model = model
 
     def _network(self) -> Network:
-        looks, sides = self._model.looks, self.prepare.sides
+        preprocessing, sides = self._model.preprocessing, self.prepare.sides
         return Network(
             name="clip-image",
             key=self.spec.fingerprint,
-            build=lambda: _build(self._model.build(), looks["mean"], looks["std"]),
+            build=lambda: _build(self._model.build(), preprocessing["mean"], preprocessing["std"]),
             shapes=((None, *sides, 3),),
             example=(np.zeros((2, *sides, 3), np.uint8),),
         )

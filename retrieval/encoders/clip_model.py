@@ -32,14 +32,14 @@ class ClipModel:
     Attributes:
         name: of the architecture; of a configuration file, its name without folder and ending.
         config: the architecture, as open_clip's files of configurations have it.
-        looks: how pictures are prepared: the fields of open_clip's ``PreprocessCfg``.
+        preprocessing: how pictures are prepared: the fields of open_clip's ``PreprocessCfg``.
         file: the weights.
         weights: their SHA-256, in hex.
     """
 
     name: str
     config: Mapping[str, Any]
-    looks: Mapping[str, Any]
+    preprocessing: Mapping[str, Any]
     file: Path
     weights: str
 
@@ -58,24 +58,26 @@ class ClipModel:
         """
         what, _, path = options.partition("@")
         if what.endswith(".json"):
-            name, config, looks = _read_config(Path(what).expanduser())
+            name, config, preprocessing = _read_config(Path(what).expanduser())
             tag = ""
         else:
             name, _, tag = what.partition("/")
-            config, looks = _known(name, tag)
+            config, preprocessing = _known_config(name, tag)
         if path:
             file = Path(path).expanduser()
             if not file.is_file():
                 raise WeightsError(
                     f"the weights of CLIP model {name} are not at {str(file)!r}: name the file where they are, "
-                    f"as {_named(what)}@FILE"
+                    f"as {_encoder_name(what)}@FILE"
                 )
         elif tag:
-            file = _fetched(name, tag)
+            file = _download(name, tag)
         else:
             raise OptionError(f"encoder {'clip:' + options!r} names no weights: expected {FORMS}")
         status = file.stat()
-        return cls(name, config, looks, file, _sum(file, status.st_size, status.st_mtime_ns))
+        return cls(
+            name, config, preprocessing, file, _cached_sha256(file, status.st_size, status.st_mtime_ns)
+        )
 
     @property
     def dimension(self) -> int:
@@ -85,11 +87,11 @@ class ClipModel:
     @property
     def digest(self) -> str:
         """16 hex digits that differ wherever the architecture or the preparation of pictures does."""
-        text = json.dumps([self.config, self.looks], sort_keys=True)
+        text = json.dumps([self.config, self.preprocessing], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
-    def registered(self) -> str:
+    def registered_name(self) -> str:
         """The name by which open_clip knows the configuration from now on."""
         import open_clip
 
@@ -111,7 +113,10 @@ class ClipModel:
 
         try:
             model: torch.nn.Module = open_clip.create_model(
-                self.registered, pretrained=str(self.file), weights_only=True, force_preprocess_cfg=self.looks
+                self.registered_name,
+                pretrained=str(self.file),
+                weights_only=True,
+                force_preprocess_cfg=self.preprocessing,
             )
         except Exception as error:  # torch, safetensors, pickle and transformers each have their own
             reason = single_spaced(str(error))[:300]
@@ -121,7 +126,7 @@ class ClipModel:
         return model.eval()
 
 
-def _known(name: str, tag: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _known_config(name: str, tag: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Configuration and preparation of a model that open_clip has a configuration of."""
     import open_clip
 
@@ -141,7 +146,7 @@ def _known(name: str, tag: str) -> tuple[dict[str, Any], dict[str, Any]]:
         trained = open_clip.get_pretrained_cfg(name, tag)
         # What the weights were trained with counts; configurations of the same name may say otherwise.
         config["quick_gelu"] = trained.get("quick_gelu", False)
-    return config, _looks(config, trained)
+    return config, _preprocessing(config, trained)
 
 
 def _read_config(file: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
@@ -161,18 +166,20 @@ def _read_config(file: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
             f"{str(file)!r} is no CLIP model's configuration: expected embed_dim, vision_cfg and text_cfg in it, "
             "as in open_clip's"
         )
-    return file.stem, config, _looks(config, content.get("preprocess_cfg", {}))
+    return file.stem, config, _preprocessing(config, content.get("preprocess_cfg", {}))
 
 
-def _looks(config: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
+def _preprocessing(config: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
     from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
     size = config["vision_cfg"].get("image_size", 224)
-    looks: dict[str, Any] = merge_preprocess_dict({**asdict(PreprocessCfg()), "size": size}, dict(trained))
-    return looks
+    preprocessing: dict[str, Any] = merge_preprocess_dict(
+        {**asdict(PreprocessCfg()), "size": size}, dict(trained)
+    )
+    return preprocessing
 
 
-def _fetched(name: str, tag: str) -> Path:
+def _download(name: str, tag: str) -> Path:
     """The file of weights that open_clip publishes under this tag, from the hub or its cache."""
     import open_clip
 
@@ -186,11 +193,11 @@ def _fetched(name: str, tag: str) -> Path:
         ) from error
 
 
-def _named(what: str) -> str:
+def _encoder_name(what: str) -> str:
     return f"clip:{Path(what).name if what.endswith('.json') else what}"
 
 
 @lru_cache(maxsize=16)
-def _sum(file: Path, _size: int, _mtime_ns: int) -> str:
+def _cached_sha256(file: Path, _size: int, _mtime_ns: int) -> str:
     """Summed once for words and pictures both; again if the file is another."""
     return sha256_of(file)

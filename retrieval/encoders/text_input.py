@@ -7,7 +7,7 @@ from typing import Any
 from retrieval.errors import MediaError
 
 
-def text_of(medium: Any) -> str:
+def checked_text(medium: Any) -> str:
     """``medium`` itself, what is no character replaced.
 
     Raises:
@@ -19,6 +19,6 @@ def text_of(medium: Any) -> str:
     return medium.encode("utf-8", "replace").decode("utf-8")
 
 
-def wordless(medium: str) -> MediaError:
+def no_words_error(medium: str) -> MediaError:
     """What is raised of a text in which a tokeniser finds nothing."""
     return MediaError(f"expected text with at least one word, not {medium[:20]!r}")

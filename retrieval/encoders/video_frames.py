@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoders.base import WHOLE, ClassHead, Encoder, EncoderSpec, Parts, Releasing, Span, parts_of
+from retrieval.encoders.base import (
+    WHOLE,
+    ClassHead,
+    Encoder,
+    EncoderSpec,
+    PartLayout,
+    Releasable,
+    Span,
+    parts_of,
+)
 from retrieval.errors import OptionError
 from retrieval.media.video import sample_frames
 from retrieval.types import Matrix, Modality
@@ -22,17 +31,17 @@ from retrieval.types import Matrix, Modality
 SIDE = 256
 """Pixels of the shorter side that frames reach the image encoder with, if they have more."""
 
-SPACING = 2.5
-"""Seconds of video that one frame stands for at most, in videos of less than SPACING * MOST seconds."""
+FRAME_INTERVAL = 2.5
+"""Seconds of video that one frame stands for at most, in videos of less than FRAME_INTERVAL * MAX_FRAMES seconds."""
 
-LEAST, MOST = 8, 512
+MIN_FRAMES, MAX_FRAMES = 8, 512
 """Frames looked at of a short video and of a long one."""
 
 STRETCHES = 8
 """Parts of a video or segment: its frames in stretches of as many each as can be; of fewer frames, each is one."""
 
-SEGMENT = 10.0
-"""Seconds of a segment, so that it has four frames; it is longer where MOST leaves fewer than that."""
+SEGMENT_SECONDS = 10.0
+"""Seconds of a segment, so that it has four frames; it is longer where MAX_FRAMES leaves fewer than that."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +61,7 @@ class PreparedVideo:
 
 @dataclass(frozen=True, slots=True)
 class VideoTransform:
-    """Videos to their footage.
+    """Videos to their video.
 
     Attributes:
         prepare: the image encoder's.
@@ -69,11 +78,11 @@ class VideoTransform:
         Raises:
             MediaError: the medium is no readable video or exceeds a limit.
         """
-        seen = sample_frames(medium, side=SIDE, windows=windows)
-        starts = segments([frame.seconds for frame in seen.frames], seen.seconds)
-        numbers = np.searchsorted(starts, [frame.seconds for frame in seen.frames], side="right") - 1
-        parts = tuple(map(Span, starts, [*starts[1:], seen.seconds])) if len(starts) > 1 else ()
-        return PreparedVideo([self.prepare(frame.picture) for frame in seen.frames], numbers, WHOLE + parts)
+        sampled = sample_frames(medium, side=SIDE, windows=frame_count)
+        starts = segment_starts([frame.seconds for frame in sampled.frames], sampled.seconds)
+        numbers = np.searchsorted(starts, [frame.seconds for frame in sampled.frames], side="right") - 1
+        parts = tuple(map(Span, starts, [*starts[1:], sampled.seconds])) if len(starts) > 1 else ()
+        return PreparedVideo([self.prepare(frame.image) for frame in sampled.frames], numbers, WHOLE + parts)
 
 
 class VideoFrameEncoder:
@@ -94,14 +103,14 @@ class VideoFrameEncoder:
                 f"the parts of a video are its frames, not those of encoder {image.spec.name!r}: use "
                 f"frames-parts:{image.spec.name.removesuffix('-parts')}"
             )
-        self.parts = Parts.beside(whole, STRETCHES, whole) if parts else None
+        self.parts = PartLayout.after_whole(whole, STRETCHES, whole) if parts else None
         self.spec = EncoderSpec(
             name=f"frames-parts:{image.spec.name}" if parts else f"frames:{image.spec.name}",
             modality=Modality.VIDEO,
             dimension=self.parts.dimension if self.parts else whole,
             weights=image.spec.weights,
-            preprocessing=f"a frame every {SPACING} s, {LEAST} to {MOST}, scaled to {SIDE} by swscale, "
-            f"mean over {SEGMENT} s and over all, of {image.spec.fingerprint}"
+            preprocessing=f"a frame every {FRAME_INTERVAL} s, {MIN_FRAMES} to {MAX_FRAMES}, scaled to {SIDE} by "
+            f"swscale, mean over {SEGMENT_SECONDS} s and over all, of {image.spec.fingerprint}"
             + (f"; {STRETCHES} stretches" if parts else ""),
         )
         self.prepare = VideoTransform(image.prepare)
@@ -113,7 +122,7 @@ class VideoFrameEncoder:
 
     def release(self) -> None:
         """Let go of the image encoder's network."""
-        if isinstance(self._image, Releasing):
+        if isinstance(self._image, Releasable):
             self._image.release()
 
     @property
@@ -128,13 +137,13 @@ class VideoFrameEncoder:
     def encode(self, prepared: Sequence[PreparedVideo]) -> Matrix:
         """(rows, dimension) float32 features: of each video the mean, then its segments' means if several."""
         return np.concatenate(
-            [np.empty((0, self.spec.dimension), np.float32), *(self._rows(footage) for footage in prepared)]
+            [np.empty((0, self.spec.dimension), np.float32), *(self._rows(video) for video in prepared)]
         )
 
-    def _rows(self, footage: PreparedVideo) -> Matrix:
+    def _rows(self, video: PreparedVideo) -> Matrix:
         # Video by video: no more than one video's frames are in the network's memory at a time.
-        features = self._image.encode(footage.frames)
-        parts = [features[footage.segments == number] for number in range(len(footage.spans) - 1)]
+        features = self._image.encode(video.frames)
+        parts = [features[video.segments == number] for number in range(len(video.spans) - 1)]
         return np.stack([self._row(part) for part in (features, *parts)])
 
     def _row(self, features: Matrix) -> Matrix:
@@ -143,7 +152,7 @@ class VideoFrameEncoder:
         row[: features.shape[1]] = features.mean(0)
         if self.parts:
             stretches = np.array_split(features, min(len(features), STRETCHES))
-            self.parts.of(row[None])[0, : len(stretches)] = [stretch.mean(0) for stretch in stretches]
+            self.parts.split(row[None])[0, : len(stretches)] = [stretch.mean(0) for stretch in stretches]
         return row
 
     def class_head(self) -> ClassHead | None:
@@ -155,19 +164,19 @@ class VideoFrameEncoder:
         return replace(head, weights=np.pad(head.weights, ((0, 0), (0, more))))
 
 
-def windows(seconds: float) -> int:
+def frame_count(seconds: float) -> int:
     """How many frames are looked at of a video of so many seconds."""
-    return min(max(LEAST, math.ceil(seconds / SPACING)), MOST)
+    return min(max(MIN_FRAMES, math.ceil(seconds / FRAME_INTERVAL)), MAX_FRAMES)
 
 
-def segments(shown: Sequence[float], seconds: float) -> list[float]:
+def segment_starts(shown: Sequence[float], seconds: float) -> list[float]:
     """Where the segments start of a video of so many seconds, frames of which are shown at ``shown``.
 
     Segments lie at fixed times rather than at changes of scene: they depend on the video's length alone, so
-    nothing has to be decoded twice, none is too short to be seen or too long to name a moment, and a cut,
+    nothing has to be decoded twice, none is too short to be sampled or too long to name a moment, and a cut,
     a flash or a new version of a decoder moves none. A stretch that gave no frame belongs to the one before.
     """
-    if seconds <= SEGMENT:
+    if seconds <= SEGMENT_SECONDS:
         return [0.0]
-    length = max(SEGMENT, 4 * seconds / windows(seconds))
+    length = max(SEGMENT_SECONDS, 4 * seconds / frame_count(seconds))
     return [0.0, *sorted({at // length * length for at in shown})[1:]]

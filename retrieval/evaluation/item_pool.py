@@ -79,7 +79,7 @@ class ItemPool:
 
     def asking(self, vectors: Matrix) -> Matrix:
         """(q, k) float32: (q, d) vectors of the modality that asks, as items that have nothing else."""
-        return self.fusion.asking(vectors, self.besides)
+        return self.fusion.query_vector(vectors, self.besides)
 
     def vectors(self, rows: Integers) -> Matrix:
         """(n, k) float32: the items of these rows, ascending."""

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from retrieval.fusion.base import Parts
-from retrieval.fusion.learned import RANK, Learned, learn, small
+from retrieval.fusion.learned import RANK, LearnedFusion, learn, small
 from retrieval.types import Matrix
 
 
-class Attention(Learned):
+class Attention(LearnedFusion):
     """z = sum of a_m x_m, a the softmax over what is there of v_m . tanh(U x_m) + b_m.
 
     Bahdanau et al., "Neural Machine Translation by Jointly Learning to Align and Translate" (2015), as Ilse et al.,

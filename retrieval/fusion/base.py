@@ -53,15 +53,15 @@ class Parts:
         present = np.zeros(sums.shape[:2], np.bool_)
         for at, modality in enumerate(modalities):
             if modality in tables:
-                vectors, whose = tables[modality]
-                rows = np.searchsorted(items, whose)
+                vectors, row_items = tables[modality]
+                rows = np.searchsorted(items, row_items)
                 np.add.at(sums[:, at], rows, vectors)
                 present[rows, at] = True
         scaled = unit(sums.reshape(-1, dimension)).reshape(sums.shape)
         return cls(scaled, present, tuple(modalities)), items
 
     @classmethod
-    def lone(cls, vectors: Matrix, of: Modality | None, modalities: Sequence[Modality]) -> Parts:
+    def single(cls, vectors: Matrix, of: Modality | None, modalities: Sequence[Modality]) -> Parts:
         """Items that have nothing but one (n, d) vector each, of one modality; of one unknown, as if of every."""
         present = np.zeros((len(vectors), len(modalities)), np.bool_)
         present[:, modalities.index(of) if of in modalities else slice(None)] = True
@@ -70,16 +70,16 @@ class Parts:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def taken(self, rows: Integers | NDArray[np.bool_]) -> Parts:
+    def take(self, rows: Integers | NDArray[np.bool_]) -> Parts:
         """Those items alone."""
         return Parts(self.vectors[rows], self.present[rows], self.modalities)
 
-    def only(self, kept: NDArray[np.bool_]) -> Parts:
+    def keep_only(self, kept: NDArray[np.bool_]) -> Parts:
         """The same items with nothing but what (n, m) ``kept`` leaves them."""
         present = self.present & kept
         return Parts(np.where(present[:, :, None], self.vectors, np.float32(0)), present, self.modalities)
 
-    def filled(self) -> Matrix:
+    def impute_missing(self) -> Matrix:
         """(n, m, d) float32: the vectors, and in the place of those that lack the unit mean of the item's others.
 
         All are of one space, so that this is what a lacking one would be expected to be.
@@ -105,7 +105,7 @@ class Fusion(Protocol):
         ...
 
 
-class Plain:
+class ArrayFusion:
     """What a fusion shares with others that are nothing but a dataclass of arrays."""
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import linalg
 
 from retrieval.arrays.norms import unit
-from retrieval.fusion.base import Parts, Plain
+from retrieval.fusion.base import ArrayFusion, Parts
 from retrieval.types import Matrix
 
 RIDGE = 0.1
@@ -16,7 +16,7 @@ RIDGE = 0.1
 
 
 @dataclass(frozen=True)
-class Concatenated(Plain):
+class Concatenated(ArrayFusion):
     """z = unit([W_1 (x_1 - mu_1), ..., W_m (x_m - mu_m)]), what lacks filled by the mean of what is there.
 
     Attributes:
@@ -29,7 +29,9 @@ class Concatenated(Plain):
 
     def __call__(self, parts: Parts) -> Matrix:
         """(n, m * d) float32 of unit norm."""
-        rows = np.einsum("nmd,mde->nme", parts.filled() - self.centers, self.whitenings, optimize=True)
+        rows = np.einsum(
+            "nmd,mde->nme", parts.impute_missing() - self.centers, self.whitenings, optimize=True
+        )
         flat: Matrix = rows.reshape(len(rows), -1)
         return unit(flat)
 

@@ -40,14 +40,14 @@ class FittedFusion:
             digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:32]
 
-    def asking(self, vectors: Matrix, of: Modality | None) -> Matrix:
+    def query_vector(self, vectors: Matrix, of: Modality | None) -> Matrix:
         """(n, k) float32 of unit norm: (n, d) vectors of the aligned space as items that have nothing else.
 
         Args:
             vectors: unit rows.
             of: the modality that they are of; None, or one that no item has, is as if they were of every.
         """
-        return self.fusion(Parts.lone(vectors, of, self.modalities))
+        return self.fusion(Parts.single(vectors, of, self.modalities))
 
     def save(self, path: Path) -> None:
         """Write it to a safetensors file."""

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from retrieval.fusion.base import Parts
-from retrieval.fusion.learned import RANK, Learned, learn, small
+from retrieval.fusion.learned import RANK, LearnedFusion, learn, small
 from retrieval.types import Matrix
 
 
-class Gated(Learned):
+class Gated(LearnedFusion):
     """z = sum of g_m * x_m over what is there, g_m = 2 sigmoid(V_m U [x_1 + ... + x_m] + b_m).
 
     After the gated multimodal unit (Arevalo et al. 2017), its gates of low rank. It begins as the mean.

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     import torch
 
 SCHEDULE = Schedule(rate=1e-3, decay=0.1, batch=256, epochs=20, patience=3)
-KEPT_APART = 0.2
+HELD_OUT_SHARE = 0.2
 """Share of the items that tell when to stop."""
-LEAST = 20
+MIN_ITEMS = 20
 """Items with several parts below which nothing is learned: the fusion stays the mean that it begins as."""
 RANK = 16
 
 
 @dataclass(frozen=True)
-class Learned(ABC):
+class LearnedFusion(ABC):
     """A formula of learned numbers, which NumPy and PyTorch read alike: trained by the one, applied by the other.
 
     Attributes:
@@ -61,10 +61,10 @@ class Learned(ABC):
         return cls(arrays)
 
 
-Kind = TypeVar("Kind", bound=Learned)
+LearnedT = TypeVar("LearnedT", bound=LearnedFusion)
 
 
-def learn(kind: type[Kind], parts: Parts, seed: int) -> Kind:
+def learn(kind: type[LearnedT], parts: Parts, seed: int) -> LearnedT:
     """Train a fusion until one part of an item finds the rest of it among all other items.
 
     The loss is the symmetric contrastive one; which part asks is drawn anew at every step. Where no epoch is better
@@ -76,35 +76,37 @@ def learn(kind: type[Kind], parts: Parts, seed: int) -> Kind:
     from retrieval.alignment.methods.contrastive import FIRST, info_nce
 
     values = kind.start(len(parts.modalities), parts.vectors.shape[2], np.random.default_rng(seed))
-    several = parts.taken(parts.present.sum(axis=1) > 1)
-    if len(several) < LEAST:
+    several = parts.take(parts.present.sum(axis=1) > 1)
+    if len(several) < MIN_ITEMS:
         return kind(values)
-    learned = nn.ParameterDict({name: nn.Parameter(torch.as_tensor(own)) for name, own in values.items()})
+    learned = nn.ParameterDict({name: nn.Parameter(torch.as_tensor(array)) for name, array in values.items()})
     items = np.random.default_rng(seed).permutation(len(several))
-    apart = int(KEPT_APART * len(items))
+    held_out = int(HELD_OUT_SHARE * len(items))
 
     def fused(chosen: Parts) -> torch.Tensor:
-        made = kind.formula(
+        rows_fused = kind.formula(
             torch, dict(learned.items()), torch.as_tensor(chosen.vectors), torch.as_tensor(chosen.present)
         )
-        return nn.functional.normalize(made, dim=1)
+        return nn.functional.normalize(rows_fused, dim=1)
 
     def loss(rows: Integers, random: np.random.Generator) -> torch.Tensor:
-        chosen = several.taken(rows)
+        chosen = several.take(rows)
         draws = np.where(chosen.present, random.random(chosen.present.shape), -1)
-        asks = draws == draws.max(axis=1, keepdims=True)
-        return info_nce(fused(chosen.only(asks)), fused(chosen.only(~asks)), torch.tensor(FIRST))
+        is_query = draws == draws.max(axis=1, keepdims=True)
+        return info_nce(
+            fused(chosen.keep_only(is_query)), fused(chosen.keep_only(~is_query)), torch.tensor(FIRST)
+        )
 
     random = np.random.default_rng(seed)
     train(
         learned,
         lambda rows: loss(rows, random),
-        items[apart:],
-        lambda: loss(items[:apart], np.random.default_rng(seed)),
+        items[held_out:],
+        lambda: loss(items[:held_out], np.random.default_rng(seed)),
         SCHEDULE,
         seed,
     )
-    return kind({name: own.numpy(force=True) for name, own in learned.items()})
+    return kind({name: array.numpy(force=True) for name, array in learned.items()})
 
 
 def small(random: np.random.Generator, *shape: int) -> Matrix:

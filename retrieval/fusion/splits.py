@@ -8,12 +8,12 @@ import numpy as np
 
 from retrieval.fusion.base import Parts
 
-MOST = 1000
+MAX_ITEMS = 1000
 """Items of a modality that are asked by and for."""
 
 
 @dataclass(frozen=True)
-class Split:
+class QueryGallerySplit:
     """Items that have several parts, cut in two.
 
     Attributes:
@@ -21,21 +21,21 @@ class Split:
         asked: the rest of the same items, in the same order.
     """
 
-    asking: Parts
-    asked: Parts
+    queries: Parts
+    gallery: Parts
 
 
-def splits(parts: Parts, seed: int) -> list[Split]:
+def query_gallery_splits(parts: Parts, seed: int) -> list[QueryGallerySplit]:
     """A split by each modality that two items or more have beside another one."""
     random = np.random.default_rng(seed)
     several = parts.present.sum(axis=1) > 1
-    found = []
+    splits = []
     for at in range(len(parts.modalities)):
         rows = np.flatnonzero(several & parts.present[:, at])
-        rows = np.sort(random.choice(rows, min(MOST, len(rows)), replace=False))
+        rows = np.sort(random.choice(rows, min(MAX_ITEMS, len(rows)), replace=False))
         if len(rows) > 1:
             own = np.zeros((1, len(parts.modalities)), np.bool_)
             own[:, at] = True
-            chosen = parts.taken(rows)
-            found.append(Split(chosen.only(own), chosen.only(~own)))
-    return found
+            chosen = parts.take(rows)
+            splits.append(QueryGallerySplit(chosen.keep_only(own), chosen.keep_only(~own)))
+    return splits

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from retrieval.fusion.base import Parts
-from retrieval.fusion.learned import RANK, Learned, learn, small
+from retrieval.fusion.learned import RANK, LearnedFusion, learn, small
 from retrieval.types import Matrix
 
 FACTORS = 4
 
 
-class LowRankTensor(Learned):
+class LowRankTensor(LearnedFusion):
     """z = sum over r of the elementwise product over m of (1 + W_mr x_m), less 1.
 
     The outer product of all [1, x_m], multiplied by a tensor of rank R, without making either: Liu et al., "Efficient

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from retrieval.arrays.norms import unit
 from retrieval.errors import OptionError
-from retrieval.fusion.base import Parts, Plain
-from retrieval.fusion.splits import Split, splits
+from retrieval.fusion.base import ArrayFusion, Parts
+from retrieval.fusion.splits import QueryGallerySplit, query_gallery_splits
 from retrieval.types import Matrix
 
 GRID = 4
@@ -19,7 +19,7 @@ GRID = 4
 
 
 @dataclass(frozen=True)
-class Weighted(Plain):
+class Weighted(ArrayFusion):
     """z = unit(sum of w_m x_m over what an item has), the weights renormalised over that.
 
     Attributes:
@@ -46,17 +46,20 @@ def fit_weighted(parts: Parts, seed: int) -> Weighted:
 
     All weights of a coarse grid are tried; among equals the evenest are taken.
     """
-    tried = [Weighted(each) for each in _simplex(parts.vectors.shape[1])]
-    tests = splits(parts, seed)
+    candidates = [Weighted(each) for each in _simplex(parts.vectors.shape[1])]
+    tests = query_gallery_splits(parts, seed)
     if not tests:
         return Weighted(np.full(len(parts.modalities), 1 / len(parts.modalities)))
-    return max(tried, key=lambda each: (round(_found(each, tests), 3), -np.abs(each.weights).max()))
+    return max(
+        candidates,
+        key=lambda each: (round(_mean_reciprocal_rank(each, tests), 3), -np.abs(each.weights).max()),
+    )
 
 
-def _found(fusion: Weighted, tests: list[Split]) -> float:
+def _mean_reciprocal_rank(fusion: Weighted, tests: list[QueryGallerySplit]) -> float:
     ranks = []
     for split in tests:
-        scores = fusion(split.asking) @ fusion(split.asked).T
+        scores = fusion(split.queries) @ fusion(split.gallery).T
         ranks.append(1 + (scores > np.diagonal(scores)[:, None]).sum(axis=1))
     return float(np.mean(1 / np.concatenate(ranks)))
 

@@ -49,7 +49,7 @@ _SCRATCH = Scratch()
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class AudioClip:
     """A mono sound.
 
     Attributes:
@@ -60,7 +60,7 @@ class Sound:
 
     samples: NDArray[np.float32]
     rate: int
-    cut: bool = False
+    truncated: bool = False
 
     @property
     def seconds(self) -> float:
@@ -70,7 +70,7 @@ class Sound:
 
 def load_audio(
     source: str | os.PathLike[str] | bytes | tuple[NDArray[np.float32], int], rate: int | None = None
-) -> Sound:
+) -> AudioClip:
     """A sound as the mean of its channels, resampled at most once.
 
     Only the first ``MAX_SECONDS`` are decoded. Of a file that is damaged or cut short, what comes before the
@@ -78,7 +78,7 @@ def load_audio(
 
     Args:
         source: a path, the bytes of a file, or an array of float32 mono samples with its rate.
-        rate: samples a second wanted; None for the source's own.
+        rate: samples a second target_rate; None for the source's own.
 
     Raises:
         MediaError: the source holds no sound that can be decoded, or exceeds a limit; ``NoSoundError`` if it
@@ -87,9 +87,9 @@ def load_audio(
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else "sound in memory"
     try:
         if isinstance(source, tuple):
-            return _gathered(_given(source), rate)
-        with open_source(source, kind="sound", accepted=ACCEPTED, most=MAX_BYTES) as file:
-            return _decoded(file, rate)
+            return _collect(_array_block(source), rate)
+        with open_source(source, kind="sound", accepted=ACCEPTED, max_bytes=MAX_BYTES) as file:
+            return _decode(file, rate)
     except OSError as error:
         raise MediaError(f"{name}: cannot be read: {error.strerror or error}") from error
     except MediaError as error:
@@ -97,20 +97,20 @@ def load_audio(
         raise kind(f"{name}: {error}") from None
 
 
-def _decoded(file: IO[bytes], rate: int | None) -> Sound:
+def _decode(file: IO[bytes], rate: int | None) -> AudioClip:
     """The sound of an open file, by the first library that gets any samples out of it."""
     try:
-        return _gathered(_by_libsndfile(file), rate)
+        return _collect(_libsndfile_blocks(file), rate)
     except _NoSamplesError:
         file.seek(0)
-        return _gathered(_by_ffmpeg(file), rate)
+        return _collect(_ffmpeg_blocks(file), rate)
 
 
 class _NoSamplesError(MediaError):
     """A decoder has met its end, or something that it cannot read, before the first sample."""
 
 
-def _given(source: tuple[Any, ...]) -> Iterator[_Block]:
+def _array_block(source: tuple[Any, ...]) -> Iterator[_Block]:
     """The block of an array that is handed in with its rate."""
     if len(source) != 2 or not isinstance(source[1], int | np.integer):
         raise MediaError(
@@ -125,7 +125,7 @@ def _given(source: tuple[Any, ...]) -> Iterator[_Block]:
     yield int(source[1]), array.astype(np.float32, copy=False)
 
 
-def _by_libsndfile(file: IO[bytes]) -> Iterator[_Block]:
+def _libsndfile_blocks(file: IO[bytes]) -> Iterator[_Block]:
     """Blocks of a file in a format of libsndfile's."""
     from soundfile import LibsndfileError, SoundFile
 
@@ -147,7 +147,7 @@ def _by_libsndfile(file: IO[bytes]) -> Iterator[_Block]:
         raise _NoSamplesError(error.error_string) from error
 
 
-def _by_ffmpeg(file: IO[bytes]) -> Iterator[_Block]:
+def _ffmpeg_blocks(file: IO[bytes]) -> Iterator[_Block]:
     """Blocks of the sound track that FFmpeg takes for the main one."""
     import av
     from av.stream import Discard
@@ -170,14 +170,14 @@ def _by_ffmpeg(file: IO[bytes]) -> Iterator[_Block]:
             for packet in container.demux(stream):
                 if time.monotonic() > deadline:
                     raise MediaError(f"cannot be decoded within {TIME_LIMIT:g} seconds")
-                for frame in _frames(packet):
+                for frame in _decoded_frames(packet):
                     for plane in planes.resample(frame):
                         yield plane.sample_rate, plane.to_ndarray().mean(axis=0)
     except (av.FFmpegError, ValueError) as error:
         raise _NoSamplesError(f"expected a sound, but it cannot be decoded: {reason(error)}") from error
 
 
-def _frames(packet: Packet[AudioStream]) -> list[AudioFrame]:
+def _decoded_frames(packet: Packet[AudioStream]) -> list[AudioFrame]:
     """What a packet decodes to: nothing, if it is damaged."""
     import av
 
@@ -187,7 +187,7 @@ def _frames(packet: Packet[AudioStream]) -> list[AudioFrame]:
         return []
 
 
-def _gathered(blocks: Iterator[_Block], rate: int | None) -> Sound:
+def _collect(blocks: Iterator[_Block], rate: int | None) -> AudioClip:
     """Blocks of samples as one sound, as far as they can be had and the limit allows."""
     parts: list[NDArray[np.float32]] = []
     native, count, limit = 0, 0, 0
@@ -205,34 +205,34 @@ def _gathered(blocks: Iterator[_Block], rate: int | None) -> Sound:
             if count > limit:
                 break
     parts.append(resample(np.empty(0, np.float32), True))
-    wanted = native if rate is None else rate
+    target_rate = native if rate is None else rate
     parts = [part for part in parts if len(part)]
     # No copy that is not needed: each is memory mapped anew, which costs as much as the decoding.
     samples = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.float32), *parts])
     # soxr rounds the length to the nearest; librosa, and so this, up: no sound is without a sample.
-    length = -(-min(count, limit) * wanted // native)
+    length = -(-min(count, limit) * target_rate // native)
     if len(samples) < length:
         samples = np.pad(samples, (0, length - len(samples)))
-    return Sound(samples[:length], wanted, cut=count > limit)
+    return AudioClip(samples[:length], target_rate, truncated=count > limit)
 
 
 def _until_damage(blocks: Iterator[_Block]) -> Generator[_Block]:
     """Blocks with samples up to the first that cannot be decoded, of which there is at least one."""
-    some = False
+    any_samples = False
     try:
         for block in blocks:
             if len(block[1]):
-                some = True
+                any_samples = True
                 yield block
     except _NoSamplesError:
-        if not some:
+        if not any_samples:
             raise
-    if not some:
+    if not any_samples:
         raise _NoSamplesError("expected a sound, but it holds no samples")
 
 
 def _resampler(native: int, rate: int | None) -> Callable[[NDArray[np.float32], bool], NDArray[np.float32]]:
-    """What turns the next samples, the last of them or not, into samples of the wanted rate."""
+    """What turns the next samples, the last of them or not, into samples of the target_rate rate."""
     if native not in RATES:
         raise MediaError(f"expected a rate from {RATES[0]} to {RATES[-1]} samples a second, not {native}")
     if rate is None or rate == native:

@@ -11,7 +11,7 @@ from retrieval.types import Modality
 
 # Endings whose kinds browsers play or show; what else there is they may only save. Not from the machine's own
 # table, which differs from machine to machine and may call a file a document.
-_KINDS = MappingProxyType(
+_CONTENT_TYPES = MappingProxyType(
     {
         **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "image/jpeg"),
         **dict.fromkeys((".png", ".apng"), "image/png"),
@@ -32,13 +32,13 @@ _KINDS = MappingProxyType(
 
 def content_type(path: PurePath) -> str:
     """The content type that a file's ending stands for."""
-    return _KINDS.get(path.suffix.lower(), "application/octet-stream")
+    return _CONTENT_TYPES.get(path.suffix.lower(), "application/octet-stream")
 
 
 # Pillow's format names and the endings they go by, the commonest first. EPS and WMF are left out because
 # Pillow has other programs draw them, PDF, HDF5, GRIB and BUFR because it cannot read them at all, and MPEG
 # because it is a video.
-PICTURES = {
+IMAGE_FORMATS = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
     "PNG": (".png", ".apng"),
     "WEBP": (".webp",),
@@ -66,7 +66,7 @@ PICTURES = {
 ENDINGS: Mapping[Modality, frozenset[str]] = MappingProxyType(
     {
         Modality.TEXT: frozenset({".txt"}),
-        Modality.IMAGE: frozenset(ending for endings in PICTURES.values() for ending in endings),
+        Modality.IMAGE: frozenset(ending for endings in IMAGE_FORMATS.values() for ending in endings),
         Modality.AUDIO: frozenset(
             {
                 *{".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus"},

@@ -14,7 +14,7 @@ import numpy as np
 
 from retrieval.errors import MediaError
 from retrieval.formatting import reason
-from retrieval.media.formats import PICTURES
+from retrieval.media.formats import IMAGE_FORMATS
 from retrieval.media.source import open_source
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ MAX_PIXELS = 178_956_970
 """Pixels a picture may have, by its header: where Pillow itself, as it comes, refuses to open one."""
 
 
-LARGE = 40_000_000
+LARGE_PIXELS = 40_000_000
 """Pixels from which a picture is decoded while no other such one is: it takes up to 16 bytes a pixel."""
 
-_ONE_LARGE = threading.Lock()
+_LARGE_LOCK = threading.Lock()
 
 
 def load_image(
@@ -58,9 +58,9 @@ def load_image(
     try:
         if isinstance(source, Image.Image):
             _check_size(source)
-            return _as_seen(source.copy())
+            return _upright_rgb(source.copy())
         Image.init()
-        formats = [known for known in PICTURES if known in Image.OPEN]
+        formats = [known for known in IMAGE_FORMATS if known in Image.OPEN]
         with (
             open_source(source, kind="picture", accepted=ACCEPTED) as file,
             Image.open(file, formats=formats) as image,
@@ -69,10 +69,10 @@ def load_image(
             if at_least is not None:
                 # The same bound for both sides, so that it does not matter which of them is up.
                 image.draft(None, (at_least, at_least))
-            if image.width * image.height < LARGE:
-                return _as_seen(image)
-            with _ONE_LARGE:
-                return _as_seen(image)
+            if image.width * image.height < LARGE_PIXELS:
+                return _upright_rgb(image)
+            with _LARGE_LOCK:
+                return _upright_rgb(image)
     except MemoryError:
         raise
     except MediaError as error:
@@ -104,7 +104,7 @@ def _check_size(image: Image.Image) -> None:
         raise MediaError(f"has no pixels ({image.width} x {image.height})")
 
 
-def _as_seen(image: Image.Image) -> Image.Image:
+def _upright_rgb(image: Image.Image) -> Image.Image:
     """The picture, which may be changed, turned upright, in 8 bits, on white; always a new one."""
     from PIL import Image
 
@@ -130,7 +130,7 @@ def _turn_upright(image: Image.Image) -> None:
         ImageOps.exif_transpose(image, in_place=True)
 
 
-def resized(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
+def resize_bicubic(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
     """A picture in RGB scaled by Pillow's bicubic filter, several times faster than by Pillow.
 
     Pixels differ from Pillow's by rounding, by 0.2 of 255 on average.

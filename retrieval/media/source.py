@@ -17,21 +17,23 @@ TIME_LIMIT = 300.0
 
 
 @contextmanager
-def open_source(source: object, *, kind: str, accepted: str, most: int | None = None) -> Iterator[IO[bytes]]:
+def open_source(
+    source: object, *, kind: str, accepted: str, max_bytes: int | None = None
+) -> Iterator[IO[bytes]]:
     """An open binary file that is known to hold something, and not too much.
 
     Args:
         source: a path or ``bytes``.
         kind: what it ought to hold, for messages: ``"picture"``.
         accepted: all that the caller takes, for messages: ``"a path or bytes"``.
-        most: bytes it may hold at most; any number when None.
+        max_bytes: bytes it may hold at most; any number when None.
 
     Raises:
         MediaError: it is neither, no regular file, empty or too large.
         OSError: the file cannot be opened.
     """
     if isinstance(source, bytes):
-        _check_size(len(source), kind, most)
+        _check_size(len(source), kind, max_bytes)
         yield BytesIO(source)
         return
     if not isinstance(source, str | os.PathLike):
@@ -42,13 +44,13 @@ def open_source(source: object, *, kind: str, accepted: str, most: int | None = 
         raise MediaError(f"is a folder: expected a {kind} file")
     if not stat.S_ISREG(status.st_mode):
         raise MediaError(f"is no regular file: expected a {kind} file")
-    _check_size(status.st_size, kind, most)
+    _check_size(status.st_size, kind, max_bytes)
     with path.open("rb") as file:
         yield file
 
 
-def _check_size(size: int, kind: str, most: int | None) -> None:
+def _check_size(size: int, kind: str, max_bytes: int | None) -> None:
     if not size:
         raise MediaError(f"is empty: expected a {kind} file")
-    if most is not None and size > most:
-        raise MediaError(f"too large ({size} bytes), the limit is {most}: cut or compress the {kind}")
+    if max_bytes is not None and size > max_bytes:
+        raise MediaError(f"too large ({size} bytes), the limit is {max_bytes}: cut or compress the {kind}")

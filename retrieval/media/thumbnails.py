@@ -11,13 +11,13 @@ from PIL import Image
 
 from retrieval.media.audio import load_audio
 from retrieval.media.images import load_image
-from retrieval.media.video import still
+from retrieval.media.video import load_frame
 from retrieval.types import Modality
 
 BARS = 120
 """Of a waveform."""
 
-KINDS = {Modality.IMAGE: "image/jpeg", Modality.VIDEO: "image/jpeg", Modality.AUDIO: "image/svg+xml"}
+CONTENT_TYPES = {Modality.IMAGE: "image/jpeg", Modality.VIDEO: "image/jpeg", Modality.AUDIO: "image/svg+xml"}
 """Content types of what ``drawn`` gives, by what it is of."""
 
 
@@ -41,7 +41,7 @@ def thumbnail_bytes(
     whole = (
         load_image(file, at_least=size)
         if modality is Modality.IMAGE
-        else still(file, side=size, since=start or 0.0)
+        else load_frame(file, side=size, since=start or 0.0)
     )
     whole.thumbnail((size, size), Image.Resampling.LANCZOS)
     buffer = BytesIO()

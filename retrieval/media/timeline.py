@@ -40,21 +40,21 @@ class FrameRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class DecodeRun:
     """Packets to decode one after the other, the decoder knowing nothing of those before.
 
     Attributes:
         first: the first packet, a keyframe wherever there is one.
         last: the last packet.
-        wishes: what is looked for in them, in the order of time.
+        requests: what is looked for in them, in the order of time.
     """
 
     first: int
     last: int
-    wishes: tuple[FrameRequest, ...]
+    requests: tuple[FrameRequest, ...]
 
 
-def choose(timeline: Timeline, windows: int) -> list[FrameRequest]:
+def choose_frames(timeline: Timeline, windows: int) -> list[FrameRequest]:
     """One frame from each of equally long windows that has any, in the order of time.
 
     A keyframe is chosen before others, for it costs one packet; among equals the one nearest to the middle.
@@ -63,7 +63,7 @@ def choose(timeline: Timeline, windows: int) -> list[FrameRequest]:
     order = np.argsort(timeline.seconds, kind="stable")
     cuts = np.searchsorted(timeline.seconds[order], edges)
     cuts[-1] = len(order)  # the last edge is the end itself, rounded
-    wishes = []
+    requests = []
     for since, until, low, high in zip(edges[:-1], edges[1:], cuts[:-1], cuts[1:], strict=True):
         members = order[low:high]
         if not len(members):
@@ -71,43 +71,45 @@ def choose(timeline: Timeline, windows: int) -> list[FrameRequest]:
         keys = members[timeline.keys[members]]
         candidates = keys if len(keys) else members
         nearest = candidates[np.abs(timeline.seconds[candidates] - (since + until) / 2).argmin()]
-        wishes.append(FrameRequest(float(timeline.seconds[nearest]), float(until), int(nearest)))
-    return wishes
+        requests.append(FrameRequest(float(timeline.seconds[nearest]), float(until), int(nearest)))
+    return requests
 
 
-def widen(timeline: Timeline, wishes: Iterable[FrameRequest], windows: int) -> list[FrameRequest]:
-    """The same wishes for any frame of their windows, for which more must be decoded."""
+def widen_requests(timeline: Timeline, requests: Iterable[FrameRequest], windows: int) -> list[FrameRequest]:
+    """The same requests for any frame of their windows, for which more must be decoded."""
     wide = []
-    for wish in wishes:
-        since = wish.until - timeline.end / windows
-        inside = (timeline.seconds >= since) & (timeline.seconds < wish.until)
-        wide.append(replace(wish, since=since, packet=max(wish.packet, int(np.flatnonzero(inside)[-1]))))
+    for request in requests:
+        since = request.until - timeline.end / windows
+        inside = (timeline.seconds >= since) & (timeline.seconds < request.until)
+        wide.append(
+            replace(request, since=since, packet=max(request.packet, int(np.flatnonzero(inside)[-1])))
+        )
     return wide
 
 
-def runs(timeline: Timeline, wishes: Iterable[FrameRequest]) -> Iterator[Run]:
-    """What to decode for ``wishes``, in the order it is stored; no packet is decoded twice."""
-    ordered = sorted(wishes, key=lambda wish: wish.packet)
+def decode_runs(timeline: Timeline, requests: Iterable[FrameRequest]) -> Iterator[DecodeRun]:
+    """What to decode for ``requests``, in the order it is stored; no packet is decoded twice."""
+    ordered = sorted(requests, key=lambda request: request.packet)
     starts = np.flatnonzero(timeline.keys)
-    firsts = np.array([_start(timeline, starts, wish) for wish in ordered], np.int64)
-    # What a later wish needs from further back is decoded with the earlier ones: packets come once.
+    firsts = np.array([_start(timeline, starts, request) for request in ordered], np.int64)
+    # What a later request needs from further back is decoded with the earlier ones: packets come once.
     firsts = np.minimum.accumulate(firsts[::-1])[::-1]
-    current: Run | None = None
-    for first, wish in zip(firsts.tolist(), ordered, strict=True):
+    current: DecodeRun | None = None
+    for first, request in zip(firsts.tolist(), ordered, strict=True):
         if current is not None and first <= current.last:
-            together = sorted((*current.wishes, wish), key=lambda wish: wish.until)
-            current = Run(current.first, wish.packet, tuple(together))
+            together = sorted((*current.requests, request), key=lambda request: request.until)
+            current = DecodeRun(current.first, request.packet, tuple(together))
             continue
         if current is not None:
             yield current
-        current = Run(first, wish.packet, (wish,))
+        current = DecodeRun(first, request.packet, (request,))
     if current is not None:
         yield current
 
 
-def _start(timeline: Timeline, starts: NDArray[np.intp], wish: FrameRequest) -> int:
+def _start(timeline: Timeline, starts: NDArray[np.intp], request: FrameRequest) -> int:
     """The packet to start from: the last keyframe stored and shown no later than what is wished for."""
-    before = starts[: np.searchsorted(starts, wish.packet, side="right")]
+    before = starts[: np.searchsorted(starts, request.packet, side="right")]
     # A frame stored behind a keyframe and shown before it may lean on the keyframe before that.
-    usable = before[timeline.seconds[before] <= wish.since]
+    usable = before[timeline.seconds[before] <= request.since]
     return int(usable[-1]) if len(usable) else 0

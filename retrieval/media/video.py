@@ -21,7 +21,14 @@ import numpy as np
 from retrieval.errors import MediaError
 from retrieval.formatting import reason
 from retrieval.media.source import TIME_LIMIT, open_source
-from retrieval.media.timeline import FrameRequest, Run, Timeline, choose, runs, widen
+from retrieval.media.timeline import (
+    DecodeRun,
+    FrameRequest,
+    Timeline,
+    choose_frames,
+    decode_runs,
+    widen_requests,
+)
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -39,7 +46,7 @@ MAX_PACKETS = 2_000_000
 MAX_FRAME_PIXELS = 8192 * 8192
 """Pixels a frame may have."""
 
-_SOON = 10.0
+_FALLBACK_SECONDS = 10.0
 """Seconds in which a frame that is not black is looked for."""
 
 # As FFmpeg's blackframe filter, as it comes, has it: 98 % of the pixels are below a tenth of white.
@@ -55,12 +62,12 @@ class Frame:
 
     Attributes:
         seconds: when it is shown, counted from the first frame.
-        picture: upright, in RGB.
+        image: upright, in RGB.
         black: whether there is next to nothing to see in it.
     """
 
     seconds: float
-    picture: Image.Image
+    image: Image.Image
     black: bool
 
 
@@ -83,7 +90,7 @@ def sample_frames(
     """Frames from the whole length of a video: one from each of equally long windows.
 
     Of the frames of a window a keyframe is taken before others, since it is decoded alone; otherwise the one
-    nearest to its middle. Where that is near black, the window's first that is not is taken. A window in
+    nearest to its middle. Where that is near black, the window's first that is not is sampled. A window in
     which no new frame is shown gives none, nor does one that is all black, unless the whole video is.
     Anamorphic pixels become square, and the rotation that a camera noted is applied; transparency is ignored.
 
@@ -93,13 +100,13 @@ def sample_frames(
         windows: how many windows a video of so many seconds is divided into.
 
     Raises:
-        MediaError: the source is no readable video or a still picture, or exceeds a limit of this module.
+        MediaError: the source is no readable video or a still image, or exceeds a limit of this module.
     """
     with _readable(source) as file:
-        return _film(file, windows, side, time.monotonic() + TIME_LIMIT)
+        return _sample(file, windows, side, time.monotonic() + TIME_LIMIT)
 
 
-def still(source: str | os.PathLike[str] | bytes, *, side: int, since: float = 0.0) -> Image.Image:
+def load_frame(source: str | os.PathLike[str] | bytes, *, side: int, since: float = 0.0) -> Image.Image:
     """One picture of a video: the frame that is shown at a second, or if it is near black, soon after.
 
     Args:
@@ -113,19 +120,19 @@ def still(source: str | os.PathLike[str] | bytes, *, side: int, since: float = 0
     deadline = time.monotonic() + TIME_LIMIT
     with _readable(source) as file:
         with _opened(file) as (container, stream):
-            timeline, clock = _read(container, stream, deadline)
+            timeline, clock = _read_timeline(container, stream, deadline)
         since = min(since, float(timeline.seconds.max()))
-        until = since + _SOON
+        until = since + _FALLBACK_SECONDS
         inside = np.flatnonzero((timeline.seconds >= since) & (timeline.seconds < until))
         frame = None
-        for _, frame in _take(
+        for _, frame in _decode_requests(
             file, timeline, clock, side, deadline, [FrameRequest(since, until, int(inside[-1]))]
         ):
             if not frame.black:
                 break
         if frame is None:
             raise MediaError(f"expected a video, but none of its frames after {since:.1f} s can be decoded")
-        return frame.picture
+        return frame.image
 
 
 @contextmanager
@@ -143,19 +150,19 @@ def _readable(source: str | os.PathLike[str] | bytes) -> Iterator[IO[bytes]]:
         raise MediaError(f"{name}: cannot be read as a video: {reason(error)}") from error
 
 
-def _film(file: IO[bytes], windows: Callable[[float], int], side: int, deadline: float) -> SampledFrames:
+def _sample(file: IO[bytes], windows: Callable[[float], int], side: int, deadline: float) -> SampledFrames:
     with _opened(file) as (container, stream):
-        timeline, clock = _read(container, stream, deadline)
+        timeline, clock = _read_timeline(container, stream, deadline)
         form = container.format.name
     if form in _ANIMATIONS and len(timeline.seconds) == 1:
         raise MediaError(f"expected a video, but it is a still picture ({form})")
-    take = partial(_take, file, timeline, clock, side, deadline)
+    take = partial(_decode_requests, file, timeline, clock, side, deadline)
     count = windows(timeline.end)
-    wishes = choose(timeline, count)
-    found = dict(take(wishes))
-    poor = [wish for wish in wishes if wish.until not in found or found[wish.until].black]
-    if poor:
-        found |= dict(take(widen(timeline, poor, count)))
+    requests = choose_frames(timeline, count)
+    found = dict(take(requests))
+    unmet = [request for request in requests if request.until not in found or found[request.until].black]
+    if unmet:
+        found |= dict(take(widen_requests(timeline, unmet, count)))
     frames = [found[until] for until in sorted(found)]
     if not frames:
         raise MediaError("expected a video, but none of its frames can be decoded")
@@ -225,17 +232,19 @@ def _packets(
             yield packet
 
 
-def _read(container: InputContainer, stream: VideoStream, deadline: float) -> tuple[Timeline, _Clock]:
+def _read_timeline(
+    container: InputContainer, stream: VideoStream, deadline: float
+) -> tuple[Timeline, _Clock]:
     """When each packet's frame is shown; frames are counted where the file does not say."""
     stamps: list[int | None] = []
     keys: list[bool] = []
     hidden: list[bool] = []
-    lasts: int | None = None
+    duration: int | None = None
     for packet in _packets(container, stream, deadline):
         stamps.append(packet.pts)
         keys.append(packet.is_keyframe)
         hidden.append(packet.is_discard)
-        lasts = packet.duration or lasts
+        duration = packet.duration or duration
         if len(stamps) > MAX_PACKETS:
             raise MediaError(f"has more than {MAX_PACKETS} frames, the limit: cut the video")
     if not stamps:
@@ -244,7 +253,7 @@ def _read(container: InputContainer, stream: VideoStream, deadline: float) -> tu
     unit = float(stream.time_base or 0)
     if unit and None not in stamps and not all(hidden):
         seconds = np.array(stamps, np.float64) * unit
-        start, last = float(seconds[~np.array(hidden)].min()), lasts * unit if lasts else 1 / rate
+        start, last = float(seconds[~np.array(hidden)].min()), duration * unit if duration else 1 / rate
         # What an edit list hides is decoded where others lean on it; it lies before every window.
         seconds = np.where(hidden, -1.0, seconds - start)
         clock = _Clock(unit, start, rate)
@@ -257,15 +266,15 @@ def _read(container: InputContainer, stream: VideoStream, deadline: float) -> tu
     return Timeline(seconds, np.array(keys), end), clock
 
 
-def _take(
+def _decode_requests(
     file: IO[bytes],
     timeline: Timeline,
     clock: _Clock,
     side: int,
     deadline: float,
-    wishes: Sequence[FrameRequest],
+    requests: Sequence[FrameRequest],
 ) -> Iterator[tuple[float, Frame]]:
-    """By the ends of the wishes' windows, the black frames found for each and at last one that is not."""
+    """By the ends of the requests' windows, the black frames found for each and at last one that is not."""
     from av.video.reformatter import VideoReformatter
 
     file.seek(0)
@@ -274,22 +283,22 @@ def _take(
         scaler = VideoReformatter()
         aspect = float(stream.sample_aspect_ratio or 1)
         packets = enumerate(_packets(container, stream, deadline))
-        for run in runs(timeline, wishes):
-            waiting = deque(run.wishes)
+        for run in decode_runs(timeline, requests):
+            waiting = deque(run.requests)
             for seconds, frame in _decoded(packets, run, stream, clock):
                 while waiting and seconds >= waiting[0].until:
                     waiting.popleft()
                 if waiting and seconds >= waiting[0].since:
-                    picture = _picture(frame, scaler, side, aspect)
-                    taken = Frame(seconds, picture, _is_black(picture))
-                    yield waiting[0].until, taken
-                    if not taken.black:
+                    image = _to_image(frame, scaler, side, aspect)
+                    sampled = Frame(seconds, image, _is_black(image))
+                    yield waiting[0].until, sampled
+                    if not sampled.black:
                         waiting.popleft()
             stream.codec_context.flush_buffers()
 
 
 def _decoded(
-    packets: Iterator[tuple[int, Packet[VideoStream]]], run: Run, stream: VideoStream, clock: _Clock
+    packets: Iterator[tuple[int, Packet[VideoStream]]], run: DecodeRun, stream: VideoStream, clock: _Clock
 ) -> Iterator[tuple[float, VideoFrame]]:
     """The frames of a run in the order they are shown, those left out that cannot be decoded."""
     import av
@@ -312,7 +321,7 @@ def _decoded(
             return
 
 
-def _picture(frame: VideoFrame, scaler: VideoReformatter, side: int, aspect: float) -> Image.Image:
+def _to_image(frame: VideoFrame, scaler: VideoReformatter, side: int, aspect: float) -> Image.Image:
     """A frame upright, with square pixels, its shorter side no more than ``side``, in RGB."""
     if frame.width * frame.height > MAX_FRAME_PIXELS:
         pixels = f"{frame.width} x {frame.height} pixels"
@@ -320,10 +329,10 @@ def _picture(frame: VideoFrame, scaler: VideoReformatter, side: int, aspect: flo
     width, height = frame.width * max(aspect, 1), frame.height / min(aspect, 1)
     scale = min(1.0, side / min(width, height))
     scaled = scaler.reformat(frame, max(1, round(width * scale)), max(1, round(height * scale)), "rgb24")
-    picture: Image.Image = scaled.to_image()  # type: ignore[no-untyped-call]
-    return picture.rotate(frame.rotation, expand=True) if frame.rotation else picture
+    image: Image.Image = scaled.to_image()  # type: ignore[no-untyped-call]
+    return image.rotate(frame.rotation, expand=True) if frame.rotation else image
 
 
-def _is_black(picture: Image.Image) -> bool:
-    levels = picture.convert("L").histogram()
+def _is_black(image: Image.Image) -> bool:
+    levels = image.convert("L").histogram()
     return sum(levels[:_BLACK_LEVEL]) >= _BLACK_SHARE * sum(levels)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from retrieval.checksums import sha256_of
 
-SUMS = "sums.json"
+CHECKSUMS = "sums.json"
 
 
 def folder() -> Path:
@@ -36,42 +36,42 @@ def cached_export(key: str, make: Callable[[Path], None]) -> Path | None:
         None where nothing can be written: the cache is a matter of speed alone.
     """
     target = folder() / key
-    if _is_whole(target):
+    if _is_intact(target):
         return target
     try:
         folder().mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=folder()))
+        staging = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=folder()))
     except OSError:
         return None
     try:
-        make(beside)
-        sums = {file.name: sha256_of(file) for file in beside.iterdir()}
-        (beside / SUMS).write_text(json.dumps(sums), encoding="utf-8")
-        _put(beside, target)
+        make(staging)
+        sums = {file.name: sha256_of(file) for file in staging.iterdir()}
+        (staging / CHECKSUMS).write_text(json.dumps(sums), encoding="utf-8")
+        _publish(staging, target)
     except OSError:  # no space left, for instance
-        return target if _is_whole(target) else None
+        return target if _is_intact(target) else None
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
     return target
 
 
-def _is_whole(target: Path) -> bool:
+def _is_intact(target: Path) -> bool:
     try:
-        sums = json.loads((target / SUMS).read_text(encoding="utf-8"))
+        sums = json.loads((target / CHECKSUMS).read_text(encoding="utf-8"))
         return bool(sums) and all(sha256_of(target / name) == own for name, own in sums.items())
     except (OSError, ValueError, AttributeError):
         return False
 
 
-def _put(beside: Path, target: Path) -> None:
-    """Give ``beside`` the name ``target``, unless somebody did meanwhile."""
+def _publish(staging: Path, target: Path) -> None:
+    """Give ``staging`` the name ``target``, unless somebody did meanwhile."""
     try:
-        beside.rename(target)
+        staging.rename(target)
     except OSError:
-        if _is_whole(target):
+        if _is_intact(target):
             return
         # A damaged one is moved away first: a folder that is not empty cannot be renamed over.
-        damaged = beside.with_name(f"{beside.name}.damaged")
+        damaged = staging.with_name(f"{staging.name}.damaged")
         target.rename(damaged)
         shutil.rmtree(damaged, ignore_errors=True)
-        beside.rename(target)
+        staging.rename(target)

@@ -14,8 +14,8 @@ import numpy as np
 from retrieval.errors import OptionError
 from retrieval.runtimes import device, export_cache
 from retrieval.runtimes.base import Batch, Network
-from retrieval.runtimes.openvino_module import converted, module
-from retrieval.runtimes.openvino_streams import compiled, in_turn
+from retrieval.runtimes.openvino_module import convert_traced, import_openvino
+from retrieval.runtimes.openvino_streams import compile_model, run_in_order
 from retrieval.types import Matrix
 
 PRECISIONS = {"bf16": "bf16", "fp32": "f32"}
@@ -28,7 +28,7 @@ _EXPORT = 1
 
 
 class OpenVINOSession:
-    """A network exported once, and compiled for one batch at a time, for many, or for both, when first needed.
+    """A network exported once, and compiled for one batch at a time, for streams, or for both, when first needed.
 
     Many batches run in as many streams as there are cores, a thread each; a single one has all the cores.
     """
@@ -44,7 +44,7 @@ class OpenVINOSession:
             OptionError: the processor does not compute in ``precision``.
         """
         self._network = network
-        self._core = module().Core()
+        self._core = import_openvino().Core()
         has = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and not has:
             raise OptionError("this processor does not compute in bf16: use fp32")
@@ -58,35 +58,35 @@ class OpenVINOSession:
 
     def run(self, batches: Sequence[Batch]) -> list[Matrix]:
         """See ``Session``."""
-        many = device.cores()
-        if len(batches) == 1 and many not in self._compiled:
+        streams = device.cores()
+        if len(batches) == 1 and streams not in self._compiled:
             return [self._stream(1)(batches[0])[0].copy()]
-        network = self._stream(many)
-        requests = [network.create_infer_request() for _ in range(min(2 * many, len(batches)))]
+        network = self._stream(streams)
+        requests = [network.create_infer_request() for _ in range(min(2 * streams, len(batches)))]
 
         def start(request: Any, batch: Batch) -> None:
             request.start_async(dict(enumerate(batch)), share_inputs=True)
 
-        with closing(in_turn(requests, batches, start)) as done:
+        with closing(run_in_order(requests, batches, start)) as done:
             return [request.get_output_tensor(0).data.copy() for request, _ in done]
 
     def _stream(self, streams: int) -> Any:
         if streams not in self._compiled:
-            self._compiled[streams] = compiled(
+            self._compiled[streams] = compile_model(
                 self._core, self._model, streams=streams, precision=PRECISIONS[self._precision]
             )
         return self._compiled[streams]
 
     @cached_property
     def _model(self) -> Any:
-        version = module().__version__.partition("-")[0]
+        version = import_openvino().__version__.partition("-")[0]
         key = f"{self._network.name}-{self._network.key}-{_EXPORT}-openvino-{version}"
         # Of no batch size in particular: graphs of a fixed one gain a twentieth, and what is left over needs another.
         folder = export_cache.cached_export(key, self._save)
         return self._core.read_model(folder / _MODEL) if folder else self._export()
 
     def _save(self, folder: Path) -> None:
-        module().save_model(self._export(), folder / _MODEL, compress_to_fp16=False)
+        import_openvino().save_model(self._export(), folder / _MODEL, compress_to_fp16=False)
 
     def _export(self) -> Any:
         import torch
@@ -99,9 +99,9 @@ class OpenVINOSession:
             traced = torch.jit.trace(  # type: ignore[no-untyped-call]
                 self._network.build().eval(), example, check_trace=False
             )
-            model = converted(traced, example)
+            model = convert_traced(traced, example)
         for entry, shape in zip(model.inputs, self._network.shapes, strict=True):
-            partial = module().PartialShape([-1 if size is None else size for size in shape])
+            partial = import_openvino().PartialShape([-1 if size is None else size for size in shape])
             entry.get_node().set_partial_shape(partial)
         model.validate_nodes_and_infer_types()
         return model

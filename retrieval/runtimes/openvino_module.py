@@ -14,7 +14,7 @@ _TOOLS = "openvino.tools.ovc"
 _IMPORTING = threading.Lock()
 
 
-def module() -> Any:
+def import_openvino() -> Any:
     """The package ``openvino``."""
     with _IMPORTING:
         blocked = "openvino" not in sys.modules
@@ -29,14 +29,14 @@ def module() -> Any:
                 del sys.modules[_TOOLS]  # who wants the tools in the same program gets them
 
 
-def converted(traced: Any, example: Any) -> Any:
+def convert_traced(traced: Any, example: Any) -> Any:
     """An ``openvino.Model`` of a traced PyTorch module.
 
     Args:
         traced: a ``torch.jit.ScriptModule``.
         example: the tuple of tensors it was traced with.
     """
-    module()
+    import_openvino()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 

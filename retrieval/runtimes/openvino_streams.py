@@ -11,7 +11,7 @@ from retrieval.runtimes import device
 Work = TypeVar("Work")
 
 
-def compiled(core: Any, model: Any, *, streams: int, precision: str) -> Any:
+def compile_model(core: Any, model: Any, *, streams: int, precision: str) -> Any:
     """``model`` compiled for the processor, in as many streams that share its cores.
 
     Args:
@@ -30,7 +30,7 @@ def compiled(core: Any, model: Any, *, streams: int, precision: str) -> Any:
     return core.compile_model(model, "CPU", options)
 
 
-def in_turn(
+def run_in_order(
     requests: Iterable[Any], works: Iterable[Work], start: Callable[[Any, Work], None]
 ) -> Generator[tuple[Any, Work], None, None]:
     """Each of ``works`` with the request that has done it, in their order; until the next is asked for it is kept.

@@ -14,7 +14,7 @@ from retrieval.types import Matrix
 if TYPE_CHECKING:
     import torch
 
-COMPILE_FROM = 64
+COMPILE_AFTER_BATCHES = 64
 """Batches of one shape after which compiling, which takes a minute, begins to pay."""
 
 
@@ -66,7 +66,7 @@ class TorchSession:
         """The module that is fastest for one more batch of this shape: compiled once there were many."""
         shape = tuple(array.shape for array in batch)
         self._seen[shape] = self._seen.get(shape, 0) + 1
-        return self._compiled if self._seen[shape] > COMPILE_FROM else self._module
+        return self._compiled if self._seen[shape] > COMPILE_AFTER_BATCHES else self._module
 
     @cached_property
     def _module(self) -> torch.nn.Module:

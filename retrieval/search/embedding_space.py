@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from retrieval.alignment.base import Alignment
-from retrieval.encoders.base import Encoder, EncoderSpec, check_same
+from retrieval.encoders.base import Encoder, EncoderSpec, check_same_encoder
 from retrieval.encoders.registry import load
 from retrieval.errors import EncoderMismatchError, MediaError, OptionError, WeightsError
 from retrieval.types import Matrix, Modality
@@ -123,7 +123,7 @@ class EmbeddingSpace:
                     raise WeightsError(
                         f"{error}; to search, say where with --{modality}-encoder, or encoders={{'{modality}': ...}}"
                     ) from error
-                check_same(spec, encoder.spec)
+                check_same_encoder(spec, encoder.spec)
                 self._loaded[modality] = encoder
             return self._loaded[modality]
 

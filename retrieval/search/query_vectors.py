@@ -27,7 +27,7 @@ def query_vectors(index: IndexReader, kind: str, terms: Sequence[Term], target: 
         return found
     made_of = [term.of if kind == "vector" else Modality(kind) for term in terms]
     rows = {of: [at for at, own in enumerate(made_of) if own == of] for of in made_of}
-    fused = {of: index.fusion.asking(unit(found[own]), of) for of, own in rows.items()}
+    fused = {of: index.fusion.query_vector(unit(found[own]), of) for of, own in rows.items()}
     out = np.empty((len(terms), next(iter(fused.values())).shape[1]), np.float32)
     for of, own in rows.items():
         out[own] = fused[of]

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from retrieval.runtimes import device
-from retrieval.runtimes.openvino_module import module
-from retrieval.runtimes.openvino_streams import compiled, in_turn
+from retrieval.runtimes.openvino_module import import_openvino
+from retrieval.runtimes.openvino_streams import compile_model, run_in_order
 from retrieval.types import Integers, Matrix
 
 VECTORS = 1024
@@ -41,7 +41,7 @@ STREAMS = 4
 """Blocks compared at once, at the most: each has the memory of its scores."""
 
 QUERIES = 128
-"""Networks are made for multiples of so many, or there would be one for every number of queries."""
+"""Networks are made for multiples of so streams, or there would be one for every number of queries."""
 
 SLACK = 1.001
 """What float32 rounds within the bound itself, generously."""
@@ -72,7 +72,7 @@ class Int8Scan:
         self._at_centre = queries @ centre
         asking = np.zeros(network.input(1).shape, np.float32)
         asking[: len(queries)] = rounded_ones
-        inputs = [module().Tensor(asking), module().Tensor(centre[None])]
+        inputs = [import_openvino().Tensor(asking), import_openvino().Tensor(centre[None])]
         self._requests = [network.create_infer_request() for _ in range(2 * _streams())]
         for request in self._requests:
             request.set_input_tensor(1, inputs[0])
@@ -95,7 +95,7 @@ class Int8Scan:
             request.set_input_tensor(0, _tensor(block))
             request.start_async()
 
-        with closing(in_turn(self._requests, blocks, start)) as done:
+        with closing(run_in_order(self._requests, blocks, start)) as done:
             for request, block in done:
                 yield block, *self._reaching(request, least())
 
@@ -120,7 +120,9 @@ def _streams() -> int:
 def _tensor(block: Matrix) -> Any:
     """``block`` where it lies, which somebody has to keep there, or a copy of what OpenVINO cannot have as it is."""
     flags = block.flags
-    return module().Tensor(block, shared_memory=flags.writeable and flags.c_contiguous and flags.aligned)
+    return import_openvino().Tensor(
+        block, shared_memory=flags.writeable and flags.c_contiguous and flags.aligned
+    )
 
 
 def rounded(queries: Matrix, centre: Matrix) -> Int8Scan | None:
@@ -142,7 +144,9 @@ def _to_be_had() -> bool:
 @lru_cache(maxsize=8)
 def _compiled(queries: int, dimension: int) -> Any:
     """The network for so many queries, if it is run in eight bits and multiplies them without a fault."""
-    network = compiled(module().Core(), _network(queries, dimension), streams=_streams(), precision="f32")
+    network = compile_model(
+        import_openvino().Core(), _network(queries, dimension), streams=_streams(), precision="f32"
+    )
     ways = [
         {key: node.get_rt_info()[key].astype(str) for key in ("layerType", "runtimePrecision")}
         for node in network.get_runtime_model().get_ordered_ops()
@@ -156,7 +160,7 @@ def _network(queries: int, dimension: int) -> Any:
 
     Shapes are fixed: of any other size OpenVINO rounds otherwise, and takes twice as long.
     """
-    ops = module().opset13
+    ops = import_openvino().opset13
 
     def in_eight_bits(numbers: Any) -> Any:
         low, high = np.float32(-(STEPS + 1) / STEPS), np.float32(1)
@@ -178,7 +182,7 @@ def _network(queries: int, dimension: int) -> Any:
         reach,
         ops.reduce_max(squared_lengths, everything, keep_dims=True),
     ]
-    return module().Model(found, [vectors, asking, centre], "rounded")
+    return import_openvino().Model(found, [vectors, asking, centre], "rounded")
 
 
 def _right(compiled: Any, queries: int, dimension: int) -> bool:

@@ -23,7 +23,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from retrieval.encoders.video_frames import SIDE, windows
+from retrieval.encoders.video_frames import SIDE, frame_count
 from retrieval.media.formats import modality_of
 from retrieval.media.video import SampledFrames, sample_frames
 from retrieval.types import Modality
@@ -31,7 +31,7 @@ from retrieval.types import Modality
 
 def ours(path: Path) -> SampledFrames:
     """The frames as they are indexed."""
-    return sample_frames(path, side=SIDE, windows=windows)
+    return sample_frames(path, side=SIDE, windows=frame_count)
 
 
 def decode_through(path: Path, wanted: Sequence[float], size: tuple[int, int]) -> list[Image.Image]:
@@ -102,12 +102,12 @@ def compare(name: str, paths: Sequence[Path], rounds: int) -> float:
     """Print one line; returns our speed over PyAV's."""
     films = [ours(path) for path in paths]
     plans = [
-        (path, [frame.seconds for frame in one.frames], one.frames[0].picture.size)
+        (path, [frame.seconds for frame in one.frames], one.frames[0].image.size)
         for path, one in zip(paths, films, strict=True)
     ]
     for plan, one in zip(plans, films, strict=True):
         alone = decode_through(*plan)
-        if [picture.tobytes() for picture in alone] != [frame.picture.tobytes() for frame in one.frames]:
+        if [picture.tobytes() for picture in alone] != [frame.image.tobytes() for frame in one.frames]:
             print(f"{plan[0].name}: not the same frames", file=sys.stderr)
     jobs: dict[str, Callable[[], object]] = {"ours": lambda: [ours(path) for path in paths]}
     for method in (decode_through, decode_seeking):

@@ -217,7 +217,7 @@ def test_a_tag_decides_how_pictures_are_prepared(tmp_path: Path) -> None:
     (tmp_path / "w.pt").write_bytes(b"weights")
     plain = ClipModel.find(f"ViT-L-14@{tmp_path / 'w.pt'}")
     tagged = ClipModel.find(f"ViT-L-14/laion2b_s32b_b82k@{tmp_path / 'w.pt'}")
-    assert tagged.looks["mean"] != plain.looks["mean"]
+    assert tagged.preprocessing["mean"] != plain.preprocessing["mean"]
     assert ClipModel.find(f"ViT-B-32/openai@{tmp_path / 'w.pt'}").config["quick_gelu"]
 
 

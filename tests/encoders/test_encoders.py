@@ -303,7 +303,7 @@ def test_minilm_keeps_its_first_word_pieces(runtime: str) -> None:
         "snow " * 300,
     ]  # of which the last takes two windows
     model = AutoModel.from_pretrained(get_model_path())
-    for text, parts in zip(texts, layout.of(rows(minilm, texts)), strict=True):
+    for text, parts in zip(texts, layout.split(rows(minilm, texts)), strict=True):
         window = minilm.prepare(text)[0]
         with torch.no_grad():
             known = model.embeddings.word_embeddings(torch.tensor(window))
@@ -332,7 +332,7 @@ def test_efficientnet_keeps_the_cells_of_a_grid() -> None:
         maps = network.extract_features((torch.from_numpy(views).permute(0, 3, 1, 2).float() - 127) / 128)
     maps = maps.mean(0).numpy()
     cells = [maps[:, top : top + 3, left : left + 3].mean((1, 2)) for top in (0, 2, 4) for left in (0, 2, 4)]
-    assert_allclose(layout.of(lite0.encode([views]))[0], cells, atol=1e-4)
+    assert_allclose(layout.split(lite0.encode([views]))[0], cells, atol=1e-4)
 
 
 def test_a_video_keeps_stretches_of_its_frames() -> None:
@@ -346,7 +346,7 @@ def test_a_video_keeps_stretches_of_its_frames() -> None:
     whole, long, short = frames.encode([footage])
     for row, own in ((whole, one), (long, one[:17]), (short, one[17:])):
         expected = [each.mean(0) for each in np.array_split(own, min(len(own), 8))]
-        found = layout.of(row[None])[0]
+        found = layout.split(row[None])[0]
         assert_same_rows(row[: layout.whole], own.mean(0))
         assert_same_rows(found[: len(expected)], np.stack(expected))
         assert not found[len(expected) :].any()
@@ -358,7 +358,7 @@ def test_a_sound_is_made_of_its_parts() -> None:
     acoustic = encoder("acoustic")
     features, layout = rows(acoustic, media(Modality.AUDIO)), parts_of(acoustic)
     assert layout is not None
-    assert_array_equal(layout.of(features).reshape(features.shape), features)
+    assert_array_equal(layout.split(features).reshape(features.shape), features)
 
 
 @pytest.mark.parametrize("text", ["", "  \n\t", "\x00\x01"])

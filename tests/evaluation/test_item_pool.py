@@ -82,9 +82,9 @@ def test_items_are_fused_of_what_they_have_besides(engine, method, asking):
     fused = FittedFusion(method, parts.modalities, registry.fit(method, parts))
     others = np.array([[modality is not asking for modality in engine.modalities]])
     some = (parts.present & others).any(axis=1)
-    gallery = fused.fusion(parts.taken(some).only(others))
+    gallery = fused.fusion(parts.take(some).only(others))
     vectors, owners = held[asking]
-    scores = fused.asking(vectors, asking) @ gallery.T
+    scores = fused.query_vector(vectors, asking) @ gallery.T
     task = f"{asking}-to-item"
     evaluation = retrieval.evaluate(engine, [task], (1, 3), fusion=fused)
     queries, pool = evaluation.outcomes[task].prepared.vectors()

@@ -46,7 +46,7 @@ def test_every_fusion_gives_unit_vectors_and_needs_no_other_items(method):
     assert (fused.dtype, len(fused)) == (np.float32, len(parts))
     np.testing.assert_allclose(np.linalg.norm(fused, axis=1), 1, atol=1e-5)
     some = np.array([0, 5, 7])
-    np.testing.assert_allclose(fusion(parts.taken(some)), fused[some], atol=1e-5)
+    np.testing.assert_allclose(fusion(parts.take(some)), fused[some], atol=1e-5)
     np.testing.assert_array_equal(registry.fit(method, parts)(parts), fused)
 
 
@@ -58,12 +58,12 @@ def test_a_saved_fusion_fuses_bit_for_bit_the_same(method, tmp_path):
     again = FittedFusion.load(tmp_path / "fusion")
     assert (again.method, again.modalities) == (method, THREE)
     np.testing.assert_array_equal(again.fusion(parts), fused.fusion(parts))
-    lone = parts.taken(np.array([5]))
-    own = lone.only(np.array([[True, False, False]]))
-    np.testing.assert_array_equal(again.asking(lone.vectors[:, 0], Modality.TEXT), again.fusion(own))
+    lone = parts.take(np.array([5]))
+    own = lone.keep_only(np.array([[True, False, False]]))
+    np.testing.assert_array_equal(again.query_vector(lone.vectors[:, 0], Modality.TEXT), again.fusion(own))
     # Of a modality that no item has: as if it were of every.
     every = again.fusion(Parts(np.repeat(lone.vectors[:, :1], 3, axis=1), np.ones((1, 3), np.bool_), THREE))
-    np.testing.assert_array_equal(again.asking(lone.vectors[:, 0], Modality.VIDEO), every)
+    np.testing.assert_array_equal(again.query_vector(lone.vectors[:, 0], Modality.VIDEO), every)
     (tmp_path / "fusion").write_bytes((tmp_path / "fusion").read_bytes()[:-3])
     with pytest.raises(DamagedIndexError, match="not a whole fusion"):
         FittedFusion.load(tmp_path / "fusion")
@@ -94,7 +94,7 @@ def test_a_learned_fusion_begins_as_the_mean(kind):
 def test_what_an_item_lacks_plays_no_part(method):
     parts = items()
     fusion = registry.fit(method, parts)
-    own = parts.only(np.array([[True, False, False]]) | (parts.present.sum(axis=1) == 1)[:, None])
+    own = parts.keep_only(np.array([[True, False, False]]) | (parts.present.sum(axis=1) == 1)[:, None])
     assert (own.present.sum(axis=1) == 1).all()
     assert np.isfinite(fusion(own)).all()
 
@@ -102,8 +102,8 @@ def test_what_an_item_lacks_plays_no_part(method):
 @pytest.mark.parametrize("method", registry.METHODS)
 @pytest.mark.parametrize("count", [1, 2, 20])
 def test_few_or_equal_items_are_survived(method, count):
-    few = items(max(count, 5)).taken(np.arange(count))
-    same = items(30).taken(np.full(25, 7))
+    few = items(max(count, 5)).take(np.arange(count))
+    same = items(30).take(np.full(25, 7))
     for parts in (few, same):
         assert np.isfinite(registry.fit(method, parts)(parts)).all()
 
@@ -111,11 +111,13 @@ def test_few_or_equal_items_are_survived(method, count):
 @pytest.mark.parametrize("method", registry.METHODS)
 def test_a_part_finds_the_rest_of_its_item_about_as_well_as_by_the_mean(method):
     train, test = items(200, 16), items(100, 16, seed=1)
-    test = test.taken(test.present.all(axis=1))
+    test = test.take(test.present.all(axis=1))
     own = np.array([[True, False, False]])
 
     def right(fusion):
-        return (fusion(test.only(own)) @ fusion(test.only(~own)).T).argmax(axis=1) == np.arange(len(test))
+        return (fusion(test.keep_only(own)) @ fusion(test.keep_only(~own)).T).argmax(axis=1) == np.arange(
+            len(test)
+        )
 
     mean = right(Weighted(np.full(3, 1 / 3))).mean()
     assert right(registry.fit(method, train)).mean() >= mean - 0.1
@@ -130,7 +132,7 @@ def test_weights_are_chosen_by_what_finds_the_rest():
 @pytest.mark.parametrize("at", range(3))
 def test_one_weight_alone_is_that_modality(at):
     parts = items()
-    parts = parts.taken(parts.present.all(axis=1))
+    parts = parts.take(parts.present.all(axis=1))
     np.testing.assert_allclose(Weighted(np.eye(3)[at])(parts), parts.vectors[:, at], atol=1e-6)
 
 
@@ -156,10 +158,10 @@ def test_a_known_item_is_no_neighbour_of_its_own():
     )
     for at in (5, 7, 12):  # of several parts
         others = np.arange(len(parts)) != at
-        without = Propagated(fusion.known.taken(others), fusion.vectors[others])
+        without = Propagated(fusion.known.take(others), fusion.vectors[others])
         own = np.array([at])
-        np.testing.assert_allclose(without(parts.taken(own))[0], fused[at], atol=1e-6)
-        np.testing.assert_allclose(fusion(rounded.taken(own))[0], fused[at], atol=1e-4)
+        np.testing.assert_allclose(without(parts.take(own))[0], fused[at], atol=1e-6)
+        np.testing.assert_allclose(fusion(rounded.take(own))[0], fused[at], atol=1e-4)
 
 
 def test_parts_are_joined_by_item():

@@ -44,7 +44,7 @@ def likeness(one: np.ndarray, other: np.ndarray) -> float:
 def test_formats_of_libsndfile(tmp_path: Path, form: str, subtype: str | None) -> None:
     content = wav(TUNE, RATE, form=form, subtype=subtype)
     heard = load_audio(content)
-    assert (heard.rate, heard.cut, heard.samples.dtype) == (RATE, False, np.float32)
+    assert (heard.rate, heard.truncated, heard.samples.dtype) == (RATE, False, np.float32)
     assert abs(len(heard.samples) - len(TUNE)) <= 2500
     file = tmp_path / "tune.bin"  # content, not name, says what it is
     file.write_bytes(content)
@@ -105,10 +105,10 @@ def test_any_rate_and_length_gives_a_row(rate: int, count: int) -> None:
 def test_only_the_beginning_of_long_sounds_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audio, "MAX_SECONDS", 1.0)
     heard = load_audio(wav(TUNE, RATE), 16000)
-    assert (heard.cut, heard.seconds) == (True, 1.0)
+    assert (heard.truncated, heard.seconds) == (True, 1.0)
     assert_allclose(heard.samples, load_audio((TUNE[:RATE], RATE), 16000).samples, atol=1e-6)
-    assert not load_audio((TUNE[:RATE], RATE)).cut
-    assert load_audio(coded(TUNE, RATE, form="adts", codec="aac")).cut
+    assert not load_audio((TUNE[:RATE], RATE)).truncated
+    assert load_audio(coded(TUNE, RATE, form="adts", codec="aac")).truncated
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from retrieval.encoders import registry
 from retrieval.encoders.base import Span
-from retrieval.encoders.video_frames import VideoFrameEncoder, segments, windows
+from retrieval.encoders.video_frames import VideoFrameEncoder, frame_count, segment_starts
 from retrieval.errors import MediaError, OptionError
 from retrieval.media import video as films
-from retrieval.media.timeline import Timeline, choose, runs, widen
+from retrieval.media.timeline import Timeline, choose_frames, decode_runs, widen_requests
 from retrieval.media.video import SampledFrames, sample_frames
 from retrieval.types import Modality
 from tests.helpers.encoder_cases import encoder
@@ -38,9 +38,7 @@ def seen(source: Any, count: int = 8) -> SampledFrames:
 
 def levels(watched: SampledFrames) -> list[int]:
     """The middle pixel of each frame."""
-    middles = [
-        one.picture.getpixel((one.picture.width // 2, one.picture.height // 2)) for one in watched.frames
-    ]
+    middles = [one.image.getpixel((one.image.width // 2, one.image.height // 2)) for one in watched.frames]
     return [round(float(np.mean(middle))) for middle in middles]
 
 
@@ -71,7 +69,7 @@ def test_frames_are_those_that_decoding_everything_gives(kind: str, count: int) 
     assert watched.seconds == pytest.approx(40 / rate, abs=0.6 / rate)
     assert len(watched.frames) == count
     for frame in watched.frames:
-        assert_array_equal(frame.picture, everything[round(frame.seconds, 3)])
+        assert_array_equal(frame.image, everything[round(frame.seconds, 3)])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -87,13 +85,13 @@ def test_a_path_and_bytes_are_the_same(tmp_path: Path) -> None:
     data = video(steps(20))
     path = tmp_path / "a.mp4"
     path.write_bytes(data)
-    pictures = [[frame.picture.tobytes() for frame in seen(one).frames] for one in (path, str(path), data)]
+    pictures = [[frame.image.tobytes() for frame in seen(one).frames] for one in (path, str(path), data)]
     assert pictures[0] == pictures[1] == pictures[2]
 
 
 def test_the_shorter_side_is_scaled_down_and_never_up() -> None:
-    assert seen(video([noise(640, 320)] * 3)).frames[0].picture.size == (512, 256)
-    assert seen(video([noise(64, 320)] * 3)).frames[0].picture.size == (64, 320)
+    assert seen(video([noise(640, 320)] * 3)).frames[0].image.size == (512, 256)
+    assert seen(video([noise(64, 320)] * 3)).frames[0].image.size == (64, 320)
 
 
 def test_black_frames_are_passed_over() -> None:
@@ -115,7 +113,7 @@ def test_a_dark_video_is_seen_as_it_is() -> None:
 )
 def test_rotation_is_applied(rotation: int, size: tuple[int, int]) -> None:
     upright = halves(RED, BLUE, size=(64, 32))
-    picture = seen(video([upright] * 3, rotation=rotation)).frames[0].picture
+    picture = seen(video([upright] * 3, rotation=rotation)).frames[0].image
     assert picture.size == size
     # The matrix turns counterclockwise, as Pillow does.
     expected = upright.rotate(rotation, expand=True)
@@ -123,8 +121,8 @@ def test_rotation_is_applied(rotation: int, size: tuple[int, int]) -> None:
 
 
 def test_anamorphic_pixels_become_square() -> None:
-    assert seen(video([noise(72, 64)] * 3, aspect=Fraction(16, 9))).frames[0].picture.size == (128, 64)
-    assert seen(video([noise(72, 64)] * 3, aspect=Fraction(1, 2))).frames[0].picture.size == (72, 128)
+    assert seen(video([noise(72, 64)] * 3, aspect=Fraction(16, 9))).frames[0].image.size == (128, 64)
+    assert seen(video([noise(72, 64)] * 3, aspect=Fraction(1, 2))).frames[0].image.size == (72, 128)
 
 
 def test_one_frame() -> None:
@@ -251,7 +249,7 @@ def test_damage_is_seen_or_refused_but_nothing_else(data: bytes, form: str, shar
         watched = seen(whole[:at] + data + whole[at + len(data) :])
     except MediaError:
         return
-    assert all(frame.picture.mode == "RGB" for frame in watched.frames)
+    assert all(frame.image.mode == "RGB" for frame in watched.frames)
 
 
 @st.composite
@@ -266,36 +264,36 @@ def timelines(draw: st.DrawFn) -> Timeline:
 
 @given(timeline=timelines(), count=st.integers(1, 30), wide=st.booleans())
 def test_runs_lead_to_every_wish(timeline: Timeline, count: int, wide: bool) -> None:
-    wishes = choose(timeline, count)
+    requests = choose_frames(timeline, count)
     edges = np.linspace(0, timeline.end, count + 1)
     filled = set(np.minimum(np.searchsorted(edges, timeline.seconds, side="right") - 1, count - 1).tolist())
-    assert len(wishes) == len(filled)
-    assert all(wish.since < wish.until for wish in wishes)
+    assert len(requests) == len(filled)
+    assert all(request.since < request.until for request in requests)
     if wide:
-        wishes = widen(timeline, wishes, count)
-    parts = list(runs(timeline, wishes))
-    assert sorted((w for run in parts for w in run.wishes), key=lambda w: w.until) == wishes
+        requests = widen_requests(timeline, requests, count)
+    parts = list(decode_runs(timeline, requests))
+    assert sorted((w for run in parts for w in run.requests), key=lambda w: w.until) == requests
     assert all(before.last < after.first for before, after in pairwise(parts))
     for run in parts:
         assert run.first == 0 or timeline.keys[run.first]
-        assert run.first <= run.last == max(wish.packet for wish in run.wishes)
-        for wish in run.wishes:
-            assert run.first == 0 or timeline.seconds[run.first] <= wish.since
+        assert run.first <= run.last == max(request.packet for request in run.requests)
+        for request in run.requests:
+            assert run.first == 0 or timeline.seconds[run.first] <= request.since
 
 
 def test_keyframes_are_decoded_alone() -> None:
     timeline = Timeline(np.arange(80) / 10, np.arange(80) % 10 == 3, 8.0)
-    assert [(run.first, run.last) for run in runs(timeline, choose(timeline, 8))] == [
+    assert [(run.first, run.last) for run in decode_runs(timeline, choose_frames(timeline, 8))] == [
         (at, at) for at in range(3, 80, 10)
     ]
 
 
 @given(seconds=st.floats(0.01, 4 * 3600), dropped=st.sets(st.integers(0, 511)))
 def test_segments_lie_at_fixed_times(seconds: float, dropped: set[int]) -> None:
-    count = windows(seconds)
+    count = frame_count(seconds)
     assert 8 <= count <= 512
     at = [seconds * (n + 0.5) / count for n in range(count) if n not in dropped] or [seconds / 2]
-    starts = segments(at, seconds)
+    starts = segment_starts(at, seconds)
     assert starts[0] == 0
     assert starts == sorted(set(starts))
     if not dropped:
@@ -324,7 +322,7 @@ def test_rows_are_means_of_the_image_encoders(frames_encoder: VideoFrameEncoder)
     rows = frames_encoder.encode(prepared)
     assert len(rows) == sum(map(len, spans))
     features = lite0.encode(
-        [lite0.prepare(frame.picture) for frame in sample_frames(long, side=256, windows=windows).frames]
+        [lite0.prepare(frame.image) for frame in sample_frames(long, side=256, windows=frame_count).frames]
     )
     scale = 1e-5 * float(np.abs(features).max())
     assert_allclose(rows[1], features.mean(0), atol=scale)
@@ -353,15 +351,15 @@ def test_one_image_encoder_serves_both_modalities() -> None:
 
 @pytest.mark.parametrize("path", iscc_samples.videos(), ids=lambda path: path.name)
 def test_sample_videos_are_seen(path: Path) -> None:
-    watched = sample_frames(path, side=256, windows=windows)
+    watched = sample_frames(path, side=256, windows=frame_count)
     assert watched.seconds == pytest.approx(5 if path.suffix == ".gif" else 60, abs=0.2)
-    assert len(watched.frames) == windows(watched.seconds)
+    assert len(watched.frames) == frame_count(watched.seconds)
 
 
 @pytest.mark.parametrize("path", iscc_samples.audios(), ids=lambda path: path.name)
 def test_sample_sounds_are_no_videos(path: Path) -> None:
     with pytest.raises(MediaError, match="sound alone"):
-        sample_frames(path, side=256, windows=windows)
+        sample_frames(path, side=256, windows=frame_count)
 
 
 @pytest.fixture(scope="module")
@@ -397,7 +395,7 @@ def test_spoken_digits_get_videos(spoken_digits: Path, tmp_path: Path) -> None:
         assert (tmp_path / "a" / row["audio"]).read_bytes() == b"RIFF %d" % int(take)
         watched = seen(tmp_path / "a" / row["video"])
         assert 1 <= watched.seconds <= 2.01
-        pictures = [np.asarray(frame.picture) for frame in watched.frames]
+        pictures = [np.asarray(frame.image) for frame in watched.frames]
         assert len(pictures) == 8
         assert all(0.05 < (one > 128).mean() < 0.5 for one in pictures)
         assert not np.array_equal(pictures[0], pictures[-1])

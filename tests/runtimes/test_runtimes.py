@@ -20,7 +20,7 @@ from retrieval.errors import DependencyError, OptionError
 from retrieval.runtimes import device, export_cache, registry
 from retrieval.runtimes.base import Network
 from retrieval.runtimes.openvino_cpu import OpenVINOSession
-from retrieval.runtimes.torch_module import COMPILE_FROM, TorchSession
+from retrieval.runtimes.torch_module import COMPILE_AFTER_BATCHES, TorchSession
 from retrieval.types import Modality
 from tests.helpers.encoder_cases import FP32, encoder, media
 
@@ -152,7 +152,7 @@ def test_a_network_that_was_let_go_of_is_read_again() -> None:
 def test_a_shape_that_comes_often_is_compiled() -> None:
     session = TorchSession(network(), "cpu", backend="eager")
     often, seldom = BATCHES[1], BATCHES[2]
-    plain = [session.module_for(often) for _ in range(COMPILE_FROM)]
+    plain = [session.module_for(often) for _ in range(COMPILE_AFTER_BATCHES)]
     assert len(set(map(id, plain))) == 1
     compiled = session.module_for(often)
     assert compiled is not plain[0]
@@ -182,9 +182,9 @@ def test_a_damaged_export_is_made_anew(own_cache: Path, damage: str) -> None:
     elif damage == "remove":
         file.unlink()
     elif damage == "sums":
-        (folder / export_cache.SUMS).write_text("[")
+        (folder / export_cache.CHECKSUMS).write_text("[")
     else:
-        (folder / export_cache.SUMS).write_text("{}")
+        (folder / export_cache.CHECKSUMS).write_text("{}")
     assert_allclose(OpenVINOSession(network(built=built)).run(BATCHES[:1])[0], expected(BATCHES[0]))
     assert len(built) == 2
     assert [one.name for one in own_cache.iterdir()] == [folder.name]
@@ -242,8 +242,8 @@ def test_no_more_threads_than_cores(own_cache: Path) -> None:
 def test_importing_openvino_reports_to_nobody(tmp_path: Path) -> None:
     program = (
         "import sys\n"
-        "from retrieval.runtimes.openvino_module import module\n"
-        "assert module().Core().available_devices\n"
+        "from retrieval.runtimes.openvino_module import import_openvino\n"
+        "assert import_openvino().Core().available_devices\n"
         "print(sorted(name for name in sys.modules if 'telemetry' in name))"
     )
     done = subprocess.run(
