@@ -11,7 +11,7 @@ from PIL import Image
 import indexer
 import retrieval
 
-IMAGE_FORMATS = {
+PICTURES = {
     "chelsea.png": "a ginger cat",
     "coffee.png": "a cup of coffee",
     "rocket.jpg": "a rocket launch",
@@ -25,7 +25,7 @@ IMAGE_FORMATS = {
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
-    for name in IMAGE_FORMATS:
+    for name in PICTURES:
         shutil.copy(Path(skimage.__file__).parent / "data" / name, folder)
     return folder
 
@@ -34,13 +34,13 @@ def pictures(tmp_path_factory):
 def engine(pictures, tmp_path_factory):
     out = tmp_path_factory.mktemp("golden") / "index"
     summary = indexer.build([pictures], out=out)
-    assert (summary.items, summary.failed) == (len(IMAGE_FORMATS), 0)
+    assert (summary.items, summary.failed) == (len(PICTURES), 0)
     return retrieval.open(out)
 
 
 def test_pictures_without_captions_are_found_by_what_is_in_them(engine):
-    found = {words: engine.text_to_image(words, k=1)[0].path for words in IMAGE_FORMATS.values()}
-    right = sum(found[words] == name for name, words in IMAGE_FORMATS.items())
+    found = {words: engine.text_to_image(words, k=1)[0].path for words in PICTURES.values()}
+    right = sum(found[words] == name for name, words in PICTURES.items())
     assert found["a ginger cat"] == "chelsea.png"
     assert found["a cup of coffee"] == "coffee.png"
     assert right >= 5, found

@@ -1,4 +1,4 @@
-"""Words into a CLIP model's space."""
+"""Text encoder of a CLIP model."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _BATCH = {"cpu": 32, "cuda": 512}
 
 
 class ClipText(NetworkEncoder):
-    """Text to unit rows of the space that the model's pictures are in.
+    """Encodes text as rows of unit norm, in the space that the model's images share.
 
     Text longer than the model's context is read in consecutive windows; the row is the mean of their unit rows,
-    each weighted by its length. Where the model reads from left to right, nothing behind the token that its answer
-    is taken from matters, so that each window ends there: open_clip fills all up to the context's length.
+    weighted by their lengths. If the model reads from left to right, the tokens after the one that gives the row
+    have no influence, so each window ends there; open_clip pads every window to the context's length.
     """
 
     def __init__(self, model: ClipModel, device: str, runtime: str = "auto") -> None:
@@ -58,13 +58,13 @@ class ClipText(NetworkEncoder):
         )
 
     def prepare(self, medium: Any) -> list[list[int]]:
-        """The tokens of a text, window by window.
+        """Return the tokens of a text, one list per window.
 
         Args:
             medium: a ``str``.
 
         Raises:
-            MediaError: ``medium`` is no ``str``, or has no words.
+            MediaError: ``medium`` is not a ``str``, or has no words.
         """
         text = checked_text(medium)
         if not text.strip():
@@ -72,7 +72,7 @@ class ClipText(NetworkEncoder):
         return self._tokenizer.windows(text)
 
     def encode(self, prepared: Sequence[list[list[int]]]) -> Matrix:
-        """(n, dimension) float32 rows of unit norm."""
+        """Return (n, dimension) float32 rows of unit norm."""
         windows = [window for text in prepared for window in text]
         batches = length_batches(windows, _BATCH[self._device])
         rows = np.empty((len(windows), self.spec.dimension), np.float32)
@@ -88,14 +88,17 @@ class ClipText(NetworkEncoder):
 
 
 def _build(model: Any, causal: bool) -> torch.nn.Module:
-    """(n, length) tokens to (n, dimension) rows; of any length if ``causal``, else of the whole context's."""
+    """Build the module that maps (n, length) tokens to (n, dimension) rows.
+
+    Any length works if ``causal``; otherwise it must be the full context length.
+    """
     import torch
     from open_clip.transformer import text_global_pool
 
-    # One kernel for the whole layer, which only PyTorch has.
+    # The fast path replaces the whole layer by one kernel that only PyTorch has.
     torch.backends.mha.set_fastpath_enabled(False)
 
-    class Words(torch.nn.Module):
+    class TextTower(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.model = model
@@ -104,7 +107,7 @@ def _build(model: Any, causal: bool) -> torch.nn.Module:
             rows: torch.Tensor = self.model.encode_text(tokens)
             return rows
 
-    class CausalWords(torch.nn.Module):
+    class CausalTextTower(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.tower = model if hasattr(model, "token_embedding") else model.text
@@ -122,4 +125,4 @@ def _build(model: Any, causal: bool) -> torch.nn.Module:
             projected: torch.Tensor = last(rows) if isinstance(last, torch.nn.Linear) else rows @ last
             return projected
 
-    return CausalWords() if causal else Words()
+    return CausalTextTower() if causal else TextTower()

@@ -1,6 +1,6 @@
-"""Every encoder by its name, loaded when asked for.
+"""All encoders by name, loaded on request.
 
-A name may carry options after a colon, which are the encoder's own to read.
+A name may carry options after a colon, which the encoder itself reads.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from retrieval.types import Modality
 
 @dataclass(frozen=True, slots=True)
 class EncoderRequest:
-    """The encoder that is asked for.
+    """The requested encoder.
 
     Attributes:
-        options: what follows the colon in its name.
-        modality: what it is to read.
-        device: where to compute, resolved.
-        runtime: what is to compute its network; ``"auto"``, or any of ``retrieval.runtimes.registry.RUNTIMES``.
+        options: the text after the colon in its name.
+        modality: the modality to encode.
+        device: resolved device.
+        runtime: runtime for its network: one of ``retrieval.runtimes.registry.RUNTIMES``.
     """
 
     options: str
@@ -38,10 +38,10 @@ class EncoderRequest:
 
 @dataclass(frozen=True, slots=True)
 class EncoderEntry:
-    """One encoder, or one family of them, that can be loaded.
+    """An encoder, or a family of encoders, that can be loaded.
 
     Attributes:
-        modalities: what it can read.
+        modalities: the modalities it can encode.
         load: imports and builds it.
         install: the command that installs the packages it needs.
     """
@@ -112,7 +112,7 @@ ENCODERS: Mapping[str, EncoderEntry] = MappingProxyType(
     {
         "minilm": EncoderEntry((Modality.TEXT,), _minilm, _MINILM),
         "efficientnet-lite0": EncoderEntry((Modality.IMAGE,), _efficientnet_lite0, _EFFICIENTNET),
-        "clip": EncoderEntry(  # with the model's name and its weights' behind the colon: see clip_model
+        "clip": EncoderEntry(  # model and weights follow the colon: see clip_model
             (Modality.TEXT, Modality.IMAGE),
             _clip,
             "pip install open-clip-torch",
@@ -122,12 +122,12 @@ ENCODERS: Mapping[str, EncoderEntry] = MappingProxyType(
             _acoustic,
             "pip install soundfile soxr av librosa scipy",
         ),
-        "frames": EncoderEntry(  # with the name of an image encoder behind the colon; the default preset's without
+        "frames": EncoderEntry(  # an image encoder may follow the colon; the default preset's if not
             (Modality.VIDEO,),
             _frames,
             _FRAMES,
         ),
-        # The same, whose rows also hold the parts that ``--align attention`` weighs.
+        # The same encoders with rows that also hold the parts that ``--align attention`` weights.
         "minilm-parts": EncoderEntry((Modality.TEXT,), partial(_minilm, pieces=True), _MINILM),
         "efficientnet-lite0-parts": EncoderEntry(
             (Modality.IMAGE,), partial(_efficientnet_lite0, cells=True), _EFFICIENTNET
@@ -136,7 +136,7 @@ ENCODERS: Mapping[str, EncoderEntry] = MappingProxyType(
         **{f"given-{modality}": _precomputed(modality) for modality in Modality},
     }
 )
-"""Each name, up to its colon, and what it stands for."""
+"""Encoders by name, without the colon and options."""
 
 PRESETS: Mapping[str, Mapping[Modality, str]] = MappingProxyType(
     {
@@ -166,39 +166,39 @@ PRESETS: Mapping[str, Mapping[Modality, str]] = MappingProxyType(
         ),
     }
 )
-"""What ``--preset`` accepts, and the encoder that each stands for, a modality."""
+"""Values of ``--preset``, each with an encoder name for every modality."""
 
 
-# Videos are encoded by image encoders: one that is in use already is not loaded a second time.
+# Videos are encoded by image encoders: an image encoder that is in use is not loaded a second time.
 _IMAGE_ENCODERS: WeakValueDictionary[tuple[str, str, str], Encoder] = WeakValueDictionary()
 _LOADING = threading.Lock()
 
 
 def load(name: str, modality: Modality, device: str = "auto", runtime: str = "auto") -> Encoder:
-    """The encoder called ``name``, its network unread yet; an image encoder that is in use is handed out again.
+    """Return the encoder ``name`` without loading its network; an image encoder that is in use is shared.
 
     Args:
-        name: a name of ``ENCODERS``, with its options after a colon where it takes any.
-        modality: what the encoder is request for.
+        name: a name of ``ENCODERS``, with options after a colon if it takes any.
+        modality: the modality to encode.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         runtime: ``"auto"``, ``"torch"`` or ``"openvino"``.
 
     Raises:
-        OptionError: the name, device or runtime is unknown, or the encoder reads another modality.
-        DeviceError: the device is not there.
+        OptionError: the name, device or runtime is unknown, or the encoder does not encode this modality.
+        DeviceError: the device is not available.
         DependencyError: a package that the encoder or runtime needs is not installed.
-        WeightsError: the encoder's weights are not there.
+        WeightsError: the encoder's weights cannot be found.
     """
     family, _, options = name.partition(":")
     entry = ENCODERS.get(family)
     if entry is None or modality not in entry.modalities:
-        what = (
-            "unknown encoder"
+        problem = (
+            f"unknown encoder {name!r}"
             if entry is None
-            else f"{' and '.join(entry.modalities)}, not {modality}, is what is read by encoder"
+            else f"encoder {name!r} encodes {' and '.join(entry.modalities)}, not {modality}"
         )
         known = [known for known, other in ENCODERS.items() if modality in other.modalities]
-        raise OptionError(f"{what} {name!r}: expected one of {', '.join(known)} for {modality}")
+        raise OptionError(f"{problem}: expected one of {', '.join(known)} for {modality}")
     resolved = devices.resolve(device)
     request = EncoderRequest(options, modality, resolved, runtimes.resolve(runtime, resolved))
     try:

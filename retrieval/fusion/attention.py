@@ -1,4 +1,4 @@
-"""Parts weighed by what they say: attention over an item's parts."""
+"""Attention over the parts of an item: weights that depend on the content of the parts."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from retrieval.types import Matrix
 
 
 class Attention(LearnedFusion):
-    """z = sum of a_m x_m, a the softmax over what is there of v_m . tanh(U x_m) + b_m.
+    """z = sum of a_m x_m, where a is the softmax of v_m . tanh(U x_m) + b_m over the modalities present.
 
-    Bahdanau et al., "Neural Machine Translation by Jointly Learning to Align and Translate" (2015), as Ilse et al.,
-    "Attention-based Deep Multiple Instance Learning" (2018) pool by it. It begins as the mean.
+    Bahdanau et al., "Neural Machine Translation by Jointly Learning to Align and Translate" (2015), used for pooling as
+    in Ilse et al., "Attention-based Deep Multiple Instance Learning" (2018). Before training it equals the mean.
     """
 
     @staticmethod
     def start(modalities: int, dimension: int, random: np.random.Generator) -> dict[str, Matrix]:
-        """U (d, RANK), v (m, RANK) and b (m,)."""
+        """Return U (d, RANK), v (m, RANK) and b (m,)."""
         return {
             "inner": small(random, dimension, RANK),
             "outer": np.zeros((modalities, RANK), np.float32),
@@ -30,7 +30,7 @@ class Attention(LearnedFusion):
 
     @staticmethod
     def formula(xp: Any, values: Mapping[str, Any], vectors: Any, present: Any) -> Any:
-        """(n, d) of (n, m, d) and (n, m). The logits are bounded, so that the exponentials need no care."""
+        """Map (n, m, d) and (n, m) to (n, d). The logits are bounded, so the exponentials cannot overflow."""
         logits = (xp.tanh(vectors @ values["inner"]) * values["outer"]).sum(2) + values["bias"]
         weights = present * xp.exp(logits)
         weights = weights / weights.sum(1)[:, None]
@@ -38,5 +38,5 @@ class Attention(LearnedFusion):
 
 
 def fit_attention(parts: Parts, seed: int) -> Attention:
-    """Learn what to attend to."""
+    """Learn the attention weights."""
     return learn(Attention, parts, seed)

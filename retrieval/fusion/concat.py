@@ -1,4 +1,4 @@
-"""Modalities side by side, each whitened."""
+"""Concatenation of whitened modalities."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from retrieval.fusion.base import ArrayFusion, Parts
 from retrieval.types import Matrix
 
 RIDGE = 0.1
-"""Of the mean variance of what varies, added to each before it is evened out."""
+"""Ridge added to each variance before whitening, as a share of the mean of the variances that are not zero."""
 
 
 @dataclass(frozen=True)
 class Concatenated(ArrayFusion):
-    """z = unit([W_1 (x_1 - mu_1), ..., W_m (x_m - mu_m)]), what lacks filled by the mean of what is there.
+    """z = unit([W_1 (x_1 - mu_1), ..., W_m (x_m - mu_m)]); a missing part is replaced by the unit mean of the others.
 
     Attributes:
         centers: (m, d) float32.
@@ -28,7 +28,7 @@ class Concatenated(ArrayFusion):
     whitenings: Matrix
 
     def __call__(self, parts: Parts) -> Matrix:
-        """(n, m * d) float32 of unit norm."""
+        """Return (n, m * d) float32 of unit norm."""
         rows = np.einsum(
             "nmd,mde->nme", parts.impute_missing() - self.centers, self.whitenings, optimize=True
         )
@@ -37,7 +37,7 @@ class Concatenated(ArrayFusion):
 
 
 def fit_concat(parts: Parts, _seed: int) -> Concatenated:
-    """Means and covariances of the parts that there are; with a ridge, and of one item no whitening at all."""
+    """Fit means and covariances, with a ridge, to the parts present; a single item gives no whitening."""
     centers, whitenings = [], []
     for at in range(len(parts.modalities)):
         own = parts.vectors[parts.present[:, at], at]

@@ -1,4 +1,4 @@
-"""Every dimension of every part opened or shut by what the item has."""
+"""Gated sum: the content of the item sets a gate for every dimension of every part."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from retrieval.types import Matrix
 
 
 class Gated(LearnedFusion):
-    """z = sum of g_m * x_m over what is there, g_m = 2 sigmoid(V_m U [x_1 + ... + x_m] + b_m).
+    """z = sum of g_m * x_m over the modalities present, g_m = 2 sigmoid(V_m U [x_1 + ... + x_m] + b_m).
 
-    After the gated multimodal unit (Arevalo et al. 2017), its gates of low rank. It begins as the mean.
+    After the gated multimodal unit (Arevalo et al. 2017), with low-rank gates. Before training it equals the mean.
     """
 
     @staticmethod
     def start(modalities: int, dimension: int, random: np.random.Generator) -> dict[str, Matrix]:
-        """U (d, RANK), V (m, RANK, d) and b (m, d)."""
+        """Return U (d, RANK), V (m, RANK, d) and b (m, d)."""
         return {
             "inner": small(random, dimension, RANK),
             "outer": np.zeros((modalities, RANK, dimension), np.float32),
@@ -29,7 +29,7 @@ class Gated(LearnedFusion):
 
     @staticmethod
     def formula(xp: Any, values: Mapping[str, Any], vectors: Any, present: Any) -> Any:
-        """(n, d) of (n, m, d) and (n, m); what lacks is zeros, and its gate opens on nothing."""
+        """Map (n, m, d) and (n, m) to (n, d); a missing part is zeros, so its gate has no effect."""
         del present
         summed = vectors.sum(1)
         length = xp.sqrt((summed * summed).sum(1) + 1e-12)[:, None]

@@ -1,4 +1,4 @@
-"""What learned fusions share: the task they learn, and the loop. They are applied by NumPy alone."""
+"""Training task and loop shared by the learned fusions. A trained fusion needs only NumPy."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 SCHEDULE = Schedule(rate=1e-3, decay=0.1, batch=256, epochs=20, patience=3)
 HELD_OUT_SHARE = 0.2
-"""Share of the items that tell when to stop."""
+"""Share of the items held out to decide when to stop."""
 MIN_ITEMS = 20
-"""Items with several parts below which nothing is learned: the fusion stays the mean that it begins as."""
+"""With fewer items that have several parts, nothing is learned: the fusion keeps its starting values."""
 RANK = 16
 
 
 @dataclass(frozen=True)
 class LearnedFusion(ABC):
-    """A formula of learned numbers, which NumPy and PyTorch read alike: trained by the one, applied by the other.
+    """A formula with learned values that works in NumPy and PyTorch: trained with PyTorch, applied with NumPy.
 
     Attributes:
-        values: the numbers, by the names that the formula knows them by.
+        values: the learned values, by their names in the formula.
     """
 
     values: Mapping[str, Matrix]
@@ -38,25 +38,25 @@ class LearnedFusion(ABC):
     @staticmethod
     @abstractmethod
     def start(modalities: int, dimension: int, random: np.random.Generator) -> dict[str, Matrix]:
-        """The numbers that it begins with."""
+        """Return the starting values."""
 
     @staticmethod
     @abstractmethod
     def formula(xp: Any, values: Mapping[str, Any], vectors: Any, present: Any) -> Any:
-        """(n, k) of (n, m, d) vectors, zeros where they lack, and (n, m) presence; ``xp`` is NumPy or PyTorch."""
+        """Map (n, m, d) vectors (zeros if missing) and (n, m) presence to (n, k); ``xp`` is NumPy or PyTorch."""
 
     def __call__(self, parts: Parts) -> Matrix:
-        """(n, k) float32 of unit norm."""
+        """Return (n, k) float32 of unit norm."""
         fused: Matrix = self.formula(np, self.values, parts.vectors, parts.present)
         return unit(fused)
 
     def arrays(self) -> Mapping[str, Matrix]:
-        """What it takes to have it again."""
+        """Return the arrays from which ``restored`` rebuilds it."""
         return self.values
 
     @classmethod
     def restored(cls, arrays: Mapping[str, Any], modalities: Sequence[Modality]) -> Self:
-        """From ``arrays``."""
+        """Rebuild it from ``arrays``."""
         del modalities
         return cls(arrays)
 
@@ -65,10 +65,10 @@ LearnedT = TypeVar("LearnedT", bound=LearnedFusion)
 
 
 def learn(kind: type[LearnedT], parts: Parts, seed: int) -> LearnedT:
-    """Train a fusion until one part of an item finds the rest of it among all other items.
+    """Train a fusion so that one part of an item finds the rest of the item among all others.
 
-    The loss is the symmetric contrastive one; which part asks is drawn anew at every step. Where no epoch is better
-    than none on the items kept apart, it stays as it began.
+    The loss is the symmetric contrastive one; the part that serves as query is drawn again at every step. If no epoch
+    improves on the starting values for the held-out items, these values are kept.
     """
     import torch
     from torch import nn
@@ -110,6 +110,6 @@ def learn(kind: type[LearnedT], parts: Parts, seed: int) -> LearnedT:
 
 
 def small(random: np.random.Generator, *shape: int) -> Matrix:
-    """Numbers near nothing to begin with."""
+    """Return small random starting values."""
     drawn: Matrix = random.standard_normal(shape, np.float32)
     return drawn * np.float32(0.1 / shape[-2] ** 0.5)

@@ -1,4 +1,4 @@
-"""What fusions are fitted and tested on: one part of an item asks for the item as the rest of it is."""
+"""Split items for fitting and testing fusions: one part is the query, the rest of the item is its target."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from retrieval.fusion.base import Parts
 
 MAX_ITEMS = 1000
-"""Items of a modality that are asked by and for."""
+"""Maximum number of items per query modality."""
 
 
 @dataclass(frozen=True)
 class QueryGallerySplit:
-    """Items that have several parts, cut in two.
+    """Items with several parts, each divided into a query and a gallery entry.
 
     Attributes:
-        asking: each item's one part of one modality.
+        asking: each item's part of one modality.
         asked: the rest of the same items, in the same order.
     """
 
@@ -26,7 +26,7 @@ class QueryGallerySplit:
 
 
 def query_gallery_splits(parts: Parts, seed: int) -> list[QueryGallerySplit]:
-    """A split by each modality that two items or more have beside another one."""
+    """Return one split per modality that at least two items have together with another modality."""
     random = np.random.default_rng(seed)
     several = parts.present.sum(axis=1) > 1
     splits = []

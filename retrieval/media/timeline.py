@@ -1,4 +1,4 @@
-"""Which frames of a video to look at, and which packets lead to them: arithmetic alone, no files."""
+"""Choose frames of a video, and the packets to decode for them; pure arithmetic, no files."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The packets of a video in the order they are stored and decoded.
+    """The packets of a video, in the order in which they are stored and decoded.
 
     Attributes:
-        seconds: (n,) float64, when each frame is shown, counted from the first shown; -1 if it never is.
-        keys: (n,) bool, whether it can be decoded without those before it.
-        end: when the last frame shown is over.
+        seconds: (n,) float64, when each frame is shown, counted from the first one shown; -1 if it never is.
+        keys: (n,) bool, whether the packet is a keyframe, which can be decoded without those before it.
+        end: second when the last frame shown ends.
     """
 
     seconds: NDArray[np.float64]
@@ -26,12 +26,12 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class FrameRequest:
-    """The first frame shown in a stretch of time.
+    """A request for the first frame shown in an interval of time.
 
     Attributes:
-        since: the stretch's first second.
-        until: its end, which is not in it any more.
-        packet: the last packet to decode for it, counted from 0.
+        since: start of the interval, in seconds.
+        until: end of the interval, exclusive.
+        packet: the last packet to decode for this request, counted from 0.
     """
 
     since: float
@@ -41,12 +41,12 @@ class FrameRequest:
 
 @dataclass(frozen=True, slots=True)
 class DecodeRun:
-    """Packets to decode one after the other, the decoder knowing nothing of those before.
+    """Consecutive packets to decode with a decoder that has no memory of earlier ones.
 
     Attributes:
-        first: the first packet, a keyframe wherever there is one.
+        first: the first packet; a keyframe if there is one.
         last: the last packet.
-        requests: what is looked for in them, in the order of time.
+        requests: the frames requested from these packets, in the order of time.
     """
 
     first: int
@@ -55,14 +55,14 @@ class DecodeRun:
 
 
 def choose_frames(timeline: Timeline, windows: int) -> list[FrameRequest]:
-    """One frame from each of equally long windows that has any, in the order of time.
+    """Choose one frame from each of ``windows`` equally long windows that has any, in the order of time.
 
-    A keyframe is chosen before others, for it costs one packet; among equals the one nearest to the middle.
+    A keyframe is preferred because it costs only one packet; among equals, the one nearest to the middle is chosen.
     """
     edges = np.linspace(0, timeline.end, windows + 1)
     order = np.argsort(timeline.seconds, kind="stable")
     cuts = np.searchsorted(timeline.seconds[order], edges)
-    cuts[-1] = len(order)  # the last edge is the end itself, rounded
+    cuts[-1] = len(order)  # the last edge is the end, with rounding
     requests = []
     for since, until, low, high in zip(edges[:-1], edges[1:], cuts[:-1], cuts[1:], strict=True):
         members = order[low:high]
@@ -76,7 +76,7 @@ def choose_frames(timeline: Timeline, windows: int) -> list[FrameRequest]:
 
 
 def widen_requests(timeline: Timeline, requests: Iterable[FrameRequest], windows: int) -> list[FrameRequest]:
-    """The same requests for any frame of their windows, for which more must be decoded."""
+    """Widen requests to any frame of their windows; this needs more packets to be decoded."""
     wide = []
     for request in requests:
         since = request.until - timeline.end / windows
@@ -88,11 +88,11 @@ def widen_requests(timeline: Timeline, requests: Iterable[FrameRequest], windows
 
 
 def decode_runs(timeline: Timeline, requests: Iterable[FrameRequest]) -> Iterator[DecodeRun]:
-    """What to decode for ``requests``, in the order it is stored; no packet is decoded twice."""
+    """Yield the runs to decode for ``requests``, in stored order; no packet is decoded twice."""
     ordered = sorted(requests, key=lambda request: request.packet)
     starts = np.flatnonzero(timeline.keys)
     firsts = np.array([_start(timeline, starts, request) for request in ordered], np.int64)
-    # What a later request needs from further back is decoded with the earlier ones: packets come once.
+    # If a later request starts further back, it is decoded together with the earlier ones: packets come once.
     firsts = np.minimum.accumulate(firsts[::-1])[::-1]
     current: DecodeRun | None = None
     for first, request in zip(firsts.tolist(), ordered, strict=True):
@@ -108,8 +108,8 @@ def decode_runs(timeline: Timeline, requests: Iterable[FrameRequest]) -> Iterato
 
 
 def _start(timeline: Timeline, starts: NDArray[np.intp], request: FrameRequest) -> int:
-    """The packet to start from: the last keyframe stored and shown no later than what is wished for."""
+    """Return the packet to start from: the last keyframe stored and shown no later than the requested frame."""
     before = starts[: np.searchsorted(starts, request.packet, side="right")]
-    # A frame stored behind a keyframe and shown before it may lean on the keyframe before that.
+    # A frame stored after a keyframe but shown before it may depend on the previous keyframe.
     usable = before[timeline.seconds[before] <= request.since]
     return int(usable[-1]) if len(usable) else 0

@@ -1,4 +1,4 @@
-"""Networks on the processor by OpenVINO: in bf16 where the processor has it, else in fp32."""
+"""Run networks on the CPU with OpenVINO: in bf16 if the CPU supports it, otherwise in fp32."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from retrieval.runtimes.openvino_streams import compile_model, run_in_order
 from retrieval.types import Matrix
 
 PRECISIONS = {"bf16": "bf16", "fp32": "f32"}
-"""Ours, and what OpenVINO calls them."""
+"""Names of precisions here, and in OpenVINO."""
 
 _MODEL = "model.xml"
 
 _EXPORT = 1
-"""To be raised whenever what is exported for the same weights changes: the graphs, or how they are written."""
+"""Version of exports; increase it when the export of the same weights changes, in its graph or its format."""
 
 
 class OpenVINOSession:
-    """A network exported once, and compiled for one batch at a time, for streams, or for both, when first needed.
+    """A network that is exported once and compiled when first needed, for one batch, for many batches, or for both.
 
-    Many batches run in as many streams as there are cores, a thread each; a single one has all the cores.
+    Many batches run in as many streams as there are cores, one thread each; a single batch uses all cores.
     """
 
     def __init__(self, network: Network, precision: str | None = None) -> None:
-        """Take a network; nothing is read yet.
+        """Prepare to run a network; nothing is loaded yet.
 
         Args:
             network: what to run.
-            precision: of ``PRECISIONS``; the fastest that this processor computes in when None.
+            precision: one of ``PRECISIONS``; None for the fastest that this processor supports.
 
         Raises:
             OptionError: the processor does not compute in ``precision``.
@@ -81,7 +81,7 @@ class OpenVINOSession:
     def _model(self) -> Any:
         version = import_openvino().__version__.partition("-")[0]
         key = f"{self._network.name}-{self._network.key}-{_EXPORT}-openvino-{version}"
-        # Of no batch size in particular: graphs of a fixed one gain a twentieth, and what is left over needs another.
+        # For any batch size: graphs of a fixed size are 5 % faster, but the last, smaller batch needs another graph.
         folder = export_cache.cached_export(key, self._save)
         return self._core.read_model(folder / _MODEL) if folder else self._export()
 
@@ -93,8 +93,8 @@ class OpenVINOSession:
 
         example = tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in self._network.example)
         with warnings.catch_warnings(), torch.no_grad():
-            # Tracing is deprecated without a successor that OpenVINO reads as well, and warns of every
-            # condition on a size, which the tests show to hold for other sizes too.
+            # Tracing is deprecated, but has no successor that OpenVINO reads equally well. It warns of every
+            # condition on a size; the tests show that these conditions hold for other sizes too.
             warnings.simplefilter("ignore")
             traced = torch.jit.trace(  # type: ignore[no-untyped-call]
                 self._network.build().eval(), example, check_trace=False

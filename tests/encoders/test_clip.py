@@ -184,11 +184,11 @@ def test_the_fingerprint_is_of_the_weights_not_of_their_place(tmp_path: Path) ->
     [
         ("ViT-B-32", OptionError, "names no weights: expected clip:MODEL/TAG"),
         ("ViT-Z-99/openai", OptionError, "no model 'ViT-Z-99'"),
-        ("ViT-B-32/mine", OptionError, "knows no weights 'mine' of ViT-B-32: expected one of openai"),
+        ("ViT-B-32/mine", OptionError, "has no weights 'mine' for ViT-B-32: expected one of openai"),
         (
             "ViT-B-32@/nowhere/w.pt",
             WeightsError,
-            "not at '/nowhere/w.pt': name the file .* clip:ViT-B-32@FILE",
+            "not at '/nowhere/w.pt': name the file that holds them, as clip:ViT-B-32@FILE",
         ),
         (
             "/nowhere/c.json@/nowhere/w.pt",

@@ -65,7 +65,7 @@ def test_a_saved_fusion_fuses_bit_for_bit_the_same(method, tmp_path):
     every = again.fusion(Parts(np.repeat(lone.vectors[:, :1], 3, axis=1), np.ones((1, 3), np.bool_), THREE))
     np.testing.assert_array_equal(again.query_vector(lone.vectors[:, 0], Modality.VIDEO), every)
     (tmp_path / "fusion").write_bytes((tmp_path / "fusion").read_bytes()[:-3])
-    with pytest.raises(DamagedIndexError, match="not a whole fusion"):
+    with pytest.raises(DamagedIndexError, match="not a complete fusion"):
         FittedFusion.load(tmp_path / "fusion")
 
 

@@ -27,7 +27,7 @@ def behave(path):
     elif what == "bug":
         raise KeyError("no\nsuch")
     elif what == "silent":
-        raise NoSoundError(f"{path}: holds pictures alone")
+        raise NoSoundError(f"{path}: has only pictures")
     elif what == "write":
         Path(path).write_text("other", encoding="utf-8")
     elif what == "once":  # is killed by somebody, the first time

@@ -91,7 +91,9 @@ def encoders(weights: str = "toy") -> Iterator[dict[Modality, ToyEncoder]]:
     registry.ENCODERS = {  # type: ignore[misc]
         **known,
         **{
-            encoder.spec.name: registry.Entry((modality,), lambda _wanted, encoder=encoder: encoder, "")
+            encoder.spec.name: registry.EncoderEntry(
+                (modality,), lambda _request, encoder=encoder: encoder, ""
+            )
             for modality, encoder in made.items()
         },
     }

@@ -268,7 +268,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
             load_image(source)
     pipe = tmp_path / "pipe.png"
     os.mkfifo(pipe)
-    with pytest.raises(MediaError, match="no regular file"):
+    with pytest.raises(MediaError, match="is not a regular file"):
         load_image(pipe)
     wrong: Any = 3
     with pytest.raises(MediaError, match="not int"):

@@ -180,7 +180,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "PNG": (saved(noise(30, 20)), r"still picture \(png\)"),
     "JPEG": (saved(noise(30, 20), "JPEG"), "still picture"),
     "GIF of one frame": (saved(noise(30, 20), "GIF"), r"still picture \(gif\)"),
-    "sound alone": (sound(), "sound alone"),
+    "sound alone": (sound(), "only sound"),
     "empty": (b"", "is empty"),
     "text": (b"not a video at all, not by any means", "Invalid data"),
     "header alone": (video(steps(5))[:40], "Invalid data|no frames|no pictures"),
@@ -358,7 +358,7 @@ def test_sample_videos_are_seen(path: Path) -> None:
 
 @pytest.mark.parametrize("path", iscc_samples.audios(), ids=lambda path: path.name)
 def test_sample_sounds_are_no_videos(path: Path) -> None:
-    with pytest.raises(MediaError, match="sound alone"):
+    with pytest.raises(MediaError, match="only sound"):
         sample_frames(path, side=256, windows=frame_count)
 
 
