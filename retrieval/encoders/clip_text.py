@@ -116,13 +116,15 @@ def _build(model: Any, causal: bool) -> torch.nn.Module:
 
         def forward(self, tokens: torch.Tensor) -> torch.Tensor:
             tower, length = self.tower, tokens.shape[1]
-            read = tower.token_embedding(tokens) + tower.positional_embedding[:length]
-            read = tower.transformer(read, attn_mask=tower.attn_mask[:length, :length])
-            rows: torch.Tensor = text_global_pool(tower.ln_final(read), tokens, self.pool, self.end)
-            last = tower.text_projection
-            if last is None:
+            hidden = tower.token_embedding(tokens) + tower.positional_embedding[:length]
+            hidden = tower.transformer(hidden, attn_mask=tower.attn_mask[:length, :length])
+            rows: torch.Tensor = text_global_pool(tower.ln_final(hidden), tokens, self.pool, self.end)
+            projection = tower.text_projection
+            if projection is None:
                 return rows
-            projected: torch.Tensor = last(rows) if isinstance(last, torch.nn.Linear) else rows @ last
+            projected: torch.Tensor = (
+                projection(rows) if isinstance(projection, torch.nn.Linear) else rows @ projection
+            )
             return projected
 
     return CausalTextTower() if causal else TextTower()

@@ -56,10 +56,10 @@ class ClipTransform:
         """
         from PIL import Image
 
-        seen = load_image(medium, at_least=DRAFT * max(self.sides))
-        size = self._scaled(seen.height, seen.width)
+        image = load_image(medium, at_least=DRAFT * max(self.sides))
+        size = self._scaled(image.height, image.width)
         filtered = Image.Resampling.BILINEAR if self.is_bilinear else Image.Resampling.BICUBIC
-        scaled = seen.resize(size[::-1], filtered)
+        scaled = image.resize(size[::-1], filtered)
         top, left = (_offset(side, target) for side, target in zip(size, self.sides, strict=True))
         frame = Image.new("RGB", self.sides[::-1], (self.fill,) * 3)
         frame.paste(scaled, (left, top))

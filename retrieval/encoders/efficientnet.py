@@ -97,8 +97,8 @@ class EfficientNetLite0(NetworkEncoder):
         folder = export_cache.cached_export(key, self._save_classes)
         if folder is None:
             return self._classes()
-        with np.load(folder / _CLASSES, allow_pickle=False) as kept:
-            return ClassHead(tuple(kept["names"].tolist()), kept["weights"], kept["bias"])
+        with np.load(folder / _CLASSES, allow_pickle=False) as cached:
+            return ClassHead(tuple(cached["names"].tolist()), cached["weights"], cached["bias"])
 
     def _save_classes(self, folder: Path) -> None:
         head = self._classes()
@@ -162,15 +162,15 @@ def _scales(model: Any) -> dict[int, torch.Tensor]:
     """
     import torch
 
-    found, mean, variance = {}, 0.0, 0.0
+    scales, mean, variance = {}, 0.0, 0.0
     for number, block in enumerate(model._blocks):
         shift, scale = block._bn2.bias.detach(), block._bn2.weight.detach()
         layout = block._block_args
         adds = block.id_skip and layout.stride in (1, [1]) and layout.input_filters == layout.output_filters
         mean, variance = (mean + shift, variance + scale**2) if adds else (shift, scale**2)
         if number in LAYERS:
-            found[number] = torch.stack([mean, variance**0.5])
-    return found
+            scales[number] = torch.stack([mean, variance**0.5])
+    return scales
 
 
 def _fold(model: Any) -> Any:

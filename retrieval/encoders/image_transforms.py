@@ -40,12 +40,12 @@ class ImageTransform:
         Raises:
             MediaError: the medium is not a readable image or exceeds a limit.
         """
-        seen = load_image(medium, at_least=SIDE + MARGIN)
-        crop = max(1, int(SIDE / (SIDE + MARGIN) * min(seen.size)))
+        image = load_image(medium, at_least=SIDE + MARGIN)
+        crop = max(1, int(SIDE / (SIDE + MARGIN) * min(image.size)))
         # An odd pixel is cut at the left and the top, as published.
-        left, top = (seen.width - crop + 1) // 2, (seen.height - crop + 1) // 2
+        left, top = (image.width - crop + 1) // 2, (image.height - crop + 1) // 2
         # Crop first: resize(box=...) would mix pixels from outside the crop into its edges.
-        views = [seen.crop((left, top, left + crop, top + crop))]
-        if min(seen.size) < SIDE + MARGIN or crop**2 < MIN_VISIBLE_SHARE * seen.width * seen.height:
-            views.append(seen)
+        views = [image.crop((left, top, left + crop, top + crop))]
+        if min(image.size) < SIDE + MARGIN or crop**2 < MIN_VISIBLE_SHARE * image.width * image.height:
+            views.append(image)
         return np.stack([resize_bicubic(view, (SIDE, SIDE)) for view in views])

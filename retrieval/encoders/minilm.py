@@ -144,18 +144,18 @@ def _build(folder: Path, pieces: bool) -> torch.nn.Module:
         def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
             vectors = self.embeddings(input_ids=ids)
             places = torch.arange(ids.shape[1], device=ids.device)[None]
-            kept = places < lengths[:, None]
+            is_token = places < lengths[:, None]
             least = torch.finfo(vectors.dtype).min
-            mask = torch.where(kept, 0.0, least).to(vectors.dtype)[:, None, None, :]
+            mask = torch.where(is_token, 0.0, least).to(vectors.dtype)[:, None, None, :]
             vectors = self.encoder(vectors, attention_mask=mask)[0]
-            said = (vectors * kept[:, :, None].to(vectors.dtype)).sum(1)
+            meaning = (vectors * is_token[:, :, None].to(vectors.dtype)).sum(1)
             inner = (places > 0) & (places < lengths[:, None] - 1)
             words = self.embeddings.word_embeddings(ids) * inner[:, :, None].to(vectors.dtype)
-            rows = torch.cat([said, words.sum(1)], 1)
+            rows = torch.cat([meaning, words.sum(1)], 1)
             if not pieces:
                 return rows
-            own = torch.cat([vectors * inner[:, :, None].to(vectors.dtype), words], 2)
-            none = torch.zeros_like(own[:, :1]).repeat(1, MAX_PIECES, 1)
-            return torch.cat([rows, torch.cat([own, none], 1)[:, 1 : 1 + MAX_PIECES].flatten(1)], 1)
+            piece_rows = torch.cat([vectors * inner[:, :, None].to(vectors.dtype), words], 2)
+            padding = torch.zeros_like(piece_rows[:, :1]).repeat(1, MAX_PIECES, 1)
+            return torch.cat([rows, torch.cat([piece_rows, padding], 1)[:, 1 : 1 + MAX_PIECES].flatten(1)], 1)
 
     return Summed()

@@ -74,9 +74,9 @@ class Parts:
         """Return the parts of the items ``rows``."""
         return Parts(self.vectors[rows], self.present[rows], self.modalities)
 
-    def keep_only(self, kept: NDArray[np.bool_]) -> Parts:
-        """Return the same items with only the parts that the (n, m) mask ``kept`` selects."""
-        present = self.present & kept
+    def keep_only(self, mask: NDArray[np.bool_]) -> Parts:
+        """Return the same items with only the parts that the (n, m) ``mask`` selects."""
+        present = self.present & mask
         return Parts(np.where(present[:, :, None], self.vectors, np.float32(0)), present, self.modalities)
 
     def impute_missing(self) -> Matrix:

@@ -40,9 +40,9 @@ def fit_concat(parts: Parts, _seed: int) -> Concatenated:
     """Fit means and covariances, with a ridge, to the parts present; a single item gives no whitening."""
     centers, whitenings = [], []
     for at in range(len(parts.modalities)):
-        own = parts.vectors[parts.present[:, at], at]
-        center = own.mean(axis=0) if len(own) > 1 else np.zeros(parts.vectors.shape[2], np.float32)
-        values, axes = linalg.eigh(np.cov(own.T) if len(own) > 1 else np.eye(len(center)))
+        vectors = parts.vectors[parts.present[:, at], at]
+        center = vectors.mean(axis=0) if len(vectors) > 1 else np.zeros(parts.vectors.shape[2], np.float32)
+        values, axes = linalg.eigh(np.cov(vectors.T) if len(vectors) > 1 else np.eye(len(center)))
         varying = values > 1e-9 * max(values[-1], 1e-12)
         ridge = RIDGE * values[varying].mean() if varying.any() else 1.0
         scales = np.sqrt(ridge / (values.clip(0) + ridge))

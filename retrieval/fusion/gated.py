@@ -33,8 +33,8 @@ class Gated(LearnedFusion):
         del present
         summed = vectors.sum(1)
         length = xp.sqrt((summed * summed).sum(1) + 1e-12)[:, None]
-        seen = xp.einsum("nr,mrd->nmd", (summed / length) @ values["inner"], values["outer"])
-        gates = 2 / (1 + xp.exp(-seen - values["bias"]))
+        logits = xp.einsum("nr,mrd->nmd", (summed / length) @ values["inner"], values["outer"])
+        gates = 2 / (1 + xp.exp(-logits - values["bias"]))
         return (gates * vectors).sum(1)
 
 

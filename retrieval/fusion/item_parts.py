@@ -43,27 +43,27 @@ class ItemParts:
         """For each modality, the rows of whole assets in the order of the items, and where each item's rows begin."""
         rank = np.zeros(self.items.max(initial=-1) + 1, np.int64)
         rank[self.items] = np.arange(len(self.items))
-        found = {}
+        rows_by_modality = {}
         for modality, table in self.tables.items():
             whole = np.flatnonzero(table.whole)
             places = rank[table.items[whole]]
             order = np.argsort(places, kind="stable")
             starts = np.searchsorted(places[order], np.arange(len(self.items) + 1))
-            found[modality] = whole[order], starts
-        return found
+            rows_by_modality[modality] = whole[order], starts
+        return rows_by_modality
 
     def parts(self, chosen: Integers) -> Parts:
         """Return the parts of the items at these ascending positions; each must have at least one."""
         vectors = {}
         for modality in self.tables:
             whole, starts = self._rows[modality]
-            own = np.concatenate([whole[starts[at] : starts[at + 1]] for at in chosen] or [whole[:0]])
-            if len(own):
+            rows = np.concatenate([whole[starts[at] : starts[at + 1]] for at in chosen] or [whole[:0]])
+            if len(rows):
                 places = np.repeat(chosen, starts[chosen + 1] - starts[chosen])
-                vectors[modality] = self.read(modality, own), places
+                vectors[modality] = self.read(modality, rows), places
         if not vectors:
-            nothing = np.zeros((0, len(self.modalities), self.dimension), np.float32)
-            return Parts(nothing, nothing[:, :, 0].astype(np.bool_), self.modalities)
+            empty = np.zeros((0, len(self.modalities), self.dimension), np.float32)
+            return Parts(empty, empty[:, :, 0].astype(np.bool_), self.modalities)
         return Parts.of(vectors, self.modalities)[0]
 
     def fused(self, fusion: Fusion, chosen: Integers) -> Iterator[Matrix]:

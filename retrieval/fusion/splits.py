@@ -17,8 +17,8 @@ class QueryGallerySplit:
     """Items with several parts, each divided into a query and a gallery entry.
 
     Attributes:
-        asking: each item's part of one modality.
-        asked: the rest of the same items, in the same order.
+        queries: each item's part of one modality.
+        gallery: the rest of the same items, in the same order.
     """
 
     queries: Parts
@@ -34,8 +34,8 @@ def query_gallery_splits(parts: Parts, seed: int) -> list[QueryGallerySplit]:
         rows = np.flatnonzero(several & parts.present[:, at])
         rows = np.sort(random.choice(rows, min(MAX_ITEMS, len(rows)), replace=False))
         if len(rows) > 1:
-            own = np.zeros((1, len(parts.modalities)), np.bool_)
-            own[:, at] = True
+            query_mask = np.zeros((1, len(parts.modalities)), np.bool_)
+            query_mask[:, at] = True
             chosen = parts.take(rows)
-            splits.append(QueryGallerySplit(chosen.keep_only(own), chosen.keep_only(~own)))
+            splits.append(QueryGallerySplit(chosen.keep_only(query_mask), chosen.keep_only(~query_mask)))
     return splits

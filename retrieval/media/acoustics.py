@@ -149,8 +149,8 @@ def cepstra(level: Frames, count: int = 20) -> Frames:
     """
     from scipy.fft import dct
 
-    kept: Frames = dct(level, axis=1, norm="ortho")[:, :count]
-    return np.ascontiguousarray(kept)
+    coefficients: Frames = dct(level, axis=1, norm="ortho")[:, :count]
+    return np.ascontiguousarray(coefficients)
 
 
 def mfcc(samples: Samples, rate: int, count: int = 20) -> Frames:

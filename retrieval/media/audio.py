@@ -192,11 +192,11 @@ def _collect(blocks: Iterator[_Block], rate: int | None) -> AudioClip:
     parts: list[NDArray[np.float32]] = []
     native, count, limit = 0, 0, 0
     with closing(_until_damage(blocks)) as sound_blocks:
-        for own, block in sound_blocks:
+        for block_rate, block in sound_blocks:
             if not native:
-                native, limit = own, int(MAX_SECONDS * own)
+                native, limit = block_rate, int(MAX_SECONDS * block_rate)
                 resample = _resampler(native, rate)
-            elif own != native:
+            elif block_rate != native:
                 break  # the rate changes in the middle: damage, or a second recording
             if not np.isfinite(block).all():
                 raise MediaError("has samples that are not finite numbers: save the sound again")

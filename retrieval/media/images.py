@@ -116,9 +116,9 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
         return image if image.mode == "RGB" else image.convert("RGB")
     if image.mode == "La":  # Pillow cannot convert it to RGBA directly
         image = image.convert("LA")
-    seen = Image.new("RGBA", image.size, "white")
-    seen.alpha_composite(image.convert("RGBA"))
-    return seen.convert("RGB")
+    flattened = Image.new("RGBA", image.size, "white")
+    flattened.alpha_composite(image.convert("RGBA"))
+    return flattened.convert("RGB")
 
 
 def _turn_upright(image: Image.Image) -> None:

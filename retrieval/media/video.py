@@ -159,11 +159,15 @@ def _sample(file: IO[bytes], windows: Callable[[float], int], side: int, deadlin
     take = partial(_decode_requests, file, timeline, clock, side, deadline)
     count = windows(timeline.end)
     requests = choose_frames(timeline, count)
-    found = dict(take(requests))
-    unmet = [request for request in requests if request.until not in found or found[request.until].black]
+    found_frames = dict(take(requests))
+    unmet = [
+        request
+        for request in requests
+        if request.until not in found_frames or found_frames[request.until].black
+    ]
     if unmet:
-        found |= dict(take(widen_requests(timeline, unmet, count)))
-    frames = [found[until] for until in sorted(found)]
+        found_frames |= dict(take(widen_requests(timeline, unmet, count)))
+    frames = [found_frames[until] for until in sorted(found_frames)]
     if not frames:
         raise MediaError("expected a video, but none of its frames can be decoded")
     return SampledFrames(timeline.end, tuple([frame for frame in frames if not frame.black] or frames))

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from retrieval.runtimes import device
 
-Work = TypeVar("Work")
+Task = TypeVar("Task")
 
 
 def compile_model(core: Any, model: Any, *, streams: int, precision: str) -> Any:
@@ -31,9 +31,9 @@ def compile_model(core: Any, model: Any, *, streams: int, precision: str) -> Any
 
 
 def run_in_order(
-    requests: Iterable[Any], works: Iterable[Work], start: Callable[[Any, Work], None]
-) -> Generator[tuple[Any, Work], None, None]:
-    """Yield each of ``works``, in order, with the request that computed it; its result is valid until the next one.
+    requests: Iterable[Any], tasks: Iterable[Task], start: Callable[[Any, Task], None]
+) -> Generator[tuple[Any, Task], None, None]:
+    """Yield each of ``tasks``, in order, with the request that computed it; its result is valid until the next one.
 
     No Python code runs in a stream's thread: it would wait for the lock held by a thread that drops the network, while
     that thread waits for the stream.
@@ -41,26 +41,26 @@ def run_in_order(
     Args:
         requests: requests of one compiled network, best twice as many as it has streams, so that no stream waits for
             Python to start its next batch.
-        works: read only as far as there are free requests.
-        start: starts a request on a work; its arrays may be read in place.
+        tasks: read only as far as there are free requests.
+        start: starts a request on a task; its arrays may be read in place.
     """
-    idle, started = deque(requests), deque[tuple[Any, Work]]()
+    idle, started = deque(requests), deque[tuple[Any, Task]]()
 
-    def taken() -> tuple[Any, Work]:
+    def next_done() -> tuple[Any, Task]:
         request, _ = started[0]
         request.wait()
         idle.append(request)
         return started.popleft()
 
     try:
-        for work in works:
+        for task in tasks:
             request = idle.popleft()
-            start(request, work)
-            started.append((request, work))
+            start(request, task)
+            started.append((request, task))
             if not idle:
-                yield taken()
+                yield next_done()
         while started:
-            yield taken()
+            yield next_done()
     finally:
         for request, _ in started:  # arrays that are read in place must stay alive until then
             request.wait()
