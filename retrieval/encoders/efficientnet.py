@@ -110,9 +110,8 @@ class EfficientNetLite0(NetworkEncoder):
 
         stored = torch.load(self._file, map_location="cpu", weights_only=True)
         weights, bias = stored["_fc.weight"].numpy(), stored["_fc.bias"].numpy()
-        weights = np.pad(
-            weights, ((0, 0), (0, self.spec.dimension - HEAD_COLUMNS))
-        )  # the classifier reads only the first columns
+        # The classifier reads only the first columns.
+        weights = np.pad(weights, ((0, 0), (0, self.spec.dimension - HEAD_COLUMNS)))
         return ClassHead(names=tuple(IMAGENET_CLASSNAMES), weights=weights, bias=bias)
 
 

@@ -28,10 +28,7 @@ FRAMES = 100
 WINDOW, HOP = 10, 5
 """Length of a window of the tiling, and distance from one start to the next, in seconds."""
 
-_BANDS, _LOW = (
-    64,
-    50.0,
-)  # number of mel bands, and their lowest frequency in hertz; the highest is half the rate
+_BANDS, _LOW = 64, 50.0  # number of mel bands, and their lowest frequency in hertz; the highest is RATE / 2
 _CEPSTRA = 20
 _DYNAMIC = 60.0  # dB below the loudest band of a clip; anything quieter is raised to this floor
 _QUIET = 35.0  # dB below the loudest frame; quieter frames at both ends are removed

@@ -30,7 +30,7 @@ class Attention(LearnedFusion):
 
     @staticmethod
     def formula(xp: Any, values: Mapping[str, Any], vectors: Any, present: Any) -> Any:
-        """Map (n, m, d) and (n, m) to (n, d). The logits are bounded, so the exponentials cannot overflow."""
+        """Map (n, m, d) and (n, m) to (n, d). The logits are bounded, so the exponentials need no stabilisation."""
         logits = (xp.tanh(vectors @ values["inner"]) * values["outer"]).sum(2) + values["bias"]
         weights = present * xp.exp(logits)
         weights = weights / weights.sum(1)[:, None]

@@ -139,9 +139,7 @@ def _libsndfile_blocks(file: IO[bytes]) -> Iterator[_Block]:
                 if whole is not None:
                     block = np.multiply(block, _PCM_16, out=fractions[: len(block)])
                 yield opened.samplerate, block.mean(axis=1) if opened.channels > 1 else block[:, 0]
-                if (
-                    opened.tell() >= opened.frames
-                ):  # otherwise another block would be allocated and found empty
+                if opened.tell() >= opened.frames:  # otherwise an empty block would follow
                     break
     except LibsndfileError as error:
         raise _NoSamplesError(error.error_string) from error

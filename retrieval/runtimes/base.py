@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Batch: TypeAlias = "tuple[NDArray[Any], ...]"
-"""The input arrays of a network; the first axis of each is the same rows."""
+"""The input arrays of a network; the first axis counts the same rows in each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ STREAMS = 4
 """Blocks compared at once, at the most: each has the memory of its scores."""
 
 QUERIES = 128
-"""Networks are made for multiples of so streams, or there would be one for every number of queries."""
+"""Networks are made for multiples of so many, or there would be one for every number of queries."""
 
 SLACK = 1.001
 """What float32 rounds within the bound itself, generously."""

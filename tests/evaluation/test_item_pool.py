@@ -82,7 +82,7 @@ def test_items_are_fused_of_what_they_have_besides(engine, method, asking):
     fused = FittedFusion(method, parts.modalities, registry.fit(method, parts))
     others = np.array([[modality is not asking for modality in engine.modalities]])
     some = (parts.present & others).any(axis=1)
-    gallery = fused.fusion(parts.take(some).only(others))
+    gallery = fused.fusion(parts.take(some).keep_only(others))
     vectors, owners = held[asking]
     scores = fused.query_vector(vectors, asking) @ gallery.T
     task = f"{asking}-to-item"

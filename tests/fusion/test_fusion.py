@@ -194,13 +194,12 @@ def test_standardised_scores_do_not_depend_on_scale():
     )
     np.testing.assert_allclose(fused.mean(axis=1), 0, atol=1e-9)
     cut = np.where(first < np.median(first, axis=1, keepdims=True), np.nan, first)
-    is_known, alone = ~np.isnan(cut), rank_fusion.standardised_scores([cut])
-    for own, kept, known in zip(alone, is_known, cut, strict=True):
-        whole = (known[kept] - known[kept].mean()) / known[kept].std()
-        np.testing.assert_allclose(own[kept], whole)
-        np.testing.assert_allclose(
-            own[~kept], whole.min()
-        )  # not the mean, which would be above half of the scores
+    are_known, alone = ~np.isnan(cut), rank_fusion.standardised_scores([cut])
+    for standardised, mask, scores in zip(alone, are_known, cut, strict=True):
+        whole = (scores[mask] - scores[mask].mean()) / scores[mask].std()
+        np.testing.assert_allclose(standardised[mask], whole)
+        # Not the mean, which would be above half of the scores.
+        np.testing.assert_allclose(standardised[~mask], whole.min())
     np.testing.assert_array_equal(rank_fusion.standardised_scores([np.full((2, 3), np.nan)]), 0)
     for wrong in ([], [first, second[:2]]):
         with pytest.raises(OptionError, match="one shape"):
