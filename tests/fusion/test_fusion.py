@@ -21,7 +21,7 @@ THREE = (Modality.TEXT, Modality.IMAGE, Modality.AUDIO)
 
 
 def items(count=60, dimension=8, noise=(0.1, 0.4, 3.0), seed=0):
-    """Return items row_items parts are noisy versions of one vector; a third lack one modality, a few have only one."""
+    """Return items whose parts are noisy versions of one vector; a third lack one modality, a few have only one."""
     random = np.random.default_rng(seed)
     latent = random.normal(size=(count, 1, dimension))
     rows = latent + np.array(noise)[None, :, None] * random.normal(size=(count, 3, dimension))
