@@ -25,7 +25,7 @@ from indexer.sources import corpus as corpora
 from indexer.sources.adapters import registry as adapters
 from indexer.sources.corpus import Corpus
 from retrieval.encoders import registry
-from retrieval.encoders.base import Encoder, check_same
+from retrieval.encoders.base import Encoder, check_same_encoder
 from retrieval.errors import DamagedIndexError, OptionError
 from retrieval.runtimes import device as devices
 from retrieval.runtimes import registry as runtimes
@@ -247,7 +247,7 @@ def realign(
         encoders, stores = _open(draft, settings, device)
         for modality, encoder in encoders.items():
             if draft.before and modality in draft.before.encoders:
-                check_same(draft.before.encoders[modality], encoder.spec)
+                check_same_encoder(draft.before.encoders[modality], encoder.spec)
         _check_features(draft.catalog, stores)
         changed = catalog_writer.hold_out(
             draft.catalog,

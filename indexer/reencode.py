@@ -11,7 +11,7 @@ from indexer.progress import Progress
 from indexer.sources import corpus as corpora
 from indexer.sources.corpus import Part
 from retrieval.encoders import registry
-from retrieval.encoders.base import Span, check_same
+from retrieval.encoders.base import Span, check_same_encoder
 from retrieval.errors import MediaError, SourceError
 from retrieval.storage.catalog import Catalog, StoredAsset
 from retrieval.storage.feature_store import FeatureStore
@@ -85,7 +85,7 @@ def mend(
     if found:
         # By the name it was asked for by: an encoder's own does not say where a file of weights is.
         encoder = registry.load(manifest.settings["encoders"][modality], modality, device, runtime)
-        check_same(spec, encoder.spec)
+        check_same_encoder(spec, encoder.spec)
         store.add_numerics(encoder.numerics)
         with progress(f"encoding {modality}", len(found)) as advance:
             encode.encode(

@@ -1,11 +1,11 @@
-"""Pair spoken digits with short videos of handwritten ones: something real to search by sound.
+"""Pair spoken digits with short videos of handwritten digits: real data for search by sound.
 
 The recordings are those of the Free Spoken Digit Dataset, named {digit}_{speaker}_{take}.wav. Each gets a
-video of a second or two in which a handwritten digit of the same class moves over the frame; those are
+video of one or two seconds in which a handwritten digit of the same class moves across the frame. The digits are
 scikit-learn's 1,797 pictures of 8 x 8 pixels (a part of "Optical Recognition of Handwritten Digits", UCI).
-The videos have no sound track. Every speaker's takes up to 34 are for training, those from 35 on for testing,
-and every speaker's two parts have digit pictures of their own: whichever split or speakers are held out, no
-picture of a digit that is searched was seen in training.
+The videos have no sound track. Takes up to 34 of every speaker are for training, takes from 35 on for testing.
+The two parts of every speaker have separate digit pictures: whichever split or speakers are held out, no picture in
+the gallery was used in training.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from sklearn.datasets import load_digits
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 FIRST_TEST_TAKE = 35
 SIDE = 112
-"""Pixels of the square frame."""
+"""Side of the square frame, in pixels."""
 RATE = 10
-"""Frames a second."""
+"""Frames per second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One spoken digit, known by its file's name."""
+    """A recording of a spoken digit, described by its file name."""
 
     file: Path
     digit: int
@@ -49,12 +49,12 @@ class Recording:
 
     @property
     def split(self) -> str:
-        """``train`` or ``test``, by the take."""
+        """``train`` or ``test``, depending on the take."""
         return "test" if self.take >= FIRST_TEST_TAKE else "train"
 
 
 def recordings(folder: Path) -> list[Recording]:
-    """All recordings of a folder, in the order of digit, speaker and take."""
+    """Return all recordings of a folder, in the order of digit, speaker and take."""
     found = []
     for file in folder.glob("*.wav"):
         parts = re.fullmatch(r"(\d)_(.+)_(\d+)", file.stem)
@@ -64,7 +64,7 @@ def recordings(folder: Path) -> list[Recording]:
 
 
 def handwriting(found: Sequence[Recording], seed: int) -> Iterator[NDArray[np.float64]]:
-    """For each recording the (8, 8) ink, 0 to 1, of a digit; those of a speaker's split are in no other."""
+    """Yield the (8, 8) ink, 0 to 1, of a digit for each recording; splits and speakers share no pictures."""
     images, labels = load_digits(return_X_y=True)
     cells = Counter((one.digit, one.speaker, one.split) for one in found)
     pools: dict[tuple[int, str, str], NDArray[np.float64]] = {}
@@ -74,7 +74,7 @@ def handwriting(found: Sequence[Recording], seed: int) -> Iterator[NDArray[np.fl
         counts = np.array([cells[cell] for cell in mine])
         if not mine:
             continue
-        # One picture each, and of the rest as many as the cell's share of the recordings.
+        # Each cell gets one picture, and a share of the rest in proportion to its recordings.
         rest = np.round(np.cumsum(counts) / counts.sum() * (len(own) - len(mine))).astype(int)
         pools |= dict(zip(mine, np.split(own, (rest + np.arange(1, len(mine) + 1))[:-1]), strict=True))
     used: Counter[tuple[int, str, str]] = Counter()
@@ -85,10 +85,10 @@ def handwriting(found: Sequence[Recording], seed: int) -> Iterator[NDArray[np.fl
 
 
 def draw(ink: NDArray[np.float64], rng: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
-    """(SIDE, SIDE) frames, white on black, of a digit that goes straight from one place to another."""
+    """Yield (SIDE, SIDE) frames, white on black, of a digit that moves in a straight line."""
     size = int(rng.integers(SIDE * 60 // 100, SIDE * 75 // 100))
     smooth = Image.fromarray(ink.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
-    # Smoothing alone leaves a blur: the edges get as steep as a pen's.
+    # Smoothing alone gives a blur; this makes the edges as sharp as a pen's.
     edge = np.clip((np.asarray(smooth) - 0.25) / 0.5, 0, 1)
     digit = np.round(255 * edge * edge * (3 - 2 * edge)).astype(np.uint8)
     start, stop = rng.uniform(0, SIDE - size, (2, 2))
@@ -100,9 +100,9 @@ def draw(ink: NDArray[np.float64], rng: np.random.Generator) -> Iterator[NDArray
 
 
 def write_video(path: Path, frames: Iterator[NDArray[np.uint8]]) -> None:
-    """Write an MP4 of grey frames, the same bytes for the same frames."""
+    """Write an MP4 of grey frames; equal frames give equal bytes."""
     with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-        # MPEG-4: x264's output differs from run to run in a few of a hundred videos, with one thread too.
+        # MPEG-4: x264's output differs between runs in a few percent of videos, even with one thread.
         stream = container.add_stream(
             "mpeg4", rate=RATE, options={"qmin": "3", "qmax": "5", "flags": "+bitexact"}
         )
@@ -119,12 +119,12 @@ def write_video(path: Path, frames: Iterator[NDArray[np.uint8]]) -> None:
 
 
 def make(out: Path, seed: int, work: tuple[Recording, NDArray[np.float64]]) -> dict[str, str | int]:
-    """Write one recording's two files; returns its row of the manifest."""
+    """Write the two files of one recording, and return its row of the manifest."""
     recording, ink = work
     name = recording.file.stem
     audio, video = Path("audio", f"{name}.wav"), Path("video", f"{name}.mp4")
     shutil.copyfile(recording.file, out / audio)
-    # From the name, so that the order in which they are made does not matter.
+    # Seeded by the name, so that the order of the work does not matter.
     write_video(out / video, draw(ink, np.random.default_rng([seed, zlib.crc32(name.encode())])))
     return {
         "id": name,
@@ -138,13 +138,13 @@ def make(out: Path, seed: int, work: tuple[Recording, NDArray[np.float64]]) -> d
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command."""
+    """Run the command."""
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     default = Path(os.environ.get("XMODAL_DATA", beside)) / "spoken-digits"
     parser = argparse.ArgumentParser(prog="make_spoken_digits_video", description=__doc__.partition("\n")[0])
     parser.add_argument("out", type=Path, help="folder for manifest.csv, audio/ and video/")
     parser.add_argument("--recordings", type=Path, default=default, help="folder of WAV files (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the drawing (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the drawing (%(default)s)")
     options = parser.parse_args(argv)
     found = recordings(options.recordings)
     if not found:

@@ -1,4 +1,4 @@
-"""Fixtures that every test may use."""
+"""Fixtures shared by all tests."""
 
 import os
 import tempfile
@@ -25,7 +25,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
-    """Real files for development, beside the checkout or where XMODAL_DATA says."""
+    """Folder of real development data: ``$XMODAL_DATA``, or next to the checkout."""
     folder = Path(os.environ.get("XMODAL_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"needs the development data: no folder {folder} (set XMODAL_DATA)")
@@ -34,7 +34,7 @@ def data_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def served_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of ``tests.helpers.served``'s source and index, built once; nobody writes to it."""
+    """Folder with the source and index of ``tests.helpers.served``, built once; tests must not write to it."""
     from tests.helpers import served
 
     root = tmp_path_factory.mktemp("served")
@@ -45,18 +45,18 @@ def served_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def encoders() -> Iterator[dict[Modality, toy.ToyEncoder]]:
-    """The toy encoders, by modality, known by name for as long as the test lasts."""
+    """Toy encoders by modality, registered during the test."""
     with toy.encoders() as made:
         yield made
 
 
 @pytest.fixture
 def source(tmp_path: Path, encoders: object) -> Path:
-    """A folder of colours with captions."""
+    """Folder of pictures of colours, with captions."""
     return toy.folder(tmp_path / "source")
 
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    """Where an index of ``source`` may be written."""
+    """Path where an index of ``source`` may be written."""
     return tmp_path / "index"

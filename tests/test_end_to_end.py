@@ -19,7 +19,7 @@ PICTURES = {
     "horse.png": "a horse",
     "clock_motion.png": "a wall clock",
 }
-"""Photos that scikit-image carries, and what is in them."""
+"""Photos included in scikit-image, and what they show."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def engine(pictures, tmp_path_factory):
     return retrieval.open(out)
 
 
-def test_pictures_without_captions_are_found_by_what_is_in_them(engine):
+def test_pictures_without_captions_are_found_by_their_content(engine):
     found = {words: engine.text_to_image(words, k=1)[0].path for words in PICTURES.values()}
     right = sum(found[words] == name for name, words in PICTURES.items())
     assert found["a ginger cat"] == "chelsea.png"
@@ -59,7 +59,7 @@ def test_indexing_again_encodes_nothing(engine, pictures):
 
 
 def test_photos_of_200_things_are_found_by_name(data_folder, tmp_path):
-    """Nothing but the pictures is indexed; their names are the queries."""
+    """Only the pictures are indexed; their captions are the queries."""
     with (data_folder / "photos/manifest.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     summary = indexer.build([data_folder / "photos"], out=tmp_path / "index", holdout=0.0)

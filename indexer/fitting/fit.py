@@ -19,7 +19,7 @@ from retrieval.alignment import registry as alignments
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.alignment.methods.shared_space import sharing
 from retrieval.arrays.lazy import SelectedRows
-from retrieval.encoders.base import Encoder, Releasing, parts_of
+from retrieval.encoders.base import Encoder, Releasable, parts_of
 from retrieval.errors import AlignmentError, DamagedIndexError
 from retrieval.storage.catalog import AssetTable
 from retrieval.storage.feature_store import FeatureStore, first_rows
@@ -91,7 +91,7 @@ def check_parts(
 def _release(encoders: Mapping[Modality, Encoder]) -> None:
     """Make room: nothing is encoded any more."""
     for encoder in encoders.values():
-        if isinstance(encoder, Releasing):
+        if isinstance(encoder, Releasable):
             encoder.release()
 
 

@@ -50,7 +50,7 @@ def write(draft: Draft, aligned: ProjectedAssets, asking: QuerySamples) -> dict[
     fused.save(draft.files.fusion)
     places, path = np.arange(len(items)), draft.files.vectors(ITEM)
     made = gathered.fused(fusion, places)
-    queries = {of: (fused.asking(vectors, of), whose) for of, (vectors, whose) in asking.items()}
+    queries = {of: (fused.query_vector(vectors, of), whose) for of, (vectors, whose) in asking.items()}
     sample = {of: vectors for of, (vectors, _) in queries.items()}
     columns = fusion(gathered.parts(places[:1])).shape[1]
     with lazy.temporary_matrix(path.with_suffix(".fused"), made, columns) as vectors:

@@ -19,7 +19,7 @@ from retrieval.alignment.maps.layers import Layer
 from retrieval.alignment.maps.pooling import Reading
 from retrieval.alignment.maps.projector import Block, Mixture, Projector
 from retrieval.arrays.lazy import MatrixLike
-from retrieval.encoders.base import ClassHead, Parts
+from retrieval.encoders.base import ClassHead, PartLayout
 from retrieval.errors import AlignmentError, DamagedIndexError, IndexFormatError
 from retrieval.types import Integers, Matrix, Modality
 
@@ -75,7 +75,7 @@ class TrainingData:
     seed: int = 0
     shared: frozenset[Modality] = frozenset()
     teacher: Mapping[Modality, FeatureTable] = field(default_factory=dict)
-    parts: Mapping[Modality, Parts] = field(default_factory=dict)
+    parts: Mapping[Modality, PartLayout] = field(default_factory=dict)
 
     def read(self, readings: Mapping[Modality, Reading]) -> TrainingData:
         """What is read of the rows, one reading for every modality whose rows hold parts; no parts are left."""
@@ -204,7 +204,7 @@ class Alignment:
                 )
             layout = header["projectors"]
             readings = {
-                Modality(name): Reading(Parts(*entry["parts"]), arrays.get(f"{name}.query"))
+                Modality(name): Reading(PartLayout(*entry["parts"]), arrays.get(f"{name}.query"))
                 for name, entry in layout.items()
                 if "parts" in entry
             }

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from retrieval.errors import MediaError, MissingFileError
 from retrieval.media.formats import content_type
-from retrieval.media.thumbnails import KINDS, thumbnail_bytes
+from retrieval.media.thumbnails import CONTENT_TYPES, thumbnail_bytes
 from retrieval.storage.asset_files import AssetFiles
 from retrieval.storage.catalog import Catalog
 from retrieval.storage.schema import Asset
@@ -69,7 +69,7 @@ def previews(catalog: Catalog, sources: Sequence[str], assets: Iterable[int]) ->
             try:
                 file = files.file(source_of[number], record.path)
                 picture = data_url(
-                    KINDS[record.modality],
+                    CONTENT_TYPES[record.modality],
                     thumbnail_bytes(file, record.modality, SIZE, record.start, record.end),
                 )
                 played = _media_url(file, record.modality)

@@ -1,4 +1,4 @@
-"""What every encoder is: media in, feature rows out, and an exact account of what made them."""
+"""The encoder interface: media in, feature rows out, and a spec that identifies exactly what computed them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from retrieval.types import Matrix, Modality
 
 @dataclass(frozen=True, slots=True)
 class EncoderSpec:
-    """What an encoder is, as far as its vectors are concerned.
+    """Everything about an encoder that its vectors depend on.
 
     Attributes:
-        name: the registry's name, for instance ``"minilm"``.
-        modality: what it reads.
+        name: name in the registry, for example ``"minilm"``.
+        modality: the modality it encodes.
         dimension: columns of its feature rows.
         weights: SHA-256 of the weights file, in hex.
-        preprocessing: a text that changes whenever what enters the network changes.
+        preprocessing: text that changes whenever the input of the network changes.
     """
 
     name: str
@@ -32,20 +32,20 @@ class EncoderSpec:
 
     @property
     def fingerprint(self) -> str:
-        """32 hex digits that differ wherever any attribute differs."""
+        """32 hex digits that differ if any attribute differs."""
         text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The part of a medium that a feature row is of.
+    """The part of a medium that a feature row describes.
 
     Attributes:
-        start: in seconds; None for the whole.
-        end: in seconds; None for the whole.
-        windows: in how many pieces it was read, of a text that is longer than its encoder reads at once; the row
-            pools them. None where it was read in one.
+        start: in seconds; None for the whole medium.
+        end: in seconds; None for the whole medium.
+        windows: number of windows, for a text that is longer than its encoder reads at once; the row pools them.
+            None if one window was enough.
     """
 
     start: float | None = None
@@ -54,17 +54,17 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """How a feature row holds the parts of what it is of: grid cells, word pieces, stretches of time.
+class PartLayout:
+    """Where a feature row holds the parts of its medium: grid cells, word pieces, stretches of time.
 
-    The row of the whole comes first. Each part has columns of its own, one part's after the other's; the columns of
-    a part that is not there are zero.
+    The row of the whole medium comes first. Each part has its own columns, one part after the other; the columns of
+    a missing part are zero.
 
     Attributes:
-        whole: columns of the row of the whole.
-        first: column where the first part begins: ``whole``, or less where the whole is made of its parts.
-        count: parts, at most.
-        columns: of a part.
+        whole: number of columns that describe the whole medium.
+        first: column where the first part begins: ``whole``, or less if the columns of the whole are the parts.
+        count: maximum number of parts.
+        columns: number of columns of each part.
     """
 
     whole: int
@@ -73,23 +73,23 @@ class Parts:
     columns: int
 
     @classmethod
-    def beside(cls, whole: int, count: int, columns: int) -> Parts:
-        """Parts that come after the row of the whole."""
+    def after_whole(cls, whole: int, count: int, columns: int) -> PartLayout:
+        """Return the layout whose parts follow the columns of the whole."""
         return cls(whole, whole, count, columns)
 
     @property
     def dimension(self) -> int:
-        """Columns of the row."""
+        """Number of columns of the complete row."""
         return max(self.whole, self.first + self.count * self.columns)
 
-    def of(self, rows: Matrix) -> Matrix:
-        """(n, count, columns) parts of (n, dimension) rows, no copy."""
+    def split(self, rows: Matrix) -> Matrix:
+        """Return the (n, count, columns) parts of (n, dimension) rows, as a view without copying."""
         parts = rows[:, self.first : self.first + self.count * self.columns]
         return parts.reshape(len(rows), self.count, self.columns)
 
 
 WHOLE = (Span(),)
-"""The spans of a medium that has one feature row."""
+"""Spans of a medium that has a single feature row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class ClassHead:
     """A classifier on top of an image encoder's features: logits = features @ weights.T + bias.
 
     Attributes:
-        names: C class names in words.
+        names: C class names, as words.
         weights: (C, dimension) float32.
         bias: (C,) float32.
     """
@@ -111,29 +111,29 @@ class Encoder(Protocol):
     """Turns media of one modality into feature rows.
 
     ``prepare`` runs in worker threads or processes, one medium at a time; ``encode`` runs on batches of what it
-    returned. The rows do not depend on the batch they were computed in, but for rounding. ``prepare`` may be
-    called from several threads at once; ``encode`` is called from one. ``prepare`` is pickled to get into a
-    process, so where there is a network it is an object of its own, from a module that does not import one.
+    returned. The rows do not depend on the batch they were computed in, except for rounding. ``prepare`` may be
+    called from several threads at once; ``encode`` is called from one. ``prepare`` is pickled to reach a worker
+    process, so for an encoder with a network it is a separate object, from a module that imports no network.
     """
 
     @property
     def spec(self) -> EncoderSpec:
-        """What this encoder is."""
+        """Identity of this encoder."""
         ...
 
     @property
     def numerics(self) -> str:
-        """What computes its rows, and in which precision: ``"openvino bf16"``.
+        """Runtime and precision that compute the rows, for example ``"openvino bf16"``.
 
-        No part of the fingerprint: rows of different numerics differ by rounding, and are compared.
+        Not part of the fingerprint: rows of different numerics differ only by rounding, and may be compared.
         """
         ...
 
     def prepare(self, medium: Any) -> Any:
-        """Everything that can be done for one medium before the network: decode, resize, tokenise.
+        """Do everything for one medium that comes before the network: decode, resize, tokenise.
 
         Args:
-            medium: for text a ``str``; for the others a path, ``bytes``, or an already decoded object
+            medium: a ``str`` for text; for other modalities a path, ``bytes``, or a decoded object
                 (for images a ``PIL.Image.Image``).
 
         Raises:
@@ -142,57 +142,58 @@ class Encoder(Protocol):
         ...
 
     def encode(self, prepared: Sequence[Any]) -> Matrix:
-        """(n, dimension) float32 features of prepared media, as the model's authors publish them.
+        """Return (n, dimension) float32 features of prepared media, as the model's authors publish them.
 
-        As many rows a medium as it has ``spans``, one medium's after the other's. Some models' are of unit
-        norm, others' are not: who needs unit norm makes it so. No media, no rows.
+        Each medium has as many rows as ``spans``; the rows of one medium follow those of the one before. The rows
+        of some models have unit norm, others not: callers that need unit norm must normalise. An empty input gives
+        no rows.
         """
         ...
 
     def spans(self, prepared: Any) -> Sequence[Span]:
-        """What part of the medium each row is of that ``encode`` gives for it.
+        """Return the part of the medium that each of its rows describes.
 
-        The first is the whole; a long clip or video may have more, one a segment. ``WHOLE`` for one row.
+        The first is the whole; a long clip or video may have more, one per segment. ``WHOLE`` if there is one row.
         """
         ...
 
     def class_head(self) -> ClassHead | None:
-        """The classifier the encoder was trained with, where it has one."""
+        """Return the classifier the encoder was trained with, or None."""
         ...
 
 
 @runtime_checkable
-class Parted(Protocol):
+class HasParts(Protocol):
     """An encoder whose rows may hold parts.
 
     Attributes:
-        parts: how they do; None where they do not.
+        parts: the layout of the parts; None if there are none.
     """
 
-    parts: Parts | None
+    parts: PartLayout | None
 
 
-def parts_of(encoder: Encoder) -> Parts | None:
-    """How an encoder's rows hold parts; None where they do not."""
-    return encoder.parts if isinstance(encoder, Parted) else None
+def parts_of(encoder: Encoder) -> PartLayout | None:
+    """Return the layout of the parts in an encoder's rows; None if there are none."""
+    return encoder.parts if isinstance(encoder, HasParts) else None
 
 
 @runtime_checkable
-class Releasing(Protocol):
-    """An encoder that can let go of its network; it is read again when it is needed."""
+class Releasable(Protocol):
+    """An encoder that can release its network; it is loaded again when needed."""
 
     def release(self) -> None:
-        """Let go of it."""
+        """Release the network."""
         ...
 
 
-def windowed(windows: int) -> Sequence[Span]:
-    """The spans of a text that was read in so many windows and has one row."""
+def text_spans(windows: int) -> Sequence[Span]:
+    """Return the spans of a text that has one row and was read in ``windows`` windows."""
     return WHOLE if windows == 1 else (Span(windows=windows),)
 
 
-def check_same(built: EncoderSpec, present: EncoderSpec) -> None:
-    """Refuse to compare vectors of two encoders.
+def check_same_encoder(built: EncoderSpec, present: EncoderSpec) -> None:
+    """Check that two encoders are the same, so that their vectors can be compared.
 
     Raises:
         EncoderMismatchError: the fingerprints differ; the message names both.
@@ -201,6 +202,6 @@ def check_same(built: EncoderSpec, present: EncoderSpec) -> None:
         differing = [name for name in built.__slots__ if getattr(built, name) != getattr(present, name)]
         raise EncoderMismatchError(
             f"the index was built with {built.modality} encoder {built.name} ({built.fingerprint[:12]}), "
-            f"this is {present.name} ({present.fingerprint[:12]}); they differ in {', '.join(differing)}: "
-            "open it with the former or index again with the latter"
+            f"but this is {present.name} ({present.fingerprint[:12]}); they differ in {', '.join(differing)}: "
+            "open the index with the first encoder, or build it again with the second"
         )

@@ -1,4 +1,4 @@
-"""Pictures into a CLIP model's space."""
+"""Image encoder of a CLIP model."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _BATCH = {"cpu": 8, "cuda": 256}
 
 
 class ClipImage(NetworkEncoder):
-    """Pictures to unit rows of the space that the model's words are in."""
+    """Encodes images as rows of unit norm, in the space that the model's text shares."""
 
     def __init__(self, model: ClipModel, device: str, runtime: str = "auto") -> None:
         super().__init__(device, runtime)
-        self.prepare = ClipTransform.of(model.looks)
+        self.prepare = ClipTransform.of(model.preprocessing)
         self.spec = EncoderSpec(
             name=f"clip:{model.name}",
             modality=Modality.IMAGE,
@@ -38,17 +38,17 @@ class ClipImage(NetworkEncoder):
         self._model = model
 
     def _network(self) -> Network:
-        looks, sides = self._model.looks, self.prepare.sides
+        preprocessing, sides = self._model.preprocessing, self.prepare.sides
         return Network(
             name="clip-image",
             key=self.spec.fingerprint,
-            build=lambda: _build(self._model.build(), looks["mean"], looks["std"]),
+            build=lambda: _build(self._model.build(), preprocessing["mean"], preprocessing["std"]),
             shapes=((None, *sides, 3),),
             example=(np.zeros((2, *sides, 3), np.uint8),),
         )
 
     def encode(self, prepared: Sequence[NDArray[np.uint8]]) -> Matrix:
-        """(n, dimension) float32 rows of unit norm."""
+        """Return (n, dimension) float32 rows of unit norm."""
         step = _BATCH[self._device]
         return unit(
             self._rows([(np.stack(prepared[at : at + step]),) for at in range(0, len(prepared), step)])
@@ -56,10 +56,10 @@ class ClipImage(NetworkEncoder):
 
 
 def _build(model: Any, mean: Sequence[float], std: Sequence[float]) -> torch.nn.Module:
-    """(n, height, width, 3) uint8 to (n, dimension) rows."""
+    """Build the module that maps (n, height, width, 3) uint8 to (n, dimension) rows."""
     import torch
 
-    class Pictures(torch.nn.Module):
+    class ImageTower(torch.nn.Module):
         mean: torch.Tensor
         std: torch.Tensor
 
@@ -74,4 +74,4 @@ def _build(model: Any, mean: Sequence[float], std: Sequence[float]) -> torch.nn.
             rows: torch.Tensor = self.model.encode_image((scaled - self.mean) / self.std)
             return rows
 
-    return Pictures()
+    return ImageTower()

@@ -1,4 +1,4 @@
-"""Which open_clip model is meant, where its configuration and weights are, and how it is built.
+"""Find an open_clip model by its name, with its configuration and weights, and build it.
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (ICML 2021), in the
 implementation and with the configurations of https://github.com/mlfoundations/open_clip.
@@ -27,70 +27,72 @@ FORMS = "clip:MODEL/TAG, clip:MODEL@FILE, clip:MODEL/TAG@FILE or clip:CONFIG.jso
 
 @dataclass(frozen=True)
 class ClipModel:
-    """One open_clip model and the file that its weights are in.
+    """An open_clip model and the file with its weights.
 
     Attributes:
-        name: of the architecture; of a configuration file, its name without folder and ending.
-        config: the architecture, as open_clip's files of configurations have it.
-        looks: how pictures are prepared: the fields of open_clip's ``PreprocessCfg``.
-        file: the weights.
-        weights: their SHA-256, in hex.
+        name: name of the architecture; for a configuration file, its name without folder and extension.
+        config: the architecture, in the form of open_clip's configuration files.
+        preprocessing: how images are prepared: the fields of open_clip's ``PreprocessCfg``.
+        file: path of the weights.
+        weights: SHA-256 of that file, in hex.
     """
 
     name: str
     config: Mapping[str, Any]
-    looks: Mapping[str, Any]
+    preprocessing: Mapping[str, Any]
     file: Path
     weights: str
 
     @classmethod
     def find(cls, options: str) -> ClipModel:
-        """The model that ``options`` names.
+        """Return the model that ``options`` names.
 
         Args:
-            options: what follows ``clip:`` in one of ``FORMS``. The tag says whose weights they are, and by that
-                how pictures are prepared. Without a file the tag's weights are taken from the hub, or from its
-                cache on this machine.
+            options: the text after ``clip:`` in one of ``FORMS``. The tag names the published weights and, with
+                them, how images are prepared. If no file is named, the tag's weights come from the hub or its
+                local cache.
 
         Raises:
-            OptionError: there is no such model or tag.
-            WeightsError: the weights, or the file of the configuration, are not there.
+            OptionError: the model or tag does not exist.
+            WeightsError: the weights or the configuration file cannot be read.
         """
         what, _, path = options.partition("@")
         if what.endswith(".json"):
-            name, config, looks = _read_config(Path(what).expanduser())
+            name, config, preprocessing = _read_config(Path(what).expanduser())
             tag = ""
         else:
             name, _, tag = what.partition("/")
-            config, looks = _known(name, tag)
+            config, preprocessing = _known_config(name, tag)
         if path:
             file = Path(path).expanduser()
             if not file.is_file():
                 raise WeightsError(
-                    f"the weights of CLIP model {name} are not at {str(file)!r}: name the file where they are, "
-                    f"as {_named(what)}@FILE"
+                    f"the weights of CLIP model {name} are not at {str(file)!r}: name the file that holds them, "
+                    f"as {_encoder_name(what)}@FILE"
                 )
         elif tag:
-            file = _fetched(name, tag)
+            file = _download(name, tag)
         else:
             raise OptionError(f"encoder {'clip:' + options!r} names no weights: expected {FORMS}")
         status = file.stat()
-        return cls(name, config, looks, file, _sum(file, status.st_size, status.st_mtime_ns))
+        return cls(
+            name, config, preprocessing, file, _cached_sha256(file, status.st_size, status.st_mtime_ns)
+        )
 
     @property
     def dimension(self) -> int:
-        """Columns of the space that words and pictures share."""
+        """Number of columns of the space that text and images share."""
         return int(self.config["embed_dim"])
 
     @property
     def digest(self) -> str:
-        """16 hex digits that differ wherever the architecture or the preparation of pictures does."""
-        text = json.dumps([self.config, self.looks], sort_keys=True)
+        """16 hex digits that differ if the architecture or the preprocessing of images differs."""
+        text = json.dumps([self.config, self.preprocessing], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
-    def registered(self) -> str:
-        """The name by which open_clip knows the configuration from now on."""
+    def registered_name(self) -> str:
+        """Register the configuration with open_clip and return its name there."""
         import open_clip
 
         name = f"xmodal-{self.digest}"
@@ -102,18 +104,21 @@ class ClipModel:
         return name
 
     def build(self) -> torch.nn.Module:
-        """The model with its weights, which are read as weights alone: no code in the file is run.
+        """Build the model and load its weights with ``weights_only``: no code in the file is run.
 
         Raises:
-            WeightsError: the file is no such model's.
+            WeightsError: the file does not hold the weights of this model.
         """
         import open_clip
 
         try:
             model: torch.nn.Module = open_clip.create_model(
-                self.registered, pretrained=str(self.file), weights_only=True, force_preprocess_cfg=self.looks
+                self.registered_name,
+                pretrained=str(self.file),
+                weights_only=True,
+                force_preprocess_cfg=self.preprocessing,
             )
-        except Exception as error:  # torch, safetensors, pickle and transformers each have their own
+        except Exception as error:  # torch, safetensors, pickle and transformers each raise their own types
             reason = single_spaced(str(error))[:300]
             raise WeightsError(
                 f"{str(self.file)!r} cannot be loaded as the weights of CLIP model {self.name}: {reason}"
@@ -121,31 +126,31 @@ class ClipModel:
         return model.eval()
 
 
-def _known(name: str, tag: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Configuration and preparation of a model that open_clip has a configuration of."""
+def _known_config(name: str, tag: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return configuration and preprocessing of a model that open_clip has a configuration for."""
     import open_clip
 
     config = open_clip.get_model_config(name)
     if config is None:
         raise OptionError(
-            f"open_clip has no model {name!r}: expected {FORMS}, MODEL being a name such as ViT-B-32 or ViT-L-14"
+            f"open_clip has no model {name!r}: expected {FORMS}, where MODEL is a name like ViT-B-32 or ViT-L-14"
         )
     trained: dict[str, Any] = {}
     if tag:
         tags = open_clip.list_pretrained_tags_by_model(name)
         if tag.lower() not in map(str.lower, tags):
             raise OptionError(
-                f"open_clip knows no weights {tag!r} of {name}: expected one of {', '.join(tags) or 'none'}, or a file "
+                f"open_clip has no weights {tag!r} for {name}: expected one of {', '.join(tags) or 'none'}, or a file "
                 f"as in clip:{name}@FILE"
             )
         trained = open_clip.get_pretrained_cfg(name, tag)
-        # What the weights were trained with counts; configurations of the same name may say otherwise.
+        # The setting that the weights were trained with decides; the configuration of the same name may differ.
         config["quick_gelu"] = trained.get("quick_gelu", False)
-    return config, _looks(config, trained)
+    return config, _preprocessing(config, trained)
 
 
 def _read_config(file: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """Name, configuration and preparation in a file of either of open_clip's two forms."""
+    """Return name, configuration and preprocessing from a file in either of open_clip's two formats."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         config = content.get("model_cfg", content)
@@ -158,39 +163,41 @@ def _read_config(file: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
         raise OptionError(f"{str(file)!r} cannot be read as a CLIP model's configuration: {error}") from error
     if not whole:
         raise OptionError(
-            f"{str(file)!r} is no CLIP model's configuration: expected embed_dim, vision_cfg and text_cfg in it, "
-            "as in open_clip's"
+            f"{str(file)!r} is not the configuration of a CLIP model: expected embed_dim, vision_cfg and text_cfg, "
+            "as in open_clip's configuration files"
         )
-    return file.stem, config, _looks(config, content.get("preprocess_cfg", {}))
+    return file.stem, config, _preprocessing(config, content.get("preprocess_cfg", {}))
 
 
-def _looks(config: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
+def _preprocessing(config: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
     from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
     size = config["vision_cfg"].get("image_size", 224)
-    looks: dict[str, Any] = merge_preprocess_dict({**asdict(PreprocessCfg()), "size": size}, dict(trained))
-    return looks
+    preprocessing: dict[str, Any] = merge_preprocess_dict(
+        {**asdict(PreprocessCfg()), "size": size}, dict(trained)
+    )
+    return preprocessing
 
 
-def _fetched(name: str, tag: str) -> Path:
-    """The file of weights that open_clip publishes under this tag, from the hub or its cache."""
+def _download(name: str, tag: str) -> Path:
+    """Return the weights file that open_clip publishes under this tag, from the hub or its cache."""
     import open_clip
 
     try:
         return Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(name, tag)))
-    except Exception as error:  # of the hub's client, of its transport, of the system
+    except Exception as error:  # the hub's client, its transport and the system raise different types
         reason = single_spaced(str(error))[:200]
         raise WeightsError(
-            f"the weights {tag} of CLIP model {name} cannot be fetched ({reason}): fetch them elsewhere, and name the "
-            f"file, as clip:{name}/{tag}@FILE"
+            f"the weights {tag} of CLIP model {name} cannot be fetched ({reason}): download them "
+            f"elsewhere, and name the file, as clip:{name}/{tag}@FILE"
         ) from error
 
 
-def _named(what: str) -> str:
+def _encoder_name(what: str) -> str:
     return f"clip:{Path(what).name if what.endswith('.json') else what}"
 
 
 @lru_cache(maxsize=16)
-def _sum(file: Path, _size: int, _mtime_ns: int) -> str:
-    """Summed once for words and pictures both; again if the file is another."""
+def _cached_sha256(file: Path, _size: int, _mtime_ns: int) -> str:
+    """Return the SHA-256 of a file; computed once for text and images, and again if size or time changes."""
     return sha256_of(file)

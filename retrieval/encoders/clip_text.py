@@ -1,4 +1,4 @@
-"""Words into a CLIP model's space."""
+"""Text encoder of a CLIP model."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retrieval.arrays.norms import unit
-from retrieval.encoders.base import EncoderSpec, Span, windowed
+from retrieval.encoders.base import EncoderSpec, Span, text_spans
 from retrieval.encoders.clip_model import ClipModel
-from retrieval.encoders.clip_tokens import Tokens, is_causal
-from retrieval.encoders.length_batching import by_length, padded, sorted_rows
-from retrieval.encoders.network_encoder import NetworkEncoder, summed
-from retrieval.encoders.text_input import text_of, wordless
+from retrieval.encoders.clip_tokens import ClipTokenizer, is_causal
+from retrieval.encoders.length_batching import length_batches, padded, sequence_numbers
+from retrieval.encoders.network_encoder import NetworkEncoder, sum_per_medium
+from retrieval.encoders.text_input import checked_text, no_words_error
 from retrieval.runtimes.base import Network
 from retrieval.types import Matrix, Modality
 
@@ -25,11 +25,11 @@ _BATCH = {"cpu": 32, "cuda": 512}
 
 
 class ClipText(NetworkEncoder):
-    """Text to unit rows of the space that the model's pictures are in.
+    """Encodes text as rows of unit norm, in the space that the model's images share.
 
     Text longer than the model's context is read in consecutive windows; the row is the mean of their unit rows,
-    each weighted by its length. Where the model reads from left to right, nothing behind the token that its answer
-    is taken from matters, so that each window ends there: open_clip fills all up to the context's length.
+    weighted by their lengths. If the model reads from left to right, the tokens after the one that gives the row
+    have no influence, so each window ends there; open_clip pads every window to the context's length.
     """
 
     def __init__(self, model: ClipModel, device: str, runtime: str = "auto") -> None:
@@ -44,11 +44,11 @@ class ClipText(NetworkEncoder):
         self._model = model
 
     @cached_property
-    def _tokens(self) -> Tokens:
-        return Tokens(self._model)
+    def _tokenizer(self) -> ClipTokenizer:
+        return ClipTokenizer(self._model)
 
     def _network(self) -> Network:
-        causal, context = is_causal(self._model.config), self._tokens.context
+        causal, context = is_causal(self._model.config), self._tokenizer.context
         return Network(
             name="clip-text",
             key=self.spec.fingerprint,
@@ -58,44 +58,47 @@ class ClipText(NetworkEncoder):
         )
 
     def prepare(self, medium: Any) -> list[list[int]]:
-        """The tokens of a text, window by window.
+        """Return the tokens of a text, one list per window.
 
         Args:
             medium: a ``str``.
 
         Raises:
-            MediaError: ``medium`` is no ``str``, or has no words.
+            MediaError: ``medium`` is not a ``str``, or has no words.
         """
-        text = text_of(medium)
+        text = checked_text(medium)
         if not text.strip():
-            raise wordless(medium)
-        return self._tokens.windows(text)
+            raise no_words_error(medium)
+        return self._tokenizer.windows(text)
 
     def encode(self, prepared: Sequence[list[list[int]]]) -> Matrix:
-        """(n, dimension) float32 rows of unit norm."""
+        """Return (n, dimension) float32 rows of unit norm."""
         windows = [window for text in prepared for window in text]
-        chosen = by_length(windows, _BATCH[self._device])
+        batches = length_batches(windows, _BATCH[self._device])
         rows = np.empty((len(windows), self.spec.dimension), np.float32)
-        rows[sorted_rows(chosen)] = unit(
-            self._rows([padded([windows[at] for at in some])[:1] for some in chosen])
+        rows[sequence_numbers(batches)] = unit(
+            self._rows([padded([windows[at] for at in batch])[:1] for batch in batches])
         )
         rows *= np.array([len(window) for window in windows], np.float32)[:, None]
-        return unit(summed(rows, prepared))
+        return unit(sum_per_medium(rows, prepared))
 
     def spans(self, prepared: list[list[int]]) -> Sequence[Span]:
         """See ``Encoder.spans``."""
-        return windowed(len(prepared))
+        return text_spans(len(prepared))
 
 
 def _build(model: Any, causal: bool) -> torch.nn.Module:
-    """(n, length) tokens to (n, dimension) rows; of any length if ``causal``, else of the whole context's."""
+    """Build the module that maps (n, length) tokens to (n, dimension) rows.
+
+    Any length works if ``causal``; otherwise it must be the full context length.
+    """
     import torch
     from open_clip.transformer import text_global_pool
 
-    # One kernel for the whole layer, which only PyTorch has.
+    # The fast path replaces the whole layer by one kernel that only PyTorch has.
     torch.backends.mha.set_fastpath_enabled(False)
 
-    class Words(torch.nn.Module):
+    class TextTower(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.model = model
@@ -104,7 +107,7 @@ def _build(model: Any, causal: bool) -> torch.nn.Module:
             rows: torch.Tensor = self.model.encode_text(tokens)
             return rows
 
-    class CausalWords(torch.nn.Module):
+    class CausalTextTower(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.tower = model if hasattr(model, "token_embedding") else model.text
@@ -113,13 +116,15 @@ def _build(model: Any, causal: bool) -> torch.nn.Module:
 
         def forward(self, tokens: torch.Tensor) -> torch.Tensor:
             tower, length = self.tower, tokens.shape[1]
-            read = tower.token_embedding(tokens) + tower.positional_embedding[:length]
-            read = tower.transformer(read, attn_mask=tower.attn_mask[:length, :length])
-            rows: torch.Tensor = text_global_pool(tower.ln_final(read), tokens, self.pool, self.end)
-            last = tower.text_projection
-            if last is None:
+            hidden = tower.token_embedding(tokens) + tower.positional_embedding[:length]
+            hidden = tower.transformer(hidden, attn_mask=tower.attn_mask[:length, :length])
+            rows: torch.Tensor = text_global_pool(tower.ln_final(hidden), tokens, self.pool, self.end)
+            projection = tower.text_projection
+            if projection is None:
                 return rows
-            projected: torch.Tensor = last(rows) if isinstance(last, torch.nn.Linear) else rows @ last
+            projected: torch.Tensor = (
+                projection(rows) if isinstance(projection, torch.nn.Linear) else rows @ projection
+            )
             return projected
 
-    return CausalWords() if causal else Words()
+    return CausalTextTower() if causal else TextTower()

@@ -1,6 +1,6 @@
-"""What a CLIP model sees of a picture, prepared as open_clip prepares it.
+"""Prepare images for a CLIP model as open_clip prepares them.
 
-Apart from the network, and without torchvision, so that worker processes prepare pictures without loading PyTorch.
+Separate from the network, and without torchvision, so that worker processes prepare images without loading PyTorch.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 from retrieval.media.images import load_image
 
 DRAFT = 2
-"""A JPEG file is decoded at a fraction of its size as long as its shorter side has so many times what is seen."""
+"""A JPEG file may be decoded at reduced size while its shorter side has at least this many times the input size."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClipTransform:
-    """Pictures to what the model sees of them.
+    """Turns images into the pixels that enter the model.
 
     Attributes:
-        sides: height and width that the model sees.
-        mode: of ``"shortest"`` (the middle is cut out), ``"longest"`` (padded) and ``"squash"`` the way to them.
-        is_bilinear: whether pictures are scaled by the bilinear filter, instead of the bicubic one.
-        fill: grey level of what is padded.
+        sides: height and width of the model's input.
+        mode: how images get this size: ``"shortest"`` (centre crop), ``"longest"`` (padded) or ``"squash"``.
+        is_bilinear: whether images are scaled by the bilinear filter instead of the bicubic one.
+        fill: grey level of the padding.
     """
 
     sides: tuple[int, int]
@@ -35,36 +35,38 @@ class ClipTransform:
     fill: int
 
     @classmethod
-    def of(cls, looks: Mapping[str, Any]) -> ClipTransform:
-        """Those that the fields of open_clip's ``PreprocessCfg`` ask for."""
-        size, mode = looks["size"], looks["resize_mode"]
+    def of(cls, preprocessing: Mapping[str, Any]) -> ClipTransform:
+        """Return the transform that the fields of open_clip's ``PreprocessCfg`` describe."""
+        size, mode = preprocessing["size"], preprocessing["resize_mode"]
         sides = (size, size) if isinstance(size, int) else (size[0], size[1])
-        # Where it cuts the middle out of no square, open_clip asks for no filter and gets the bicubic one.
+        # For a centre crop that is not square, open_clip passes no filter and gets the bicubic one.
         is_free = mode != "shortest" or sides[0] == sides[1]
-        return cls(sides, mode, is_free and looks["interpolation"] == "bilinear", looks["fill_color"])
+        return cls(
+            sides, mode, is_free and preprocessing["interpolation"] == "bilinear", preprocessing["fill_color"]
+        )
 
     def __call__(self, medium: Any) -> NDArray[np.uint8]:
-        """What the model sees of a picture: a (height, width, 3) uint8 array in RGB.
+        """Return the pixels of an image for the model: a (height, width, 3) uint8 array in RGB.
 
         Args:
             medium: a path, ``bytes`` or a ``PIL.Image.Image``.
 
         Raises:
-            MediaError: the medium is no readable picture or exceeds a limit.
+            MediaError: the medium is not a readable image or exceeds a limit.
         """
         from PIL import Image
 
-        seen = load_image(medium, at_least=DRAFT * max(self.sides))
-        size = self._scaled(seen.height, seen.width)
+        image = load_image(medium, at_least=DRAFT * max(self.sides))
+        size = self._scaled(image.height, image.width)
         filtered = Image.Resampling.BILINEAR if self.is_bilinear else Image.Resampling.BICUBIC
-        scaled = seen.resize(size[::-1], filtered)
-        top, left = (_offset(own, wanted) for own, wanted in zip(size, self.sides, strict=True))
+        scaled = image.resize(size[::-1], filtered)
+        top, left = (_offset(side, target) for side, target in zip(size, self.sides, strict=True))
         frame = Image.new("RGB", self.sides[::-1], (self.fill,) * 3)
         frame.paste(scaled, (left, top))
         return np.asarray(frame)
 
     def _scaled(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of the whole picture, scaled."""
+        """Return height and width of the whole image after scaling."""
         if self.mode == "squash":
             return self.sides
         if self.mode == "shortest" and self.sides[0] == self.sides[1]:
@@ -75,6 +77,6 @@ class ClipTransform:
         return max(1, round(height / ratio)), max(1, round(width / ratio))
 
 
-def _offset(own: int, wanted: int) -> int:
-    """Where pixels start in a frame in whose middle they are to be."""
-    return (wanted - own) // 2 if own < wanted else -round((own - wanted) / 2)
+def _offset(side: int, target: int) -> int:
+    """Return where pixels start in a frame so that they are centred in it."""
+    return (target - side) // 2 if side < target else -round((side - target) / 2)

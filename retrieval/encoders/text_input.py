@@ -1,4 +1,4 @@
-"""Text as tokenisers take it."""
+"""Check text before it is tokenised."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 from retrieval.errors import MediaError
 
 
-def text_of(medium: Any) -> str:
-    """``medium`` itself, what is no character replaced.
+def checked_text(medium: Any) -> str:
+    """Return ``medium`` with invalid characters replaced.
 
     Raises:
-        MediaError: it is no ``str``.
+        MediaError: it is not a ``str``.
     """
     if not isinstance(medium, str):
         raise MediaError(f"expected text as a str, not {type(medium).__name__}")
@@ -19,6 +19,6 @@ def text_of(medium: Any) -> str:
     return medium.encode("utf-8", "replace").decode("utf-8")
 
 
-def wordless(medium: str) -> MediaError:
-    """What is raised of a text in which a tokeniser finds nothing."""
+def no_words_error(medium: str) -> MediaError:
+    """Return the error for a text in which the tokeniser finds no tokens."""
     return MediaError(f"expected text with at least one word, not {medium[:20]!r}")

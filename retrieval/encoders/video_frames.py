@@ -1,4 +1,4 @@
-"""Videos by their frames: an image encoder's features, averaged over each segment and over the whole.
+"""Encode videos by their frames: image features, averaged over each segment and over the whole.
 
 The mean keeps the features in the image encoder's own space, where its classifier still applies: a linear
 classifier of a mean is the mean of the classifier's logits.
@@ -14,35 +14,44 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoders.base import WHOLE, ClassHead, Encoder, EncoderSpec, Parts, Releasing, Span, parts_of
+from retrieval.encoders.base import (
+    WHOLE,
+    ClassHead,
+    Encoder,
+    EncoderSpec,
+    PartLayout,
+    Releasable,
+    Span,
+    parts_of,
+)
 from retrieval.errors import OptionError
 from retrieval.media.video import sample_frames
 from retrieval.types import Matrix, Modality
 
 SIDE = 256
-"""Pixels of the shorter side that frames reach the image encoder with, if they have more."""
+"""Shorter side of frames, in pixels, when they reach the image encoder; larger frames are scaled down."""
 
-SPACING = 2.5
-"""Seconds of video that one frame stands for at most, in videos of less than SPACING * MOST seconds."""
+FRAME_INTERVAL = 2.5
+"""Maximum seconds of video per sampled frame, in videos shorter than FRAME_INTERVAL * MAX_FRAMES seconds."""
 
-LEAST, MOST = 8, 512
-"""Frames looked at of a short video and of a long one."""
+MIN_FRAMES, MAX_FRAMES = 8, 512
+"""Number of frames sampled from a short video and from a long one."""
 
 STRETCHES = 8
-"""Parts of a video or segment: its frames in stretches of as many each as can be; of fewer frames, each is one."""
+"""Number of parts of a video or segment: stretches of almost equally many frames; fewer frames are one part each."""
 
-SEGMENT = 10.0
-"""Seconds of a segment, so that it has four frames; it is longer where MOST leaves fewer than that."""
+SEGMENT_SECONDS = 10.0
+"""Length of a segment, which then has four frames; it is longer where MAX_FRAMES would leave fewer than four."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedVideo:
-    """A video as ``VideoFrameEncoder.prepare`` leaves it.
+    """A video after ``VideoFrameEncoder.prepare``.
 
     Attributes:
-        frames: what the image encoder made of each frame, in the order of time.
-        segments: (n,) int64, the segment each frame is in, counted from 0 without gaps.
-        spans: of the whole video, and then of each segment where there are several.
+        frames: the frames as the image encoder prepared them, in the order of time.
+        segments: (n,) int64, segment number of each frame, counted from 0 without gaps.
+        spans: span of the whole video, then of each segment if there are several.
     """
 
     frames: Sequence[Any]
@@ -52,56 +61,56 @@ class PreparedVideo:
 
 @dataclass(frozen=True, slots=True)
 class VideoTransform:
-    """Videos to their footage.
+    """Decodes a video and prepares its frames.
 
     Attributes:
-        prepare: the image encoder's.
+        prepare: the image encoder's ``prepare``.
     """
 
     prepare: Callable[[Any], Any]
 
     def __call__(self, medium: Any) -> PreparedVideo:
-        """The frames of a video, each as the image encoder prepares it.
+        """Return the sampled frames of a video, prepared by the image encoder.
 
         Args:
             medium: a path or ``bytes``.
 
         Raises:
-            MediaError: the medium is no readable video or exceeds a limit.
+            MediaError: the medium is not a readable video or exceeds a limit.
         """
-        seen = sample_frames(medium, side=SIDE, windows=windows)
-        starts = segments([frame.seconds for frame in seen.frames], seen.seconds)
-        numbers = np.searchsorted(starts, [frame.seconds for frame in seen.frames], side="right") - 1
-        parts = tuple(map(Span, starts, [*starts[1:], seen.seconds])) if len(starts) > 1 else ()
-        return PreparedVideo([self.prepare(frame.picture) for frame in seen.frames], numbers, WHOLE + parts)
+        sampled = sample_frames(medium, side=SIDE, windows=frame_count)
+        starts = segment_starts([frame.seconds for frame in sampled.frames], sampled.seconds)
+        numbers = np.searchsorted(starts, [frame.seconds for frame in sampled.frames], side="right") - 1
+        parts = tuple(map(Span, starts, [*starts[1:], sampled.seconds])) if len(starts) > 1 else ()
+        return PreparedVideo([self.prepare(frame.image) for frame in sampled.frames], numbers, WHOLE + parts)
 
 
 class VideoFrameEncoder:
-    """Videos to the mean features of frames from their whole length, one row a segment and one for all.
+    """Encodes videos as mean features of frames from their whole length: one row for the whole and one per segment.
 
-    With ``parts`` the means of ``STRETCHES`` stretches of a row's frames follow.
+    With ``parts``, the means of ``STRETCHES`` stretches of a row's frames follow.
     """
 
     def __init__(self, image: Encoder, device: str, *, parts: bool = False) -> None:
-        """Wrap ``image``, an encoder of pictures that computes on ``device``.
+        """Wrap the image encoder ``image``, which computes on ``device``.
 
         Raises:
-            OptionError: its own rows hold parts.
+            OptionError: the rows of ``image`` already hold parts.
         """
         whole = image.spec.dimension
         if parts_of(image):
             raise OptionError(
-                f"the parts of a video are its frames, not those of encoder {image.spec.name!r}: use "
+                f"the parts of a video are its frames, so it cannot use the parts of encoder {image.spec.name!r}: use "
                 f"frames-parts:{image.spec.name.removesuffix('-parts')}"
             )
-        self.parts = Parts.beside(whole, STRETCHES, whole) if parts else None
+        self.parts = PartLayout.after_whole(whole, STRETCHES, whole) if parts else None
         self.spec = EncoderSpec(
             name=f"frames-parts:{image.spec.name}" if parts else f"frames:{image.spec.name}",
             modality=Modality.VIDEO,
             dimension=self.parts.dimension if self.parts else whole,
             weights=image.spec.weights,
-            preprocessing=f"a frame every {SPACING} s, {LEAST} to {MOST}, scaled to {SIDE} by swscale, "
-            f"mean over {SEGMENT} s and over all, of {image.spec.fingerprint}"
+            preprocessing=f"a frame every {FRAME_INTERVAL} s, {MIN_FRAMES} to {MAX_FRAMES}, scaled to {SIDE} by "
+            f"swscale, mean over {SEGMENT_SECONDS} s and over all, of {image.spec.fingerprint}"
             + (f"; {STRETCHES} stretches" if parts else ""),
         )
         self.prepare = VideoTransform(image.prepare)
@@ -112,42 +121,42 @@ class VideoFrameEncoder:
         return f"Frames({self._image!r}, device={self._device!r})"
 
     def release(self) -> None:
-        """Let go of the image encoder's network."""
-        if isinstance(self._image, Releasing):
+        """Release the image encoder's network."""
+        if isinstance(self._image, Releasable):
             self._image.release()
 
     @property
     def numerics(self) -> str:
-        """The image encoder's."""
+        """Numerics of the image encoder."""
         return self._image.numerics
 
     def spans(self, prepared: PreparedVideo) -> Sequence[Span]:
-        """What each row that ``encode`` returns for a video is of: the whole, then segments if several."""
+        """Return the span of each row of a video: the whole, then the segments if there are several."""
         return prepared.spans
 
     def encode(self, prepared: Sequence[PreparedVideo]) -> Matrix:
-        """(rows, dimension) float32 features: of each video the mean, then its segments' means if several."""
+        """Return (rows, dimension) float32: for each video its mean, then the means of its segments if several."""
         return np.concatenate(
-            [np.empty((0, self.spec.dimension), np.float32), *(self._rows(footage) for footage in prepared)]
+            [np.empty((0, self.spec.dimension), np.float32), *(self._rows(video) for video in prepared)]
         )
 
-    def _rows(self, footage: PreparedVideo) -> Matrix:
-        # Video by video: no more than one video's frames are in the network's memory at a time.
-        features = self._image.encode(footage.frames)
-        parts = [features[footage.segments == number] for number in range(len(footage.spans) - 1)]
+    def _rows(self, video: PreparedVideo) -> Matrix:
+        # Video by video, so that the network holds the frames of only one video in memory at a time.
+        features = self._image.encode(video.frames)
+        parts = [features[video.segments == number] for number in range(len(video.spans) - 1)]
         return np.stack([self._row(part) for part in (features, *parts)])
 
     def _row(self, features: Matrix) -> Matrix:
-        """(dimension,) float32 of the (n, d) features of some frames."""
+        """Return the (dimension,) float32 row for the (n, d) features of some frames."""
         row = np.zeros(self.spec.dimension, np.float32)
         row[: features.shape[1]] = features.mean(0)
         if self.parts:
             stretches = np.array_split(features, min(len(features), STRETCHES))
-            self.parts.of(row[None])[0, : len(stretches)] = [stretch.mean(0) for stretch in stretches]
+            self.parts.split(row[None])[0, : len(stretches)] = [stretch.mean(0) for stretch in stretches]
         return row
 
     def class_head(self) -> ClassHead | None:
-        """The image encoder's, for the features are means of its own; it reads no part."""
+        """Return the image encoder's classifier, which applies to means of its features; it ignores the parts."""
         head = self._image.class_head()
         if head is None or self.parts is None:
             return head
@@ -155,19 +164,19 @@ class VideoFrameEncoder:
         return replace(head, weights=np.pad(head.weights, ((0, 0), (0, more))))
 
 
-def windows(seconds: float) -> int:
-    """How many frames are looked at of a video of so many seconds."""
-    return min(max(LEAST, math.ceil(seconds / SPACING)), MOST)
+def frame_count(seconds: float) -> int:
+    """Return how many frames to sample from a video of this many seconds."""
+    return min(max(MIN_FRAMES, math.ceil(seconds / FRAME_INTERVAL)), MAX_FRAMES)
 
 
-def segments(shown: Sequence[float], seconds: float) -> list[float]:
-    """Where the segments start of a video of so many seconds, frames of which are shown at ``shown``.
+def segment_starts(shown: Sequence[float], seconds: float) -> list[float]:
+    """Return the start of each segment of a video, from its length and the times ``shown`` of its sampled frames.
 
-    Segments lie at fixed times rather than at changes of scene: they depend on the video's length alone, so
-    nothing has to be decoded twice, none is too short to be seen or too long to name a moment, and a cut,
-    a flash or a new version of a decoder moves none. A stretch that gave no frame belongs to the one before.
+    Segments lie at fixed times rather than at changes of scene. They depend on the video's length alone: nothing is
+    decoded twice, no segment is too short to have frames or too long to locate a moment, and a cut, a flash or a
+    new version of a decoder moves none. A stretch without a frame belongs to the segment before.
     """
-    if seconds <= SEGMENT:
+    if seconds <= SEGMENT_SECONDS:
         return [0.0]
-    length = max(SEGMENT, 4 * seconds / windows(seconds))
+    length = max(SEGMENT_SECONDS, 4 * seconds / frame_count(seconds))
     return [0.0, *sorted({at // length * length for at in shown})[1:]]

@@ -85,7 +85,7 @@ class ItemPool:
 
     def query_vectors(self, vectors: Matrix) -> Matrix:
         """Return (q, k) float32: (q, d) vectors of the query modality, fused as items that have nothing else."""
-        return self.fusion.asking(vectors, self.query_modality)
+        return self.fusion.query_vector(vectors, self.query_modality)
 
     def vectors(self, rows: Integers) -> Matrix:
         """Return the vectors of the items at ascending ``rows``, (n, k) float32."""

@@ -1,1 +1,1 @@
-"""One vector for a whole item from those of what it has."""
+"""Fuse the vectors of an item's modalities into one vector."""

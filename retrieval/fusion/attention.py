@@ -1,4 +1,4 @@
-"""Parts weighed by what they say: attention over an item's parts."""
+"""Attention over the parts of an item: weights that depend on the content of the parts."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 
 from retrieval.fusion.base import Parts
-from retrieval.fusion.learned import RANK, Learned, learn, small
+from retrieval.fusion.learned import RANK, LearnedFusion, learn, small
 from retrieval.types import Matrix
 
 
-class Attention(Learned):
-    """z = sum of a_m x_m, a the softmax over what is there of v_m . tanh(U x_m) + b_m.
+class Attention(LearnedFusion):
+    """z = sum of a_m x_m, where a is the softmax of v_m . tanh(U x_m) + b_m over the modalities present.
 
-    Bahdanau et al., "Neural Machine Translation by Jointly Learning to Align and Translate" (2015), as Ilse et al.,
-    "Attention-based Deep Multiple Instance Learning" (2018) pool by it. It begins as the mean.
+    Bahdanau et al., "Neural Machine Translation by Jointly Learning to Align and Translate" (2015), used for pooling as
+    in Ilse et al., "Attention-based Deep Multiple Instance Learning" (2018). Before training it equals the mean.
     """
 
     @staticmethod
     def start(modalities: int, dimension: int, random: np.random.Generator) -> dict[str, Matrix]:
-        """U (d, RANK), v (m, RANK) and b (m,)."""
+        """Return U (d, RANK), v (m, RANK) and b (m,)."""
         return {
             "inner": small(random, dimension, RANK),
             "outer": np.zeros((modalities, RANK), np.float32),
@@ -30,7 +30,7 @@ class Attention(Learned):
 
     @staticmethod
     def formula(xp: Any, values: Mapping[str, Any], vectors: Any, present: Any) -> Any:
-        """(n, d) of (n, m, d) and (n, m). The logits are bounded, so that the exponentials need no care."""
+        """Map (n, m, d) and (n, m) to (n, d). The logits are bounded, so the exponentials need no stabilisation."""
         logits = (xp.tanh(vectors @ values["inner"]) * values["outer"]).sum(2) + values["bias"]
         weights = present * xp.exp(logits)
         weights = weights / weights.sum(1)[:, None]
@@ -38,5 +38,5 @@ class Attention(Learned):
 
 
 def fit_attention(parts: Parts, seed: int) -> Attention:
-    """Learn what to attend to."""
+    """Learn the attention weights."""
     return learn(Attention, parts, seed)

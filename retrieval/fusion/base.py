@@ -1,4 +1,4 @@
-"""What is fused, and what a fusion is once fitted."""
+"""The input of a fusion, and the interface of a fitted fusion."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from retrieval.types import Integers, Matrix, Modality
 
 @dataclass(frozen=True)
 class Parts:
-    """What n items have of m modalities, in the aligned space.
+    """Vectors of n items in m modalities, in the aligned space.
 
     Attributes:
         vectors: (n, m, d) float32, unit norm; zeros where an item lacks a modality.
         present: (n, m) bool; every item has at least one.
-        modalities: the m.
+        modalities: the m modalities, in order.
     """
 
     vectors: Matrix
@@ -35,15 +35,15 @@ class Parts:
                 f"not {self.vectors.shape} and {self.present.shape}"
             )
         if not self.present.any(axis=1).all():
-            raise AlignmentError("an item with nothing to fuse: leave out items without any vector")
+            raise AlignmentError("an item has nothing to fuse: leave out items without any vector")
 
     @classmethod
     def of(
         cls, tables: Mapping[Modality, tuple[Matrix, Integers]], modalities: Sequence[Modality]
     ) -> tuple[Parts, Integers]:
-        """The parts of the items in tables of (rows, d) vectors and (rows,) items, and (n,) which items these are.
+        """Collect parts from tables of (rows, d) vectors and (rows,) item numbers; also return the (n,) item numbers.
 
-        Several vectors of an item and modality become their unit mean.
+        Several vectors of one item and modality become their mean, scaled to unit norm.
         """
         items = np.unique(
             np.concatenate([tables[modality][1] for modality in modalities if modality in tables])
@@ -53,16 +53,16 @@ class Parts:
         present = np.zeros(sums.shape[:2], np.bool_)
         for at, modality in enumerate(modalities):
             if modality in tables:
-                vectors, whose = tables[modality]
-                rows = np.searchsorted(items, whose)
+                vectors, row_items = tables[modality]
+                rows = np.searchsorted(items, row_items)
                 np.add.at(sums[:, at], rows, vectors)
                 present[rows, at] = True
         scaled = unit(sums.reshape(-1, dimension)).reshape(sums.shape)
         return cls(scaled, present, tuple(modalities)), items
 
     @classmethod
-    def lone(cls, vectors: Matrix, of: Modality | None, modalities: Sequence[Modality]) -> Parts:
-        """Items that have nothing but one (n, d) vector each, of one modality; of one unknown, as if of every."""
+    def single(cls, vectors: Matrix, of: Modality | None, modalities: Sequence[Modality]) -> Parts:
+        """Return items with one (n, d) vector each, of modality ``of``; if ``modalities`` lacks it, of all of them."""
         present = np.zeros((len(vectors), len(modalities)), np.bool_)
         present[:, modalities.index(of) if of in modalities else slice(None)] = True
         return cls(np.where(present[:, :, None], vectors[:, None], np.float32(0)), present, tuple(modalities))
@@ -70,50 +70,50 @@ class Parts:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def taken(self, rows: Integers | NDArray[np.bool_]) -> Parts:
-        """Those items alone."""
+    def take(self, rows: Integers | NDArray[np.bool_]) -> Parts:
+        """Return the parts of the items ``rows``."""
         return Parts(self.vectors[rows], self.present[rows], self.modalities)
 
-    def only(self, kept: NDArray[np.bool_]) -> Parts:
-        """The same items with nothing but what (n, m) ``kept`` leaves them."""
-        present = self.present & kept
+    def keep_only(self, mask: NDArray[np.bool_]) -> Parts:
+        """Return the same items with only the parts that the (n, m) ``mask`` selects."""
+        present = self.present & mask
         return Parts(np.where(present[:, :, None], self.vectors, np.float32(0)), present, self.modalities)
 
-    def filled(self) -> Matrix:
-        """(n, m, d) float32: the vectors, and in the place of those that lack the unit mean of the item's others.
+    def impute_missing(self) -> Matrix:
+        """Return (n, m, d) float32 vectors; a missing one is replaced by the unit mean of the item's other vectors.
 
-        All are of one space, so that this is what a lacking one would be expected to be.
+        All vectors are in one space, so this mean is the expected value of the missing one.
         """
         mean = unit(self.vectors.sum(axis=1))
         return np.where(self.present[:, :, None], self.vectors, mean[:, None])
 
 
 class Fusion(Protocol):
-    """How the parts of an item become one vector; queries, which are items with one part, too."""
+    """A fitted fusion: turns the parts of an item into one vector. A query is an item with one part."""
 
     def __call__(self, parts: Parts) -> Matrix:
-        """(n, k) float32 of unit norm."""
+        """Return (n, k) float32 of unit norm."""
         ...
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """What it takes to have it again."""
+        """Return the arrays from which ``restored`` rebuilds it."""
         ...
 
     @classmethod
     def restored(cls, arrays: Mapping[str, NDArray[Any]], modalities: Sequence[Modality]) -> Self:
-        """The fusion of which these are the ``arrays``, of parts of these modalities."""
+        """Restore a fusion of these modalities from its ``arrays``."""
         ...
 
 
-class Plain:
-    """What a fusion shares with others that are nothing but a dataclass of arrays."""
+class ArrayFusion:
+    """Base of fusions that are a dataclass of arrays and nothing else."""
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """What it takes to have it again."""
+        """Return the arrays from which ``restored`` rebuilds it."""
         return vars(self)
 
     @classmethod
     def restored(cls, arrays: Mapping[str, NDArray[Any]], modalities: Sequence[Modality]) -> Self:
-        """From ``arrays``."""
+        """Rebuild it from ``arrays``."""
         del modalities
         return cls(**arrays)

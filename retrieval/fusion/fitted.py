@@ -1,4 +1,4 @@
-"""A fitted fusion as an index keeps it, with the modalities whose parts it fuses."""
+"""A fitted fusion as stored in an index, with the modalities that it fuses."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from retrieval.types import Matrix, Modality
 
 @dataclass(frozen=True)
 class FittedFusion:
-    """How the parts of an item become one vector, and what asks for items is brought beside these.
+    """A fitted fusion: turns the parts of items, and queries, into vectors of one space.
 
     Attributes:
-        method: the fusion's name.
-        modalities: of the parts, in the order that the fusion knows them in.
-        fusion: as it was fitted.
+        method: name of the fusion method.
+        modalities: modalities of the parts, in the order used when fitting.
+        fusion: the fitted fusion.
     """
 
     method: str
@@ -34,33 +34,33 @@ class FittedFusion:
 
     @cached_property
     def fingerprint(self) -> str:
-        """32 hex digits that differ wherever two fusions do."""
+        """32 hex digits that differ if two fusions differ."""
         digest = hashlib.sha256(json.dumps([self.method, *self.modalities]).encode())
         for name, array in sorted(self.fusion.arrays().items()):
             digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:32]
 
-    def asking(self, vectors: Matrix, of: Modality | None) -> Matrix:
-        """(n, k) float32 of unit norm: (n, d) vectors of the aligned space as items that have nothing else.
+    def query_vector(self, vectors: Matrix, of: Modality | None) -> Matrix:
+        """Return (n, k) float32 query vectors of unit norm: (n, d) aligned vectors fused as items with one part.
 
         Args:
-            vectors: unit rows.
-            of: the modality that they are of; None, or one that no item has, is as if they were of every.
+            vectors: rows of unit norm.
+            of: their modality; None, or a modality that no item has, counts as every modality.
         """
-        return self.fusion(Parts.lone(vectors, of, self.modalities))
+        return self.fusion(Parts.single(vectors, of, self.modalities))
 
     def save(self, path: Path) -> None:
-        """Write it to a safetensors file."""
+        """Write the fusion to a safetensors file."""
         header = {"method": self.method, "modalities": list(map(str, self.modalities))}
         arrays = {name: np.ascontiguousarray(array) for name, array in self.fusion.arrays().items()}
         save_file(arrays, path, metadata={"fusion": json.dumps(header)})
 
     @classmethod
     def load(cls, path: Path) -> FittedFusion:
-        """Read what ``save`` wrote; it fuses bit for bit the same.
+        """Read a file written by ``save``; the loaded fusion gives bit-identical results.
 
         Raises:
-            DamagedIndexError: the file is missing, cut short or no fusion.
+            DamagedIndexError: the file is missing, truncated or not a fusion.
         """
         try:
             with safe_open(path, framework="numpy") as file:
@@ -70,5 +70,5 @@ class FittedFusion:
             return cls(header["method"], modalities, METHODS[header["method"]].restored(arrays, modalities))
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise DamagedIndexError(
-                f"{path} is not a whole fusion file ({error}): run 'xmodal repair' on the index"
+                f"{path} is not a complete fusion file ({error}): run 'xmodal repair' on the index"
             ) from error

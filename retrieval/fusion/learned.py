@@ -1,4 +1,4 @@
-"""What learned fusions share: the task they learn, and the loop. They are applied by NumPy alone."""
+"""Training task and loop shared by the learned fusions. A trained fusion needs only NumPy."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     import torch
 
 SCHEDULE = Schedule(rate=1e-3, decay=0.1, batch=256, epochs=20, patience=3)
-KEPT_APART = 0.2
-"""Share of the items that tell when to stop."""
-LEAST = 20
-"""Items with several parts below which nothing is learned: the fusion stays the mean that it begins as."""
+HELD_OUT_SHARE = 0.2
+"""Share of the items held out to decide when to stop."""
+MIN_ITEMS = 20
+"""With fewer items that have several parts, nothing is learned: the fusion keeps its starting values."""
 RANK = 16
 
 
 @dataclass(frozen=True)
-class Learned(ABC):
-    """A formula of learned numbers, which NumPy and PyTorch read alike: trained by the one, applied by the other.
+class LearnedFusion(ABC):
+    """A formula with learned values that works in NumPy and PyTorch: trained with PyTorch, applied with NumPy.
 
     Attributes:
-        values: the numbers, by the names that the formula knows them by.
+        values: the learned values, by their names in the formula.
     """
 
     values: Mapping[str, Matrix]
@@ -38,37 +38,37 @@ class Learned(ABC):
     @staticmethod
     @abstractmethod
     def start(modalities: int, dimension: int, random: np.random.Generator) -> dict[str, Matrix]:
-        """The numbers that it begins with."""
+        """Return the starting values."""
 
     @staticmethod
     @abstractmethod
     def formula(xp: Any, values: Mapping[str, Any], vectors: Any, present: Any) -> Any:
-        """(n, k) of (n, m, d) vectors, zeros where they lack, and (n, m) presence; ``xp`` is NumPy or PyTorch."""
+        """Map (n, m, d) vectors (zeros if missing) and (n, m) presence to (n, k); ``xp`` is NumPy or PyTorch."""
 
     def __call__(self, parts: Parts) -> Matrix:
-        """(n, k) float32 of unit norm."""
+        """Return (n, k) float32 of unit norm."""
         fused: Matrix = self.formula(np, self.values, parts.vectors, parts.present)
         return unit(fused)
 
     def arrays(self) -> Mapping[str, Matrix]:
-        """What it takes to have it again."""
+        """Return the arrays from which ``restored`` rebuilds it."""
         return self.values
 
     @classmethod
     def restored(cls, arrays: Mapping[str, Any], modalities: Sequence[Modality]) -> Self:
-        """From ``arrays``."""
+        """Rebuild it from ``arrays``."""
         del modalities
         return cls(arrays)
 
 
-Kind = TypeVar("Kind", bound=Learned)
+LearnedT = TypeVar("LearnedT", bound=LearnedFusion)
 
 
-def learn(kind: type[Kind], parts: Parts, seed: int) -> Kind:
-    """Train a fusion until one part of an item finds the rest of it among all other items.
+def learn(kind: type[LearnedT], parts: Parts, seed: int) -> LearnedT:
+    """Train a fusion so that one part of an item finds the rest of the item among all others.
 
-    The loss is the symmetric contrastive one; which part asks is drawn anew at every step. Where no epoch is better
-    than none on the items kept apart, it stays as it began.
+    The loss is the symmetric contrastive one; the part that serves as query is drawn again at every step. If no epoch
+    improves on the starting values for the held-out items, these values are kept.
     """
     import torch
     from torch import nn
@@ -76,38 +76,40 @@ def learn(kind: type[Kind], parts: Parts, seed: int) -> Kind:
     from retrieval.alignment.methods.contrastive import FIRST, info_nce
 
     values = kind.start(len(parts.modalities), parts.vectors.shape[2], np.random.default_rng(seed))
-    several = parts.taken(parts.present.sum(axis=1) > 1)
-    if len(several) < LEAST:
+    several = parts.take(parts.present.sum(axis=1) > 1)
+    if len(several) < MIN_ITEMS:
         return kind(values)
-    learned = nn.ParameterDict({name: nn.Parameter(torch.as_tensor(own)) for name, own in values.items()})
+    learned = nn.ParameterDict({name: nn.Parameter(torch.as_tensor(array)) for name, array in values.items()})
     items = np.random.default_rng(seed).permutation(len(several))
-    apart = int(KEPT_APART * len(items))
+    held_out = int(HELD_OUT_SHARE * len(items))
 
     def fused(chosen: Parts) -> torch.Tensor:
-        made = kind.formula(
+        rows_fused = kind.formula(
             torch, dict(learned.items()), torch.as_tensor(chosen.vectors), torch.as_tensor(chosen.present)
         )
-        return nn.functional.normalize(made, dim=1)
+        return nn.functional.normalize(rows_fused, dim=1)
 
     def loss(rows: Integers, random: np.random.Generator) -> torch.Tensor:
-        chosen = several.taken(rows)
+        chosen = several.take(rows)
         draws = np.where(chosen.present, random.random(chosen.present.shape), -1)
-        asks = draws == draws.max(axis=1, keepdims=True)
-        return info_nce(fused(chosen.only(asks)), fused(chosen.only(~asks)), torch.tensor(FIRST))
+        is_query = draws == draws.max(axis=1, keepdims=True)
+        return info_nce(
+            fused(chosen.keep_only(is_query)), fused(chosen.keep_only(~is_query)), torch.tensor(FIRST)
+        )
 
     random = np.random.default_rng(seed)
     train(
         learned,
         lambda rows: loss(rows, random),
-        items[apart:],
-        lambda: loss(items[:apart], np.random.default_rng(seed)),
+        items[held_out:],
+        lambda: loss(items[:held_out], np.random.default_rng(seed)),
         SCHEDULE,
         seed,
     )
-    return kind({name: own.numpy(force=True) for name, own in learned.items()})
+    return kind({name: array.numpy(force=True) for name, array in learned.items()})
 
 
 def small(random: np.random.Generator, *shape: int) -> Matrix:
-    """Numbers near nothing to begin with."""
+    """Return small random starting values."""
     drawn: Matrix = random.standard_normal(shape, np.float32)
     return drawn * np.float32(0.1 / shape[-2] ** 0.5)

@@ -1,4 +1,4 @@
-"""Every way to fuse, by name."""
+"""Fusion methods by name."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from retrieval.types import Modality
 from retrieval.validation import known
 
 Fit = Callable[[Parts, int], Fusion]
-"""Fits a fusion to items, given a seed."""
+"""Function that fits a fusion to the parts of items, with a seed."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """One way to fit a fusion.
+    """A fusion method.
 
     Attributes:
-        load: imports the method's module; returns the class of what is fitted, and the function that fits it.
+        load: imports the method's module; returns the class of the fitted fusion and the function that fits it.
         description: one line.
     """
 
@@ -31,7 +31,7 @@ class Method:
     description: str
 
     def fit(self, parts: Parts, seed: int) -> Fusion:
-        """Fit it to items that may be learned from."""
+        """Fit the fusion to items that may be used for learning."""
         return self.load()[1](parts, seed)
 
     def restored(self, arrays: Mapping[str, NDArray[Any]], modalities: Sequence[Modality]) -> Fusion:
@@ -77,18 +77,20 @@ def _tensor() -> tuple[type[Fusion], Fit]:
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        "weighted": Method(_weighted, "the weighted mean of what is there, weights chosen on the items"),
-        "concat": Method(_concat, "side by side, each whitened"),
-        "graph": Method(_graph, "the mean, drawn towards what other modalities say is near"),
-        "attention": Method(_attention, "a mean whose weights are learned from what the parts say"),
-        "gated": Method(_gated, "a sum whose every dimension is gated, as learned"),
+        "weighted": Method(
+            _weighted, "the weighted mean of the parts present, with weights chosen on the items"
+        ),
+        "concat": Method(_concat, "the whitened parts, concatenated"),
+        "graph": Method(_graph, "the mean, moved towards items that are similar in other modalities"),
+        "attention": Method(_attention, "a mean with learned weights that depend on the parts"),
+        "gated": Method(_gated, "a sum with a learned gate for every dimension"),
         "tensor": Method(_tensor, "a learned low-rank outer product"),
     }
 )
 
 
 def check_fusion(method: str) -> str:
-    """The method itself.
+    """Return ``method`` if it is a known name.
 
     Raises:
         OptionError: no method has that name.
@@ -97,17 +99,17 @@ def check_fusion(method: str) -> str:
 
 
 def fit(method: str, parts: Parts, seed: int = 0, device: str = "cpu") -> Fusion:
-    """Fit the fusion called ``method``.
+    """Fit the fusion method ``method``.
 
     Args:
-        method: its name.
-        parts: of items that may be learned from.
-        seed: of starts and splits; the same seed gives the same fusion.
-        device: where what is trained by gradients is: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        method: name of the method.
+        parts: parts of items that may be used for learning.
+        seed: seed for starting values and splits; the same seed gives the same fusion.
+        device: device for gradient training: ``"auto"``, ``"cpu"`` or ``"cuda"``.
 
     Raises:
         OptionError: no method has that name.
     """
-    own = METHODS[check_fusion(method)]
+    fusion_method = METHODS[check_fusion(method)]
     with training_on(device):
-        return own.fit(parts, seed)
+        return fusion_method.fit(parts, seed)

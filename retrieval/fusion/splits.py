@@ -1,4 +1,4 @@
-"""What fusions are fitted and tested on: one part of an item asks for the item as the rest of it is."""
+"""Split items for fitting and testing fusions: one part is the query, the rest of the item is its target."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ import numpy as np
 
 from retrieval.fusion.base import Parts
 
-MOST = 1000
-"""Items of a modality that are asked by and for."""
+MAX_ITEMS = 1000
+"""Maximum number of items per query modality."""
 
 
 @dataclass(frozen=True)
-class Split:
-    """Items that have several parts, cut in two.
+class QueryGallerySplit:
+    """Items with several parts, each divided into a query and a gallery entry.
 
     Attributes:
-        asking: each item's one part of one modality.
-        asked: the rest of the same items, in the same order.
+        queries: each item's part of one modality.
+        gallery: the rest of the same items, in the same order.
     """
 
-    asking: Parts
-    asked: Parts
+    queries: Parts
+    gallery: Parts
 
 
-def splits(parts: Parts, seed: int) -> list[Split]:
-    """A split by each modality that two items or more have beside another one."""
+def query_gallery_splits(parts: Parts, seed: int) -> list[QueryGallerySplit]:
+    """Return one split per modality that at least two items have together with another modality."""
     random = np.random.default_rng(seed)
     several = parts.present.sum(axis=1) > 1
-    found = []
+    splits = []
     for at in range(len(parts.modalities)):
         rows = np.flatnonzero(several & parts.present[:, at])
-        rows = np.sort(random.choice(rows, min(MOST, len(rows)), replace=False))
+        rows = np.sort(random.choice(rows, min(MAX_ITEMS, len(rows)), replace=False))
         if len(rows) > 1:
-            own = np.zeros((1, len(parts.modalities)), np.bool_)
-            own[:, at] = True
-            chosen = parts.taken(rows)
-            found.append(Split(chosen.only(own), chosen.only(~own)))
-    return found
+            query_mask = np.zeros((1, len(parts.modalities)), np.bool_)
+            query_mask[:, at] = True
+            chosen = parts.take(rows)
+            splits.append(QueryGallerySplit(chosen.keep_only(query_mask), chosen.keep_only(~query_mask)))
+    return splits

@@ -1,4 +1,4 @@
-"""What parts say together: a low-rank outer product of them."""
+"""Low-rank outer product of the parts, which models their interactions."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 import numpy as np
 
 from retrieval.fusion.base import Parts
-from retrieval.fusion.learned import RANK, Learned, learn, small
+from retrieval.fusion.learned import RANK, LearnedFusion, learn, small
 from retrieval.types import Matrix
 
 FACTORS = 4
 
 
-class LowRankTensor(Learned):
+class LowRankTensor(LearnedFusion):
     """z = sum over r of the elementwise product over m of (1 + W_mr x_m), less 1.
 
-    The outer product of all [1, x_m], multiplied by a tensor of rank R, without making either: Liu et al., "Efficient
-    Low-rank Multimodal Fusion with Modality-Specific Factors" (2018). A part that lacks is a factor of 1. W_mr is one
-    matrix of low rank beside the identity for r = 0, so that it begins near the sum of the parts.
+    The outer product of all [1, x_m], multiplied by a tensor of rank R, without computing either: Liu et al.,
+    "Efficient Low-rank Multimodal Fusion with Modality-Specific Factors" (2018). A missing part is a factor of 1.
+    W_mr is a low-rank matrix, plus the identity for r = 0, so that training starts near the sum of the parts.
     """
 
     @staticmethod
     def start(modalities: int, dimension: int, random: np.random.Generator) -> dict[str, Matrix]:
-        """The two factors of each W_mr: (R, m, d, RANK) and (R, m, RANK, d)."""
+        """Return the two factors of each W_mr: (R, m, d, RANK) and (R, m, RANK, d)."""
         return {
             "inner": small(random, FACTORS, modalities, dimension, RANK),
             "outer": np.zeros((FACTORS, modalities, RANK, dimension), np.float32),
@@ -32,7 +32,7 @@ class LowRankTensor(Learned):
 
     @staticmethod
     def formula(xp: Any, values: Mapping[str, Any], vectors: Any, present: Any) -> Any:
-        """(n, d) of (n, m, d) and (n, m)."""
+        """Map (n, m, d) and (n, m) to (n, d)."""
         del present  # zeros are factors of 1
         low = xp.einsum("nmd,fmdr->fnmr", vectors, values["inner"])
         mapped = xp.einsum("fnmr,fmrd->fnmd", low, values["outer"])

@@ -1,4 +1,4 @@
-"""The weighted mean of what an item has."""
+"""Weighted mean of the parts of an item."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 
 from retrieval.arrays.norms import unit
 from retrieval.errors import OptionError
-from retrieval.fusion.base import Parts, Plain
-from retrieval.fusion.splits import Split, splits
+from retrieval.fusion.base import ArrayFusion, Parts
+from retrieval.fusion.splits import QueryGallerySplit, query_gallery_splits
 from retrieval.types import Matrix
 
 GRID = 4
-"""Weights that are tried are multiples of one by this, the least of them but none."""
+"""The weights tried are multiples of 1 / (GRID + m - 1) for m modalities; none is zero."""
 
 
 @dataclass(frozen=True)
-class Weighted(Plain):
-    """z = unit(sum of w_m x_m over what an item has), the weights renormalised over that.
+class Weighted(ArrayFusion):
+    """z = unit(sum of w_m x_m over the parts present), with the weights renormalised over these parts.
 
     Attributes:
-        weights: (m,) float64, not negative, summing to 1.
+        weights: (m,) float64, not negative, with sum 1.
     """
 
     weights: NDArray[np.float64]
@@ -33,7 +33,7 @@ class Weighted(Plain):
             raise OptionError(f"weights must not be negative and sum to 1, not {self.weights.tolist()}")
 
     def __call__(self, parts: Parts) -> Matrix:
-        """(n, d) float32 of unit norm; an item that has nothing but what weighs nothing is the mean of that."""
+        """Return (n, d) float32 of unit norm; if all parts of an item have weight 0, their plain mean is used."""
         weights = parts.present * self.weights
         total = weights.sum(axis=1, keepdims=True)
         weights = np.where(total > 0, weights, parts.present)
@@ -42,27 +42,30 @@ class Weighted(Plain):
 
 
 def fit_weighted(parts: Parts, seed: int) -> Weighted:
-    """The weights by which one part of an item finds the others' mean best among all (mean reciprocal rank).
+    """Choose the weights with which one part of an item best finds the fused rest (mean reciprocal rank).
 
-    All weights of a coarse grid are tried; among equals the evenest are taken.
+    All weights of a coarse grid are tried; of equally good ones, the most even are chosen.
     """
-    tried = [Weighted(each) for each in _simplex(parts.vectors.shape[1])]
-    tests = splits(parts, seed)
+    candidates = [Weighted(each) for each in _simplex(parts.vectors.shape[1])]
+    tests = query_gallery_splits(parts, seed)
     if not tests:
         return Weighted(np.full(len(parts.modalities), 1 / len(parts.modalities)))
-    return max(tried, key=lambda each: (round(_found(each, tests), 3), -np.abs(each.weights).max()))
+    return max(
+        candidates,
+        key=lambda each: (round(_mean_reciprocal_rank(each, tests), 3), -np.abs(each.weights).max()),
+    )
 
 
-def _found(fusion: Weighted, tests: list[Split]) -> float:
+def _mean_reciprocal_rank(fusion: Weighted, tests: list[QueryGallerySplit]) -> float:
     ranks = []
     for split in tests:
-        scores = fusion(split.asking) @ fusion(split.asked).T
+        scores = fusion(split.queries) @ fusion(split.gallery).T
         ranks.append(1 + (scores > np.diagonal(scores)[:, None]).sum(axis=1))
     return float(np.mean(1 / np.concatenate(ranks)))
 
 
 def _simplex(count: int) -> list[NDArray[np.float64]]:
-    """Weights in steps of 1 / (GRID + count - 1), each at least one step: all ways to cut the unit into ``count``."""
+    """Return all ways to divide 1 into ``count`` weights in steps of 1 / (GRID + count - 1), each at least one step."""
     steps = GRID + count - 1
     cuts = combinations(range(1, steps), count - 1)
     return [np.array([b - a for a, b in pairwise((0, *cut, steps))]) / steps for cut in cuts]

@@ -1,8 +1,8 @@
-"""The standard parts of an acoustic front end: samples to spectra, mel bands, cepstra and their statistics.
+"""Standard steps of an acoustic front end: from samples to spectra, mel bands, cepstra and their statistics.
 
-Time comes first in every array, and one row is one frame: librosa's arrays, which these equal, are the
-transposes. Results are float32. Nothing here goes through BLAS, whose threads would get in the way of the
-workers that files are read in. SciPy and librosa are imported when first needed.
+Time is the first axis of every array, and each row is one frame: librosa's arrays, which these equal, are the
+transposes. Results are float32. Nothing here uses BLAS, whose threads would compete with the workers that read
+files. SciPy and librosa are imported when first needed.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ Samples: TypeAlias = NDArray[np.float32]
 Frames: TypeAlias = NDArray[np.float32]
 """(frames, columns) float32."""
 
-_BLOCK = 256  # frames transformed at once: many, for threads wait for each other between the steps
+_BLOCK = 256  # frames transformed at once: many, because threads wait for each other between the steps
 
 
 def stft(
     samples: Samples, *, size: int = 2048, hop: int = 512, window: int | None = None
 ) -> NDArray[np.complex64]:
-    """Short-time Fourier transform: X[t, k] = sum_n w[n] x[t hop - size / 2 + n] exp(-2 pi i k n / size).
+    """Compute the short-time Fourier transform: X[t, k] = sum_n w[n] x[t hop - size / 2 + n] exp(-2 pi i k n / size).
 
     Frames are centred on the multiples of ``hop``, with zeros before the first sample and after the last;
     w is a periodic Hann window. Allen, "Short term spectral analysis, synthesis, and modification by discrete
@@ -40,15 +40,15 @@ def stft(
 
     Args:
         samples: (n,) float32.
-        size: samples a transform, even.
+        size: samples per transform, even.
         hop: samples from one frame to the next.
-        window: samples that the window spans, in the middle of ``size``, which it is at most and by default.
+        window: length of the window in samples, centred in ``size``; at most ``size``, which is the default.
 
     Returns:
         (1 + n // hop, 1 + size // 2) complex64.
 
     Raises:
-        OptionError: the sizes do not fit each other.
+        OptionError: the sizes do not fit together.
     """
     return np.concatenate([each.astype(np.complex64) for each in _spectra(samples, size, hop, window)])
 
@@ -56,7 +56,7 @@ def stft(
 def power_spectrogram(
     samples: Samples, *, size: int = 2048, hop: int = 512, window: int | None = None
 ) -> Frames:
-    """|X|^2 of the ``stft``, which see: (1 + n // hop, 1 + size // 2) float32."""
+    """Return |X|^2 of the ``stft`` with the same arguments: (1 + n // hop, 1 + size // 2) float32."""
     blocks = _spectra(samples, size, hop, window)
     return np.concatenate([_power(each, np.empty(each.shape, np.float32)) for each in blocks])
 
@@ -72,23 +72,23 @@ def mel_spectrogram(
     low: float = 0.0,
     high: float | None = None,
 ) -> Frames:
-    """The power in each mel band: (1 + n // hop, bands) float32, never more than a few spectra in memory.
+    """Return the power in each mel band: (1 + n // hop, bands) float32. Only a few spectra are in memory at a time.
 
     Args:
         samples: (n,) float32.
-        rate: samples a second.
-        size: see ``stft``, as for ``hop`` and ``window``.
-        hop: as there.
-        window: as there.
-        bands: see ``mel_filters``, as for ``low`` and ``high``.
-        low: as there.
-        high: as there.
+        rate: samples per second.
+        size: see ``stft``.
+        hop: see ``stft``.
+        window: see ``stft``.
+        bands: see ``mel_filters``.
+        low: see ``mel_filters``.
+        high: see ``mel_filters``.
     """
     filters = mel_filters(rate, size, bands, low, high)
     mel: Frames = np.empty((1 + len(samples) // hop, bands), np.float32)
     at = 0
     for spectra in _spectra(samples, size, hop, window):
-        # The sparse product runs along the frames of each frequency, which therefore have to lie together.
+        # The sparse product runs along the frames of each frequency, so these must be contiguous in memory.
         power = _power(spectra, _SCRATCH.array("power", spectra.T.shape, np.float32).T)
         mel[at : at + len(power)] = (filters @ power.T).T
         at += len(power)
@@ -99,19 +99,19 @@ def mel_spectrogram(
 def mel_filters(
     rate: int, size: int, bands: int = 128, low: float = 0.0, high: float | None = None
 ) -> csr_array:
-    """Triangles evenly spaced on Slaney's mel scale, each of unit area in hertz; built once.
+    """Return triangular filters evenly spaced on Slaney's mel scale, each of unit area in hertz; built once.
 
     Slaney, "Auditory Toolbox" (Interval Research technical report 1998-010).
 
     Args:
-        rate: samples a second.
-        size: samples a transform.
-        bands: how many triangles.
-        low: hertz at which the first one begins.
-        high: hertz at which the last one ends; None for half the rate.
+        rate: samples per second.
+        size: samples per transform.
+        bands: number of filters.
+        low: frequency where the first filter begins, in hertz.
+        high: frequency where the last filter ends, in hertz; None for half the rate.
 
     Returns:
-        (bands, 1 + size // 2) sparse float32; shared, not to be written to.
+        (bands, 1 + size // 2) sparse float32; shared, do not modify it.
     """
     from librosa.filters import mel
     from scipy.sparse import csr_array
@@ -120,12 +120,12 @@ def mel_filters(
 
 
 def decibels(power: Frames, *, floor: float = 1e-10, dynamic: float | None = 80.0) -> Frames:
-    """10 log10 of power, in dB re 1.
+    """Return 10 log10 of power, in dB re 1.
 
     Args:
-        power: of any shape, none negative.
-        floor: least power.
-        dynamic: dB below the loudest that everything quieter is raised to; None to leave it.
+        power: an array of any shape, without negative values.
+        floor: smaller powers are raised to this.
+        dynamic: values more than this many dB below the loudest are raised to that level; None for no limit.
     """
     level: Frames = np.log10(np.maximum(power, np.float32(floor)))
     level *= 10
@@ -135,40 +135,40 @@ def decibels(power: Frames, *, floor: float = 1e-10, dynamic: float | None = 80.
 
 
 def cepstra(level: Frames, count: int = 20) -> Frames:
-    """The first cepstral coefficients of each frame: the orthonormal DCT-II along its mel bands.
+    """Return the first cepstral coefficients of each frame: the orthonormal DCT-II along its mel bands.
 
     With ``level`` in dB these are librosa's MFCC. Davis and Mermelstein, "Comparison of parametric
     representations for monosyllabic word recognition" (1980).
 
     Args:
         level: (frames, bands) float32.
-        count: coefficients to keep, the first being the frame's loudness.
+        count: number of coefficients to keep; the first is the frame's loudness.
 
     Returns:
         (frames, count) float32.
     """
     from scipy.fft import dct
 
-    kept: Frames = dct(level, axis=1, norm="ortho")[:, :count]
-    return np.ascontiguousarray(kept)
+    coefficients: Frames = dct(level, axis=1, norm="ortho")[:, :count]
+    return np.ascontiguousarray(coefficients)
 
 
 def mfcc(samples: Samples, rate: int, count: int = 20) -> Frames:
-    """Mel-frequency cepstral coefficients with librosa's defaults: (1 + n // 512, count) float32."""
+    """Return mel-frequency cepstral coefficients with librosa's defaults: (1 + n // 512, count) float32."""
     return cepstra(decibels(mel_spectrogram(samples, rate)), count)
 
 
 def delta(values: Frames, *, width: int = 9, order: int = 1) -> Frames:
-    """The slope (order 1) or curvature (order 2) a frame of each column over ``width`` frames.
+    """Return the slope (order 1) or curvature (order 2) per frame of each column over ``width`` frames.
 
-    Derivatives of the polynomial of degree ``order`` fitted to the frames around each one. At the ends it is
-    the polynomial of the outermost ``width`` frames; with fewer frames in all, the end frames are repeated.
+    These are derivatives of the polynomial of degree ``order`` fitted to the frames around each one. At the ends, the
+    polynomial of the outermost ``width`` frames is used; with fewer frames in all, the end frames are repeated.
     Savitzky and Golay, "Smoothing and differentiation of data by simplified least squares procedures" (1964).
 
     Args:
         values: (frames, columns) float32, at least one frame.
-        width: frames, odd, at least 3.
-        order: of the derivative, below ``width``.
+        width: number of frames, odd, at least 3.
+        order: order of the derivative, below ``width``.
 
     Raises:
         OptionError: ``width`` or ``order`` is out of its range.
@@ -185,37 +185,37 @@ def delta(values: Frames, *, width: int = 9, order: int = 1) -> Frames:
 
 
 def normalised(values: Frames, *, variance: bool = True) -> Frames:
-    """Cepstral mean and variance normalisation: each column with mean 0 and variance 1 over the frames.
+    """Normalise cepstral mean and variance: each column gets mean 0 and variance 1 over the frames.
 
-    What a microphone or a room multiplies the spectrum by is a constant in the cepstrum, which this removes.
+    A microphone or a room multiplies the spectrum, which adds a constant to the cepstrum; this removes it.
     A column that does not vary becomes 0. Viikki and Laurila, "Cepstral domain segmental feature vector
     normalization for noise robust speech recognition" (1998).
 
     Args:
         values: (frames, columns) float32.
-        variance: whether the variance is normalised too, or the mean alone.
+        variance: whether to normalise the variance as well as the mean.
     """
     centred: Frames = values - values.mean(axis=0)
     if not variance:
         return centred
     deviation = centred.std(axis=0)
-    # What rounding leaves of a constant column is no variation.
+    # Rounding errors in a constant column do not count as variation.
     constant = deviation <= 1e-6 * np.abs(values).max(axis=0, initial=0)
     centred *= np.where(constant, 0, 1 / np.where(constant, 1, deviation))
     return centred
 
 
 def pooled(values: Frames, segments: int, *, overlap: float = 1.0) -> Frames:
-    """Mean and standard deviation of consecutive parts of a clip, so that their order is kept.
+    """Return mean and standard deviation of consecutive parts of a clip, so that their order is kept.
 
-    Part s of S weighs the frame at t in [0, 1] of the whole length by a Gaussian around (s + 1/2) / S with
-    a standard deviation of overlap / (2 S): parts fade into one another, and a sound that comes a little
-    earlier changes the result a little.
+    Part s of S weights the frame at t in [0, 1] of the whole length by a Gaussian around (s + 1/2) / S with
+    a standard deviation of overlap / (2 S). Parts fade into each other, so a sound that comes slightly earlier
+    changes the result only slightly.
 
     Args:
         values: (frames, columns) float32, at least one frame.
-        segments: how many parts.
-        overlap: how far neighbours reach into one another; near 0 each part is its middle alone.
+        segments: number of parts.
+        overlap: how far neighbouring parts overlap; near 0, each part is only its middle.
 
     Returns:
         (segments, 2 columns) float32, means first.
@@ -223,11 +223,11 @@ def pooled(values: Frames, segments: int, *, overlap: float = 1.0) -> Frames:
     times = (np.arange(len(values)) + 0.5) / len(values)
     middles = (np.arange(segments) + 0.5) / segments
     distances = (times - middles[:, None]) * (2 * segments / overlap)
-    # Less the least, for parts that are shorter than a frame and so have none near their middle.
+    # Subtract the minimum: parts shorter than a frame may have no frame near their middle.
     squares = distances**2
     weights = np.exp(-0.5 * (squares - squares.min(axis=1, keepdims=True)))
     weights /= weights.sum(axis=1, keepdims=True)
-    # einsum does not go through BLAS.
+    # einsum does not use BLAS.
     means = np.einsum("st,tc->sc", weights, values)
     squares = np.einsum("st,tc->sc", weights, np.square(values, dtype=np.float64))
     spread = np.sqrt(np.maximum(squares - means**2, 0))
@@ -236,7 +236,7 @@ def pooled(values: Frames, segments: int, *, overlap: float = 1.0) -> Frames:
 
 @lru_cache(maxsize=16)
 def _hann(size: int, window: int) -> NDArray[np.float64]:
-    """A periodic Hann window of ``window`` samples between zeros, ``size`` in all."""
+    """Return a periodic Hann window of ``window`` samples, padded with zeros to ``size``."""
     curve = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
     before = (size - window) // 2
     return np.pad(curve, (before, size - window - before))
@@ -246,11 +246,11 @@ _SCRATCH = Scratch()
 
 
 def _spectra(samples: Samples, size: int, hop: int, window: int | None) -> Iterator[NDArray[np.complex128]]:
-    """The frames of ``stft``, some at a time, each block in the place of the one before."""
+    """Yield the frames of ``stft`` in blocks; each block overwrites the one before."""
     window = size if window is None else window
     if not (0 < window <= size and hop > 0 and size % 2 == 0):
         raise OptionError(
-            "expected an even size, a window of at most that and a positive hop, "
+            "expected an even size, a window no longer than the size and a positive hop, "
             f"not {size}, {window} and {hop}"
         )
     weights = _hann(size, window)
@@ -260,12 +260,12 @@ def _spectra(samples: Samples, size: int, hop: int, window: int | None) -> Itera
         piece = _around(samples, at * hop - size // 2, (rows - 1) * hop + size)
         frames = np.lib.stride_tricks.sliding_window_view(piece, size)[::hop]
         weighed = np.multiply(frames, weights, out=_SCRATCH.array("frames", frames.shape, np.float64))
-        # In float64: in float32, quiet bins beside loud ones would be off by more than librosa's.
+        # In float64: with float32, quiet bins beside loud ones would have larger errors than librosa's.
         yield np.fft.rfft(weighed, out=_SCRATCH.array("spectra", (rows, 1 + size // 2), np.complex128))
 
 
 def _around(samples: Samples, first: int, count: int) -> Samples:
-    """So many samples from ``first`` on, with zeros before the beginning and after the end."""
+    """Return ``count`` samples from ``first`` on, with zeros before the beginning and after the end."""
     piece: Samples = _SCRATCH.array("samples", (count,), np.float32)
     begin, end = max(first, 0), min(first + count, len(samples))
     piece[: begin - first] = 0
@@ -275,7 +275,7 @@ def _around(samples: Samples, first: int, count: int) -> Samples:
 
 
 def _power(spectra: NDArray[np.complex128], out: Frames) -> Frames:
-    """|X|^2 of a block from ``_spectra``, whose place it takes for the squares."""
+    """Return |X|^2 of a block from ``_spectra``; the block is overwritten with its squares."""
     parts = spectra.view(np.float64)
     np.square(parts, out=parts)
     return np.add(parts[:, ::2], parts[:, 1::2], out=out, casting="same_kind")

@@ -1,4 +1,4 @@
-"""What a browser should take a file for."""
+"""File formats: content types for browsers, and the file extensions of each modality."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from types import MappingProxyType
 
 from retrieval.types import Modality
 
-# Endings whose kinds browsers play or show; what else there is they may only save. Not from the machine's own
-# table, which differs from machine to machine and may call a file a document.
-_KINDS = MappingProxyType(
+# Extensions of types that browsers play or show; any other file can only be saved. The table of the operating
+# system is not used: it differs between machines and may call a media file a document.
+_CONTENT_TYPES = MappingProxyType(
     {
         **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "image/jpeg"),
         **dict.fromkeys((".png", ".apng"), "image/png"),
@@ -31,14 +31,14 @@ _KINDS = MappingProxyType(
 
 
 def content_type(path: PurePath) -> str:
-    """The content type that a file's ending stands for."""
-    return _KINDS.get(path.suffix.lower(), "application/octet-stream")
+    """Return the content type for a file's extension."""
+    return _CONTENT_TYPES.get(path.suffix.lower(), "application/octet-stream")
 
 
-# Pillow's format names and the endings they go by, the commonest first. EPS and WMF are left out because
-# Pillow has other programs draw them, PDF, HDF5, GRIB and BUFR because it cannot read them at all, and MPEG
+# Pillow's format names and their extensions, the most common first. EPS and WMF are left out because
+# Pillow draws them with other programs; PDF, HDF5, GRIB and BUFR because it cannot read them at all; and MPEG
 # because it is a video.
-PICTURES = {
+IMAGE_FORMATS = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
     "PNG": (".png", ".apng"),
     "WEBP": (".webp",),
@@ -66,12 +66,12 @@ PICTURES = {
 ENDINGS: Mapping[Modality, frozenset[str]] = MappingProxyType(
     {
         Modality.TEXT: frozenset({".txt"}),
-        Modality.IMAGE: frozenset(ending for endings in PICTURES.values() for ending in endings),
+        Modality.IMAGE: frozenset(ending for endings in IMAGE_FORMATS.values() for ending in endings),
         Modality.AUDIO: frozenset(
             {
                 *{".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus"},
                 *{".rf64", ".snd", ".voc", ".w64", ".wav"},
-                # Those above by libsndfile, these by FFmpeg.
+                # The formats above are read by libsndfile, these by FFmpeg.
                 *{".aac", ".ac3", ".amr", ".ape", ".m4a", ".mka", ".tta", ".wma", ".wv"},
             }
         ),
@@ -79,18 +79,18 @@ ENDINGS: Mapping[Modality, frozenset[str]] = MappingProxyType(
             {
                 *{".3g2", ".3gp", ".asf", ".avi", ".f4v", ".flv", ".m1v", ".m2ts", ".m2v", ".m4v", ".mkv"},
                 *{".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".rm", ".rmvb", ".swf", ".vob"},
-                # Not ".ts": among mixed files it is as often TypeScript as a transport stream.
+                # Not ".ts": in mixed folders it is as often TypeScript as a transport stream.
                 *{".webm", ".wmv"},
             }
         ),
     }
 )
-"""The lower-case file endings, dot included, of each modality; no ending is in two."""
+"""File extensions of each modality, in lower case with the dot; no extension belongs to two modalities."""
 
 
 _BY_ENDING = {ending: modality for modality, endings in ENDINGS.items() for ending in endings}
 
 
 def modality_of(path: str | os.PathLike[str]) -> Modality | None:
-    """The modality that a file's ending stands for, in whatever case; None for any other file."""
+    """Return the modality for a file's extension, ignoring case; None for any other file."""
     return _BY_ENDING.get(PurePath(path).suffix.lower())

@@ -1,6 +1,6 @@
-"""Files and buffers as media: which endings are read, and pictures as a person sees them.
+"""Decode images from files or bytes, as a person sees them.
 
-Decoding is the same for indexing and for queries. Pillow is imported when the first picture is read.
+Decoding is the same for indexing and for queries. Pillow is imported when the first image is read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from retrieval.errors import MediaError
 from retrieval.formatting import reason
-from retrieval.media.formats import PICTURES
+from retrieval.media.formats import IMAGE_FORMATS
 from retrieval.media.source import open_source
 
 if TYPE_CHECKING:
@@ -22,35 +22,35 @@ if TYPE_CHECKING:
     from PIL import Image
 
 ACCEPTED = "a path, bytes or a PIL.Image.Image"
-"""What may be given, for messages."""
+"""Accepted sources, for error messages."""
 
 MAX_PIXELS = 178_956_970
-"""Pixels a picture may have, by its header: where Pillow itself, as it comes, refuses to open one."""
+"""Maximum number of pixels of an image, by its header: the limit where Pillow by default refuses to open it."""
 
 
-LARGE = 40_000_000
-"""Pixels from which a picture is decoded while no other such one is: it takes up to 16 bytes a pixel."""
+LARGE_PIXELS = 40_000_000
+"""From this number of pixels, only one image is decoded at a time: it takes up to 16 bytes per pixel."""
 
-_ONE_LARGE = threading.Lock()
+_LARGE_LOCK = threading.Lock()
 
 
 def load_image(
     source: str | os.PathLike[str] | bytes | Image.Image, *, at_least: int | None = None
 ) -> Image.Image:
-    """A picture as a person sees it, in RGB.
+    """Load an image as a person sees it, in RGB.
 
-    The EXIF orientation is applied, transparent pixels lie on white, an animation shows its first frame, and
+    The EXIF orientation is applied, transparent pixels are put on white, an animation gives its first frame, and
     pixels of 16 or 32 bits are scaled to 8. Colour profiles are not applied.
 
     Args:
-        source: a path, the bytes of a file, or a picture already opened, which is left as it is.
-        at_least: pixels that the shorter side needs. A JPEG file larger than that may be decoded at 1/2, 1/4
-            or 1/8 of its size, never below it, which is several times faster; other sources ignore it.
+        source: a path, the bytes of a file, or an opened image, which is not changed.
+        at_least: pixels that the shorter side needs. A larger JPEG file may be decoded at 1/2, 1/4 or 1/8 of its
+            size, never below this limit, which is several times faster; other sources ignore it.
 
     Raises:
-        MediaError: the source is no readable picture, or has more than ``MAX_PIXELS`` pixels, which is found
-            out from its header, before any pixel is decoded.
-        MemoryError: there is not enough for its pixels.
+        MediaError: the source is not a readable image, or has more than ``MAX_PIXELS`` pixels; the header is
+            checked before any pixel is decoded.
+        MemoryError: there is not enough memory for its pixels.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -58,38 +58,38 @@ def load_image(
     try:
         if isinstance(source, Image.Image):
             _check_size(source)
-            return _as_seen(source.copy())
+            return _upright_rgb(source.copy())
         Image.init()
-        formats = [known for known in PICTURES if known in Image.OPEN]
+        formats = [known for known in IMAGE_FORMATS if known in Image.OPEN]
         with (
             open_source(source, kind="picture", accepted=ACCEPTED) as file,
             Image.open(file, formats=formats) as image,
         ):
             _check_size(image)
             if at_least is not None:
-                # The same bound for both sides, so that it does not matter which of them is up.
+                # The same bound for both sides, so that the orientation does not matter.
                 image.draft(None, (at_least, at_least))
-            if image.width * image.height < LARGE:
-                return _as_seen(image)
-            with _ONE_LARGE:
-                return _as_seen(image)
+            if image.width * image.height < LARGE_PIXELS:
+                return _upright_rgb(image)
+            with _LARGE_LOCK:
+                return _upright_rgb(image)
     except MemoryError:
         raise
     except MediaError as error:
         raise MediaError(f"{name}: {error}") from None
     except Image.DecompressionBombError as error:
-        # Raised while Pillow reads the header, with the size and the limit in its first half.
+        # Raised while Pillow reads the header; the first half of the message has the size and the limit.
         what = str(error).partition(",")[0]
         raise MediaError(f"{name}: {what}: scale the picture down") from error
     except UnidentifiedImageError as error:
-        raise MediaError(f"{name}: expected a picture, but it is in no format that Pillow reads") from error
+        raise MediaError(f"{name}: expected a picture, but Pillow cannot read its format") from error
     except Exception as error:
-        # Pillow's decoders meet damage with whatever their parsing trips over, from struct.error to KeyError.
+        # On damaged files Pillow's decoders raise whatever their parsing runs into, from struct.error to KeyError.
         raise MediaError(f"{name}: cannot be read as a picture: {reason(error)}") from error
 
 
 def _name(source: object) -> str:
-    """What to call a source in an error message."""
+    """Return the name of a source for error messages."""
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
     return "picture in memory"
@@ -104,8 +104,8 @@ def _check_size(image: Image.Image) -> None:
         raise MediaError(f"has no pixels ({image.width} x {image.height})")
 
 
-def _as_seen(image: Image.Image) -> Image.Image:
-    """The picture, which may be changed, turned upright, in 8 bits, on white; always a new one."""
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    """Return a new upright 8-bit image on white; ``image`` may be changed."""
     from PIL import Image
 
     image.load()
@@ -114,29 +114,29 @@ def _as_seen(image: Image.Image) -> Image.Image:
         image = _eight_bits(image)
     if not image.has_transparency_data:
         return image if image.mode == "RGB" else image.convert("RGB")
-    if image.mode == "La":  # has no way to RGBA of its own
+    if image.mode == "La":  # Pillow cannot convert it to RGBA directly
         image = image.convert("LA")
-    seen = Image.new("RGBA", image.size, "white")
-    seen.alpha_composite(image.convert("RGBA"))
-    return seen.convert("RGB")
+    flattened = Image.new("RGBA", image.size, "white")
+    flattened.alpha_composite(image.convert("RGBA"))
+    return flattened.convert("RGB")
 
 
 def _turn_upright(image: Image.Image) -> None:
-    """Apply a loaded picture's EXIF orientation."""
+    """Apply the EXIF orientation of a loaded image."""
     from PIL import ImageOps
 
-    # Damaged EXIF is no reason to lose a picture whose pixels are whole: viewers show it as it lies.
+    # Damaged EXIF is no reason to lose an image with intact pixels: viewers show it without rotation.
     with suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)
 
 
-def resized(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A picture in RGB scaled by Pillow's bicubic filter, several times faster than by Pillow.
+def resize_bicubic(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Scale an RGB image with Pillow's bicubic filter, several times faster than Pillow does.
 
     Pixels differ from Pillow's by rounding, by 0.2 of 255 on average.
 
     Args:
-        image: in RGB.
+        image: an RGB image.
         size: width and height.
 
     Returns:
@@ -146,17 +146,17 @@ def resized(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
     from PIL import Image
 
     scaled = Image.new("RGB", size)
-    # Catmull and Rom's is the bicubic filter that Pillow has.
+    # Pillow's bicubic filter is Catmull-Rom.
     options = ResizeOptions(resize_alg=ResizeAlg.convolution(FilterType.catmull_rom), use_alpha=False)
     Resizer().resize_pil(image, scaled, options)
     return np.asarray(scaled)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """A picture of 16-bit, 32-bit or float grey levels as 8-bit grey.
+    """Convert an image of 16-bit, 32-bit or float grey levels to 8-bit grey.
 
-    Only 16 bits have a white of their own. The others get the first customary white (1, 255, 65535) that no
-    pixel exceeds, or, where there is none, their darkest and lightest pixels become black and white.
+    Only 16-bit images define their white. For the others, white is the first usual value (1, 255, 65535) that no
+    pixel exceeds; if there is none, their darkest and lightest pixels become black and white.
     """
     from PIL import Image
 
@@ -168,14 +168,14 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         finite = np.isfinite(levels)
         black = float(levels.min(where=finite, initial=np.inf))
         white = float(levels.max(where=finite, initial=-np.inf))
-        customary = [level for level in (1.0, 255.0, 65535.0) if black >= 0 and white <= level]
-        if customary:
-            black, white = 0.0, customary[0]
+        usual_whites = [level for level in (1.0, 255.0, 65535.0) if black >= 0 and white <= level]
+        if usual_whites:
+            black, white = 0.0, usual_whites[0]
     np.nan_to_num(levels, copy=False, nan=black)
     levels -= black
     levels *= 255 / ((white - black) or 1.0)
     grey = Image.fromarray(levels.clip(0, 255, out=levels).round(out=levels).astype(np.uint8))
     transparent = image.info.get("transparency")
-    if transparent is not None:  # one grey level, as the file counts them
+    if transparent is not None:  # one grey level, in the units of the file
         grey.putalpha(Image.fromarray(np.where(pixels == transparent, 0, 255).astype(np.uint8)))
     return grey

@@ -1,4 +1,4 @@
-"""Opening what holds a medium: a regular file, or the bytes of one."""
+"""Open the source of a medium: a regular file, or its bytes."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ from typing import IO
 from retrieval.errors import MediaError
 
 TIME_LIMIT = 300.0
-"""Seconds that FFmpeg may take for one file."""
+"""Maximum seconds that FFmpeg may take for one file."""
 
 
 @contextmanager
-def open_source(source: object, *, kind: str, accepted: str, most: int | None = None) -> Iterator[IO[bytes]]:
-    """An open binary file that is known to hold something, and not too much.
+def open_source(
+    source: object, *, kind: str, accepted: str, max_bytes: int | None = None
+) -> Iterator[IO[bytes]]:
+    """Open a source as a binary file; it is not empty and not too large.
 
     Args:
         source: a path or ``bytes``.
-        kind: what it ought to hold, for messages: ``"picture"``.
-        accepted: all that the caller takes, for messages: ``"a path or bytes"``.
-        most: bytes it may hold at most; any number when None.
+        kind: expected content, for messages, for example ``"picture"``.
+        accepted: all sources that the caller accepts, for messages, for example ``"a path or bytes"``.
+        max_bytes: maximum size in bytes; None for no limit.
 
     Raises:
-        MediaError: it is neither, no regular file, empty or too large.
+        MediaError: it is neither a path nor bytes, not a regular file, empty or too large.
         OSError: the file cannot be opened.
     """
     if isinstance(source, bytes):
-        _check_size(len(source), kind, most)
+        _check_size(len(source), kind, max_bytes)
         yield BytesIO(source)
         return
     if not isinstance(source, str | os.PathLike):
@@ -41,14 +43,14 @@ def open_source(source: object, *, kind: str, accepted: str, most: int | None = 
     if stat.S_ISDIR(status.st_mode):
         raise MediaError(f"is a folder: expected a {kind} file")
     if not stat.S_ISREG(status.st_mode):
-        raise MediaError(f"is no regular file: expected a {kind} file")
-    _check_size(status.st_size, kind, most)
+        raise MediaError(f"is not a regular file: expected a {kind} file")
+    _check_size(status.st_size, kind, max_bytes)
     with path.open("rb") as file:
         yield file
 
 
-def _check_size(size: int, kind: str, most: int | None) -> None:
+def _check_size(size: int, kind: str, max_bytes: int | None) -> None:
     if not size:
         raise MediaError(f"is empty: expected a {kind} file")
-    if most is not None and size > most:
-        raise MediaError(f"too large ({size} bytes), the limit is {most}: cut or compress the {kind}")
+    if max_bytes is not None and size > max_bytes:
+        raise MediaError(f"too large ({size} bytes), the limit is {max_bytes}: cut or compress the {kind}")

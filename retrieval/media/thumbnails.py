@@ -1,4 +1,4 @@
-"""Small pictures of files: of a picture itself, of a video a frame, of a sound its waveform."""
+"""Thumbnails of media files: the image itself, a frame of a video, or the waveform of audio."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from PIL import Image
 
 from retrieval.media.audio import load_audio
 from retrieval.media.images import load_image
-from retrieval.media.video import still
+from retrieval.media.video import load_frame
 from retrieval.types import Modality
 
 BARS = 120
-"""Of a waveform."""
+"""Number of bars in a waveform."""
 
-KINDS = {Modality.IMAGE: "image/jpeg", Modality.VIDEO: "image/jpeg", Modality.AUDIO: "image/svg+xml"}
-"""Content types of what ``drawn`` gives, by what it is of."""
+CONTENT_TYPES = {Modality.IMAGE: "image/jpeg", Modality.VIDEO: "image/jpeg", Modality.AUDIO: "image/svg+xml"}
+"""Content type of the result of ``thumbnail_bytes``, by modality."""
 
 
 def thumbnail_bytes(
     file: Path, modality: Modality, size: int, start: float | None = None, end: float | None = None
 ) -> bytes:
-    """A small picture of a file, or of a part of it.
+    """Draw a thumbnail of a file, or of a part of it.
 
     Args:
-        file: a picture, video or sound.
-        modality: which of them it is looked at as: a video may be looked at as its sound.
-        size: pixels of the longer side; a waveform has none.
+        file: an image, video or audio file.
+        modality: how to show it; a video may be shown as audio by its sound track.
+        size: longer side in pixels; ignored for a waveform.
         start: where the part begins, in seconds.
         end: where it ends.
 
@@ -41,7 +41,7 @@ def thumbnail_bytes(
     whole = (
         load_image(file, at_least=size)
         if modality is Modality.IMAGE
-        else still(file, side=size, since=start or 0.0)
+        else load_frame(file, side=size, since=start or 0.0)
     )
     whole.thumbnail((size, size), Image.Resampling.LANCZOS)
     buffer = BytesIO()
@@ -50,11 +50,11 @@ def thumbnail_bytes(
 
 
 def _waveform(file: Path, start: float | None, end: float | None) -> str:
-    """Bars as high as the sound is loud, in a grey that shows on light and dark; there is no text in it."""
-    heard = load_audio(file)
-    first = int((start or 0.0) * heard.rate)
-    last = len(heard.samples) if end is None else int(end * heard.rate)
-    samples = np.abs(heard.samples[first : max(last, first + 1)])
+    """Return an SVG of bars as high as the audio is loud, in a grey visible on light and dark; it has no text."""
+    clip = load_audio(file)
+    first = int((start or 0.0) * clip.rate)
+    last = len(clip.samples) if end is None else int(end * clip.rate)
+    samples = np.abs(clip.samples[first : max(last, first + 1)])
     edges = np.linspace(0, len(samples), BARS + 1).astype(int)
     loud = np.array([samples[low : max(high, low + 1)].max(initial=0) for low, high in pairwise(edges)])
     heights = np.maximum(2, 96 * loud / max(float(loud.max(initial=0)), 1e-6))

@@ -1,4 +1,4 @@
-"""Which frames of a video to look at, and which packets lead to them: arithmetic alone, no files."""
+"""Choose frames of a video, and the packets to decode for them; pure arithmetic, no files."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The packets of a video in the order they are stored and decoded.
+    """The packets of a video, in the order in which they are stored and decoded.
 
     Attributes:
-        seconds: (n,) float64, when each frame is shown, counted from the first shown; -1 if it never is.
-        keys: (n,) bool, whether it can be decoded without those before it.
-        end: when the last frame shown is over.
+        seconds: (n,) float64, when each frame is shown, counted from the first one shown; -1 if it never is.
+        keys: (n,) bool, whether the packet is a keyframe, which can be decoded without those before it.
+        end: second when the last frame shown ends.
     """
 
     seconds: NDArray[np.float64]
@@ -26,12 +26,12 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class FrameRequest:
-    """The first frame shown in a stretch of time.
+    """A request for the first frame shown in an interval of time.
 
     Attributes:
-        since: the stretch's first second.
-        until: its end, which is not in it any more.
-        packet: the last packet to decode for it, counted from 0.
+        since: start of the interval, in seconds.
+        until: end of the interval, exclusive.
+        packet: the last packet to decode for this request, counted from 0.
     """
 
     since: float
@@ -40,30 +40,30 @@ class FrameRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """Packets to decode one after the other, the decoder knowing nothing of those before.
+class DecodeRun:
+    """Consecutive packets to decode with a decoder that has no memory of earlier ones.
 
     Attributes:
-        first: the first packet, a keyframe wherever there is one.
+        first: the first packet; a keyframe if there is one.
         last: the last packet.
-        wishes: what is looked for in them, in the order of time.
+        requests: the frames requested from these packets, in the order of time.
     """
 
     first: int
     last: int
-    wishes: tuple[FrameRequest, ...]
+    requests: tuple[FrameRequest, ...]
 
 
-def choose(timeline: Timeline, windows: int) -> list[FrameRequest]:
-    """One frame from each of equally long windows that has any, in the order of time.
+def choose_frames(timeline: Timeline, windows: int) -> list[FrameRequest]:
+    """Choose one frame from each of ``windows`` equally long windows that has any, in the order of time.
 
-    A keyframe is chosen before others, for it costs one packet; among equals the one nearest to the middle.
+    A keyframe is preferred because it costs only one packet; among equals, the one nearest to the middle is chosen.
     """
     edges = np.linspace(0, timeline.end, windows + 1)
     order = np.argsort(timeline.seconds, kind="stable")
     cuts = np.searchsorted(timeline.seconds[order], edges)
-    cuts[-1] = len(order)  # the last edge is the end itself, rounded
-    wishes = []
+    cuts[-1] = len(order)  # the last edge is the end, with rounding
+    requests = []
     for since, until, low, high in zip(edges[:-1], edges[1:], cuts[:-1], cuts[1:], strict=True):
         members = order[low:high]
         if not len(members):
@@ -71,43 +71,45 @@ def choose(timeline: Timeline, windows: int) -> list[FrameRequest]:
         keys = members[timeline.keys[members]]
         candidates = keys if len(keys) else members
         nearest = candidates[np.abs(timeline.seconds[candidates] - (since + until) / 2).argmin()]
-        wishes.append(FrameRequest(float(timeline.seconds[nearest]), float(until), int(nearest)))
-    return wishes
+        requests.append(FrameRequest(float(timeline.seconds[nearest]), float(until), int(nearest)))
+    return requests
 
 
-def widen(timeline: Timeline, wishes: Iterable[FrameRequest], windows: int) -> list[FrameRequest]:
-    """The same wishes for any frame of their windows, for which more must be decoded."""
+def widen_requests(timeline: Timeline, requests: Iterable[FrameRequest], windows: int) -> list[FrameRequest]:
+    """Widen requests to any frame of their windows; this needs more packets to be decoded."""
     wide = []
-    for wish in wishes:
-        since = wish.until - timeline.end / windows
-        inside = (timeline.seconds >= since) & (timeline.seconds < wish.until)
-        wide.append(replace(wish, since=since, packet=max(wish.packet, int(np.flatnonzero(inside)[-1]))))
+    for request in requests:
+        since = request.until - timeline.end / windows
+        inside = (timeline.seconds >= since) & (timeline.seconds < request.until)
+        wide.append(
+            replace(request, since=since, packet=max(request.packet, int(np.flatnonzero(inside)[-1])))
+        )
     return wide
 
 
-def runs(timeline: Timeline, wishes: Iterable[FrameRequest]) -> Iterator[Run]:
-    """What to decode for ``wishes``, in the order it is stored; no packet is decoded twice."""
-    ordered = sorted(wishes, key=lambda wish: wish.packet)
+def decode_runs(timeline: Timeline, requests: Iterable[FrameRequest]) -> Iterator[DecodeRun]:
+    """Yield the runs to decode for ``requests``, in stored order; no packet is decoded twice."""
+    ordered = sorted(requests, key=lambda request: request.packet)
     starts = np.flatnonzero(timeline.keys)
-    firsts = np.array([_start(timeline, starts, wish) for wish in ordered], np.int64)
-    # What a later wish needs from further back is decoded with the earlier ones: packets come once.
+    firsts = np.array([_start(timeline, starts, request) for request in ordered], np.int64)
+    # If a later request starts further back, it is decoded together with the earlier ones: packets come once.
     firsts = np.minimum.accumulate(firsts[::-1])[::-1]
-    current: Run | None = None
-    for first, wish in zip(firsts.tolist(), ordered, strict=True):
+    current: DecodeRun | None = None
+    for first, request in zip(firsts.tolist(), ordered, strict=True):
         if current is not None and first <= current.last:
-            together = sorted((*current.wishes, wish), key=lambda wish: wish.until)
-            current = Run(current.first, wish.packet, tuple(together))
+            together = sorted((*current.requests, request), key=lambda request: request.until)
+            current = DecodeRun(current.first, request.packet, tuple(together))
             continue
         if current is not None:
             yield current
-        current = Run(first, wish.packet, (wish,))
+        current = DecodeRun(first, request.packet, (request,))
     if current is not None:
         yield current
 
 
-def _start(timeline: Timeline, starts: NDArray[np.intp], wish: FrameRequest) -> int:
-    """The packet to start from: the last keyframe stored and shown no later than what is wished for."""
-    before = starts[: np.searchsorted(starts, wish.packet, side="right")]
-    # A frame stored behind a keyframe and shown before it may lean on the keyframe before that.
-    usable = before[timeline.seconds[before] <= wish.since]
+def _start(timeline: Timeline, starts: NDArray[np.intp], request: FrameRequest) -> int:
+    """Return the packet to start from: the last keyframe stored and shown no later than the requested frame."""
+    before = starts[: np.searchsorted(starts, request.packet, side="right")]
+    # A frame stored after a keyframe but shown before it may depend on the previous keyframe.
+    usable = before[timeline.seconds[before] <= request.since]
     return int(usable[-1]) if len(usable) else 0

@@ -1,8 +1,8 @@
-"""Video files and buffers as a few upright pictures from their whole length, by FFmpeg through PyAV.
+"""Sample upright frames from the whole length of a video, with FFmpeg through PyAV.
 
-A file is read twice. The first reading decodes nothing: it notes when each packet is shown and which of them
-can be decoded by themselves (keyframes), so a wrong or missing duration, a cut-off end or an index that lies
-does no harm. The second decodes the runs of packets that lead to the chosen frames and steps over the rest.
+A file is read twice. The first pass decodes nothing: it records when each packet is shown and which packets can be
+decoded alone (keyframes). So a wrong or missing duration, a truncated end or a wrong index does no harm. The second
+pass decodes the runs of packets that lead to the chosen frames and skips the rest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ import numpy as np
 from retrieval.errors import MediaError
 from retrieval.formatting import reason
 from retrieval.media.source import TIME_LIMIT, open_source
-from retrieval.media.timeline import FrameRequest, Run, Timeline, choose, runs, widen
+from retrieval.media.timeline import (
+    DecodeRun,
+    FrameRequest,
+    Timeline,
+    choose_frames,
+    decode_runs,
+    widen_requests,
+)
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -31,46 +38,46 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_SECONDS = 4 * 3600.0
-"""The longest video that is read."""
+"""Maximum length of a video, in seconds."""
 
 MAX_PACKETS = 2_000_000
-"""Coded frames a video may have: more than four hours at 120 a second."""
+"""Maximum number of coded frames: more than four hours at 120 per second."""
 
 MAX_FRAME_PIXELS = 8192 * 8192
-"""Pixels a frame may have."""
+"""Maximum number of pixels of a frame."""
 
-_SOON = 10.0
-"""Seconds in which a frame that is not black is looked for."""
+_FALLBACK_SECONDS = 10.0
+"""Seconds within which ``load_frame`` searches for a frame that is not black."""
 
-# As FFmpeg's blackframe filter, as it comes, has it: 98 % of the pixels are below a tenth of white.
+# The defaults of FFmpeg's blackframe filter: 98 % of the pixels are below a tenth of white.
 _BLACK_SHARE, _BLACK_LEVEL = 0.98, 26
 
-# Still pictures are videos of one frame to FFmpeg; these of its formats may also hold an animation.
+# FFmpeg reads still pictures as videos of one frame; these formats may also hold an animation.
 _ANIMATIONS = frozenset({"gif", "apng", "webp", "webp_anim", "avif"})
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture of a video.
+    """One frame of a video.
 
     Attributes:
         seconds: when it is shown, counted from the first frame.
-        picture: upright, in RGB.
-        black: whether there is next to nothing to see in it.
+        image: upright, in RGB.
+        black: whether it is almost entirely black.
     """
 
     seconds: float
-    picture: Image.Image
+    image: Image.Image
     black: bool
 
 
 @dataclass(frozen=True, slots=True)
 class SampledFrames:
-    """What is looked at of a video.
+    """Frames sampled from a video.
 
     Attributes:
-        seconds: its length, from its first frame to the end of its last.
-        frames: at least one, in the order they are shown.
+        seconds: length of the video, from its first frame to the end of its last.
+        frames: at least one, in the order in which they are shown.
     """
 
     seconds: float
@@ -80,57 +87,57 @@ class SampledFrames:
 def sample_frames(
     source: str | os.PathLike[str] | bytes, *, side: int, windows: Callable[[float], int]
 ) -> SampledFrames:
-    """Frames from the whole length of a video: one from each of equally long windows.
+    """Sample frames from the whole length of a video: one from each of equally long windows.
 
-    Of the frames of a window a keyframe is taken before others, since it is decoded alone; otherwise the one
-    nearest to its middle. Where that is near black, the window's first that is not is taken. A window in
-    which no new frame is shown gives none, nor does one that is all black, unless the whole video is.
-    Anamorphic pixels become square, and the rotation that a camera noted is applied; transparency is ignored.
+    In each window a keyframe is preferred, because it is decoded alone; otherwise the frame nearest to the middle
+    is taken. If that frame is almost black, the first frame of the window that is not is taken. A window without a
+    new frame gives none; neither does a window that is all black, unless the whole video is.
+    Anamorphic pixels become square, and the rotation recorded by the camera is applied; transparency is ignored.
 
     Args:
         source: a path, or the bytes of a file.
-        side: pixels of the shorter side that larger frames are scaled down to.
-        windows: how many windows a video of so many seconds is divided into.
+        side: shorter side, in pixels, to which larger frames are scaled down.
+        windows: returns the number of windows for a video of the given length in seconds.
 
     Raises:
-        MediaError: the source is no readable video or a still picture, or exceeds a limit of this module.
+        MediaError: the source is not a readable video, is a still picture, or exceeds a limit of this module.
     """
     with _readable(source) as file:
-        return _film(file, windows, side, time.monotonic() + TIME_LIMIT)
+        return _sample(file, windows, side, time.monotonic() + TIME_LIMIT)
 
 
-def still(source: str | os.PathLike[str] | bytes, *, side: int, since: float = 0.0) -> Image.Image:
-    """One picture of a video: the frame that is shown at a second, or if it is near black, soon after.
+def load_frame(source: str | os.PathLike[str] | bytes, *, side: int, since: float = 0.0) -> Image.Image:
+    """Load the frame shown at a time of a video or, if it is almost black, one shortly after.
 
     Args:
         source: a path, or the bytes of a file.
-        side: pixels of the shorter side that a larger frame is scaled down to.
-        since: the second; the last frame is taken where that is past the end.
+        side: shorter side, in pixels, to which a larger frame is scaled down.
+        since: the time, in seconds; the last frame is used if it is past the end.
 
     Raises:
-        MediaError: as ``film``.
+        MediaError: as ``sample_frames``.
     """
     deadline = time.monotonic() + TIME_LIMIT
     with _readable(source) as file:
         with _opened(file) as (container, stream):
-            timeline, clock = _read(container, stream, deadline)
+            timeline, clock = _read_timeline(container, stream, deadline)
         since = min(since, float(timeline.seconds.max()))
-        until = since + _SOON
+        until = since + _FALLBACK_SECONDS
         inside = np.flatnonzero((timeline.seconds >= since) & (timeline.seconds < until))
         frame = None
-        for _, frame in _take(
+        for _, frame in _decode_requests(
             file, timeline, clock, side, deadline, [FrameRequest(since, until, int(inside[-1]))]
         ):
             if not frame.black:
                 break
         if frame is None:
             raise MediaError(f"expected a video, but none of its frames after {since:.1f} s can be decoded")
-        return frame.picture
+        return frame.image
 
 
 @contextmanager
 def _readable(source: str | os.PathLike[str] | bytes) -> Iterator[IO[bytes]]:
-    """The open file; what goes wrong with it is told with its name."""
+    """Open the file; errors inside the context become a ``MediaError`` that names the file."""
     import av
 
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else "video in memory"
@@ -143,20 +150,24 @@ def _readable(source: str | os.PathLike[str] | bytes) -> Iterator[IO[bytes]]:
         raise MediaError(f"{name}: cannot be read as a video: {reason(error)}") from error
 
 
-def _film(file: IO[bytes], windows: Callable[[float], int], side: int, deadline: float) -> SampledFrames:
+def _sample(file: IO[bytes], windows: Callable[[float], int], side: int, deadline: float) -> SampledFrames:
     with _opened(file) as (container, stream):
-        timeline, clock = _read(container, stream, deadline)
+        timeline, clock = _read_timeline(container, stream, deadline)
         form = container.format.name
     if form in _ANIMATIONS and len(timeline.seconds) == 1:
         raise MediaError(f"expected a video, but it is a still picture ({form})")
-    take = partial(_take, file, timeline, clock, side, deadline)
+    take = partial(_decode_requests, file, timeline, clock, side, deadline)
     count = windows(timeline.end)
-    wishes = choose(timeline, count)
-    found = dict(take(wishes))
-    poor = [wish for wish in wishes if wish.until not in found or found[wish.until].black]
-    if poor:
-        found |= dict(take(widen(timeline, poor, count)))
-    frames = [found[until] for until in sorted(found)]
+    requests = choose_frames(timeline, count)
+    found_frames = dict(take(requests))
+    unmet = [
+        request
+        for request in requests
+        if request.until not in found_frames or found_frames[request.until].black
+    ]
+    if unmet:
+        found_frames |= dict(take(widen_requests(timeline, unmet, count)))
+    frames = [found_frames[until] for until in sorted(found_frames)]
     if not frames:
         raise MediaError("expected a video, but none of its frames can be decoded")
     return SampledFrames(timeline.end, tuple([frame for frame in frames if not frame.black] or frames))
@@ -164,14 +175,14 @@ def _film(file: IO[bytes], windows: Callable[[float], int], side: int, deadline:
 
 @dataclass(frozen=True, slots=True)
 class _Clock:
-    """When a frame is shown: ``unit`` seconds a stamp from ``start`` on, or ``rate`` a second if None."""
+    """Converts timestamps: ``unit`` seconds per tick from ``start``, or ``rate`` frames per second if that is None."""
 
     unit: float
     start: float | None
     rate: float
 
     def seconds(self, stamp: int | None, shown: int) -> float:
-        """For a frame's stamp and how many are shown before it."""
+        """Return when a frame is shown, from its timestamp and the number of frames shown before it."""
         if self.start is None or stamp is None:
             return shown / self.rate
         return stamp * self.unit - self.start
@@ -179,12 +190,12 @@ class _Clock:
 
 @contextmanager
 def _opened(file: IO[bytes]) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The container and its pictures."""
+    """Open the container and its video stream."""
     import av
     from av.stream import Discard, Disposition
 
-    # FFmpeg reads through the open file. What it would open besides, as a playlist asks it to, is refused:
-    # files and addresses are none of the protocols it may use.
+    # FFmpeg reads through the open file. Opening anything else, for example from a playlist, is refused:
+    # the protocols for files and addresses are not on the list.
     options = {"protocol_whitelist": "pipe", "max_pixels": str(MAX_FRAME_PIXELS)}
     with av.open(file, "r", options=options, buffer_size=1 << 18, timeout=TIME_LIMIT) as container:
         form = container.format.name
@@ -192,15 +203,15 @@ def _opened(file: IO[bytes]) -> Iterator[tuple[InputContainer, VideoStream]]:
             raise MediaError(f"expected a video, but it is a still picture ({form.removesuffix('_pipe')})")
         streams = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
         if not streams:
-            what = "sound alone" if container.streams.audio else f"no pictures ({form})"
+            what = "only sound" if container.streams.audio else f"no pictures ({form})"
             raise MediaError(f"expected a video, but it holds {what}")
         stream = streams[0]
         if stream.codec_context is None:
-            raise MediaError("FFmpeg knows no decoder for its pictures")
+            raise MediaError("FFmpeg has no decoder for its pictures")
         for other in container.streams:
             if other is not stream:
                 other.discard = Discard.all
-        # Files are read side by side: more threads for one file would only get into each other's way.
+        # Several files are read in parallel: more threads per file would only compete with each other.
         stream.codec_context.thread_count = 1
         yield container, stream
 
@@ -208,7 +219,7 @@ def _opened(file: IO[bytes]) -> Iterator[tuple[InputContainer, VideoStream]]:
 def _packets(
     container: InputContainer, stream: VideoStream, deadline: float
 ) -> Iterator[Packet[VideoStream]]:
-    """The coded frames, as far as the file is whole."""
+    """Yield the coded frames up to the first damage."""
     import av
 
     packets = container.demux(stream)
@@ -221,21 +232,23 @@ def _packets(
             return
         if packet is None:
             return
-        if packet.size:  # those without data repeat the picture before, or end the stream
+        if packet.size:  # packets without data repeat the previous picture, or end the stream
             yield packet
 
 
-def _read(container: InputContainer, stream: VideoStream, deadline: float) -> tuple[Timeline, _Clock]:
-    """When each packet's frame is shown; frames are counted where the file does not say."""
+def _read_timeline(
+    container: InputContainer, stream: VideoStream, deadline: float
+) -> tuple[Timeline, _Clock]:
+    """Read when the frame of each packet is shown; if the file has no timestamps, frames are counted."""
     stamps: list[int | None] = []
     keys: list[bool] = []
     hidden: list[bool] = []
-    lasts: int | None = None
+    duration: int | None = None
     for packet in _packets(container, stream, deadline):
         stamps.append(packet.pts)
         keys.append(packet.is_keyframe)
         hidden.append(packet.is_discard)
-        lasts = packet.duration or lasts
+        duration = packet.duration or duration
         if len(stamps) > MAX_PACKETS:
             raise MediaError(f"has more than {MAX_PACKETS} frames, the limit: cut the video")
     if not stamps:
@@ -244,8 +257,8 @@ def _read(container: InputContainer, stream: VideoStream, deadline: float) -> tu
     unit = float(stream.time_base or 0)
     if unit and None not in stamps and not all(hidden):
         seconds = np.array(stamps, np.float64) * unit
-        start, last = float(seconds[~np.array(hidden)].min()), lasts * unit if lasts else 1 / rate
-        # What an edit list hides is decoded where others lean on it; it lies before every window.
+        start, last = float(seconds[~np.array(hidden)].min()), duration * unit if duration else 1 / rate
+        # Frames hidden by an edit list are decoded if others depend on them; they lie before every window.
         seconds = np.where(hidden, -1.0, seconds - start)
         clock = _Clock(unit, start, rate)
     else:
@@ -257,41 +270,41 @@ def _read(container: InputContainer, stream: VideoStream, deadline: float) -> tu
     return Timeline(seconds, np.array(keys), end), clock
 
 
-def _take(
+def _decode_requests(
     file: IO[bytes],
     timeline: Timeline,
     clock: _Clock,
     side: int,
     deadline: float,
-    wishes: Sequence[FrameRequest],
+    requests: Sequence[FrameRequest],
 ) -> Iterator[tuple[float, Frame]]:
-    """By the ends of the wishes' windows, the black frames found for each and at last one that is not."""
+    """Yield (``request.until``, frame) pairs: for each request its black frames and, last, one that is not black."""
     from av.video.reformatter import VideoReformatter
 
     file.seek(0)
-    # Opened anew, not rewound: some of FFmpeg's formats cannot be, and this yields the same packets.
+    # Open the file again: some of FFmpeg's formats cannot be rewound, and this yields the same packets.
     with _opened(file) as (container, stream):
         scaler = VideoReformatter()
         aspect = float(stream.sample_aspect_ratio or 1)
         packets = enumerate(_packets(container, stream, deadline))
-        for run in runs(timeline, wishes):
-            waiting = deque(run.wishes)
+        for run in decode_runs(timeline, requests):
+            waiting = deque(run.requests)
             for seconds, frame in _decoded(packets, run, stream, clock):
                 while waiting and seconds >= waiting[0].until:
                     waiting.popleft()
                 if waiting and seconds >= waiting[0].since:
-                    picture = _picture(frame, scaler, side, aspect)
-                    taken = Frame(seconds, picture, _is_black(picture))
-                    yield waiting[0].until, taken
-                    if not taken.black:
+                    image = _to_image(frame, scaler, side, aspect)
+                    sampled = Frame(seconds, image, _is_black(image))
+                    yield waiting[0].until, sampled
+                    if not sampled.black:
                         waiting.popleft()
             stream.codec_context.flush_buffers()
 
 
 def _decoded(
-    packets: Iterator[tuple[int, Packet[VideoStream]]], run: Run, stream: VideoStream, clock: _Clock
+    packets: Iterator[tuple[int, Packet[VideoStream]]], run: DecodeRun, stream: VideoStream, clock: _Clock
 ) -> Iterator[tuple[float, VideoFrame]]:
-    """The frames of a run in the order they are shown, those left out that cannot be decoded."""
+    """Yield the frames of a run in the order in which they are shown; frames that cannot be decoded are skipped."""
     import av
 
     shown = run.first
@@ -299,7 +312,7 @@ def _decoded(
     for number, packet in packets:
         if number < run.first:
             continue
-        # Behind the last packet, None has the decoder hand out what it still holds.
+        # After the last packet, None makes the decoder return the frames that it still holds.
         for piece in (packet, None) if number == run.last else (packet,):
             try:
                 frames = decoder.decode(piece)
@@ -312,18 +325,18 @@ def _decoded(
             return
 
 
-def _picture(frame: VideoFrame, scaler: VideoReformatter, side: int, aspect: float) -> Image.Image:
-    """A frame upright, with square pixels, its shorter side no more than ``side``, in RGB."""
+def _to_image(frame: VideoFrame, scaler: VideoReformatter, side: int, aspect: float) -> Image.Image:
+    """Convert a frame to an upright RGB image with square pixels and a shorter side of at most ``side``."""
     if frame.width * frame.height > MAX_FRAME_PIXELS:
         pixels = f"{frame.width} x {frame.height} pixels"
         raise MediaError(f"has frames of {pixels}, the limit is {MAX_FRAME_PIXELS}: scale the video down")
     width, height = frame.width * max(aspect, 1), frame.height / min(aspect, 1)
     scale = min(1.0, side / min(width, height))
     scaled = scaler.reformat(frame, max(1, round(width * scale)), max(1, round(height * scale)), "rgb24")
-    picture: Image.Image = scaled.to_image()  # type: ignore[no-untyped-call]
-    return picture.rotate(frame.rotation, expand=True) if frame.rotation else picture
+    image: Image.Image = scaled.to_image()  # type: ignore[no-untyped-call]
+    return image.rotate(frame.rotation, expand=True) if frame.rotation else image
 
 
-def _is_black(picture: Image.Image) -> bool:
-    levels = picture.convert("L").histogram()
+def _is_black(image: Image.Image) -> bool:
+    levels = image.convert("L").histogram()
     return sum(levels[:_BLACK_LEVEL]) >= _BLACK_SHARE * sum(levels)

@@ -1,4 +1,4 @@
-"""A network as an encoder describes it, and what runs it."""
+"""Description of a network, and the interface of a session that runs it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Batch: TypeAlias = "tuple[NDArray[Any], ...]"
-"""The arrays that enter a network together; the first axis of each counts the same rows."""
+"""The input arrays of a network; the first axis counts the same rows in each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +21,11 @@ class Network:
     """A network, described without loading it.
 
     Attributes:
-        name: for messages and file names.
-        key: hex digits that differ wherever weights or graph do: an export is kept under it.
-        build: reads the weights. The module takes a batch's tensors and returns (n, d) rows; what precedes
-            its first layer, such as the normalisation of pixels, is part of it.
-        shapes: of each array of a batch; None for an axis of any length.
+        name: name for messages and file names.
+        key: hex digits that differ if weights or graph differ; an export is cached under this key.
+        build: loads the weights. The module takes a batch's tensors and returns (n, d) rows; steps before its
+            first layer, such as the normalisation of pixels, are part of it.
+        shapes: shape of each array of a batch; None for an axis of any length.
         example: a small batch of these shapes.
     """
 
@@ -45,5 +45,5 @@ class Session(Protocol):
         ...
 
     def run(self, batches: Sequence[Batch]) -> list[Matrix]:
-        """(n, d) float32 rows of each batch, in order; several batches may be under way at once."""
+        """Return (n, d) float32 rows of each batch, in order; several batches may run at the same time."""
         ...

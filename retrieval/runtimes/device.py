@@ -1,4 +1,4 @@
-"""Where to compute: one place that turns ``auto``, ``cpu`` or ``cuda`` into a device that is there."""
+"""Resolve ``auto``, ``cpu`` or ``cuda`` to an available device."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from retrieval.errors import DeviceError
 from retrieval.validation import known
 
 DEVICES = ("auto", "cpu", "cuda")
-"""What ``--device`` accepts."""
+"""Values of ``--device``."""
 
 
 def check_device(device: str) -> str:
-    """``device`` itself, without looking whether it is there.
+    """Return ``device`` if it is a known name, without checking that it is available.
 
     Raises:
-        OptionError: it is none of ``DEVICES``.
+        OptionError: it is not one of ``DEVICES``.
     """
     return known("device", device, DEVICES)
 
 
 def resolve(device: str) -> str:
-    """The device to use, ``"cpu"`` or ``"cuda"``; ``"auto"`` is a GPU where PyTorch finds one.
+    """Return the device to use, ``"cpu"`` or ``"cuda"``; ``"auto"`` uses a GPU if PyTorch finds one.
 
     Raises:
-        OptionError: ``device`` is none of ``DEVICES``.
-        DeviceError: CUDA was asked for and PyTorch finds none.
+        OptionError: ``device`` is not one of ``DEVICES``.
+        DeviceError: CUDA was requested and PyTorch finds no GPU.
     """
     if check_device(device) == "cpu" or (device == "auto" and not has_driver()):
         return "cpu"
@@ -39,13 +39,13 @@ def resolve(device: str) -> str:
     if torch.cuda.is_available():
         return "cuda"
     if device == "cuda":
-        raise DeviceError("device 'cuda' was asked for, but PyTorch finds no CUDA GPU: use 'auto' or 'cpu'")
+        raise DeviceError("device 'cuda' was requested, but PyTorch finds no CUDA GPU: use 'auto' or 'cpu'")
     return "cpu"
 
 
 @contextmanager
 def training_on(device: str) -> Iterator[None]:
-    """Where PyTorch makes tensors meanwhile, those of NumPy's arrays by ``torch.as_tensor`` among them.
+    """Context in which PyTorch creates tensors on ``device``, including ``torch.as_tensor`` of NumPy arrays.
 
     Raises:
         OptionError, DeviceError: as ``resolve``.
@@ -60,16 +60,16 @@ def training_on(device: str) -> Iterator[None]:
 
 
 def has_driver() -> bool:
-    """Whether this machine can have a GPU that PyTorch knows, which takes seconds and memory to ask itself."""
+    """Return whether a GPU driver is installed; asking PyTorch itself takes seconds and memory."""
     try:
         ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
-        return Path("/dev/kfd").exists()  # that of AMD's driver
+        return Path("/dev/kfd").exists()  # created by AMD's driver
     return True
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,8 +1,8 @@
-"""What was exported of networks, in the user's cache folder: each is a folder of files, whole or not there.
+"""Cache of exported networks in the user's cache folder: each export is a folder that is complete or absent.
 
-An export is made once, in a folder of its own that then takes the final name in one rename. So readers and any
-number of writers need no lock: who comes second finds the name taken and drops its own. Sums are checked before
-files are used, and what is damaged is made anew.
+An export is written once to a temporary folder, which then gets its final name in one rename. So readers and any
+number of writers need no lock: a second writer finds the name taken and drops its own copy. Checksums are verified
+before files are used, and a damaged export is made again.
 """
 
 from __future__ import annotations
@@ -15,63 +15,63 @@ from pathlib import Path
 
 from retrieval.checksums import sha256_of
 
-SUMS = "sums.json"
+CHECKSUMS = "sums.json"
 
 
 def folder() -> Path:
-    """Where exports are kept: under ``$XDG_CACHE_HOME``, or what the system has in its place."""
+    """Return the cache folder: under ``$XDG_CACHE_HOME``, or the system's equivalent."""
     from platformdirs import user_cache_path
 
     return user_cache_path("xmodal", appauthor=False) / "exports"
 
 
 def cached_export(key: str, make: Callable[[Path], None]) -> Path | None:
-    """The folder of the export ``key``, made by ``make`` if there is none or it is damaged.
+    """Return the folder of the export ``key``; ``make`` creates it if it is missing or damaged.
 
     Args:
         key: a file name.
         make: writes the export's files into an empty folder.
 
     Returns:
-        None where nothing can be written: the cache is a matter of speed alone.
+        The folder; None if nothing can be written, because the cache only affects speed.
     """
     target = folder() / key
-    if _is_whole(target):
+    if _is_intact(target):
         return target
     try:
         folder().mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=folder()))
+        staging = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=folder()))
     except OSError:
         return None
     try:
-        make(beside)
-        sums = {file.name: sha256_of(file) for file in beside.iterdir()}
-        (beside / SUMS).write_text(json.dumps(sums), encoding="utf-8")
-        _put(beside, target)
-    except OSError:  # no space left, for instance
-        return target if _is_whole(target) else None
+        make(staging)
+        sums = {file.name: sha256_of(file) for file in staging.iterdir()}
+        (staging / CHECKSUMS).write_text(json.dumps(sums), encoding="utf-8")
+        _publish(staging, target)
+    except OSError:  # for example, no space left
+        return target if _is_intact(target) else None
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
     return target
 
 
-def _is_whole(target: Path) -> bool:
+def _is_intact(target: Path) -> bool:
     try:
-        sums = json.loads((target / SUMS).read_text(encoding="utf-8"))
-        return bool(sums) and all(sha256_of(target / name) == own for name, own in sums.items())
+        sums = json.loads((target / CHECKSUMS).read_text(encoding="utf-8"))
+        return bool(sums) and all(sha256_of(target / name) == expected for name, expected in sums.items())
     except (OSError, ValueError, AttributeError):
         return False
 
 
-def _put(beside: Path, target: Path) -> None:
-    """Give ``beside`` the name ``target``, unless somebody did meanwhile."""
+def _publish(staging: Path, target: Path) -> None:
+    """Rename ``staging`` to ``target``, unless another process has published an intact export."""
     try:
-        beside.rename(target)
+        staging.rename(target)
     except OSError:
-        if _is_whole(target):
+        if _is_intact(target):
             return
-        # A damaged one is moved away first: a folder that is not empty cannot be renamed over.
-        damaged = beside.with_name(f"{beside.name}.damaged")
+        # Move a damaged export away first: a rename cannot replace a folder that is not empty.
+        damaged = staging.with_name(f"{staging.name}.damaged")
         target.rename(damaged)
         shutil.rmtree(damaged, ignore_errors=True)
-        beside.rename(target)
+        staging.rename(target)

@@ -1,7 +1,7 @@
-"""The one place where ``openvino`` is imported: without the part of it that reports its use to its makers.
+"""The only place that imports ``openvino``: without the part that reports its use to its developers.
 
-Importing the package imports its conversion tools, and those send an event over the network, unasked. Nothing
-here needs them: a traced module is read by OpenVINO's own PyTorch reader.
+Importing the package imports its conversion tools, which send an event over the network without being asked. They
+are not needed here: a traced module is read by OpenVINO's own PyTorch frontend.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ _TOOLS = "openvino.tools.ovc"
 _IMPORTING = threading.Lock()
 
 
-def module() -> Any:
-    """The package ``openvino``."""
+def import_openvino() -> Any:
+    """Import and return the package ``openvino``."""
     with _IMPORTING:
         blocked = "openvino" not in sys.modules
         if blocked:
-            sys.modules[_TOOLS] = None  # type: ignore[assignment]  # how Python spells "not importable"
+            sys.modules[_TOOLS] = None  # type: ignore[assignment]  # Python's marker for "not importable"
         try:
             import openvino
 
             return openvino
         finally:
             if blocked:
-                del sys.modules[_TOOLS]  # who wants the tools in the same program gets them
+                del sys.modules[_TOOLS]  # the same program can still import the tools itself
 
 
-def converted(traced: Any, example: Any) -> Any:
-    """An ``openvino.Model`` of a traced PyTorch module.
+def convert_traced(traced: Any, example: Any) -> Any:
+    """Convert a traced PyTorch module to an ``openvino.Model``.
 
     Args:
         traced: a ``torch.jit.ScriptModule``.
         example: the tuple of tensors it was traced with.
     """
-    module()
+    import_openvino()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     reader = FrontEndManager().load_by_framework("pytorch")
-    # What reads goes on asking the decoder until all is converted, without keeping it alive.
+    # The frontend uses the decoder until the conversion ends but does not keep it alive, so a local name must.
     decoder = TorchScriptPythonDecoder(traced, example_input=example)
     return reader.convert(reader.load(decoder))

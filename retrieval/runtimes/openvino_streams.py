@@ -1,4 +1,4 @@
-"""Networks that OpenVINO runs on the processor, several at once, each in a stream of its own."""
+"""Run batches on the CPU with OpenVINO, several at a time, each in its own stream."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any, TypeVar
 
 from retrieval.runtimes import device
 
-Work = TypeVar("Work")
+Task = TypeVar("Task")
 
 
-def compiled(core: Any, model: Any, *, streams: int, precision: str) -> Any:
-    """``model`` compiled for the processor, in as many streams that share its cores.
+def compile_model(core: Any, model: Any, *, streams: int, precision: str) -> Any:
+    """Compile ``model`` for the CPU with ``streams`` streams that share its cores.
 
     Args:
         core: an ``openvino.Core``.
-        model: what it compiles.
-        streams: 1 has all the cores.
-        precision: OpenVINO's name of it.
+        model: an ``openvino.Model``.
+        streams: number of streams; a single one uses all cores.
+        precision: OpenVINO's name of the precision.
     """
-    # Threads are not tied to cores: those that decode, and other programs, want some too.
+    # Threads are not pinned to cores: decoding threads and other programs need cores too.
     options = {
         "NUM_STREAMS": streams,
         "INFERENCE_NUM_THREADS": device.cores(),
@@ -30,37 +30,37 @@ def compiled(core: Any, model: Any, *, streams: int, precision: str) -> Any:
     return core.compile_model(model, "CPU", options)
 
 
-def in_turn(
-    requests: Iterable[Any], works: Iterable[Work], start: Callable[[Any, Work], None]
-) -> Generator[tuple[Any, Work], None, None]:
-    """Each of ``works`` with the request that has done it, in their order; until the next is asked for it is kept.
+def run_in_order(
+    requests: Iterable[Any], tasks: Iterable[Task], start: Callable[[Any, Task], None]
+) -> Generator[tuple[Any, Task], None, None]:
+    """Yield each of ``tasks``, in order, with the request that computed it; its result is valid until the next one.
 
-    Nothing of Python's is called in a stream's thread, which would wait for the lock of whoever drops the network, and
-    that for the thread.
+    No Python code runs in a stream's thread: it would wait for the lock held by a thread that drops the network, while
+    that thread waits for the stream.
 
     Args:
-        requests: of one compiled network, best twice as many as it has streams: none then waits for Python to give it
-            the next.
-        works: read as far as there are requests for them.
-        start: has a request begin with a work, whose arrays may be read where they are.
+        requests: requests of one compiled network, best twice as many as it has streams, so that no stream waits for
+            Python to start its next batch.
+        tasks: read only as far as there are free requests.
+        start: starts a request on a task; its arrays may be read in place.
     """
-    idle, started = deque(requests), deque[tuple[Any, Work]]()
+    idle, started = deque(requests), deque[tuple[Any, Task]]()
 
-    def taken() -> tuple[Any, Work]:
+    def next_done() -> tuple[Any, Task]:
         request, _ = started[0]
         request.wait()
         idle.append(request)
         return started.popleft()
 
     try:
-        for work in works:
+        for task in tasks:
             request = idle.popleft()
-            start(request, work)
-            started.append((request, work))
+            start(request, task)
+            started.append((request, task))
             if not idle:
-                yield taken()
+                yield next_done()
         while started:
-            yield taken()
+            yield next_done()
     finally:
-        for request, _ in started:  # what is read where it lies has to stay until it was
+        for request, _ in started:  # arrays that are read in place must stay alive until then
             request.wait()

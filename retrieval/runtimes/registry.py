@@ -1,4 +1,4 @@
-"""Every runtime by the name that ``--runtime`` takes, and which one ``auto`` is."""
+"""Runtimes by the names that ``--runtime`` accepts, and the choice for ``auto``."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from retrieval.runtimes.base import Network, Session
 from retrieval.validation import known
 
 RUNTIMES = ("auto", "torch", "openvino")
-"""What ``--runtime`` accepts."""
+"""Values of ``--runtime``."""
 
 
 def check_runtime(runtime: str) -> str:
-    """``runtime`` itself, without looking whether it is installed.
+    """Return ``runtime`` if it is a known name, without checking that it is installed.
 
     Raises:
-        OptionError: it is none of ``RUNTIMES``.
+        OptionError: it is not one of ``RUNTIMES``.
     """
     return known("runtime", runtime, RUNTIMES)
 
 
 def resolve(runtime: str, device: str) -> str:
-    """The runtime to use on a resolved device; ``"auto"`` is OpenVINO on a processor that has it, else PyTorch.
+    """Return the runtime for a resolved device; ``"auto"`` is OpenVINO on a CPU if installed, else PyTorch.
 
     Raises:
-        OptionError: there is no such runtime, or it does not compute on this device.
+        OptionError: the runtime is unknown, or does not run on this device.
         DependencyError: it is not installed.
     """
     if check_runtime(runtime) == "torch":
         return runtime
     if device != "cpu":
         if runtime == "openvino":
-            raise OptionError(f"runtime 'openvino' computes on the processor, not on {device}: use 'torch'")
+            raise OptionError(f"runtime 'openvino' runs on the processor, not on {device}: use 'torch'")
         return "torch"
     if find_spec("openvino") is not None:
         return "openvino"
@@ -42,7 +42,7 @@ def resolve(runtime: str, device: str) -> str:
 
 
 def session(network: Network, *, device: str, runtime: str = "auto") -> Session:
-    """``network`` ready to run on a resolved device.
+    """Return a session that runs ``network`` on a resolved device.
 
     Raises:
         OptionError, DependencyError: as ``resolve``.

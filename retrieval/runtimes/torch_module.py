@@ -1,4 +1,4 @@
-"""Networks by PyTorch: as they are on the processor, in bf16 and compiled on a GPU."""
+"""Run networks with PyTorch: unchanged on the CPU; in bf16 and compiled on a GPU."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from retrieval.types import Matrix
 if TYPE_CHECKING:
     import torch
 
-COMPILE_FROM = 64
-"""Batches of one shape after which compiling, which takes a minute, begins to pay."""
+COMPILE_AFTER_BATCHES = 64
+"""Number of batches of one shape after which compiling, which takes a minute, pays off."""
 
 
 class TorchSession:
-    """A network run by PyTorch, its weights read when first needed."""
+    """A network run by PyTorch; its weights are loaded when first needed."""
 
     def __init__(
         self, network: Network, device: str, *, precision: str | None = None, backend: str = "inductor"
     ) -> None:
-        """Take a network; nothing is read yet.
+        """Prepare to run a network; nothing is loaded yet.
 
         Args:
             network: what to run.
             device: ``"cpu"`` or ``"cuda"``.
-            precision: ``"bf16"`` or ``"fp32"``; that of the device when None: fp32 on the processor.
-            backend: what compiles.
+            precision: ``"bf16"`` or ``"fp32"``; None for the device's default: fp32 on a CPU, bf16 on a GPU.
+            backend: compiler backend of ``torch.compile``.
         """
         self._network = network
         self._device = device
@@ -48,7 +48,7 @@ class TorchSession:
         import torch
 
         with torch.inference_mode():
-            # A GPU's work goes on while the next batch is sent: nothing is waited for before all are under way.
+            # A GPU computes while the next batch is sent, so no result is awaited before all batches have started.
             rows = [self._forward(batch) for batch in batches]
             return [each.float().cpu().numpy() for each in rows]
 
@@ -63,10 +63,10 @@ class TorchSession:
         return self.module_for(batch)(*tensors)
 
     def module_for(self, batch: Batch) -> Callable[..., torch.Tensor]:
-        """The module that is fastest for one more batch of this shape: compiled once there were many."""
+        """Return the module that is fastest for one more batch of this shape: compiled after many such batches."""
         shape = tuple(array.shape for array in batch)
         self._seen[shape] = self._seen.get(shape, 0) + 1
-        return self._compiled if self._seen[shape] > COMPILE_FROM else self._module
+        return self._compiled if self._seen[shape] > COMPILE_AFTER_BATCHES else self._module
 
     @cached_property
     def _module(self) -> torch.nn.Module:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from retrieval.alignment.base import Alignment
-from retrieval.encoders.base import Encoder, EncoderSpec, check_same
+from retrieval.encoders.base import Encoder, EncoderSpec, check_same_encoder
 from retrieval.encoders.registry import load
 from retrieval.errors import EncoderMismatchError, MediaError, OptionError, WeightsError
 from retrieval.types import Matrix, Modality
@@ -124,7 +124,7 @@ class EmbeddingSpace:
                         f"{error}; to search, give its new location with --{modality}-encoder, or "
                         f"encoders={{'{modality}': ...}}"
                     ) from error
-                check_same(spec, encoder.spec)
+                check_same_encoder(spec, encoder.spec)
                 self._loaded[modality] = encoder
             return self._loaded[modality]
 

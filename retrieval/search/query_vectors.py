@@ -30,7 +30,7 @@ def query_vectors(index: IndexReader, kind: str, terms: Sequence[Term], target: 
         modality: [row for row, source in enumerate(sources) if source == modality] for modality in sources
     }
     fused = {
-        modality: index.fusion.asking(unit(aligned[modality_rows]), modality)
+        modality: index.fusion.query_vector(unit(aligned[modality_rows]), modality)
         for modality, modality_rows in rows.items()
     }
     out = np.empty((len(terms), next(iter(fused.values())).shape[1]), np.float32)

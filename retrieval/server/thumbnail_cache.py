@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from retrieval.errors import MediaError, MissingFileError
-from retrieval.media.thumbnails import KINDS, thumbnail_bytes
+from retrieval.media.thumbnails import CONTENT_TYPES, thumbnail_bytes
 from retrieval.server.asset_lookup import AssetLocation
 from retrieval.server.disk_cache import DiskCache
 from retrieval.types import Modality
@@ -48,4 +48,4 @@ def thumbnail(cache: DiskCache, location: AssetLocation, size: int) -> Thumbnail
             raise MissingFileError(f"there is no thumbnail of {location.file.name!r}: {reason}") from error
         cache.put(key, data)
     digest = hashlib.sha256(key.encode()).hexdigest()[:24]
-    return Thumbnail(data, KINDS[location.modality], f'"{digest}"')
+    return Thumbnail(data, CONTENT_TYPES[location.modality], f'"{digest}"')

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from retrieval.runtimes import device
-from retrieval.runtimes.openvino_module import module
-from retrieval.runtimes.openvino_streams import compiled, in_turn
+from retrieval.runtimes.openvino_module import import_openvino
+from retrieval.runtimes.openvino_streams import compile_model, run_in_order
 from retrieval.types import Integers, Matrix
 
 BLOCK_ROWS = 1024
@@ -72,7 +72,7 @@ class Int8Scan:
         self._centre_scores = queries @ centre
         padded = np.zeros(network.input(1).shape, np.float32)
         padded[: len(queries)] = rounded
-        inputs = [module().Tensor(padded), module().Tensor(centre[None])]
+        inputs = [import_openvino().Tensor(padded), import_openvino().Tensor(centre[None])]
         self._requests = [network.create_infer_request() for _ in range(2 * _streams())]
         for request in self._requests:
             request.set_input_tensor(1, inputs[0])
@@ -95,7 +95,7 @@ class Int8Scan:
             request.set_input_tensor(0, _tensor(block))
             request.start_async()
 
-        with closing(in_turn(self._requests, blocks, start)) as done:
+        with closing(run_in_order(self._requests, blocks, start)) as done:
             for request, block in done:
                 yield block, *self._pairs_above(request, threshold())
 
@@ -120,7 +120,9 @@ def _streams() -> int:
 def _tensor(block: Matrix) -> Any:
     """Wrap ``block`` without a copy, so that the caller must keep it alive; copy it if OpenVINO cannot use it as is."""
     flags = block.flags
-    return module().Tensor(block, shared_memory=flags.writeable and flags.c_contiguous and flags.aligned)
+    return import_openvino().Tensor(
+        block, shared_memory=flags.writeable and flags.c_contiguous and flags.aligned
+    )
 
 
 def quantize_queries(queries: Matrix, centre: Matrix) -> Int8Scan | None:
@@ -144,7 +146,9 @@ def _is_available() -> bool:
 @lru_cache(maxsize=8)
 def _compiled(queries: int, dimension: int) -> Any:
     """Return the network for a number of queries; None if it does not run in 8 bits or multiplies with errors."""
-    network = compiled(module().Core(), _network(queries, dimension), streams=_streams(), precision="f32")
+    network = compile_model(
+        import_openvino().Core(), _network(queries, dimension), streams=_streams(), precision="f32"
+    )
     operations = [
         {key: node.get_rt_info()[key].astype(str) for key in ("layerType", "runtimePrecision")}
         for node in network.get_runtime_model().get_ordered_ops()
@@ -159,7 +163,7 @@ def _network(queries: int, dimension: int) -> Any:
 
     Shapes are fixed: with dynamic ones OpenVINO rounds differently and takes twice as long.
     """
-    ops = module().opset13
+    ops = import_openvino().opset13
 
     def in_eight_bits(numbers: Any) -> Any:
         low, high = np.float32(-(STEPS + 1) / STEPS), np.float32(1)
@@ -181,7 +185,7 @@ def _network(queries: int, dimension: int) -> Any:
         scale,
         ops.reduce_max(squared_lengths, all_axes, keep_dims=True),
     ]
-    return module().Model(outputs, [vectors, query_rows, centre], "rounded")
+    return import_openvino().Model(outputs, [vectors, query_rows, centre], "rounded")
 
 
 def _multiplies_correctly(network: Any, queries: int, dimension: int) -> bool:

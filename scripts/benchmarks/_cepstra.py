@@ -1,4 +1,4 @@
-"""Sound files to MFCC by this project's front end, where worker processes find it too."""
+"""Audio files to MFCC with this project's front end, in a module that worker processes can import."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from retrieval.media import acoustics, audio
 
 RATE = 22050
-"""What ``librosa.load`` resamples to unless told otherwise."""
+"""Default sample rate of ``librosa.load``."""
 
 
 def ours(file: Path) -> NDArray[np.float32]:
-    """(frames, 20) float32."""
+    """Return the MFCC of a file, (frames, 20) float32."""
     return acoustics.mfcc(audio.load_audio(file, RATE).samples, RATE)

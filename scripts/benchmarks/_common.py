@@ -1,4 +1,4 @@
-"""What every benchmark shares: rounds in turn, medians and ratios, and facts about the machine."""
+"""Shared by all benchmarks: alternating rounds, medians and ratios, and facts about the machine."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 from statistics import median
 
 SETTLED = 0.05
-"""Seconds after which the threads of what was measured before wait no longer for more work by turning round."""
+"""Seconds after which threads of the previous measurement stop spinning while they wait for more work."""
 
 
 def facts(*packages: str) -> str:
-    """The date, the machine, and versions of packages, in two lines."""
+    """Return the date, the machine and the versions of packages, in two lines."""
     names = [f"{name} {version(name)}" for name in ("numpy", *packages)]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     machine = f"{datetime.now(UTC):%Y-%m-%d}, {_processor()}, {cores} cores, {platform.system()}"
@@ -32,10 +32,10 @@ def _processor() -> str:
 
 
 def scaling(threads: int) -> float:
-    """How many times the work of one thread that many busy threads do: below 0.9 a thread, measure later."""
+    """Return how many times the work of one thread ``threads`` busy threads do; below 0.9 per thread, measure later."""
     import hashlib
 
-    block = bytes(2**24)  # hashed outside of Python's lock
+    block = bytes(2**24)  # hashed without holding Python's lock
 
     def seconds(count: int) -> float:
         start = time.perf_counter()
@@ -46,19 +46,19 @@ def scaling(threads: int) -> float:
     return threads * median(seconds(1) for _ in range(3)) / median(seconds(threads) for _ in range(3))
 
 
-def compare(ways: Mapping[str, Callable[[], int]], *, rounds: int, unit: str) -> dict[str, float]:
-    """Print how fast each way is beside the first, and return how many ``unit`` a second each does.
+def compare(methods: Mapping[str, Callable[[], int]], *, rounds: int, unit: str) -> dict[str, float]:
+    """Print the speed of each method relative to the first, and return each method's ``unit`` per second.
 
-    The ways take turns, so that what slows the machine for a while slows all of them.
+    The methods take turns, so that a temporary slowdown of the machine affects all of them.
 
     Args:
-        ways: by name, what does the work once and says how many units that was; the first one to compare to.
-        rounds: how often each is measured, after once to warm up.
-        unit: the plural of what is counted.
+        methods: functions by name; each does the work once and returns its number of units. The first is the baseline.
+        rounds: number of measurements of each, after one warm-up.
+        unit: plural name of the counted unit.
     """
-    rates: dict[str, list[float]] = {name: [] for name in ways}
+    rates: dict[str, list[float]] = {name: [] for name in methods}
     for turn in range(rounds + 1):
-        for name, work in ways.items():
+        for name, work in methods.items():
             time.sleep(SETTLED)
             start = time.perf_counter()
             count = work()
@@ -66,10 +66,10 @@ def compare(ways: Mapping[str, Callable[[], int]], *, rounds: int, unit: str) ->
                 rates[name].append(count / (time.perf_counter() - start))
     middle = {name: median(each) for name, each in rates.items()}
     base = next(iter(rates))
-    width = max(map(len, ways))
+    width = max(map(len, methods))
     print(f"{'':{width}}  {unit + '/s':>12}  {'least':>8}  {'most':>8}  ratio (of each round: median, least)")
     for name, each in rates.items():
-        ratios = [own / other for own, other in zip(each, rates[base], strict=True)]
+        ratios = [rate / baseline for rate, baseline in zip(each, rates[base], strict=True)]
         print(
             f"{name:{width}}  {middle[name]:12.1f}  {min(each):8.1f}  {max(each):8.1f}  "
             f"{median(ratios):.2f}, {min(ratios):.2f}"

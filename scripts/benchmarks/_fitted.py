@@ -1,4 +1,4 @@
-"""What benchmarks of alignments share: the index that scripts/demo made, to be fitted anew in a copy of it."""
+"""Shared by benchmarks of alignments: the index made by scripts/demo, which is fitted again in a copy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def options(doc: str | None) -> argparse.ArgumentParser:
-    """Which index, with which seeds, and how much of it is held out; ``doc`` is the script's."""
+    """Return a parser for the index, the seeds and the held-out share; ``doc`` is the docstring of the script."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0] if doc else None)
     parser.add_argument("index", nargs="?", type=Path, default=Path("demo/index"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -21,7 +21,7 @@ def options(doc: str | None) -> argparse.ArgumentParser:
 
 @contextmanager
 def copied(index: Path) -> Iterator[Path]:
-    """A copy of the index, for as long as it is needed."""
+    """Yield a temporary copy of the index."""
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "index"
         shutil.copytree(index, copy)

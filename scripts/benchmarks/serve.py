@@ -106,7 +106,7 @@ def build(folder: Path, vectors: int) -> Path:
                 json.dumps({"id": f"{number:07}", "caption": f"number {number}", "even": number % 2}) + "\n"
             )
     encoders = registry.ENCODERS
-    entry = registry.Entry((Modality.TEXT,), lambda _request: RandomEncoder(), "")  # type: ignore[arg-type, return-value]
+    entry = registry.EncoderEntry((Modality.TEXT,), lambda _request: RandomEncoder(), "")  # type: ignore[arg-type, return-value]
     registry.ENCODERS = {**encoders, "minilm": entry}  # type: ignore[misc]
     try:
         indexer.build([source], out=folder / "index", align="identity", batch_size=4096)

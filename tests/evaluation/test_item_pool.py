@@ -82,9 +82,9 @@ def test_items_are_fused_without_the_query_modality(engine, method, query_modali
     fused = FittedFusion(method, parts.modalities, registry.fit(method, parts))
     others = np.array([[modality is not query_modality for modality in engine.modalities]])
     some = (parts.present & others).any(axis=1)
-    gallery = fused.fusion(parts.taken(some).only(others))
+    gallery = fused.fusion(parts.take(some).keep_only(others))
     vectors, query_items = held[query_modality]
-    scores = fused.asking(vectors, query_modality) @ gallery.T
+    scores = fused.query_vector(vectors, query_modality) @ gallery.T
     task = f"{query_modality}-to-item"
     evaluation = retrieval.evaluate(engine, [task], (1, 3), fusion=fused)
     queries, pool = evaluation.task_results[task].prepared.vectors()

@@ -1,4 +1,4 @@
-"""A decoder that does to its worker process what the file says."""
+"""A decoder that misbehaves in its worker process as its input file says."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from retrieval.errors import NoSoundError
 
 
 def behave(path):
-    """Do what the file says, as a decoder might."""
+    """Do what the file says, as a faulty decoder might."""
     what = Path(path).read_text(encoding="utf-8")
     if what == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -27,10 +27,10 @@ def behave(path):
     elif what == "bug":
         raise KeyError("no\nsuch")
     elif what == "silent":
-        raise NoSoundError(f"{path}: holds pictures alone")
+        raise NoSoundError(f"{path}: has only pictures")
     elif what == "write":
         Path(path).write_text("other", encoding="utf-8")
-    elif what == "once":  # is killed by somebody, the first time
+    elif what == "once":  # killed from outside, the first time only
         Path(path).with_suffix(".met").mkdir(exist_ok=False)
         os.kill(os.getpid(), signal.SIGKILL)
     return len(what)

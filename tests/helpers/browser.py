@@ -1,4 +1,4 @@
-"""A real Chromium, and what one does on the page in it."""
+"""A real Chromium, and actions on the page in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 ARGUMENTS = [
-    "--no-sandbox",  # which Chromium cannot have as root
+    "--no-sandbox",  # Chromium has no sandbox when run as root
     "--disable-dev-shm-usage",  # /dev/shm is small in containers
     "--use-fake-device-for-media-stream",  # a microphone that beeps
     "--use-fake-ui-for-media-stream",
@@ -21,13 +21,13 @@ ARGUMENTS = [
 
 
 # The page's Content-Security-Policy forbids wait_for_function.
-MOMENT = """async video => {
+SHOWN_TIME = """async video => {
     while (video.readyState < 2 || video.seeking) await new Promise(done => setTimeout(done, 20));
     return video.currentTime;
 }"""
-"""Where a video is as soon as it shows something."""
+"""Returns the current time of a video once it shows a frame."""
 
-HAND_OVER = """([way, bytes]) => {
+DROP_OR_PASTE = """([way, bytes]) => {
     const data = new DataTransfer();
     data.items.add(new File([new Uint8Array(bytes)], "green.png", { type: "image/png" }));
     data.items.add(new File(["?"], "thesis.pdf", { type: "application/pdf" }));
@@ -36,35 +36,38 @@ HAND_OVER = """([way, bytes]) => {
         ? new DragEvent("drop", { ...init, dataTransfer: data })
         : new ClipboardEvent("paste", { ...init, clipboardData: data }));
 }"""
-"""Drops or pastes a green picture of those bytes and something that is none."""
+"""Drops or pastes a green picture with these bytes, and a file that is not a picture."""
 
 
 def chromium() -> str:
-    """Where Chromium is; skips where it is not, but in CI that is a failure."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
+    """Return the path of Chromium; skip the test if it is missing, or fail in CI."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
         missing = "needs Chromium: apt-get install chromium"
         if os.environ.get("CI") == "true":
             pytest.fail(missing)
         pytest.skip(missing)
-    return found
+    return path
 
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """Chromium without a window."""
-    where = chromium()
+    """Start Chromium without a window."""
+    path = chromium()
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=where, args=ARGUMENTS)
+        started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield started
         started.close()
 
 
-def complaints(page: Page, found: list[str]) -> list[str]:
-    """The list, filled as they come with what the page's console says of errors, and with uncaught ones."""
-    page.on("console", lambda said: found.append(said.text) if said.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: found.append(str(error)))
-    return found
+def collect_console_errors(page: Page, errors: list[str]) -> list[str]:
+    """Append console errors, console warnings and uncaught errors of the page to the list, and return it."""
+    page.on(
+        "console",
+        lambda message: errors.append(message.text) if message.type in ("error", "warning") else None,
+    )
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    return errors
 
 
 def cards(page: Page) -> Locator:
@@ -76,14 +79,14 @@ def names(page: Page) -> list[str]:
 
 
 def results(page: Page, count: int) -> list[str]:
-    """The names of the results, once there are so many and the search is over."""
+    """Wait until the search is over with ``count`` results, and return their names."""
     expect(page.locator(".summary")).to_have_text(re.compile(rf"^{count} \w+ in \d+ ms$"))
     expect(cards(page)).to_have_count(count)
     return names(page)
 
 
 def ask(page: Page, address: str, query: str, count: int) -> list[str]:
-    """Open the page at a query."""
+    """Open the page with a query in its address, and return the names of the results."""
     page.goto(f"{address}/?{query}")
     return results(page, count)
 

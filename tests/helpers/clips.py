@@ -1,4 +1,4 @@
-"""Small CLIP models with random weights: configured, initialised and saved as open_clip does it."""
+"""Small CLIP models with random weights, configured, initialised and saved as by open_clip."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CONFIG: dict[str, Any] = {
     "vision_cfg": {"image_size": 64, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
     "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
 }
-"""A thousandth of ViT-B-32, with a context of 14 tokens and the two around them."""
+"""A thousandth of ViT-B-32, with a context of 14 tokens plus start and end."""
 
 
 @cache
@@ -22,7 +22,7 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def make(folder: Path, name: str = "small", *, form: str = "safetensors", **text_cfg: Any) -> str:
-    """A model in ``folder``: a configuration and random weights; returns what to write behind ``--image-encoder``."""
+    """Write a model's configuration and random weights to ``folder``; return its value for ``--image-encoder``."""
     import open_clip
     import torch
     from safetensors.torch import save_file
@@ -38,7 +38,7 @@ def make(folder: Path, name: str = "small", *, form: str = "safetensors", **text
     model = open_clip.create_model(name, load_weights=False)
     weights = folder / f"{name}.{form}"
     state = {key: value.contiguous() for key, value in model.state_dict().items()}
-    # Initial positions are next to nothing: as large as this, they tell a right order from a wrong one.
+    # Initial position embeddings are almost zero; larger ones make a wrong order of tokens visible.
     state |= {key: torch.randn_like(value) for key, value in state.items() if "positional" in key}
     if form == "safetensors":
         save_file(state, weights)
@@ -49,5 +49,5 @@ def make(folder: Path, name: str = "small", *, form: str = "safetensors", **text
 
 @cache
 def small_clip() -> str:
-    """The name of a model made once for the whole session."""
+    """Return the encoder name of a model that is made once per test session."""
     return make(Path(_folder().name))

@@ -1,4 +1,4 @@
-"""A small index to be damaged, and ways to damage it."""
+"""A small index for damage tests, and ways to damage it."""
 
 import random
 import shutil
@@ -11,11 +11,11 @@ import retrieval
 from retrieval.storage.feature_store import RECORD
 from tests.helpers import toy
 
-GIVEN = ["red", "a green thing", "pink or blue"]
+QUERIES = ["red", "a green thing", "pink or blue"]
 
 
 def build(root: Path) -> Path:
-    """An index of two generations in ``root/index``, of the pictures and captions in ``root/source``."""
+    """Build an index of two generations in ``root/index``, from the pictures and captions in ``root/source``."""
     source = toy.folder(root / "source")
     indexer.build([source], out=root / "index", preset="toy")
     toy.paint(source / "more/brown.png", (128, 64, 0))
@@ -24,19 +24,19 @@ def build(root: Path) -> Path:
 
 
 def copy(index: Path, to: Path) -> Path:
-    """Another copy of ``index``, which may be damaged."""
+    """Copy ``index`` to ``to``, where it may be damaged."""
     shutil.copytree(index, to)
     return to
 
 
 def files(index: Path) -> list[str]:
-    """Every file of ``index`` that holds something."""
+    """Return every file of ``index`` that is not empty."""
     paths = (path for path in index.rglob("*") if path.is_file() and path.stat().st_size)
     return sorted(path.relative_to(index).as_posix() for path in paths)
 
 
 def flip(path: Path, bit: int) -> None:
-    """Turn over one bit; twice is as before."""
+    """Flip one bit; flipping it twice restores the file."""
     with path.open("r+b") as file:
         file.seek(bit // 8)
         byte = file.read(1)[0]
@@ -45,15 +45,15 @@ def flip(path: Path, bit: int) -> None:
 
 
 def bits(path: Path, count: int, seed: int = 0) -> list[int]:
-    """The first and the last bit of a file, and others drawn at random."""
+    """Return the first and the last bit of a file, and others drawn at random."""
     size = 8 * path.stat().st_size
     return [0, size - 1, *random.Random(f"{seed} {path.name}").choices(range(size), k=count)]  # noqa: S311
 
 
 def answers(index: Path) -> list[object]:
-    """What a search finds, in every way that reads another file."""
+    """Return the results of searches that together read every file."""
     engine = retrieval.open(index)
-    found = [engine.search(text=text, to=to, k=30) for text in GIVEN for to in ("image", "text", "any")]
+    found = [engine.search(text=text, to=to, k=30) for text in QUERIES for to in ("image", "text", "any")]
     found.append(engine.search(id="red", to="image"))
     return [
         [(hit.id, hit.modality, hit.path, hit.text, round(hit.score, 5)) for hit in hits] for hits in found
@@ -61,7 +61,7 @@ def answers(index: Path) -> list[object]:
 
 
 def as_before_checksums(store: Path) -> None:
-    """Make a folder of features what it was in format 1."""
+    """Convert a feature folder to format 1, which had no checksums."""
     records = np.fromfile(store / "contents.bin", RECORD)
     former = np.dtype([("content", "V32"), ("following", "<u4"), ("start", "<f8"), ("end", "<f8")])
     old = np.zeros(len(records), former)

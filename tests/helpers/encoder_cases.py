@@ -1,4 +1,4 @@
-"""Encoders loaded once for the whole session, and media for each of them."""
+"""Encoders loaded once per test session, and media for each of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TEXTS = [
     "crème brûlée at dusk",
     "word " * 300,
 ]
-"""Different texts of different lengths, the last one of several windows."""
+"""Different texts of different lengths; the last has several windows."""
 
 
 FP32 = "openvino fp32"
@@ -32,14 +32,14 @@ FP32 = "openvino fp32"
 NAMES = sorted(
     f"{name}-{modality}" if len(entry.modalities) > 1 else name
     for name, entry in registry.ENCODERS.items()
-    if not name.startswith("given-")  # what is given needs no media: tests/indexer/test_adapters.py
+    if not name.startswith("given-")  # precomputed vectors have no media: see tests/indexer/test_adapters.py
     for modality in entry.modalities
 )
-"""Every encoder; where one name stands for several, with what it reads behind it."""
+"""Every encoder; a name that stands for several is followed by the modality."""
 
 
 def loadable(name: str) -> tuple[str, Modality]:
-    """What to load for one of ``NAMES``: of a family with weights of one's own, a small model of that kind."""
+    """Return name and modality to load for one of ``NAMES``; for a family that needs weights, a small model."""
     family, _, modality = name.rpartition("-")
     if family == "clip":
         return small_clip(), Modality(modality)
@@ -48,7 +48,7 @@ def loadable(name: str) -> tuple[str, Modality]:
 
 @cache
 def encoder(name: str, runtime: str = "auto") -> Encoder:
-    """The encoder of that name on the processor; by ``FP32`` in that, whatever the processor is fastest in."""
+    """Return the encoder on the CPU; ``FP32`` forces OpenVINO in fp32, even if another precision is faster."""
     if runtime != FP32:
         return registry.load(*loadable(name), "cpu", runtime)
     made: Any = copy(encoder(name, "openvino"))
@@ -57,7 +57,7 @@ def encoder(name: str, runtime: str = "auto") -> Encoder:
 
 
 def media(modality: Modality) -> list[Any]:
-    """Seven different media of that modality."""
+    """Return seven different media of the modality."""
     if modality is Modality.TEXT:
         return list(TEXTS)
     if modality is Modality.AUDIO:

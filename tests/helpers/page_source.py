@@ -1,4 +1,4 @@
-"""What the page's tests search: few things that a toy encoder tells apart, and things with evil names."""
+"""Sources for the tests of the page: a few items that a toy encoder separates, and items with hostile names."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import indexer
 from tests.helpers import sounds, toy, videos
 
 TONES = {"red": 200.0, "green": 1000.0, "blue": 3000.0}
-"""Hertz of the sounds that go with three of the pictures."""
+"""Frequency of the sounds of three pictures, in hertz."""
 
 CHANGE = 12
-"""Second at which the film goes from red to blue."""
+"""Second at which the film changes from red to blue."""
 
 HOSTILE = [
     "<script>document.title='owned'</script>",
@@ -26,32 +26,32 @@ HOSTILE = [
     "right \u202eto left\u202c and \u200fback",
     "{{ braces }} ${dollars} %20 &amp; #hash ?query ^2",
 ]
-"""Ids, captions and values that would be markup, syntax or an address if they were let."""
+"""Ids, captions and values that act as markup, syntax or an address if they are not escaped."""
 
 HOSTILE_COLUMN = 'a "b" \'<c>'
 
 
 def tone(hertz: float) -> bytes:
-    """A WAV file of two seconds."""
+    """Return a WAV file of two seconds."""
     rate = 16000
     return sounds.wav(np.sin(2 * np.pi * hertz * np.arange(2 * rate) / rate).astype(np.float32), rate)
 
 
 def shape(colour: str) -> Image.Image:
-    """A grey disc on a colour."""
+    """Return a picture of a grey disc on a colour."""
     image = Image.new("RGB", (320, 240), toy.COLOURS[colour])
     ImageDraw.Draw(image).ellipse((130, 90, 190, 150), fill=(128, 128, 128))
     return image
 
 
 def film() -> bytes:
-    """Red, then blue."""
+    """Return a video that is red, then blue."""
     colours = ["red"] * CHANGE + ["blue"] * CHANGE
     return videos.video((Image.new("RGB", (160, 120), toy.COLOURS[each]) for each in colours), rate=1, keys=1)
 
 
 def plain(root: Path) -> Path:
-    """A manifest of pictures of each colour with captions and metadata, three sounds, a film."""
+    """Write a manifest of a picture of each colour with captions and metadata, three sounds and a film."""
     rows: list[dict[str, str]] = []
     for at, colour in enumerate(toy.COLOURS):
         shape(colour).save(root / f"{colour}.png")
@@ -71,7 +71,7 @@ def plain(root: Path) -> Path:
 
 
 def hostile(root: Path) -> Path:
-    """A manifest whose every name is evil, the files' too."""
+    """Write a manifest in which every name is hostile, including file names."""
     with (root / "manifest.jsonl").open("w", encoding="utf-8") as file:
         for at, (name, colour) in enumerate(zip(HOSTILE, toy.COLOURS, strict=False)):
             picture = name.replace("/", "") + ".png"
@@ -82,7 +82,7 @@ def hostile(root: Path) -> Path:
 
 
 def built(source: Path, folder: Path) -> Path:
-    """The index of a source, in the space of red, green and blue; within ``toy.encoders()``."""
+    """Build the index of a source in the space of red, green and blue; call it within ``toy.encoders()``."""
     encoders = {"audio": "toy-audio", "video": "frames:toy-image"}
     summary = indexer.build(
         [source], out=folder, preset="toy", encoders=encoders, align="identity", holdout=0.0, fuse="weighted"

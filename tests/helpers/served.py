@@ -1,4 +1,4 @@
-"""A toy index with pictures, captions, sounds and a film, and servers of it."""
+"""A toy index with pictures, captions, a sound and a film, and servers for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOST = "http://localhost"
 
 
 def source(root: Path) -> Path:
-    """A folder of colours, each a picture with a caption and its number of letters; and some sounds and films."""
+    """Write a manifest of colours, each a picture with a caption and its number of letters, and a sound and a film."""
     toy.folder(root / "source", captions=False)
     rows = [f"{name},{name}.png,Something {name}.,{len(name)},,," for name in toy.COLOURS]
     (root / "source/hum.wav").write_bytes(sounds.wav(sounds.melody(2, 8000), 8000))
@@ -31,7 +31,7 @@ def source(root: Path) -> Path:
 
 
 def index(root: Path, **options: Any) -> Path:
-    """An index of ``source``; within ``toy.encoders``."""
+    """Build the index of ``source``; call it within ``toy.encoders``."""
     encoders = {"audio": "acoustic", "video": "frames:efficientnet-lite0"}
     indexer.build([source(root)], out=root / "index", preset="toy", encoders=encoders, **options)
     return root / "index"
@@ -39,7 +39,7 @@ def index(root: Path, **options: Any) -> Path:
 
 @contextmanager
 def running(folder: Path, **options: Any) -> Iterator[str]:
-    """A real server on a free port of this machine; gives its address."""
+    """Run a real server on a free local port, and yield its address."""
     server = uvicorn.Server(uvicorn.Config(make(folder, **options), port=0, log_level="critical"))
     thread = threading.Thread(target=asyncio.run, args=(server.serve(),), daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""Sounds made for tests, and files of them."""
+"""Generated sounds, and audio files of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 def melody(seconds: float, rate: int = 16000, seed: int = 0) -> NDArray[np.float32]:
-    """Tones that change four times a second, over a little noise."""
+    """Return tones that change four times per second, over a little noise."""
     random = np.random.default_rng(seed)
     times = np.arange(max(1, round(seconds * rate))) / rate
     pitches = random.uniform(150, 0.4 * rate, int(4 * seconds) + 1)
@@ -23,14 +23,14 @@ def melody(seconds: float, rate: int = 16000, seed: int = 0) -> NDArray[np.float
 def wav(
     samples: NDArray[np.float32], rate: int, *, form: str = "WAV", subtype: str | None = "FLOAT"
 ) -> bytes:
-    """The bytes of a file that libsndfile writes; samples are (n,) or (n, channels)."""
+    """Return the bytes of a file written by libsndfile; samples are (n,) or (n, channels)."""
     file = BytesIO()
     soundfile.write(file, samples, rate, subtype=subtype, format=form)
     return file.getvalue()
 
 
 def coded(samples: NDArray[np.float32], rate: int, *, form: str, codec: str, pictures: bool = False) -> bytes:
-    """The bytes of a file that FFmpeg writes, with some black pictures if asked for."""
+    """Return the bytes of a file written by FFmpeg, with some black video frames if ``pictures``."""
     file = BytesIO()
     with av.open(file, "w", format=form) as container:
         stream = container.add_stream(codec, rate=rate, layout="mono")

@@ -1,6 +1,6 @@
-"""Encoders whose vectors can be read: what a picture or a text has of red, green and blue.
+"""Toy encoders with readable vectors: the share of red, green and blue in a picture or a text.
 
-A sound's colour is its pitch: low tones are red, middle ones green, high ones blue.
+The colour of a sound is its pitch: low tones are red, middle ones green, high ones blue.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class MeanColour:
-    """What a picture or a text has of red, green and blue, from 0 to 1."""
+    """Computes the share of red, green and blue in a medium, from 0 to 1."""
 
     modality: Modality
 
@@ -48,16 +48,16 @@ class MeanColour:
             colours = [COLOURS[word] for word in words] or [(128, 128, 128)]
             return np.mean(colours, axis=0).astype(np.float32) / 255
         if self.modality is Modality.AUDIO:
-            heard = audio.load_audio(medium)
-            loud = np.abs(np.fft.rfft(heard.samples))
-            bands = np.digitize(np.fft.rfftfreq(len(heard.samples), 1 / heard.rate), [500, 1500])
+            clip = audio.load_audio(medium)
+            loud = np.abs(np.fft.rfft(clip.samples))
+            bands = np.digitize(np.fft.rfftfreq(len(clip.samples), 1 / clip.rate), [500, 1500])
             energy = np.bincount(bands, loud, 3)
             return (energy / energy.max()).astype(np.float32)
         return np.asarray(images.load_image(medium), np.float32).mean(axis=(0, 1)) / 255
 
 
 class ToyEncoder:
-    """Counts what it encodes, so that tests can tell what was encoded again."""
+    """Counts what it encodes, so that tests can check what was encoded again."""
 
     numerics = "numpy fp32"
 
@@ -82,7 +82,7 @@ class ToyEncoder:
 
 @contextmanager
 def encoders(weights: str = "toy") -> Iterator[dict[Modality, ToyEncoder]]:
-    """The toy encoders, ``toy-text``, ``toy-image`` and ``toy-audio``; the preset ``toy`` is the first two."""
+    """Register ``toy-text``, ``toy-image`` and ``toy-audio``, and the preset ``toy`` of the first two."""
     made = {
         modality: ToyEncoder(modality, weights)
         for modality in (Modality.TEXT, Modality.IMAGE, Modality.AUDIO)
@@ -91,7 +91,9 @@ def encoders(weights: str = "toy") -> Iterator[dict[Modality, ToyEncoder]]:
     registry.ENCODERS = {  # type: ignore[misc]
         **known,
         **{
-            encoder.spec.name: registry.Entry((modality,), lambda _wanted, encoder=encoder: encoder, "")
+            encoder.spec.name: registry.EncoderEntry(
+                (modality,), lambda _request, encoder=encoder: encoder, ""
+            )
             for modality, encoder in made.items()
         },
     }
@@ -99,7 +101,7 @@ def encoders(weights: str = "toy") -> Iterator[dict[Modality, ToyEncoder]]:
         **presets,
         "toy": {modality: made[modality].spec.name for modality in (Modality.TEXT, Modality.IMAGE)},
     }
-    registry._IMAGE_ENCODERS.clear()  # which may hold those of the same name from before
+    registry._IMAGE_ENCODERS.clear()  # it may hold earlier encoders of the same name
     try:
         yield made
     finally:
@@ -108,14 +110,14 @@ def encoders(weights: str = "toy") -> Iterator[dict[Modality, ToyEncoder]]:
 
 
 def paint(path: Path, colour: str | tuple[int, ...], size: tuple[int, int] = (8, 8)) -> Path:
-    """A picture of one colour."""
+    """Write a picture of one colour."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, COLOURS.get(colour, colour) if isinstance(colour, str) else colour).save(path)
     return path
 
 
 def folder(root: Path, *, captions: bool = True) -> Path:
-    """A folder with a picture of each colour, captioned unless told otherwise."""
+    """Write a folder with a picture of each colour, with captions unless ``captions`` is False."""
     for name in COLOURS:
         paint(root / f"{name}.png", name)
         if captions:
@@ -124,7 +126,7 @@ def folder(root: Path, *, captions: bool = True) -> Path:
 
 
 def table(root: Path, *more: str) -> Path:
-    """A table of a captioned picture of each colour with the letters of its name, of another caption, and ``more``."""
+    """Write a manifest: a captioned picture of each colour, its number of letters, a second caption, and ``more``."""
     folder(root, captions=False)
     rows = [f"{name},{name}.png,Something {name}.,{len(name)}" for name in COLOURS]
     text = "\n".join(["id,image,caption,letters", *rows, "red,,A warm red.,", *more]) + "\n"

@@ -1,4 +1,4 @@
-"""Small videos made on the spot, each frame of which can be told from the others."""
+"""Small generated videos in which every frame differs from the others."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Pixels = NDArray[np.uint8]
 
 
 def grey(level: int, size: tuple[int, int] = (64, 48)) -> Image.Image:
-    """A frame of one grey level."""
+    """Return a frame of one grey level."""
     return Image.new("RGB", size, (level,) * 3)
 
 
 def steps(count: int, size: tuple[int, int] = (64, 48)) -> list[Image.Image]:
-    """Frames that get lighter, none of them near black."""
+    """Return frames that get lighter, none of them almost black."""
     return [grey(60 + 180 * number // count, size) for number in range(count)]
 
 
@@ -40,7 +40,7 @@ def video(
     rotation: int = 0,
     aspect: Fraction | None = None,
 ) -> bytes:
-    """The bytes of a video file; ``stamps`` are in frames, ``keys`` is the distance of keyframes."""
+    """Return the bytes of a video file; ``stamps`` are in frames, ``keys`` is the distance of keyframes."""
     buffer = BytesIO()
     with av.open(buffer, "w", format=form, options=container_options or {}) as container:
         stream: Any = None
@@ -64,7 +64,7 @@ def video(
 
 
 def sound(form: str = "mp4", codec: str = "aac") -> bytes:
-    """The bytes of a file of that format that holds a second of sound alone."""
+    """Return the bytes of a file with a second of sound and no video."""
     buffer = BytesIO()
     with av.open(buffer, "w", format=form) as container:
         stream = container.add_stream(codec, rate=44100)
@@ -77,8 +77,8 @@ def sound(form: str = "mp4", codec: str = "aac") -> bytes:
     return buffer.getvalue()
 
 
-def shown(data: bytes) -> dict[float, Pixels]:
-    """Every frame of a video by its second, as plain PyAV decodes it: the oracle."""
+def decode_all(data: bytes) -> dict[float, Pixels]:
+    """Return every frame of a video by its time in seconds, decoded by plain PyAV: the reference."""
     with av.open(BytesIO(data)) as container:
         decoded = [(frame.time, frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
     first = decoded[0][0]
@@ -86,7 +86,7 @@ def shown(data: bytes) -> dict[float, Pixels]:
 
 
 def clips() -> list[bytes]:
-    """Seven different short videos."""
+    """Return seven different short videos."""
     sizes = [(64, 48), (48, 64), (112, 112), (16, 16), (320, 180), (50, 30), (98, 34)]
     return [
         video([noise(*size, seed=10 * seed + part) for part in range(3)]) for seed, size in enumerate(sizes)

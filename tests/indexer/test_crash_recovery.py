@@ -236,7 +236,7 @@ def test_failures_are_listed_with_stage_reason_and_time(source, out, capsys):
         "two\nlines.png": "decode",
         "caf\\xe9.png": "corpus",
     }
-    assert rows["red.png"]["reason"] == "expected a picture, but it is in no format that Pillow reads"
+    assert rows["red.png"]["reason"] == "expected a picture, but Pillow cannot read its format"
     assert rows["red.png"]["source"] == str(source)
     assert rows["red.png"]["time"].startswith("20")
     assert run(["failures", str(out)]) == 0

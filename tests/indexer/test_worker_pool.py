@@ -63,7 +63,7 @@ def children(process):
         ("sleep", MediaError, "cannot be decoded within 0.5 seconds"),
         ("eat", MediaError, "needs more than 512 MiB of memory"),
         ("bug", MediaError, r"cannot be decoded: KeyError: 'no\\nsuch'"),
-        ("silent", NoSoundError, "^holds pictures alone"),
+        ("silent", NoSoundError, "^has only pictures"),
         ("write", UnreadableError, "changed while it was read: run the same command again"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Every part of the front end equals librosa's, and keeps to its formula."""
+"""Every step of the acoustic front end equals librosa and satisfies its formula."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def samples(request: pytest.FixtureRequest) -> acoustics.Samples:
 
 @pytest.mark.filterwarnings("ignore:n_fft=:UserWarning")
 @pytest.mark.parametrize(("size", "hop", "window"), [(2048, 512, None), (512, 160, 400), (256, 64, 201)])
-def test_spectra_equal_librosas(samples: acoustics.Samples, size: int, hop: int, window: int | None) -> None:
+def test_spectra_equal_librosa(samples: acoustics.Samples, size: int, hop: int, window: int | None) -> None:
     expected = librosa.stft(samples, n_fft=size, hop_length=hop, win_length=window).T
     actual = acoustics.stft(samples, size=size, hop=hop, window=window)
     assert actual.dtype == np.complex64
@@ -43,15 +43,15 @@ def test_spectra_equal_librosas(samples: acoustics.Samples, size: int, hop: int,
     assert_allclose(power, np.abs(expected) ** 2, rtol=1e-5, atol=1e-6)
 
 
-def test_a_windows_energy_is_in_its_spectrum() -> None:
-    """Parseval, with the window seen."""
+def test_spectrum_has_the_energy_of_the_window() -> None:
+    """Parseval's theorem, with the window function applied."""
     power = acoustics.power_spectrogram(SOUNDS["noise"], size=256, hop=64)[20]
     cut = SOUNDS["noise"][20 * 64 - 128 : 20 * 64 + 128] * librosa.filters.get_window("hann", 256)
     assert (2 * power.sum() - power[0] - power[-1]) / 256 == pytest.approx((cut**2).sum(), rel=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore:n_fft=:UserWarning")
-def test_mel_bands_equal_librosas(samples: acoustics.Samples) -> None:
+def test_mel_bands_equal_librosa(samples: acoustics.Samples) -> None:
     expected = librosa.feature.melspectrogram(y=samples, sr=RATE, n_mels=40, fmin=50, fmax=8000).T
     actual = acoustics.mel_spectrogram(samples, RATE, bands=40, low=50, high=8000)
     assert actual.dtype == np.float32
@@ -66,7 +66,7 @@ def test_filters_are_built_once() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:n_fft=:UserWarning")
-def test_mfcc_equal_librosas(samples: acoustics.Samples) -> None:
+def test_mfcc_equal_librosa(samples: acoustics.Samples) -> None:
     actual = acoustics.mfcc(samples, RATE)
     assert actual.dtype == np.float32
     assert_allclose(actual, librosa.feature.mfcc(y=samples, sr=RATE).T, rtol=0, atol=1e-4)
@@ -74,7 +74,7 @@ def test_mfcc_equal_librosas(samples: acoustics.Samples) -> None:
 
 @pytest.mark.parametrize("width", [3, 9])
 @pytest.mark.parametrize("order", [1, 2])
-def test_deltas_equal_librosas(width: int, order: int) -> None:
+def test_deltas_equal_librosa(width: int, order: int) -> None:
     values = np.random.default_rng(1).standard_normal((40, 5)).astype(np.float32)
     assert_allclose(
         acoustics.delta(values, width=width, order=order),
@@ -83,7 +83,7 @@ def test_deltas_equal_librosas(width: int, order: int) -> None:
     )
 
 
-def test_deltas_of_a_line_are_its_slope() -> None:
+def test_delta_of_a_line_is_its_slope() -> None:
     line = np.outer(np.arange(20, dtype=np.float32), np.array([2, -0.5], np.float32))
     assert_allclose(acoustics.delta(line), np.tile([2, -0.5], (20, 1)), atol=1e-5)
     assert_allclose(acoustics.delta(line, order=2), 0, atol=1e-5)
@@ -101,7 +101,7 @@ def test_normalised_columns_have_mean_0_and_variance_1(values: acoustics.Frames)
 
 
 @given(MATRICES, st.integers(1, 8), st.floats(0.1, 3))
-def test_parts_have_means_within_the_range_and_spreads_of_at_most_half_of_it(
+def test_pooled_means_are_in_range_and_deviations_at_most_half_the_range(
     values: acoustics.Frames, segments: int, overlap: float
 ) -> None:
     parts = acoustics.pooled(values, segments, overlap=overlap)
@@ -114,7 +114,7 @@ def test_parts_have_means_within_the_range_and_spreads_of_at_most_half_of_it(
     assert (parts[:, columns:] <= (most - least) / 2 + 1e-3).all()
 
 
-def test_parts_keep_the_order() -> None:
+def test_pooled_parts_keep_the_order_of_time() -> None:
     rising = np.arange(100, dtype=np.float32)[:, None]
     means = acoustics.pooled(rising, 5)[:, 0]
     assert (np.diff(means) > 0).all()
@@ -122,12 +122,12 @@ def test_parts_keep_the_order() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"size": 511}, {"window": 4096}, {"hop": 0}])
-def test_sizes_that_do_not_fit_are_refused(wrong: dict[str, int]) -> None:
+def test_inconsistent_sizes_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(OptionError, match=r"expected an even size.* not"):
         acoustics.stft(SOUNDS["short"], **wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"width": 4}, {"width": 1}, {"order": 0}, {"order": 9}])
-def test_deltas_that_cannot_be_are_refused(wrong: dict[str, int]) -> None:
+def test_invalid_delta_options_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(OptionError, match=r"expected an odd width .* not"):
         acoustics.delta(SOUNDS["short"][:, None], **wrong)

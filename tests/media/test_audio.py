@@ -1,4 +1,4 @@
-"""Sounds of every format, rate and shape are decoded or refused, and always described alike."""
+"""Audio of every format, rate and shape is decoded or refused, and encoded consistently."""
 
 from __future__ import annotations
 
@@ -34,34 +34,34 @@ LIBSNDFILE = {
 FFMPEG = {"adts": "aac", "ipod": "aac", "wv": "wavpack", "tta": "tta", "ac3": "ac3"}
 
 
-def likeness(one: np.ndarray, other: np.ndarray) -> float:
-    """The correlation of two sounds at the delay where they are most alike."""
+def max_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the correlation of two sounds at the delay where it is highest."""
     products = correlate(one, other, method="fft")
     return float(products.max() / (np.linalg.norm(one) * np.linalg.norm(other)))
 
 
 @pytest.mark.parametrize(("form", "subtype"), LIBSNDFILE.items())
-def test_formats_of_libsndfile(tmp_path: Path, form: str, subtype: str | None) -> None:
+def test_libsndfile_formats_are_decoded(tmp_path: Path, form: str, subtype: str | None) -> None:
     content = wav(TUNE, RATE, form=form, subtype=subtype)
-    heard = load_audio(content)
-    assert (heard.rate, heard.cut, heard.samples.dtype) == (RATE, False, np.float32)
-    assert abs(len(heard.samples) - len(TUNE)) <= 2500
-    file = tmp_path / "tune.bin"  # content, not name, says what it is
+    clip = load_audio(content)
+    assert (clip.rate, clip.truncated, clip.samples.dtype) == (RATE, False, np.float32)
+    assert abs(len(clip.samples) - len(TUNE)) <= 2500
+    file = tmp_path / "tune.bin"  # the content decides, not the name
     file.write_bytes(content)
-    assert_array_equal(load_audio(file).samples, heard.samples)
+    assert_array_equal(load_audio(file).samples, clip.samples)
     if form not in {"MP3", "OGG"}:
-        assert_allclose(heard.samples, TUNE, atol=1 / 32000)
+        assert_allclose(clip.samples, TUNE, atol=1 / 32000)
 
 
 @pytest.mark.parametrize(("form", "codec"), FFMPEG.items())
-def test_formats_of_ffmpeg(form: str, codec: str) -> None:
-    heard = load_audio(coded(TUNE, RATE, form=form, codec=codec))
-    assert heard.rate == RATE
-    assert heard.seconds == pytest.approx(1.5, abs=0.1)
-    assert likeness(heard.samples, TUNE) > 0.9
+def test_ffmpeg_formats_are_decoded(form: str, codec: str) -> None:
+    clip = load_audio(coded(TUNE, RATE, form=form, codec=codec))
+    assert clip.rate == RATE
+    assert clip.seconds == pytest.approx(1.5, abs=0.1)
+    assert max_correlation(clip.samples, TUNE) > 0.9
 
 
-def test_opus_and_the_sound_track_of_a_video() -> None:
+def test_opus_and_video_sound_tracks_are_decoded() -> None:
     assert load_audio(wav(melody(1, 48000), 48000, form="OGG", subtype="OPUS")).seconds == pytest.approx(
         1, abs=0.1
     )
@@ -69,7 +69,7 @@ def test_opus_and_the_sound_track_of_a_video() -> None:
     assert load_audio(film).seconds == pytest.approx(1.5, abs=0.1)
 
 
-def test_resampling_equals_librosas(tmp_path: Path) -> None:
+def test_resampling_equals_librosa(tmp_path: Path) -> None:
     file = tmp_path / "tune.wav"
     file.write_bytes(wav(STEREO, RATE, subtype="PCM_16"))
     for rate in (16000, 22050, 48000, RATE):
@@ -78,7 +78,7 @@ def test_resampling_equals_librosas(tmp_path: Path) -> None:
         assert_allclose(load_audio(file, rate).samples, expected, atol=1e-6)
 
 
-def test_long_files_are_read_in_pieces_without_a_seam() -> None:
+def test_decoding_long_files_in_blocks_equals_decoding_at_once() -> None:
     long = melody(13, RATE)
     assert len(long) > 2 * audio._BLOCK
     assert_allclose(
@@ -95,20 +95,20 @@ def test_channels_are_averaged() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3, 5000])
 def test_any_rate_and_length_gives_a_row(rate: int, count: int) -> None:
     for samples in (melody(1, rate)[:count], np.zeros(count, np.float32)):
-        heard = load_audio(wav(samples, rate), 16000)
-        assert len(heard.samples) == -(-count * 16000 // rate)
+        clip = load_audio(wav(samples, rate), 16000)
+        assert len(clip.samples) == -(-count * 16000 // rate)
         rows = ENCODER.encode([ENCODER.prepare(wav(samples, rate))])
         assert rows.shape == (1, ENCODER.spec.dimension)
         assert np.isfinite(rows).all()
 
 
-def test_only_the_beginning_of_long_sounds_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audio_beyond_the_maximum_length_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audio, "MAX_SECONDS", 1.0)
-    heard = load_audio(wav(TUNE, RATE), 16000)
-    assert (heard.cut, heard.seconds) == (True, 1.0)
-    assert_allclose(heard.samples, load_audio((TUNE[:RATE], RATE), 16000).samples, atol=1e-6)
-    assert not load_audio((TUNE[:RATE], RATE)).cut
-    assert load_audio(coded(TUNE, RATE, form="adts", codec="aac")).cut
+    clip = load_audio(wav(TUNE, RATE), 16000)
+    assert (clip.truncated, clip.seconds) == (True, 1.0)
+    assert_allclose(clip.samples, load_audio((TUNE[:RATE], RATE), 16000).samples, atol=1e-6)
+    assert not load_audio((TUNE[:RATE], RATE)).truncated
+    assert load_audio(coded(TUNE, RATE, form="adts", codec="aac")).truncated
 
 
 @pytest.mark.parametrize(
@@ -117,15 +117,15 @@ def test_only_the_beginning_of_long_sounds_is_decoded(monkeypatch: pytest.Monkey
         (b"", "is empty"),
         (b"not a sound at all" * 100, "cannot be decoded"),
         (bytes(5000), "cannot be decoded"),
-        (saved(noise(40, 30), "PNG"), "pictures alone"),
+        (saved(noise(40, 30), "PNG"), "only pictures"),
         (wav(np.zeros(0, np.float32), 8000), "expected a sound"),
-        (wav(np.array([0, np.nan, 1], np.float32), 8000), "no finite numbers"),
-        (wav(np.array([0, np.inf, 1], np.float32), 8000), "no finite numbers"),
+        (wav(np.array([0, np.nan, 1], np.float32), 8000), "not finite numbers"),
+        (wav(np.array([0, np.inf, 1], np.float32), 8000), "not finite numbers"),
         (wav(TUNE, RATE)[:30], "expected a sound"),
         (wav(TUNE, 10), "expected a rate"),
     ],
 )
-def test_what_is_no_sound_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+def test_invalid_audio_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "tune.wav"
     file.write_bytes(content)
     for source in (content, file):
@@ -147,7 +147,7 @@ def test_what_is_no_sound_is_refused(tmp_path: Path, content: bytes, message: st
         (TUNE,),
     ],
 )
-def test_what_is_no_source_is_refused(source: object) -> None:
+def test_invalid_sources_are_refused(source: object) -> None:
     with pytest.raises(MediaError, match="expected"):
         load_audio(source)  # type: ignore[arg-type]
 
@@ -165,14 +165,14 @@ def test_missing_files_folders_and_large_files_are_refused(
 
 
 @pytest.mark.parametrize("form", ["WAV", "FLAC", "MP3", "aac"])
-def test_of_a_file_that_is_cut_short_the_beginning_is_taken(form: str) -> None:
+def test_the_beginning_of_a_truncated_file_is_decoded(form: str) -> None:
     whole = (
         coded(TUNE, RATE, form="adts", codec=form)
         if form == "aac"
         else wav(TUNE, RATE, form=form, subtype=LIBSNDFILE[form])
     )
-    heard = load_audio(whole[: len(whole) // 2])
-    assert 0.3 < heard.seconds < 1.2
+    clip = load_audio(whole[: len(whole) // 2])
+    assert 0.3 < clip.seconds < 1.2
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_of_a_file_that_is_cut_short_the_beginning_is_taken(form: str) -> None:
     ],
 )
 @pytest.mark.parametrize("target", ["tune.wav", "http://127.0.0.1:9/tune.wav"])
-def test_playlists_open_nothing(tmp_path: Path, playlist: str, target: str) -> None:
+def test_playlists_open_no_other_file(tmp_path: Path, playlist: str, target: str) -> None:
     (tmp_path / "tune.wav").write_bytes(wav(TUNE, RATE))
     file = tmp_path / "list.m3u8"
     file.write_text(playlist.format(target))
@@ -192,7 +192,7 @@ def test_playlists_open_nothing(tmp_path: Path, playlist: str, target: str) -> N
         load_audio(file)
 
 
-def test_a_long_clip_has_a_row_for_the_whole_and_one_a_window() -> None:
+def test_a_long_clip_has_a_row_for_the_whole_and_one_per_window() -> None:
     long = melody(23.5)
     prepared = ENCODER.prepare((long, 16000))
     spans = ENCODER.spans(prepared)
@@ -200,7 +200,7 @@ def test_a_long_clip_has_a_row_for_the_whole_and_one_a_window() -> None:
     rows = ENCODER.encode([prepared])
     assert rows.shape == (5, ENCODER.spec.dimension)
     assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
-    # A window sounds as the same part alone does, but for what its frames at both ends see beyond it.
+    # A window equals the same part alone, except that frames at both ends include samples beyond it.
     alone = ENCODER.encode([ENCODER.prepare((long[5 * 16000 : 15 * 16000], 16000))])[0]
     assert rows[2] @ alone > 0.999
     assert rows[1] @ alone < 0.99
@@ -218,7 +218,7 @@ def test_windows_cover_the_clip(seconds: float) -> None:
         assert all(5 < span.end - span.start <= 10 for span in spans[1:])
 
 
-def test_neither_level_nor_silence_around_it_changes_a_sound() -> None:
+def test_rows_ignore_level_and_surrounding_silence() -> None:
     base = ENCODER.prepare((melody(1), 16000)).rows
     quiet = ENCODER.prepare((1e-3 * melody(1), 16000)).rows
     assert_allclose(quiet, base, atol=1e-4)
@@ -230,8 +230,8 @@ def test_silence_has_a_row_of_zeros() -> None:
     assert not ENCODER.prepare((np.zeros(16000, np.float32), 16000)).rows.any()
 
 
-def test_spoken_digits_are_told_apart_by_a_speaker_never_heard(data_folder: Path) -> None:
-    """The nearest mean of three speakers' recordings names a fourth one's digits, far above chance, 0.1."""
+def test_spoken_digits_of_an_unseen_speaker_are_classified(data_folder: Path) -> None:
+    """The nearest class mean of three speakers classifies the digits of a fourth, far above chance (0.1)."""
     folder = data_folder / "spoken-digits"
     if not folder.is_dir():
         pytest.skip(f"needs the spoken digits: no folder {folder}")
@@ -240,5 +240,5 @@ def test_spoken_digits_are_told_apart_by_a_speaker_never_heard(data_folder: Path
     files = [folder / f"{digit}_{speaker}_{take}.wav" for digit, speaker, take in names]
     rows = ENCODER.encode([ENCODER.prepare(file) for file in files]).reshape(10, 4, 3, -1)
     means = rows[:, :3].mean(axis=(1, 2))
-    found = (rows[:, 3] @ means.T - 0.5 * (means**2).sum(axis=1)).argmax(axis=-1)
-    assert (found == np.arange(10)[:, None]).mean() > 0.4
+    predicted = (rows[:, 3] @ means.T - 0.5 * (means**2).sum(axis=1)).argmax(axis=-1)
+    assert (predicted == np.arange(10)[:, None]).mean() > 0.4

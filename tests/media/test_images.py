@@ -1,4 +1,4 @@
-"""Pictures are read as a person sees them, and what cannot be read is refused in one clear line."""
+"""Images are read as a person sees them; unreadable files are refused in one clear line."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from retrieval.types import Modality
 from tests.helpers.pictures import BLUE, RED, WHITE, halves, noise, oriented, png_header, saved
 
 
-def sides(seen: Image.Image) -> tuple[Any, Any]:
-    """The colours in the middle of the left and of the right half."""
-    assert seen.mode == "RGB"
-    left, middle = seen.width // 4, seen.height // 2
-    return seen.getpixel((left, middle)), seen.getpixel((3 * left, middle))
+def sides(loaded: Image.Image) -> tuple[Any, Any]:
+    """Return the colours in the middle of the left and of the right half."""
+    assert loaded.mode == "RGB"
+    left, middle = loaded.width // 4, loaded.height // 2
+    return loaded.getpixel((left, middle)), loaded.getpixel((3 * left, middle))
 
 
 def close(colour: Any, expected: Any, tolerance: int = 12) -> bool:
@@ -59,7 +59,7 @@ TRANSPARENT_RIGHT = {
 
 
 @pytest.mark.parametrize("name", TRANSPARENT_RIGHT)
-def test_transparent_pixels_lie_on_white(name: str) -> None:
+def test_transparent_pixels_are_put_on_white(name: str) -> None:
     data, left = TRANSPARENT_RIGHT[name]
     assert sides(load_image(data)) == (left, WHITE)
 
@@ -86,7 +86,7 @@ def test_alpha_of_pictures_in_memory(mode: str) -> None:
 @settings(max_examples=10)
 def test_orientation_is_undone(orientation: int, width: int, height: int) -> None:
     upright = Image.fromarray(np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8))
-    # What a camera held so would have stored: the inverse of each turn.
+    # The pixels a camera in this orientation would store: the inverse of each turn.
     stored = {
         1: None,
         2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -150,7 +150,7 @@ def test_integer_levels() -> None:
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF"])
-def test_an_animation_shows_its_first_frame(form: str) -> None:
+def test_an_animation_gives_its_first_frame(form: str) -> None:
     frames = {"save_all": True, "append_images": [halves(BLUE, RED)]}
     options = {**frames, "lossless": True} if form == "WEBP" else frames
     assert sides(load_image(saved(halves(), form, **options))) == (RED, BLUE)
@@ -158,25 +158,25 @@ def test_an_animation_shows_its_first_frame(form: str) -> None:
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "I", "F", "YCbCr", "HSV", "I;16"])
 def test_one_pixel(mode: str) -> None:
-    seen = load_image(Image.new(mode, (1, 1)))
-    assert (seen.mode, seen.size) == ("RGB", (1, 1))
+    loaded = load_image(Image.new(mode, (1, 1)))
+    assert (loaded.mode, loaded.size) == ("RGB", (1, 1))
 
 
-def test_a_path_bytes_and_a_picture_are_the_same(tmp_path: Path) -> None:
+def test_a_path_bytes_and_an_opened_image_give_the_same(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     noise(30, 20).save(path)
     with Image.open(path) as opened:
-        seen = [load_image(path), load_image(str(path)), load_image(path.read_bytes()), load_image(opened)]
-    assert len({one.tobytes() for one in seen}) == 1
+        loaded = [load_image(path), load_image(str(path)), load_image(path.read_bytes()), load_image(opened)]
+    assert len({one.tobytes() for one in loaded}) == 1
 
 
-def test_a_picture_in_memory_stays_as_it_is() -> None:
-    given_ = halves((*RED, 128), (*BLUE, 0), "RGBA")
-    before = given_.tobytes()
-    load_image(given_).paste((0, 0, 0), (0, 0, 9, 9))
+def test_an_image_in_memory_is_not_changed() -> None:
+    original = halves((*RED, 128), (*BLUE, 0), "RGBA")
+    before = original.tobytes()
+    load_image(original).paste((0, 0, 0), (0, 0, 9, 9))
     plain = halves()
     load_image(plain).paste((0, 0, 0), (0, 0, 64, 32))
-    assert given_.tobytes() == before
+    assert original.tobytes() == before
     assert sides(plain) == (RED, BLUE)
 
 
@@ -184,13 +184,13 @@ def test_a_picture_in_memory_stays_as_it_is() -> None:
     width=st.integers(1, 700), height=st.integers(1, 700), at_least=st.integers(1, 300), turned=st.booleans()
 )
 @settings(max_examples=40)
-def test_a_draft_is_never_too_small(width: int, height: int, at_least: int, turned: bool) -> None:
+def test_a_jpeg_draft_is_never_too_small(width: int, height: int, at_least: int, turned: bool) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6 if turned else 1
-    seen = load_image(saved(noise(width, height), "JPEG", exif=exif), at_least=at_least)
-    assert min(seen.size) >= min(at_least, width, height)
+    loaded = load_image(saved(noise(width, height), "JPEG", exif=exif), at_least=at_least)
+    assert min(loaded.size) >= min(at_least, width, height)
     upright = (height, width) if turned else (width, height)
-    assert seen.size in {tuple(-(-side // scale) for side in upright) for scale in (1, 2, 4, 8)}
+    assert loaded.size in {tuple(-(-side // scale) for side in upright) for scale in (1, 2, 4, 8)}
 
 
 def test_a_draft_is_a_smaller_decode_of_the_same_picture() -> None:
@@ -201,13 +201,13 @@ def test_a_draft_is_a_smaller_decode_of_the_same_picture() -> None:
     assert np.abs(difference).mean() < 1.5
 
 
-def test_a_bomb_is_refused_by_its_header() -> None:
+def test_a_decompression_bomb_is_refused_by_its_header() -> None:
     with pytest.raises(MediaError, match=r"400000000 pixels.*178956970") as refused:
         load_image(png_header(20_000, 20_000))
     assert "\n" not in str(refused.value)
 
 
-def test_the_limit_holds_where_the_host_has_lifted_pillows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_holds_if_pillows_own_limit_is_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     with pytest.raises(MediaError, match=rf"20000 x 20000, 400000000 pixels.*{MAX_PIXELS}"):
         load_image(png_header(20_000, 20_000))
@@ -230,7 +230,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("at_least", [None, 64])
-def test_what_is_no_whole_picture_is_refused(name: str, at_least: int | None, tmp_path: Path) -> None:
+def test_damaged_images_are_refused(name: str, at_least: int | None, tmp_path: Path) -> None:
     path = tmp_path / "picture.jpg"
     path.write_bytes(BROKEN[name])
     for source in (path, BROKEN[name]):
@@ -249,16 +249,16 @@ def test_what_is_no_whole_picture_is_refused(name: str, at_least: int | None, tm
     at=st.integers(4, 200),
 )
 @settings(max_examples=150)
-def test_damage_is_read_or_refused_but_nothing_else(data: bytes, form: str, at: int) -> None:
+def test_corrupted_bytes_are_read_or_refused(data: bytes, form: str, at: int) -> None:
     whole = saved(noise(16, 16), form)
     try:
-        seen = load_image(whole[:at] + data + whole[at + len(data) :])
+        loaded = load_image(whole[:at] + data + whole[at + len(data) :])
     except MediaError:
         return
-    assert seen.mode == "RGB"
+    assert loaded.mode == "RGB"
 
 
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+def test_invalid_sources_are_refused(tmp_path: Path) -> None:
     for source, reason in [
         (tmp_path / "missing.png", "No such file"),
         (tmp_path, "is a folder"),
@@ -268,21 +268,21 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
             load_image(source)
     pipe = tmp_path / "pipe.png"
     os.mkfifo(pipe)
-    with pytest.raises(MediaError, match="no regular file"):
+    with pytest.raises(MediaError, match="is not a regular file"):
         load_image(pipe)
     wrong: Any = 3
     with pytest.raises(MediaError, match="not int"):
         load_image(wrong)
 
 
-def test_every_picture_ending_is_one_that_pillow_opens() -> None:
+def test_pillow_opens_every_image_extension() -> None:
     Image.init()
     forms = Image.registered_extensions()
     opened = {ending for ending, form in forms.items() if form in {*Image.OPEN, "MPO"}}
     assert ENDINGS[Modality.IMAGE] <= opened
 
 
-def test_every_picture_ending_that_pillow_writes_is_read(tmp_path: Path) -> None:
+def test_every_image_extension_that_pillow_writes_is_read(tmp_path: Path) -> None:
     Image.init()
     forms = Image.registered_extensions()
     read = 0
@@ -298,7 +298,7 @@ def test_every_picture_ending_that_pillow_writes_is_read(tmp_path: Path) -> None
     assert read > 20
 
 
-def test_the_audio_endings_that_libsndfile_writes_are_read(tmp_path: Path) -> None:
+def test_audio_extensions_that_libsndfile_writes_are_read(tmp_path: Path) -> None:
     import soundfile
 
     tone = np.sin(np.arange(8000) / 20).astype(np.float32)
@@ -308,10 +308,10 @@ def test_the_audio_endings_that_libsndfile_writes_are_read(tmp_path: Path) -> No
         path = tmp_path / f"tone.{ending}"
         soundfile.write(path, tone, 8000, format=form)
         assert modality_of(path) is Modality.AUDIO
-        assert soundfile.read(path)[1] == 8000  # what librosa reads with
+        assert soundfile.read(path)[1] == 8000  # librosa reads with soundfile
 
 
-def test_endings_are_lower_case_and_in_one_modality_each() -> None:
+def test_extensions_are_lower_case_and_belong_to_one_modality() -> None:
     endings = [ending for group in ENDINGS.values() for ending in group]
     assert set(ENDINGS) == set(Modality)
     assert len(set(endings)) == len(endings)

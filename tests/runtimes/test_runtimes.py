@@ -1,4 +1,4 @@
-"""Runtimes: the same rows whatever computes them, and exports that are whole or made anew."""
+"""Runtimes give the same rows, and exports are complete or made again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from retrieval.errors import DependencyError, OptionError
 from retrieval.runtimes import device, export_cache, registry
 from retrieval.runtimes.base import Network
 from retrieval.runtimes.openvino_cpu import OpenVINOSession
-from retrieval.runtimes.torch_module import COMPILE_FROM, TorchSession
+from retrieval.runtimes.torch_module import COMPILE_AFTER_BATCHES, TorchSession
 from retrieval.types import Modality
 from tests.helpers.encoder_cases import FP32, encoder, media
 
@@ -31,7 +31,7 @@ def cosines(first: Any, second: Any) -> Any:
 
 
 def network(key: str = "0", built: list[int] | None = None) -> Network:
-    """(n, k) whole numbers to their (n, 2) sums and products with 0.5."""
+    """Return a network that maps (n, k) integers to their sums and half their sums: (n, 2)."""
     import torch
 
     class Sums(torch.nn.Module):
@@ -68,8 +68,8 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("runtime", registry.RUNTIMES)
 def test_batches_of_any_shape_come_back_in_order(runtime: str, own_cache: Path) -> None:
     session = registry.session(network(), device="cpu", runtime=runtime)
-    for some in (BATCHES, BATCHES[1:2], BATCHES * 20):
-        for batch, rows in zip(some, session.run(some), strict=True):
+    for batches in (BATCHES, BATCHES[1:2], BATCHES * 20):
+        for batch, rows in zip(batches, session.run(batches), strict=True):
             assert rows.dtype == np.float32
             assert_allclose(rows, expected(batch))
 
@@ -80,12 +80,12 @@ def test_runtimes_agree(name: str) -> None:
     assert first.spec == second.spec
     prepared = [first.prepare(one) for one in media(first.spec.modality)]
     least = cosines(first.encode(prepared), second.encode(prepared)).min()
-    # In bf16 features of noise and of a single pixel, which no network was trained on, move more than those of photos.
+    # In bf16, features of noise and of a single pixel, unlike any training data, change more than those of photos.
     assert least > (1 - 1e-5 if second.numerics == FP32 else 0.95)
 
 
-def test_bf16_moves_vectors_by_little() -> None:
-    """What an index built in bf16 differs by from a query in fp32; PyTorch computes in bf16 on any processor."""
+def test_bf16_changes_vectors_only_slightly() -> None:
+    """Compares an index in bf16 with a query in fp32; PyTorch computes in bf16 on any CPU."""
     minilm = encoder("minilm", "torch")
     prepared = [minilm.prepare(one) for one in media(Modality.TEXT)]
     exact = minilm.encode(prepared)
@@ -97,27 +97,27 @@ def test_bf16_moves_vectors_by_little() -> None:
 
 
 @pytest.mark.parametrize(("name", "least"), [("minilm", 0.9999), ("efficientnet-lite0", 0.996)])
-def test_rows_in_bf16_are_near_those_in_fp32(name: str, least: float, data_folder: Path) -> None:
-    """What an index built here differs by from a query elsewhere, on photos and what they show."""
+def test_rows_in_bf16_are_close_to_rows_in_fp32(name: str, least: float, data_folder: Path) -> None:
+    """Compares an index built here with a query on another machine, on photos and their captions."""
     fast, full = encoder(name), encoder(name, FP32)
     if fast.numerics == full.numerics:
         pytest.skip("this processor does not compute in bf16")
     with (data_folder / "photos" / "manifest.csv").open(newline="", encoding="utf-8") as file:
-        shown = list(csv.DictReader(file))[:60]
-    some = [each["caption"] for each in shown]
+        photos = list(csv.DictReader(file))[:60]
+    examples = [each["caption"] for each in photos]
     if name == "efficientnet-lite0":
-        some = [data_folder / "photos" / each["image"] for each in shown]
-    prepared = [fast.prepare(one) for one in some]
-    moved, kept = fast.encode(prepared), full.encode(prepared)
-    assert cosines(moved, kept).min() > least
-    if name == "efficientnet-lite0":  # the classifier's features move less than those of earlier layers
-        assert cosines(moved[:, :1280], kept[:, :1280]).min() > 0.997
-    nearest = [unit(each) @ unit(each).T - 2 * np.eye(len(each)) for each in (moved, kept)]
+        examples = [data_folder / "photos" / each["image"] for each in photos]
+    prepared = [fast.prepare(one) for one in examples]
+    low, full_rows = fast.encode(prepared), full.encode(prepared)
+    assert cosines(low, full_rows).min() > least
+    if name == "efficientnet-lite0":  # the classifier's features change less than those of earlier layers
+        assert cosines(low[:, :1280], full_rows[:, :1280]).min() > 0.997
+    nearest = [unit(each) @ unit(each).T - 2 * np.eye(len(each)) for each in (low, full_rows)]
     agreeing = np.mean([first.argmax() == second.argmax() for first, second in zip(*nearest, strict=True)])
     assert agreeing > 0.9
 
 
-def test_openvino_computes_in_bf16_where_the_processor_does(own_cache: Path) -> None:
+def test_openvino_uses_bf16_if_the_processor_supports_it(own_cache: Path) -> None:
     session = OpenVINOSession(network())
     if session.numerics == "openvino bf16":
         assert OpenVINOSession(network(), "fp32").numerics == "openvino fp32"
@@ -139,7 +139,7 @@ def test_auto_is_openvino_on_a_processor_and_torch_on_a_gpu(monkeypatch: pytest.
         registry.resolve("openvino", "cpu")
 
 
-def test_a_network_that_was_let_go_of_is_read_again() -> None:
+def test_a_released_network_is_loaded_again() -> None:
     minilm = MiniLM("cpu", "torch")
     prepared = [minilm.prepare("a red apple")]
     before, session = minilm.encode(prepared), minilm._session
@@ -149,14 +149,14 @@ def test_a_network_that_was_let_go_of_is_read_again() -> None:
     assert minilm._session is not session
 
 
-def test_a_shape_that_comes_often_is_compiled() -> None:
+def test_a_frequent_shape_is_compiled() -> None:
     session = TorchSession(network(), "cpu", backend="eager")
-    often, seldom = BATCHES[1], BATCHES[2]
-    plain = [session.module_for(often) for _ in range(COMPILE_FROM)]
+    frequent, rare = BATCHES[1], BATCHES[2]
+    plain = [session.module_for(frequent) for _ in range(COMPILE_AFTER_BATCHES)]
     assert len(set(map(id, plain))) == 1
-    compiled = session.module_for(often)
+    compiled = session.module_for(frequent)
     assert compiled is not plain[0]
-    assert session.module_for(seldom) is plain[0]
+    assert session.module_for(rare) is plain[0]
 
 
 def test_a_network_is_exported_once(own_cache: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_network_is_exported_once(own_cache: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "remove", "sums", "empty"])
-def test_a_damaged_export_is_made_anew(own_cache: Path, damage: str) -> None:
+def test_a_damaged_export_is_made_again(own_cache: Path, damage: str) -> None:
     built: list[int] = []
     OpenVINOSession(network(built=built)).run(BATCHES[:1])
     folder = next(own_cache.iterdir())
@@ -182,9 +182,9 @@ def test_a_damaged_export_is_made_anew(own_cache: Path, damage: str) -> None:
     elif damage == "remove":
         file.unlink()
     elif damage == "sums":
-        (folder / export_cache.SUMS).write_text("[")
+        (folder / export_cache.CHECKSUMS).write_text("[")
     else:
-        (folder / export_cache.SUMS).write_text("{}")
+        (folder / export_cache.CHECKSUMS).write_text("{}")
     assert_allclose(OpenVINOSession(network(built=built)).run(BATCHES[:1])[0], expected(BATCHES[0]))
     assert len(built) == 2
     assert [one.name for one in own_cache.iterdir()] == [folder.name]
@@ -192,7 +192,7 @@ def test_a_damaged_export_is_made_anew(own_cache: Path, damage: str) -> None:
     assert len(built) == 2
 
 
-def test_writers_at_once_leave_one_whole_export(own_cache: Path) -> None:
+def test_concurrent_writers_leave_one_complete_export(own_cache: Path) -> None:
     barrier = threading.Barrier(4)
 
     def make(folder: Path) -> None:
@@ -223,15 +223,13 @@ def test_a_failed_export_leaves_nothing(own_cache: Path) -> None:
     assert list(own_cache.iterdir()) == []
 
 
-def test_without_a_cache_the_network_runs_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_network_runs_without_a_writable_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert_array_equal(OpenVINOSession(network()).run(BATCHES[:1])[0], expected(BATCHES[0]))
 
 
-def test_no_more_threads_than_cores(own_cache: Path) -> None:
+def test_streams_use_no_more_threads_than_cores(own_cache: Path) -> None:
     session = OpenVINOSession(network())
     session.run(BATCHES)
     compiled = session._compiled[device.cores()]
@@ -239,11 +237,11 @@ def test_no_more_threads_than_cores(own_cache: Path) -> None:
     assert compiled.get_property("NUM_STREAMS") <= device.cores()
 
 
-def test_importing_openvino_reports_to_nobody(tmp_path: Path) -> None:
+def test_importing_openvino_sends_no_telemetry(tmp_path: Path) -> None:
     program = (
         "import sys\n"
-        "from retrieval.runtimes.openvino_module import module\n"
-        "assert module().Core().available_devices\n"
+        "from retrieval.runtimes.openvino_module import import_openvino\n"
+        "assert import_openvino().Core().available_devices\n"
         "print(sorted(name for name in sys.modules if 'telemetry' in name))"
     )
     done = subprocess.run(

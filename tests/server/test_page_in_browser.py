@@ -12,7 +12,16 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from tests.helpers import page_source, toy
-from tests.helpers.browser import HAND_OVER, MOMENT, ask, cards, complaints, find, pick, results
+from tests.helpers.browser import (
+    DROP_OR_PASTE,
+    SHOWN_TIME,
+    ask,
+    cards,
+    collect_console_errors,
+    find,
+    pick,
+    results,
+)
 from tests.helpers.browser import browser as chromium
 from tests.helpers.served import running
 
@@ -60,7 +69,7 @@ def console() -> list[str]:
 def page(context: BrowserContext, console: list[str]) -> Iterator[Page]:
     """A page; the test fails if the console has messages at its end."""
     page = context.new_page()
-    complaints(page, console)
+    collect_console_errors(page, console)
     yield page
     assert console == []
 
@@ -113,11 +122,11 @@ def test_sound_query_finds_the_moment_of_a_video(page: Page, address: str) -> No
     expect(cards(page).locator(".moment")).to_have_text("0:20 – 0:24")
     cards(page).get_by_role("button", name=re.compile("^1. video: film")).click()
     shown = page.get_by_role("dialog").locator("video")
-    assert shown.evaluate(MOMENT) >= 20
+    assert shown.evaluate(SHOWN_TIME) >= 20
     assert shown.evaluate("video => video.duration") == pytest.approx(24, abs=0.1)
     page.keyboard.press("Escape")
     cards(page).get_by_role("button", name="Play film").click()
-    assert cards(page).locator("video").evaluate(MOMENT) >= 20
+    assert cards(page).locator("video").evaluate(SHOWN_TIME) >= 20
 
 
 def test_sounds_play_in_the_results(page: Page, address: str) -> None:
@@ -285,7 +294,7 @@ def test_files_can_be_dropped_and_pasted(page: Page, address: str, tmp_path: Pat
     page.goto(address)
     expect(page.get_by_label("Search for")).to_be_visible()
     page.evaluate(
-        HAND_OVER,
+        DROP_OR_PASTE,
         [way, list(query_png(tmp_path, "green"))],
     )
     assert results(page, 10)[0] == "green"
@@ -337,7 +346,7 @@ def test_phone_layout(browser: Browser, address: str) -> None:
         viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, device_scale_factor=2
     )
     page = context.new_page()
-    console = complaints(page, [])
+    console = collect_console_errors(page, [])
     fits = "document.documentElement.scrollWidth <= 390 && visualViewport.scale === 1"
     page.goto(address)
     expect(page.get_by_role("heading", level=1)).to_be_visible()

@@ -99,7 +99,9 @@ def test_an_index_written_on_the_cpu_is_searched_on_gpus(gpus, spec, count, tmp_
     assert (tmp_path / "again.faiss").read_bytes() == (tmp_path / "i.faiss").read_bytes()
 
 
-@pytest.mark.parametrize(("spec", "uses_gpu"), [("IVF8,Flat", True), ("IVF8,PQ8np", True), ("fastscan", False)])
+@pytest.mark.parametrize(
+    ("spec", "uses_gpu"), [("IVF8,Flat", True), ("IVF8,PQ8np", True), ("fastscan", False)]
+)
 def test_training_and_adding_use_the_gpu_for_supported_kinds(gpus, spec, uses_gpu, tmp_path):
     fake = gpus()
     index = registry.build(spec, vectors(), device="cuda")

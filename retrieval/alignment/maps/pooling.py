@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from retrieval.arrays.lazy import MappedRows, MatrixLike
-from retrieval.encoders.base import ClassHead, Parts
+from retrieval.encoders.base import ClassHead, PartLayout
 from retrieval.errors import AlignmentError
 from retrieval.types import Matrix
 
@@ -24,7 +24,7 @@ class Reading:
         query: (columns,) float32, the temperature divided in; None where parts are not looked at.
     """
 
-    parts: Parts
+    parts: PartLayout
     query: Matrix | None = None
 
     @property
@@ -46,13 +46,16 @@ class Reading:
         whole = rows[:, : self.parts.whole]
         if self.query is None:
             return whole
-        pooled = np.einsum("np,npc->nc", self.weights(rows), self.parts.of(rows))
+        pooled = np.einsum("np,npc->nc", self.weights(rows), self.parts.split(rows))
         return np.concatenate([whole, pooled], axis=1)
 
     def weights(self, rows: Matrix) -> Matrix:
         """(n, count) of the parts of (n, parts.dimension) rows, summing to 1 where there is any part."""
         query = np.zeros(self.parts.columns, np.float32) if self.query is None else self.query
-        parts, norms = self.parts.of(rows), np.linalg.norm(rows[:, : self.parts.whole], axis=1, keepdims=True)
+        parts, norms = (
+            self.parts.split(rows),
+            np.linalg.norm(rows[:, : self.parts.whole], axis=1, keepdims=True),
+        )
         there = parts.any(axis=2)
         scores = np.where(there, parts @ query / np.maximum(norms, 1e-12), np.finfo(np.float32).min)
         weights: Matrix = np.exp(scores - scores.max(axis=1, keepdims=True)) * there

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from retrieval.alignment.trained.head import Start
-from retrieval.encoders.base import Parts
+from retrieval.encoders.base import PartLayout
 from retrieval.types import Matrix
 
 SHARPNESS = 30.0
@@ -18,7 +18,7 @@ SHARPNESS = 30.0
 class Queries(nn.Module):
     """Rows to unit rows of what is read of them and then mapped, a view each; the queries are learned, maps are not."""
 
-    def __init__(self, parts: Sequence[Parts | None]) -> None:
+    def __init__(self, parts: Sequence[PartLayout | None]) -> None:
         """Begin at zero. ``parts`` are of each view, where its rows, whose wholes are of unit norm, hold any."""
         super().__init__()
         self._parts = parts
@@ -40,7 +40,7 @@ class Queries(nn.Module):
         """What a ``Reading`` of the rows is, at unit norm."""
         if (own := self._parts[view]) is None:
             return nn.functional.normalize(torch.as_tensor(rows), dim=1)
-        whole, parts = torch.as_tensor(rows[:, : own.whole]), torch.as_tensor(own.of(rows))
+        whole, parts = torch.as_tensor(rows[:, : own.whole]), torch.as_tensor(own.split(rows))
         absent = ~parts.any(dim=2)
         scores = (SHARPNESS * parts @ self.learned[view]).masked_fill(absent, torch.finfo(parts.dtype).min)
         weights = scores.softmax(dim=1).masked_fill(absent, 0.0)

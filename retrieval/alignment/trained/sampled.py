@@ -10,7 +10,7 @@ from scipy import linalg
 
 from retrieval.alignment.base import FeatureTable, TrainingData
 from retrieval.alignment.class_prior import Lift
-from retrieval.encoders.base import Parts
+from retrieval.encoders.base import PartLayout
 from retrieval.types import Matrix, Modality
 
 WHOLE, PART = 512, 256
@@ -52,10 +52,10 @@ class Sample:
             norms = np.maximum(np.linalg.norm(whole, axis=1, keepdims=True), 1e-12)
             columns = [whole / norms @ _axes(whole / norms, WHOLE)]
             if own:
-                parts = own.of(rows) / norms[:, None]
+                parts = own.split(rows) / norms[:, None]
                 axes[modality] = _axes(parts.reshape(-1, own.columns), PART)
                 parts = parts @ axes[modality]
-                layouts[modality] = Parts.beside(columns[0].shape[1], own.count, parts.shape[2])
+                layouts[modality] = PartLayout.after_whole(columns[0].shape[1], own.count, parts.shape[2])
                 columns.append(parts.reshape(len(rows), own.count * parts.shape[2]))
             tables[modality] = FeatureTable(np.concatenate(columns, axis=1), table.items[chosen])
         return cls(replace(data, tables=tables, parts=layouts, prior=None), axes)
