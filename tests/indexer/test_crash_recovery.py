@@ -49,9 +49,11 @@ def cut_short(source, out, encoders, monkeypatch, **options):
 
 def count_reads(monkeypatch):
     read = []
-    digest = indexer.decoding.media_file.Medium.sha256
+    digest = indexer.decoding.media_file.MediaFile.sha256
     monkeypatch.setattr(
-        indexer.decoding.media_file.Medium, "sha256", lambda self: read.append(self.file.name) or digest(self)
+        indexer.decoding.media_file.MediaFile,
+        "sha256",
+        lambda self: read.append(self.file.name) or digest(self),
     )
     return read
 
@@ -168,13 +170,13 @@ def test_unreadable_files_are_not_taken_for_removed_ones(source, out, monkeypatc
 
     for path in source.glob("*.txt"):
         path.unlink()
-    monkeypatch.setattr(indexer.decoding.media_file.Medium, "sha256", gone)
+    monkeypatch.setattr(indexer.decoding.media_file.MediaFile, "sha256", gone)
     with pytest.raises(MassRemovalError):
         build(source, out)
 
 
 def test_a_file_that_changes_meanwhile_is_not_indexed_as_what_it_was(source, out, monkeypatch):
-    check = indexer.decoding.media_file.Medium.check
+    check = indexer.decoding.media_file.MediaFile.check
 
     def touched(self):
         if self.file.name == "red.png":
@@ -182,7 +184,7 @@ def test_a_file_that_changes_meanwhile_is_not_indexed_as_what_it_was(source, out
         check(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(indexer.decoding.media_file.Medium, "check", touched)
+        patch.setattr(indexer.decoding.media_file.MediaFile, "check", touched)
         summary = build(source, out, trusted=True)
     assert [(one["path"], one["reason"]) for one in summary.failures] == [
         ("red.png", "changed while it was read: run the same command again")

@@ -176,7 +176,7 @@ def test_a_part_of_an_archive_is_checked(tmp_path):
 def test_a_killed_job_leaves_no_process(tmp_path):
     job = (
         "from tests.indexer.test_worker_pool import *\n"
-        "with Workers(behave, Limit(3600)) as workers:\n"
+        "with WorkerPool(behave, ResourceLimit(3600)) as workers:\n"
         "    workers.decode(medium(Path(sys.argv[1]) / 'a'))\n"
         "    print(*alive(), flush=True)\n"
         "    workers.decode(medium(Path(sys.argv[1]) / 'b', 'hang'))\n"
