@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from indexer.publishing import fsync
+from indexer.publishing.full_disk import is_full_disk
 from indexer.settings import Settings
 from retrieval import checksums
 from retrieval.alignment import registry as alignments
@@ -30,9 +30,6 @@ from retrieval.storage.feature_store import FeatureStore
 from retrieval.storage.layout import KEPT, Generation, Layout
 from retrieval.storage.manifest import SEALED, WITH_ITEMS, Manifest
 from retrieval.types import Modality
-
-FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "database or disk is full")
-"""How libraries say, whatever error they raise, that a disk or quota is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +193,7 @@ def locked(layout: Layout) -> Iterator[None]:
         layout.writer.write_text(json.dumps(who), encoding="utf-8")
         yield
     except Exception as error:
-        if any(message in str(error) for message in FULL):
+        if is_full_disk(error):
             raise FullDiskError(
                 f"the disk of {str(layout.root)!r} is full: make room and run the same command again; readers "
                 "see what was published before, and what was encoded is kept"
