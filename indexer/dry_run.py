@@ -81,12 +81,12 @@ def dry_run(
         OptionError: an option has an unusable value.
         XmodalError: the index there cannot be read.
     """
-    wishes = BuildOptions(preset, encoders)
-    wishes.settings(None)
+    options = BuildOptions(preset=preset, encoders=encoders)
+    options.settings(None)
     layout = Layout(Path(out))
     corpus = corpora.read(sources, leave_out=layout.root)
     manifest = Manifest.read(layout.root) if layout.manifest.is_file() else None
-    settings = wishes.settings(Settings.from_dict(manifest.settings) if manifest else defaults(corpus))
+    settings = options.settings(Settings.from_dict(manifest.settings) if manifest else defaults(corpus))
     skipped = corpus.leave_out(settings.encoders)
     roots = [adapters.absolute(source) for source in sources]
     before = manifest.sources if manifest else []

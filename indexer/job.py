@@ -103,11 +103,22 @@ def build(
             raise OptionError(f"{name} must be at least 1, not {value}")
     devices.check_device(device)
     runtimes.check_runtime(runtime)
-    wishes = BuildOptions(preset, encoders, align, holdout, seed, index, recall, memory, favour, fuse)
-    wishes.settings(None)  # unusable values are refused before anything is read
+    options = BuildOptions(
+        preset=preset,
+        encoders=encoders,
+        align=align,
+        holdout=holdout,
+        seed=seed,
+        index=index,
+        recall=recall,
+        memory=memory,
+        favour=favour,
+        fuse=fuse,
+    )
+    options.settings(None)  # unusable values are refused before anything is read
     corpus = corpora.read(sources, leave_out=Path(out))
     with writing(Path(out)) as draft:
-        settings = wishes.settings(draft.settings_before or defaults(corpus))
+        settings = options.settings(draft.settings_before or defaults(corpus))
         skipped = corpus.leave_out(settings.encoders)
         held_out = holdouts.choose(
             settings.holdout,
@@ -240,10 +251,10 @@ def realign(
         EncoderMismatchError: the encoders at hand are not those whose features are stored.
         AlignmentError: the method cannot be fitted on what the index holds.
     """
-    wishes = BuildOptions(align=align, holdout=holdout, seed=seed, fuse=fuse)
-    wishes.settings(None)
+    options = BuildOptions(align=align, holdout=holdout, seed=seed, fuse=fuse)
+    options.settings(None)
     with writing(Path(out), must_exist=True) as draft:
-        settings = wishes.settings(draft.settings_before)
+        settings = options.settings(draft.settings_before)
         encoders, stores = _open(draft, settings, device)
         for modality, encoder in encoders.items():
             if draft.before and modality in draft.before.encoders:
