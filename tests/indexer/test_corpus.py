@@ -76,7 +76,7 @@ def test_captions_in_the_usual_encodings(tmp_path, encoding, text):
         (b"", "holds no caption"),
         (b" \n\n", "holds no caption"),
         (b"caf\xe9", "expected text in UTF-8, byte 3 is not"),
-        (b"x" * 1_000_001, "may hold 1,000,000 bytes"),
+        (b"x" * 1_000_001, "may have at most 1,000,000 bytes"),
     ],
 )
 def test_a_bad_caption_file_costs_its_captions_alone(tmp_path, data, reason):
@@ -207,10 +207,10 @@ def test_every_format_says_the_same(tmp_path):
     [
         ("m.csv", "name,image\na,b\n", "there is no column 'id' among"),
         ("m.csv", "id;image\na;b\n", "expected a header, and ',' between columns"),
-        ("m.csv", "id,image,image\na,b,c\n", "a column is there twice"),
+        ("m.csv", "id,image,image\na,b,c\n", "a column name appears twice"),
         ("m.csv", "id,image\n,b\n", "row 1 of .* has no id"),
-        ("m.csv", "id,image\na,b,c\n", "line 2 has another number of columns"),
-        ("m.csv", "id,image\na\n", "line 2 has another number of columns"),
+        ("m.csv", "id,image\na,b,c\n", "line 2 has a different number of columns"),
+        ("m.csv", "id,image\na\n", "line 2 has a different number of columns"),
         ("m.jsonl", "{}\n", "row 1 of .* has no id"),
         ("m.jsonl", '{"id": 1}\nnonsense\n', "line 2 is not JSON"),
         ("m.jsonl", "[1]\n", "line 1 is not a JSON object"),

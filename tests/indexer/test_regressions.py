@@ -65,7 +65,7 @@ def test_a_source_of_nothing_that_can_be_encoded_is_refused(source, tmp_path):
     build(source, tmp_path / "index")
     (tmp_path / "sounds").mkdir()
     (tmp_path / "sounds/t.wav").write_bytes(b"")
-    with pytest.raises(SourceError, match="nothing but audio"):
+    with pytest.raises(SourceError, match="hold only audio"):
         build(tmp_path / "sounds", tmp_path / "index")
     assert retrieval.open(tmp_path / "index").text_to_image("red", k=1)[0].id == "red"
 
