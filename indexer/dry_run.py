@@ -111,7 +111,14 @@ def dry_run(
     if catalog:
         try:
             if not allow_mass_removal:
-                mass_removal.check_mass_removal(catalog, corpus, reading, before, roots, settings.encoders)
+                mass_removal.check_mass_removal(
+                    catalog,
+                    corpus=corpus,
+                    reading=reading,
+                    before=before,
+                    sources=roots,
+                    modalities=settings.encoders,
+                )
         except MassRemovalError as error:
             result.refused = str(error)
         catalog.close()
@@ -131,8 +138,8 @@ def _encode(
             and Settings.from_dict(manifest.settings).encoders.get(modality) == name
         ):
             stored[modality] = FeatureStore(layout.features(spec), spec.dimension).contents()
-    wanted = plan.encodings(reading.named(part for _, part in corpus.assets()), stored)
-    return {str(modality): len(contents) for modality, contents in wanted.items()}
+    missing = plan.encodings(reading.named(part for _, part in corpus.assets()), stored)
+    return {str(modality): len(contents) for modality, contents in missing.items()}
 
 
 def _assets(catalog: Catalog) -> dict[Place, tuple[str, str]]:

@@ -148,9 +148,22 @@ def build(
             )
             if not allow_mass_removal:
                 mass_removal.check_mass_removal(
-                    draft.catalog, corpus, reading, before, roots, settings.encoders
+                    draft.catalog,
+                    corpus=corpus,
+                    reading=reading,
+                    before=before,
+                    sources=roots,
+                    modalities=settings.encoders,
                 )
-            encoding = CorpusEncoder(loaded, stores, threads, batch_size, progress, journal.fail, trusted)
+            encoding = CorpusEncoder(
+                encoders=loaded,
+                stores=stores,
+                workers=threads,
+                batch_size=batch_size,
+                progress=progress,
+                note=journal.fail,
+                trusted=trusted,
+            )
             done = encoding.run(parts, reading)
         encoded, problems = done.encoded, corpus.problems + done.problems
         written = catalog_writer.write(draft.catalog, _rows(corpus, done, held_out), problems, corpus.columns)

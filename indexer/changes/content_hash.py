@@ -30,7 +30,15 @@ def problem(part: Part, stage: str, error: MediaError) -> FailureRow:
     where = part.path or (part.text or "")[:80]
     # File names in messages can hold lone surrogates, which SQLite and JSON do not accept.
     reason = str(error).encode(errors="backslashreplace").decode()
-    return FailureRow(where, stage, reason, part.source, str(part.modality), part.size, part.mtime_ns)
+    return FailureRow(
+        path=where,
+        stage=stage,
+        reason=reason,
+        source=part.source,
+        modality=str(part.modality),
+        size=part.size,
+        mtime_ns=part.mtime_ns,
+    )
 
 
 def content(part: Part) -> str:

@@ -66,7 +66,15 @@ class Journal:
                 known_files[modality, number, path] = KnownFile(size, mtime_ns, content)
                 if failure:
                     stage, reason = failure
-                    row = FailureRow(path, stage, reason, number, modality, size, mtime_ns)
+                    row = FailureRow(
+                        path=path,
+                        stage=stage,
+                        reason=reason,
+                        source=number,
+                        modality=modality,
+                        size=size,
+                        mtime_ns=mtime_ns,
+                    )
                     known_files[modality, number, path] = KnownFile(size, mtime_ns, failure=row)
         return known_files
 

@@ -17,6 +17,7 @@ from retrieval.types import Modality
 
 def check_mass_removal(
     catalog: Catalog,
+    *,
     corpus: Corpus,
     reading: FileContents,
     before: Sequence[str],

@@ -65,7 +65,13 @@ def build_index(
     """
     settings = aligned.settings
     memory_share = settings.memory and settings.memory * len(vectors) // _vector_count(draft, settings)
-    needs = Needs(settings.recall, memory_share, settings.favour, settings.seed, aligned.device)
+    needs = Needs(
+        recall=settings.recall,
+        memory=memory_share,
+        favour=settings.favour,
+        seed=settings.seed,
+        device=aligned.device,
+    )
     entry = selection.build(settings.index, vectors, sample, needs, path)
     if "measured" in entry:
         samples.write(faiss_files.sample(path), sample)

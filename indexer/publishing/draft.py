@@ -170,7 +170,7 @@ def writing(root: Path, *, must_exist: bool = False) -> Iterator[Draft]:
             is_sound &= _copy_catalog(layout, before, files, must_exist=must_exist)
         catalog = Catalog(files.catalog, writable=True)
         try:
-            yield Draft(layout, before, files, catalog, is_sound)
+            yield Draft(layout=layout, before=before, files=files, catalog=catalog, is_sound=is_sound)
         finally:
             catalog.close()
             shutil.rmtree(files.folder, ignore_errors=True)

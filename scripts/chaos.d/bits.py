@@ -61,7 +61,7 @@ def run(root: Path, options: argparse.Namespace) -> list[str]:
         bit = chance.randrange(int(bits * low), max(int(bits * low) + 1, int(bits * high)))
         damaged.flip(copy / name, bit)
         what = f"bit {bit} of {name}"
-        counts["asked before it was repaired", asked(copy, before)] += 1
+        counts["searched before the repair", search_outcome(copy, before)] += 1
         verdict = retrieval.verify(copy)
         named = [damage for damage in verdict.damages if name.startswith(damage.path)]
         if len(named) != 1 or len(verdict.damages) != 1:
@@ -148,7 +148,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     )
 
 
-def asked(index: Path, before: dict[str, Any]) -> str:
+def search_outcome(index: Path, before: dict[str, Any]) -> str:
     """Search a damaged index and describe the outcome."""
     try:
         return "right answers" if same(contents(index), before) else "wrong answers"

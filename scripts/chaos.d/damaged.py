@@ -203,7 +203,7 @@ def finish(
     indexed: set[str],
     reasons: dict[str, str],
 ) -> None:
-    """Print a report and return the problems."""
+    """Print a report and the problems, and exit."""
     lost = sorted(names - indexed - reasons.keys())
     print(f"files               {len(names):,}")
     print(f"indexed             {len(indexed & names):,}")

@@ -36,7 +36,7 @@ def index(source: Path, out: Path) -> tuple[int, str]:
         "--align",
         "conse",
     ]
-    output = source.with_name("said")
+    output = source.with_name("output")
 
     def work() -> None:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
