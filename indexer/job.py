@@ -131,9 +131,8 @@ def build(
         loaded, stores = _open(draft, settings, device, runtime)
         threads = workers or min(os.cpu_count() or 1, 8)
         parts = [part for _, part in corpus.assets()]
-        check_parts(
-            settings, loaded, {part.modality for part in parts}
-        )  # fail now rather than after hours of encoding
+        # Fail now rather than after everything is encoded.
+        check_parts(settings, loaded, {part.modality for part in parts})
         roots = [adapters.absolute(source) for source in sources]
         before = draft.before.sources if draft.before else []
         journal = Journal(draft.layout.journal, roots)

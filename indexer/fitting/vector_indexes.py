@@ -91,17 +91,15 @@ def _continued(
     settings = aligned.settings
     before, settings_before = draft.before, draft.settings_before
     entry = before.indexes.get(modality, {}) if before else {}
-    if (
-        before is None or settings_before is None or "factory" not in entry
-    ):  # rebuilding an exact index is fast
+    # An exact index, which has no "factory", is fast to rebuild.
+    if before is None or settings_before is None or "factory" not in entry:
         return None
     if before.alignment["fingerprint"] != aligned.alignment.fingerprint:
         return None
     if any(getattr(settings_before, name) != getattr(settings, name) for name in INDEX_SETTINGS):
         return None
-    if settings.memory and bool(settings_before.fuse) != bool(
-        settings.fuse
-    ):  # its share of the memory has changed
+    # With or without an index of items, its share of the memory has changed.
+    if settings.memory and bool(settings_before.fuse) != bool(settings.fuse):
         return None
     files_before = draft.layout.generation(before.generation)
     index = load_index.load(entry, files_before.vectors(modality))

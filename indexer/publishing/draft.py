@@ -118,10 +118,8 @@ class Draft:
         for path in self.files.kept_twice:
             copy = self.files.copy_of(path)
             copy.parent.mkdir(exist_ok=True)
-            with (
-                path.open("rb") as read,
-                copy.open("wb") as write,
-            ):  # a real second copy: no link, no shared blocks
+            # A real second copy: no link, no shared blocks.
+            with path.open("rb") as read, copy.open("wb") as write:
                 shutil.copyfileobj(read, write, 1 << 20)
 
     def _checksums(self) -> dict[str, Checksum]:

@@ -70,7 +70,7 @@ def captions(value: object) -> list[str]:
 def metadata(rows: Sequence[Row]) -> tuple[dict[str, dict[str, MetadataValue]], dict[str, str]]:
     """Return the metadata of each item, and the kind of each column.
 
-    In CSV and TSV a column is numeric if every value in it is written as a number, so that ``year > 2000``
+    A column of text cells is numeric if every value in it is written as a number, so that ``year > 2000``
     compares numbers. Codes such as ``007`` stay text.
 
     Returns:
