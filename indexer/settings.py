@@ -63,9 +63,8 @@ class Settings:
             "memory": self.memory,
             "favour": self.favour,
         }
-        return (
-            values if self.fuse is None else {**values, "fuse": self.fuse}
-        )  # older versions do not know the key
+        # Older versions do not know the key "fuse".
+        return values if self.fuse is None else {**values, "fuse": self.fuse}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
