@@ -2,10 +2,13 @@
 
 Each worker has its own socket and decodes one file at a time, so the waiting thread knows which file failed.
 Pools whose workers share a queue can lose the task, or the whole pool, when a worker is killed at the wrong moment,
-and ``multiprocessing`` runs the caller's main module in every child. ``pebble`` and ``loky`` were tried in place of
-this pool: loky fails innocent files; pebble leaves a hung worker behind when the job is killed and is 2 to 5 times
-slower (docs/history/worker_pool.md). This protects against accidents, not against malicious code in a file: a worker
-may read everything that the job may read.
+and ``multiprocessing`` runs the caller's main module in every child.
+
+``pebble`` and ``loky`` were tried in place of this pool: loky fails innocent files; pebble leaves a hung worker behind
+when the job is killed, and takes 2 to 11 times as long to hand over an array (docs/history/worker_pool.md).
+
+This protects against accidents, not against malicious code in a file: a worker may read everything that the job may
+read.
 """
 
 from __future__ import annotations
