@@ -14,7 +14,7 @@ _HOMES = {"build": "indexer.job", "realign": "indexer.job", "repair": "indexer.i
 
 
 def __getattr__(name: str) -> Any:
-    """Import the job when it is first asked for."""
+    """Import the job on first use."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

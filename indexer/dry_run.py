@@ -1,4 +1,4 @@
-"""What a job would do, without doing any of it."""
+"""Preview of a job, without encoding or writing anything."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from retrieval.storage.schema import Asset, Item
 from retrieval.types import Modality
 
 Place = tuple[str, str, str | None]
-"""Where an asset stands: modality, item, and for a caption its content."""
+"""Key of an asset: modality, item, and for a caption its content hash."""
 
 
 @dataclass(slots=True)
 class DryRun:
-    """What a job would do to an index; assets by their paths, captions of a manifest by their item's id.
+    """Changes that a job would make. Assets are named by path, captions of a manifest by their item's id.
 
     Attributes:
-        items: there would be, if nothing failed.
+        items: number of items after the job, if nothing fails.
         new: assets that the index does not have.
-        changed: files whose content is another.
-        renamed: what stands elsewhere now, from where to where.
-        removed: assets that are gone.
-        unchanged: how many assets stay as they are.
-        encode: by modality, how many contents would be encoded.
-        failed: what could not be read now or decoded before, path and reason.
-        skipped: by modality, files that no encoder reads.
-        refused: why the job would not start; None if it would.
+        changed: files whose content has changed.
+        renamed: old and new name of each moved asset.
+        removed: assets that are no longer in the sources.
+        unchanged: number of assets that stay the same.
+        encode: number of contents to encode, by modality.
+        failed: path and reason of files that cannot be read now, or could not be decoded before.
+        skipped: number of files without an encoder, by modality.
+        refused: why the job would be refused; None if it would run.
     """
 
     items: int = 0
@@ -59,7 +59,7 @@ class DryRun:
     refused: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, as ``xmodal index --dry-run --json`` prints them."""
+        """Return plain values, as ``xmodal index --dry-run --json`` prints them."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
@@ -74,19 +74,19 @@ def dry_run(
     allow_mass_removal: bool = False,
     progress: Progress = silent,
 ) -> DryRun:
-    """Say what ``build`` would do with these arguments. Files are read, nothing is decoded or written.
+    """Return what ``build`` would do with these arguments. Files are read; nothing is decoded or written.
 
     Raises:
         SourceError: a source is missing or malformed, or there is nothing to index.
         OptionError: an option has an unusable value.
-        XmodalError: the index there cannot be read.
+        XmodalError: the existing index cannot be read.
     """
-    wishes = BuildOptions(preset, encoders)
-    wishes.settings(None)
+    options = BuildOptions(preset=preset, encoders=encoders)
+    options.settings(None)
     layout = Layout(Path(out))
     corpus = corpora.read(sources, leave_out=layout.root)
     manifest = Manifest.read(layout.root) if layout.manifest.is_file() else None
-    settings = wishes.settings(Settings.from_dict(manifest.settings) if manifest else defaults(corpus))
+    settings = options.settings(Settings.from_dict(manifest.settings) if manifest else defaults(corpus))
     skipped = corpus.leave_out(settings.encoders)
     roots = [adapters.absolute(source) for source in sources]
     before = manifest.sources if manifest else []
@@ -100,28 +100,35 @@ def dry_run(
         progress=progress,
         note=lambda part, content: None,  # noqa: ARG005 - nothing is written
     )
-    found = DryRun(
+    result = DryRun(
         len(corpus.items), skipped=skipped, encode=_encode(corpus, reading, settings, manifest, layout)
     )
-    found.failed = [
+    result.failed = [
         {"path": row.path, "reason": row.reason}
         for row in [*corpus.problems, *reading.failed.values(), *reading.unreadable]
     ]
-    _compare(found, _assets(catalog) if catalog else {}, corpus, reading)
+    _compare(result, _assets(catalog) if catalog else {}, corpus, reading)
     if catalog:
         try:
             if not allow_mass_removal:
-                mass_removal.check_mass_removal(catalog, corpus, reading, before, roots, settings.encoders)
+                mass_removal.check_mass_removal(
+                    catalog,
+                    corpus=corpus,
+                    reading=reading,
+                    before=before,
+                    sources=roots,
+                    modalities=settings.encoders,
+                )
         except MassRemovalError as error:
-            found.refused = str(error)
+            result.refused = str(error)
         catalog.close()
-    return found
+    return result
 
 
 def _encode(
     corpus: Corpus, reading: FileContents, settings: Settings, manifest: Manifest | None, layout: Layout
 ) -> dict[str, int]:
-    """By modality, how many contents have no features yet of the encoder that is wanted."""
+    """Count the contents, by modality, that have no features yet from the requested encoder."""
     stored: dict[Modality, dict[str, range]] = {modality: {} for modality in settings.encoders}
     for modality, name in settings.encoders.items():
         spec = manifest.encoders.get(modality) if manifest else None
@@ -131,12 +138,12 @@ def _encode(
             and Settings.from_dict(manifest.settings).encoders.get(modality) == name
         ):
             stored[modality] = FeatureStore(layout.features(spec), spec.dimension).contents()
-    wanted = plan.encodings(reading.named(part for _, part in corpus.assets()), stored)
-    return {str(modality): len(contents) for modality, contents in wanted.items()}
+    missing = plan.encodings(reading.named(part for _, part in corpus.assets()), stored)
+    return {str(modality): len(contents) for modality, contents in missing.items()}
 
 
 def _assets(catalog: Catalog) -> dict[Place, tuple[str, str]]:
-    """The content and the name of each asset that the catalog has."""
+    """Return the content hash and the name of each asset in the catalog."""
     statement = select(Item.key, Asset.modality, Asset.path, Asset.content).join(
         Item, Asset.item_id == Item.id
     )
@@ -150,9 +157,9 @@ def _place(key: str, modality: str, content: str) -> Place:
 
 
 def _compare(
-    found: DryRun, held: Mapping[Place, tuple[str, str]], corpus: Corpus, reading: FileContents
+    result: DryRun, catalogued: Mapping[Place, tuple[str, str]], corpus: Corpus, reading: FileContents
 ) -> None:
-    gone = dict(held)
+    gone = dict(catalogued)
     new: list[tuple[str, str]] = []
     for item, part in corpus.assets():
         content = reading.content(part)
@@ -163,15 +170,15 @@ def _compare(
         if before is None:
             new.append((content, name))
         elif before[0] == content:
-            found.unchanged += 1
+            result.unchanged += 1
         else:
-            found.changed.append(name)
+            result.changed.append(name)
     moved: dict[str, list[str]] = {}
     for content, name in gone.values():
         moved.setdefault(content, []).append(name)
     for content, name in new:
         if moved.get(content):
-            found.renamed.append((moved[content].pop(), name))
+            result.renamed.append((moved[content].pop(), name))
         else:
-            found.new.append(name)
-    found.removed = [name for names in moved.values() for name in names]
+            result.new.append(name)
+    result.removed = [name for names in moved.values() for name in names]

@@ -1,4 +1,4 @@
-"""Which items are kept back from fitting and choosing an alignment."""
+"""Held-out items: never used to fit or choose an alignment."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from retrieval.storage.schema import Item
 from retrieval.types import MetadataValue
 
 Holdout = str | float | None
-"""A fraction of the items, an expression over their metadata, or nothing."""
+"""A fraction of the items, an expression over their metadata, or None for no held-out items."""
 
 
 def check_holdout(holdout: Holdout) -> Holdout:
-    """The holdout itself, the text of a number as that number.
+    """Check ``holdout`` and return it; text that is a number is returned as a float.
 
     Raises:
         OptionError: a fraction is not in [0, 1].
@@ -42,16 +42,16 @@ def choose(
     *,
     seed: int,
 ) -> set[str]:
-    """The ids that are held out.
+    """Return the ids of the held-out items.
 
     Args:
-        holdout: as ``check`` returned it.
+        holdout: as ``check_holdout`` returned it.
         items: each item's metadata by its id.
         columns: the kind of each metadata column.
-        seed: of the draw.
+        seed: random seed of a fraction.
 
     Raises:
-        ExpressionError: an expression names a column there is not.
+        ExpressionError: an expression names an unknown column.
     """
     if holdout is None:
         return set()
@@ -61,9 +61,9 @@ def choose(
 
 
 def _is_drawn(key: str, fraction: float, seed: int) -> bool:
-    """Whether the fraction of the items that is held out has ``key``: by the id and the seed alone.
+    """Return whether item ``key`` is in the held-out fraction; this depends on the id and the seed alone.
 
-    So an item stays on its side when others come and go, and is never trained on after it was tested on.
+    So an item stays held out, or not, when other items come and go. No item is trained on after it was tested on.
     """
     draw = hashlib.sha256(f"{seed}\0{key}".encode()).digest()[:8]
     return int.from_bytes(draw, "big") < fraction * 2**64
@@ -72,14 +72,16 @@ def _is_drawn(key: str, fraction: float, seed: int) -> bool:
 def _satisfying(
     holdout: str, items: Mapping[str, Mapping[str, MetadataValue]], columns: Mapping[str, str]
 ) -> set[str]:
-    """Asked of SQLite, as a filter of a search is, so that both mean the same."""
+    """Return the ids that satisfy an expression. SQLite evaluates it, as it does for search filters, so both agree."""
     table = Item.__table__
     condition = filters.condition(filters.parse(holdout), table.c.metadata, columns)
     engine = create_engine("sqlite://")
     try:
         with engine.begin() as connection:
             Item.metadata.create_all(connection, tables=[table])  # type: ignore[list-item]
-            rows = [{"key": key, "held_out": False, "metadata": dict(found)} for key, found in items.items()]
+            rows = [
+                {"key": key, "held_out": False, "metadata": dict(values)} for key, values in items.items()
+            ]
             if rows:
                 connection.execute(insert(table), rows)  # type: ignore[arg-type]
             return set(connection.execute(select(table.c.key).where(condition)).scalars())

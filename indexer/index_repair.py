@@ -1,4 +1,4 @@
-"""Repairing an index: everything that can be derived is derived anew, and what cannot is named."""
+"""Repair of an index: rebuild every damaged part that can be rebuilt, and name those that cannot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from indexer.job import realign
 from indexer.progress import Progress, silent
 from indexer.publishing.draft import locked
-from indexer.reencode import mend
+from indexer.reencode import reencode
 from retrieval.runtimes import device as devices
 from retrieval.runtimes import registry as runtimes
 from retrieval.storage.damage import Damage, Remedy, Verdict
@@ -26,12 +26,12 @@ from retrieval.types import Modality
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What a repair did.
+    """Result of a repair.
 
     Attributes:
-        before: what was damaged.
-        after: what still is: it is lost until ``xmodal index`` makes it again.
-        encoded: contents that were encoded again.
+        before: damage found before the repair.
+        after: damage that remains; only ``xmodal index`` can restore it.
+        encoded: number of contents that were encoded again.
     """
 
     before: Verdict
@@ -40,12 +40,12 @@ class Repair:
 
     @property
     def repaired(self) -> list[Damage]:
-        """What was damaged and is not any more."""
-        left = {(damage.path, damage.remedy) for damage in self.after.damages}
-        return [damage for damage in self.before.damages if (damage.path, damage.remedy) not in left]
+        """Damage that the repair removed."""
+        remaining = {(damage.path, damage.remedy) for damage in self.after.damages}
+        return [damage for damage in self.before.damages if (damage.path, damage.remedy) not in remaining]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, as ``xmodal repair --json`` prints them."""
+        """Return plain values, as ``xmodal repair --json`` prints them."""
         return {
             "whole": self.after.is_whole,
             "generation": self.after.manifest.generation if self.after.manifest else None,
@@ -64,25 +64,25 @@ def repair(
     workers: int | None = None,
     progress: Progress = silent,
 ) -> Repair:
-    """Make an index whole again, as far as what is left of it and its sources allow.
+    """Repair an index from its undamaged parts and its sources.
 
-    The manifest is restored from its copy, damaged features are encoded again in their places, alignment and
-    vectors are made anew from the features and published as the next generation. The catalog can only come
-    from the sources: where it is damaged, run ``xmodal index`` with them.
+    The manifest is restored from its copy. Damaged features are encoded again into the same rows. Alignment and
+    vectors are rebuilt from the features and published as the next generation. A damaged catalog can be rebuilt
+    from the sources only: run ``xmodal index`` with them.
 
     Args:
         out: an index folder.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        runtime: what computes the encoders' networks: ``"auto"``, ``"torch"`` or ``"openvino"``.
+        runtime: library that runs the encoders' networks: ``"auto"``, ``"torch"`` or ``"openvino"``.
         batch_size: media encoded at once.
-        workers: threads that read and decode; as many as there are cores, up to 8, when None.
-        progress: is told how each stage gets on.
+        workers: number of files read and decoded at once; None for one per core, at most 8.
+        progress: receives the progress of each stage.
 
     Raises:
-        NotAnIndexError: the folder is no index.
-        IndexFormatError: a newer version wrote it, or an older one that wrote no checksums.
-        IndexBusyError: a job is writing to it.
-        EncoderMismatchError: the encoders at hand are not those whose features are stored.
+        NotAnIndexError: the folder is not an index.
+        IndexFormatError: a newer version wrote the index, or an older version that wrote no checksums.
+        IndexBusyError: a job is writing to the index.
+        EncoderMismatchError: the installed encoders are not those whose features are stored.
     """
     devices.check_device(device)
     runtimes.check_runtime(runtime)
@@ -94,7 +94,7 @@ def repair(
         _restore(layout, before)
         _drop(layout, before)
         encoded = sum(
-            mend(
+            reencode(
                 layout,
                 before.manifest,
                 Modality(damage.modalities[0]),
@@ -117,14 +117,13 @@ def repair(
 
 
 def _restore(layout: Layout, verdict: Verdict) -> None:
-    """Write what is kept twice from its other copy; set a manifest aside that has none."""
+    """Restore damaged files from their other copy; rename a damaged manifest that has no good copy."""
     for damage in verdict.damages:
         path = layout.root / damage.path
         if damage.remedy is not Remedy.RESTORE or verdict.manifest is None:
             if path == layout.manifest and path.exists():
-                path.replace(
-                    path.with_name("manifest.json.damaged")
-                )  # a person may still read the sources in it
+                # Not deleted: a person may still read the sources in it.
+                path.replace(path.with_name("manifest.json.damaged"))
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.name == layout.manifest.name:
@@ -132,13 +131,13 @@ def _restore(layout: Layout, verdict: Verdict) -> None:
             continue
         files = layout.generation(verdict.manifest.generation)
         original = files.folder / path.name
-        beside = path.with_name(path.name + ".new")
-        shutil.copyfile(original if path != original else files.copy_of(original), beside)
-        beside.replace(path)
+        temporary = path.with_name(path.name + ".new")
+        shutil.copyfile(original if path != original else files.copy_of(original), temporary)
+        temporary.replace(path)
 
 
 def _drop(layout: Layout, verdict: Verdict) -> None:
-    """Let go what nothing needs: rows that no asset has, generations that were replaced."""
+    """Remove what is not used: feature rows that no asset has, and replaced generations."""
     for damage in verdict.with_remedy(Remedy.DROP):
         path = layout.root / damage.path
         if damage.rows and verdict.manifest:
@@ -149,7 +148,7 @@ def _drop(layout: Layout, verdict: Verdict) -> None:
 
 
 def _rebuild(layout: Layout, damages: Sequence[Damage], device: str) -> None:
-    """Publish a new generation, none of whose files comes from a damaged one, and drop the damaged one."""
+    """Publish a new generation made from undamaged files only, and remove the damaged generation."""
     damaged = Manifest.load(layout.manifest).generation
     with _set_aside([layout.root / damage.path for damage in damages]):
         realign(layout.root, device=device)
@@ -158,7 +157,7 @@ def _rebuild(layout: Layout, damages: Sequence[Damage], device: str) -> None:
 
 @contextmanager
 def _set_aside(paths: Sequence[Path]) -> Iterator[None]:
-    """Give these files other names, so that nothing is made from them; their own again if that fails."""
+    """Rename these files so that they are not used as input; undo this if the block raises."""
     moved = [(path, path.with_name(path.name + ".damaged")) for path in paths if path.is_file()]
     for path, aside in moved:
         path.replace(aside)

@@ -1,4 +1,4 @@
-"""The job: sources in, a new published generation of the index out."""
+"""The indexing job: read the sources and publish a new generation of the index."""
 
 from __future__ import annotations
 
@@ -62,40 +62,42 @@ def build(
 ) -> JobSummary:
     """Index ``sources`` into the folder ``out``, or bring the index there up to date with them.
 
-    Only what is new or changed is encoded, what is gone is removed. A file that fails is recorded and stops
-    nothing. Readers see the former generation until the new one is published, in one rename.
+    Only new or changed content is encoded; what is no longer in the sources is removed. A file that fails is
+    recorded and does not stop the job. Readers see the previous generation until the new one is published by
+    one rename.
 
     Args:
         sources: folders, manifests, and data sets as ``FORMAT:PATH``.
-        out: the index folder; made if it is missing.
-        preset: a set of encoders, of ``retrieval.encoders.registry.PRESETS``. This and the next nine are,
-            when None, what the index was built with, or the defaults.
-        encoders: by modality, encoders that differ from the preset's; ``"none"`` leaves a modality out.
+        out: the index folder; created if it is missing.
+        preset: a set of encoders, a name in ``retrieval.encoders.registry.PRESETS``. For this and the next nine
+            options, None means the value that the index was built with, or the default for a new index.
+        encoders: encoders by modality that replace the preset's; ``"none"`` leaves a modality out.
         align: alignment method.
-        holdout: a fraction or expression; those items are never used to fit or choose the alignment.
-        seed: of the holdout's draw and the fit.
+        holdout: a fraction or an expression; these items are never used to fit or choose the alignment.
+        seed: random seed of the holdout and the fit.
         index: kind of vector index.
-        recall: the share of exact search's answers that an approximate index must find.
-        memory: bytes that the vector indexes may take together, also as ``"4GB"``.
-        favour: ``"single"`` or ``"batch"``: which queries must be fast.
-        fuse: how all that an item has becomes one vector, for searches of whole items; ``"none"``: not at all.
+        recall: recall that an approximate index must reach, relative to exact search.
+        memory: bytes that all vector indexes may take together, also as ``"4GB"``.
+        favour: ``"single"`` or ``"batch"``: which kind of query must be fast.
+        fuse: how all parts of an item become one vector, for searches of whole items; ``"none"`` for no such vectors.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        runtime: what computes the encoders' networks: ``"auto"``, ``"torch"`` or ``"openvino"``.
+        runtime: library that runs the encoders' networks: ``"auto"``, ``"torch"`` or ``"openvino"``.
         batch_size: media encoded at once.
-        workers: how many files are read and decoded at once; as many as there are cores, up to 8, when None.
+        workers: number of files read and decoded at once; None for one per core, at most 8.
         retry_failed: also try unchanged files that failed before.
-        allow_mass_removal: let go of more than half of what the index has of a source, without which that is taken
-            for a disk that is not there.
-        trusted: decode in this process, not in others that may die: no file may crash or hang its decoder.
-        progress: is told how each stage gets on.
+        allow_mass_removal: allow the removal of more than half of a source's assets. Otherwise this is refused,
+            because the disk is probably not mounted.
+        trusted: decode in this process instead of worker processes. A file that crashes or hangs its decoder
+            then crashes or hangs the job.
+        progress: receives the progress of each stage.
 
     Raises:
         SourceError: a source is missing or malformed, or there is nothing to index.
         OptionError, ExpressionError, DeviceError: an option has an unusable value.
-        MassRemovalError: more than half of what was indexed is gone, and nobody allowed that.
+        MassRemovalError: more than half of a source's assets are gone, and ``allow_mass_removal`` is False.
         IndexBusyError: another job writes to ``out``.
-        WorkerError: no process can be started to decode in.
-        XmodalError: the index there cannot be read, or an encoder or alignment fails.
+        WorkerError: no worker process can be started.
+        XmodalError: the existing index cannot be read, or an encoder or alignment fails.
     """
     started = time.monotonic()
     for name, value in (("batch_size", batch_size), ("workers", workers)):
@@ -103,11 +105,22 @@ def build(
             raise OptionError(f"{name} must be at least 1, not {value}")
     devices.check_device(device)
     runtimes.check_runtime(runtime)
-    wishes = BuildOptions(preset, encoders, align, holdout, seed, index, recall, memory, favour, fuse)
-    wishes.settings(None)  # unusable values are refused before anything is read
+    options = BuildOptions(
+        preset=preset,
+        encoders=encoders,
+        align=align,
+        holdout=holdout,
+        seed=seed,
+        index=index,
+        recall=recall,
+        memory=memory,
+        favour=favour,
+        fuse=fuse,
+    )
+    options.settings(None)  # refuse unusable values before anything is read
     corpus = corpora.read(sources, leave_out=Path(out))
     with writing(Path(out)) as draft:
-        settings = wishes.settings(draft.settings_before or defaults(corpus))
+        settings = options.settings(draft.settings_before or defaults(corpus))
         skipped = corpus.leave_out(settings.encoders)
         held_out = holdouts.choose(
             settings.holdout,
@@ -118,7 +131,8 @@ def build(
         loaded, stores = _open(draft, settings, device, runtime)
         threads = workers or min(os.cpu_count() or 1, 8)
         parts = [part for _, part in corpus.assets()]
-        check_parts(settings, loaded, {part.modality for part in parts})  # before all is encoded for nothing
+        # Fail now rather than after everything is encoded.
+        check_parts(settings, loaded, {part.modality for part in parts})
         roots = [adapters.absolute(source) for source in sources]
         before = draft.before.sources if draft.before else []
         journal = Journal(draft.layout.journal, roots)
@@ -133,14 +147,27 @@ def build(
             )
             if not allow_mass_removal:
                 mass_removal.check_mass_removal(
-                    draft.catalog, corpus, reading, before, roots, settings.encoders
+                    draft.catalog,
+                    corpus=corpus,
+                    reading=reading,
+                    before=before,
+                    sources=roots,
+                    modalities=settings.encoders,
                 )
-            encoding = CorpusEncoder(loaded, stores, threads, batch_size, progress, journal.fail, trusted)
+            encoding = CorpusEncoder(
+                encoders=loaded,
+                stores=stores,
+                workers=threads,
+                batch_size=batch_size,
+                progress=progress,
+                note=journal.fail,
+                trusted=trusted,
+            )
             done = encoding.run(parts, reading)
         encoded, problems = done.encoded, corpus.problems + done.problems
         written = catalog_writer.write(draft.catalog, _rows(corpus, done, held_out), problems, corpus.columns)
         changed = written.changed or roots != before
-        # All that is known of every file is in the catalog now, and makes room.
+        # The catalog now holds everything known about the files: free the memory.
         del corpus, parts, reading, done
         manifest = _finish(
             draft, settings, loaded, stores, roots, changed=changed, device=device, progress=progress
@@ -163,14 +190,14 @@ def build(
 
 
 def _rows(corpus: Corpus, done: CorpusFeatures, held_out: set[str]) -> list[ItemRow]:
-    """The catalog's rows: every item that has at least one asset with features."""
+    """Return the catalog's rows: one for each item that has at least one asset with features."""
     rows = []
     for key, item in corpus.items.items():
         assets: list[AssetRow] = []
         media = Counter[Modality]()
         for part in item.parts:
-            if found := done.assets(part, media[part.modality]):
-                assets += found
+            if asset_rows := done.assets(part, media[part.modality]):
+                assets += asset_rows
                 media[part.modality] += 1
         if assets:
             rows.append(ItemRow(key, key in held_out, item.metadata, assets))
@@ -188,7 +215,7 @@ def _finish(
     device: str,
     progress: Progress = silent,
 ) -> Manifest:
-    """Publish the draft, unless it says nothing that the published generation does not."""
+    """Publish the draft, unless it equals the published generation."""
     specs = {modality: encoder.spec for modality, encoder in encoders.items()}
     before = draft.before
     if (
@@ -221,29 +248,29 @@ def realign(
     fuse: str | None = None,
     device: str = "auto",
 ) -> Manifest:
-    """Fit the alignment of the index ``out`` anew from its stored features; nothing is encoded.
+    """Fit the alignment of the index ``out`` again from its stored features; nothing is encoded.
 
     Args:
         out: an index folder.
-        align: alignment method; the one in use when None.
-        holdout: another fraction or expression; the one in use when None.
-        seed: of the holdout's draw and the fit; the one in use when None.
-        fuse: how an item's parts become one vector; the one in use when None, ``"none"`` for no such vectors.
+        align: alignment method; None for the one in use.
+        holdout: a fraction or an expression; None for the one in use.
+        seed: random seed of the holdout and the fit; None for the one in use.
+        fuse: how an item's parts become one vector; None for the one in use, ``"none"`` for no such vectors.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
 
     Returns:
-        The manifest of the new generation; the published one when nothing would change.
+        The manifest of the new generation, or the published manifest if nothing would change.
 
     Raises:
         NotAnIndexError: there is no index.
         OptionError, ExpressionError: an option has an unusable value.
-        EncoderMismatchError: the encoders at hand are not those whose features are stored.
-        AlignmentError: the method cannot be fitted on what the index holds.
+        EncoderMismatchError: the installed encoders are not those whose features are stored.
+        AlignmentError: the method cannot be fitted on this index's features.
     """
-    wishes = BuildOptions(align=align, holdout=holdout, seed=seed, fuse=fuse)
-    wishes.settings(None)
+    options = BuildOptions(align=align, holdout=holdout, seed=seed, fuse=fuse)
+    options.settings(None)
     with writing(Path(out), must_exist=True) as draft:
-        settings = wishes.settings(draft.settings_before)
+        settings = options.settings(draft.settings_before)
         encoders, stores = _open(draft, settings, device)
         for modality, encoder in encoders.items():
             if draft.before and modality in draft.before.encoders:
@@ -260,14 +287,18 @@ def realign(
 
 
 def _check_features(catalog: Catalog, stores: Mapping[Modality, FeatureStore]) -> None:
-    """See that the stores hold what the catalog says, for nothing is encoded if they do not."""
+    """Check that the stores hold all features that the catalog lists: ``realign`` cannot encode missing ones.
+
+    Raises:
+        DamagedIndexError: features are missing.
+    """
     for modality, store in stores.items():
         assets = catalog.stored(modality)
         rows = np.array([asset.feature for asset in assets], dtype=np.int64)
-        there = store.holds(rows, [asset.content for asset in assets])
-        if not there.all():
+        is_stored = store.holds(rows, [asset.content for asset in assets])
+        if not is_stored.all():
             raise DamagedIndexError(
-                f"the {modality} features of {int((~there).sum())} of {len(assets)} assets are not stored: "
+                f"the {modality} features of {int((~is_stored).sum())} of {len(assets)} assets are not stored: "
                 "run 'xmodal repair' on the index, or 'xmodal index' with its sources"
             )
 
@@ -275,7 +306,7 @@ def _check_features(catalog: Catalog, stores: Mapping[Modality, FeatureStore]) -
 def _open(
     draft: Draft, settings: Settings, device: str, runtime: str = "auto"
 ) -> tuple[dict[Modality, Encoder], dict[Modality, FeatureStore]]:
-    """The encoders that the settings name, and the store of each one's features."""
+    """Load the encoders that the settings name, and open the feature store of each."""
     encoders = {
         modality: registry.load(name, modality, device, runtime)
         for modality, name in settings.encoders.items()

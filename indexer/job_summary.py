@@ -1,4 +1,4 @@
-"""What a job did, for people and for programs."""
+"""Summary of a job, for people and for programs."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ SHOWN_FAILURES = 100
 
 @dataclass(slots=True)
 class JobSummary:
-    """What a job did.
+    """Summary of a job.
 
     Attributes:
-        items: in the index now.
-        assets: in the index now, a modality.
-        encoded: contents that were encoded.
-        reused: assets whose content had been encoded already.
-        removed: assets that are no longer in the sources.
-        failed: what could not be indexed.
-        failures: the first hundred of those, path and reason; all of them are in the catalog.
-        skipped: files of modalities that the index has no encoder for.
-        generation: the published one.
-        alignment: the method in use.
-        seconds: the job took.
+        items: number of items in the index now.
+        assets: number of assets in the index now, by modality.
+        encoded: number of contents that were encoded.
+        reused: number of assets whose content had already been encoded.
+        removed: number of assets that are no longer in the sources.
+        failed: number of files and captions that could not be indexed.
+        failures: path and reason of the first hundred failures; all of them are in the catalog.
+        skipped: number of files without an encoder, by modality.
+        generation: number of the published generation.
+        alignment: alignment method in use.
+        seconds: duration of the job.
     """
 
     items: int = 0
@@ -39,11 +39,11 @@ class JobSummary:
     seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, as ``xmodal index --json`` prints them."""
+        """Return plain values, as ``xmodal index --json`` prints them."""
         values = {name: getattr(self, name) for name in self.__slots__}
         return {**values, "seconds": round(self.seconds, 3), "assets_per_second": round(self.rate, 1)}
 
     @property
     def rate(self) -> float:
-        """Assets a second."""
+        """Assets per second."""
         return sum(self.assets.values()) / self.seconds if self.seconds else 0.0

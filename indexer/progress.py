@@ -1,4 +1,4 @@
-"""How a job tells that it is getting on."""
+"""Progress reports of a job."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 Advance = Callable[[int], None]
-"""Told how many more pieces of work are done."""
+"""Called with the number of work units completed since the last call."""
 
 Progress = Callable[[str, int], AbstractContextManager[Advance]]
-"""Given a stage's name and the number of its pieces of work, a context in which ``Advance`` is called."""
+"""Called with a stage's name and its number of work units; returns a context that yields an ``Advance``."""
 
 
 @contextmanager
 def silent(stage: str, total: int) -> Iterator[Advance]:  # noqa: ARG001 - the protocol's signature
-    """Show nothing."""
+    """Report no progress."""
     yield lambda done: None  # noqa: ARG005
 
 
 @contextmanager
 def bars(stage: str, total: int) -> Iterator[Advance]:
-    """A bar on standard error, which goes when the stage is done, or where that is no terminal a line."""
+    """Show a bar on standard error until the stage ends; one line instead if that is not a terminal."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -34,6 +34,6 @@ def bars(stage: str, total: int) -> Iterator[Advance]:
     from rich.progress import Progress as Bars
 
     columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=console, transient=True) as shown:
-        task = shown.add_task(stage, total=total)
-        yield lambda done: shown.advance(task, done)
+    with Bars(*columns, console=console, transient=True) as display:
+        task = display.add_task(stage, total=total)
+        yield lambda done: display.advance(task, done)

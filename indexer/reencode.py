@@ -1,4 +1,4 @@
-"""Encoding again, in their places, the features that were damaged; and nothing else."""
+"""Encode damaged features again, into the same rows, and nothing else."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from retrieval.storage.manifest import Manifest
 from retrieval.types import Matrix, Modality
 
 
-class _Mended(FeatureStore):
-    """A store that takes what is appended to where the catalog says it stood.
+class _InPlaceStore(FeatureStore):
+    """Feature store that writes each appended content to the rows that the catalog has for it.
 
-    So the catalog and the vectors, which know rows by number, stay as they are.
+    The catalog and the vector indexes refer to rows by number, so they stay valid.
     """
 
-    def __init__(self, folder: Path, dimension: int, places: Mapping[str, range]) -> None:
+    def __init__(self, folder: Path, dimension: int, rows_of: Mapping[str, range]) -> None:
         super().__init__(folder, dimension)
-        self.places = places
-        self.mended: set[str] = set()
+        self.rows_of = rows_of
+        self.reencoded: set[str] = set()
 
     def append(self, contents: Sequence[str], spans: Sequence[Sequence[Span]], rows: Matrix) -> None:
-        """Write each content's features to its own rows, if they are as many as they were."""
-        taken = 0
+        """Write each content's features to its old rows, if their number is the same."""
+        start = 0
         for content, parts in zip(contents, spans, strict=True):
-            own = rows[taken : taken + len(parts)]
-            taken += len(parts)
-            if len(parts) == len(self.places[content]):
-                self.replace([self.places[content]], [content], [parts], own)
-                self.mended.add(content)
+            new_rows = rows[start : start + len(parts)]
+            start += len(parts)
+            if len(parts) == len(self.rows_of[content]):
+                self.replace([self.rows_of[content]], [content], [parts], new_rows)
+                self.reencoded.add(content)
 
 
-def mend(
+def reencode(
     layout: Layout,
     manifest: Manifest,
     modality: Modality,
@@ -54,15 +54,15 @@ def mend(
     workers: int,
     progress: Progress,
 ) -> int:
-    """Encode what these feature rows were of, from captions in the catalog or unchanged files of the sources.
+    """Encode the contents of these feature rows again, from catalog captions or unchanged source files.
 
-    What cannot be encoded is given up, so that the next ``xmodal index`` does not take it for stored.
+    Rows that cannot be encoded are marked unused, so that the next ``xmodal index`` encodes their contents.
 
     Returns:
-        How many contents were encoded.
+        Number of contents that were encoded.
 
     Raises:
-        EncoderMismatchError: the encoder at hand is not the one the index was built with.
+        EncoderMismatchError: the installed encoder is not the one that the index was built with.
     """
     spec = manifest.encoders[modality]
     catalog = Catalog(layout.generation(manifest.generation).catalog)
@@ -71,61 +71,68 @@ def mend(
     finally:
         catalog.close()
     damaged = set(rows)
-    wanted = {asset.content for asset in assets if asset.feature in damaged}
-    places = _places(asset for asset in assets if asset.content in wanted)
-    store = _Mended(layout.features(spec), spec.dimension, places)
-    others = {row for content, held in store.contents().items() if content not in places for row in held}
-    found = {
+    damaged_contents = {asset.content for asset in assets if asset.feature in damaged}
+    rows_of = _rows_of(asset for asset in assets if asset.content in damaged_contents)
+    store = _InPlaceStore(layout.features(spec), spec.dimension, rows_of)
+    other_rows = {
+        row for content, stored in store.contents().items() if content not in rows_of for row in stored
+    }
+    available = {
         content: part
         for content, part in _parts(
-            (asset for asset in assets if asset.content in wanted), modality, manifest, layout
+            (asset for asset in assets if asset.content in damaged_contents), modality, manifest, layout
         )
-        if others.isdisjoint(places[content])
+        if other_rows.isdisjoint(rows_of[content])
     }
-    if found:
-        # By the name it was asked for by: an encoder's own does not say where a file of weights is.
+    if available:
+        # Load by the name in the settings: the encoder's own name does not include the path of a weights file.
         encoder = registry.load(manifest.settings["encoders"][modality], modality, device, runtime)
         check_same_encoder(spec, encoder.spec)
         store.add_numerics(encoder.numerics)
-        with progress(f"encoding {modality}", len(found)) as advance:
+        with progress(f"encoding {modality}", len(available)) as advance:
             encode.encode(
                 encoder,
-                found,
+                available,
                 store,
                 workers=workers,
                 batch_size=batch_size,
                 trusted=False,
                 advance=advance,
-                fail=lambda _content, _error: None,  # what cannot be encoded is among the lost
+                fail=lambda _content, _error: None,  # what cannot be encoded is in `lost`
             )
-    lost = [row for content in wanted - store.mended for row in places[content] if row not in others]
+    lost = [
+        row
+        for content in damaged_contents - store.reencoded
+        for row in rows_of[content]
+        if row not in other_rows
+    ]
     store.mark_unused(lost)
-    return len(store.mended)
+    return len(store.reencoded)
 
 
-def _places(assets: Iterable[StoredAsset]) -> dict[str, range]:
-    """The rows of each content: one for the whole, and behind it one a segment."""
-    places: dict[str, range] = {}
+def _rows_of(assets: Iterable[StoredAsset]) -> dict[str, range]:
+    """Return the rows of each content: one for the whole, followed by one per segment."""
+    rows_of: dict[str, range] = {}
     for asset in assets:
-        known = places.get(asset.content, range(asset.feature, asset.feature))
-        places[asset.content] = range(min(known.start, asset.feature), max(known.stop, asset.feature + 1))
-    return places
+        known = rows_of.get(asset.content, range(asset.feature, asset.feature))
+        rows_of[asset.content] = range(min(known.start, asset.feature), max(known.stop, asset.feature + 1))
+    return rows_of
 
 
 def _parts(
     assets: Iterable[StoredAsset], modality: Modality, manifest: Manifest, layout: Layout
 ) -> Iterator[tuple[str, Part]]:
-    """Contents that can be had still, each with what has it."""
-    elsewhere: dict[int, dict[str | None, set[str]]] = {}
+    """Yield the contents that are still available, each with a part that has it."""
+    in_files: dict[int, dict[str | None, set[str]]] = {}
     for asset in assets:
         if asset.text is not None and content_hash.content_of_text(asset.text) == asset.content:
             yield asset.content, Part(modality, asset.source or 0, asset.path, text=asset.text)
         elif asset.source is not None and asset.source < len(manifest.sources):
-            elsewhere.setdefault(asset.source, {}).setdefault(asset.path, set()).add(asset.content)
-    for source, paths in elsewhere.items():
+            in_files.setdefault(asset.source, {}).setdefault(asset.path, set()).add(asset.content)
+    for source, paths in in_files.items():
         try:
             corpus = corpora.read([manifest.sources[source]], leave_out=layout.root)
-        except SourceError:  # it is not there: its features stay lost, and are named
+        except SourceError:  # a missing source: its features stay lost, and the repair reports them
             continue
         for _, part in corpus.assets():
             if part.modality is not modality or part.path not in paths:

@@ -1,4 +1,4 @@
-"""What a job was asked for, and what that means for an index that is there already."""
+"""Build options of one call, and the settings that they result in for an existing index."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from retrieval.vectors import selection
 DEFAULT_PRESET = "packaged"
 
 LEFT_OUT = "none"
-"""Said in an encoder's place, it leaves the modality out; in a fusion's, the items."""
+"""As an encoder's name it leaves the modality out; as a fusion's name it leaves out the vectors of items."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What decides an index's content besides its sources.
+    """Everything besides the sources that determines an index's content.
 
     Attributes:
-        encoders: the name of the encoder of each modality.
+        encoders: name of the encoder of each modality.
         align: alignment method.
-        holdout: which items are kept back.
-        seed: of the holdout's draw and the fit.
+        holdout: which items are held out.
+        seed: random seed of the holdout and the fit.
         index: kind of vector index.
-        recall: the share of exact search's answers that an approximate index must find.
-        memory: bytes that the vector indexes may take together, that of items among them; any number when None. Each
-            has its share when it is built; what goes on from the generation before keeps the one it had.
-        favour: whether ``"single"`` queries or a ``"batch"`` must be fast.
-        fuse: the fusion that makes one vector of all that an item has; None where whole items are not looked for.
+        recall: recall that an approximate index must reach, relative to exact search.
+        memory: bytes that all vector indexes may take together, including that of items; None for no limit. Each
+            index gets its share when it is built. An index continued from the previous generation keeps its share.
+        favour: whether ``"single"`` queries or a ``"batch"`` of them must be fast.
+        fuse: fusion that makes one vector of all parts of an item; None if whole items are not a search target.
     """
 
     encoders: Mapping[Modality, str]
@@ -52,7 +52,7 @@ class Settings:
     fuse: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, as the manifest keeps them."""
+        """Return plain values, as the manifest stores them."""
         values = {
             "encoders": {str(modality): name for modality, name in self.encoders.items()},
             "align": self.align,
@@ -63,20 +63,19 @@ class Settings:
             "memory": self.memory,
             "favour": self.favour,
         }
-        return (
-            values if self.fuse is None else {**values, "fuse": self.fuse}
-        )  # versions before it know no items
+        # Older versions do not know the key "fuse".
+        return values if self.fuse is None else {**values, "fuse": self.fuse}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
-        """What ``as_dict`` gave."""
+        """Return the settings that ``as_dict`` made these values from."""
         encoders = {Modality(modality): name for modality, name in values["encoders"].items()}
         return cls(**{**values, "encoders": encoders})
 
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """The options of one call; None for what was not said."""
+    """The options of one call; None for options that were not given."""
 
     preset: str | None = None
     encoders: Mapping[str, str] | None = None
@@ -90,7 +89,7 @@ class BuildOptions:
     fuse: str | None = None
 
     def settings(self, before: Settings | None) -> Settings:
-        """These options; for what was not said, those ``before``, or else the defaults.
+        """Return these options; those that are None are taken from ``before``, or else from the defaults.
 
         Raises:
             OptionError, ExpressionError: an option has an unusable value.
@@ -115,7 +114,7 @@ class BuildOptions:
 
 
 def defaults(corpus: Corpus) -> Settings:
-    """What holds for a new index of ``corpus`` where nothing was said: a data set brings its own split."""
+    """Return the default settings of a new index of ``corpus``; a data set brings its own encoders and split."""
     encoders = {**_preset(DEFAULT_PRESET), **corpus.encoders}
     return Settings(encoders, align=corpus.align or "auto", holdout=corpus.holdout)
 

@@ -1,4 +1,4 @@
-"""The content of a file, caption or vector as its SHA-256: what features are stored under."""
+"""SHA-256 of the content of a file, caption or vector; features are stored under it."""
 
 from __future__ import annotations
 
@@ -16,25 +16,33 @@ from retrieval.storage.catalog_writer import FailureRow
 
 
 def content_of_text(text: str) -> str:
-    """The SHA-256 of a caption, in hex."""
+    """Return the SHA-256 of a caption, in hex."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def contents(parts: Iterable[Part], *, workers: int) -> Iterator[tuple[Part, str | MediaError]]:
-    """The content of each file, or why it cannot be read."""
+    """Yield each part with the SHA-256 of its content, or with the error if it cannot be read."""
     return ahead(content, parts, workers=workers, depth=4 * workers)
 
 
 def problem(part: Part, stage: str, error: MediaError) -> FailureRow:
-    """What is recorded of a part that failed."""
+    """Return the failure row of a part that failed."""
     where = part.path or (part.text or "")[:80]
-    # File names in messages can hold what is no character, which SQLite and JSON do not take.
+    # File names in messages can hold lone surrogates, which SQLite and JSON do not accept.
     reason = str(error).encode(errors="backslashreplace").decode()
-    return FailureRow(where, stage, reason, part.source, str(part.modality), part.size, part.mtime_ns)
+    return FailureRow(
+        path=where,
+        stage=stage,
+        reason=reason,
+        source=part.source,
+        modality=str(part.modality),
+        size=part.size,
+        mtime_ns=part.mtime_ns,
+    )
 
 
 def content(part: Part) -> str:
-    """The SHA-256 in hex of what a part's features are of: its vector, its text, or its file.
+    """Return the SHA-256, in hex, of a part's vector, text or file.
 
     Raises:
         MediaError: the file cannot be read, or changed since it was listed.
@@ -44,11 +52,11 @@ def content(part: Part) -> str:
     if part.file is None:
         return content_of_text(part.text or "")
     medium = media_file(part, part.file)
-    found = medium.sha256()
+    digest = medium.sha256()
     medium.check()
-    return found
+    return digest
 
 
 def media_file(part: Part, file: Path) -> MediaFile:
-    """Return the file of ``part``, to be read only if it is as it was when it was listed."""
+    """Return the file of ``part``; reading it fails if it has changed since it was listed."""
     return MediaFile(file.absolute(), part.size, part.mtime_ns, part.offset)

@@ -1,4 +1,4 @@
-"""What an unfinished job has found out, so that the next one does not find it out again."""
+"""Journal of an unfinished job: content hashes and failures that the next job need not determine again."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from retrieval.storage.catalog_writer import FailureRow
 
 
 class Journal:
-    """An append-only file of lines, each the content of a file or why it failed; gone when the job is done.
+    """Append-only file with one line per file: its content hash, or why it failed. Removed at the end of the job.
 
-    A line that is cut off or damaged is passed over: then that file is read once more. Sources are named, since
-    the next job may have them in another order.
+    Lines that are incomplete or damaged are skipped; their files are read again. Lines contain the source's name,
+    because the next job may list the sources in another order.
     """
 
     def __init__(self, path: Path, sources: Sequence[str]) -> None:
@@ -28,20 +28,20 @@ class Journal:
 
     @contextmanager
     def open(self) -> Iterator[Journal]:
-        """Have it take notes for as long as this lasts."""
+        """Open the journal for writing within this context."""
         with self._path.open("ab", buffering=0) as self._file:
-            self._file.write(b"\n")  # behind what a job that was killed may have left half written
+            self._file.write(b"\n")  # ends a line that a killed job may have left incomplete
             yield self
         self._file = None
 
     def note(self, part: Part, content: str) -> None:
-        """Keep the SHA-256 of the file of ``part``."""
+        """Record the SHA-256 of the file of ``part``."""
         self._write(part.source, [part.modality, part.path, part.size, part.mtime_ns, content])
 
     def fail(self, failures: Iterable[FailureRow]) -> None:
-        """Keep why files failed."""
+        """Record failures of decoding."""
         for row in failures:
-            if row.source is not None and row.stage == "decode":  # others are tried again
+            if row.source is not None and row.stage == "decode":  # other failures are tried again
                 known = [row.modality, row.path, row.size, row.mtime_ns, None, row.stage, row.reason]
                 self._write(row.source, known)
 
@@ -51,10 +51,10 @@ class Journal:
             self._file.write(b"%08x %s\n" % (zlib.crc32(line), line))
 
     def seen(self) -> dict[Place, KnownFile]:
-        """The files of these sources that are noted."""
-        found: dict[Place, KnownFile] = {}
+        """Return the recorded files of these sources."""
+        known_files: dict[Place, KnownFile] = {}
         if not self._path.is_file():
-            return found
+            return known_files
         numbers = {source: number for number, source in enumerate(self._sources)}
         for line in self._path.read_bytes().splitlines():
             checksum, _, text = line.partition(b" ")
@@ -63,14 +63,22 @@ class Journal:
             source, modality, path, size, mtime_ns, content, *failure = json.loads(text)
             if source in numbers:
                 number = numbers[source]
-                found[modality, number, path] = KnownFile(size, mtime_ns, content)
+                known_files[modality, number, path] = KnownFile(size, mtime_ns, content)
                 if failure:
                     stage, reason = failure
-                    why = FailureRow(path, stage, reason, number, modality, size, mtime_ns)
-                    found[modality, number, path] = KnownFile(size, mtime_ns, failure=why)
-        return found
+                    row = FailureRow(
+                        path=path,
+                        stage=stage,
+                        reason=reason,
+                        source=number,
+                        modality=modality,
+                        size=size,
+                        mtime_ns=mtime_ns,
+                    )
+                    known_files[modality, number, path] = KnownFile(size, mtime_ns, failure=row)
+        return known_files
 
     def remove(self) -> None:
-        """Drop it: what it says is in the catalog."""
+        """Delete the journal; its content is in the catalog."""
         with suppress(FileNotFoundError):
             self._path.unlink()

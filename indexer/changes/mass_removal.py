@@ -1,4 +1,4 @@
-"""A source that is not there is not a source that was emptied."""
+"""Protection against mass removal: a missing disk must not look like an emptied source."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from retrieval.types import Modality
 
 def check_mass_removal(
     catalog: Catalog,
+    *,
     corpus: Corpus,
     reading: FileContents,
     before: Sequence[str],
     sources: Sequence[str],
     modalities: Iterable[Modality],
 ) -> None:
-    """Refuse to remove more than half of what the index has of any source that is still asked for.
+    """Refuse to remove more than half of the assets of any source that is still indexed.
 
-    An asset is not removed while its item has something of that modality, or its content is anywhere.
+    An asset counts as removed only if its item has nothing left of that modality and its content is in no source.
 
     Args:
-        catalog: of the published generation, or a copy.
-        corpus: what the sources hold now.
-        reading: the contents that could be read.
-        before: the sources that were indexed.
-        sources: those that are asked for.
-        modalities: those that have encoders; others are left out on purpose.
+        catalog: catalog of the published generation, or a copy.
+        corpus: content of the sources now.
+        reading: content hashes of the files that could be read.
+        before: sources of the published generation.
+        sources: sources of this job.
+        modalities: modalities with an encoder; the others are left out on purpose.
 
     Raises:
         MassRemovalError: more than half of a source's assets are gone.
@@ -45,18 +46,18 @@ def check_mass_removal(
     ]
     places = {(key, str(modality)) for key, modality, _ in named}
     contents = {content for _, _, content in named}
-    held, gone = Counter[int | None](), Counter[int | None]()
+    total, gone = Counter[int | None](), Counter[int | None]()
     statement = select(Asset.source, Item.key, Asset.modality, Asset.content).join(
         Item, Asset.item_id == Item.id
     )
     with catalog.session() as session:
         whole = statement.where(Asset.start.is_(None), Asset.modality.in_(map(str, modalities)))
         for source, key, modality, content in session.execute(whole):
-            held[source] += 1
+            total[source] += 1
             gone[source] += (key, modality) not in places and content not in contents
     for source in sorted(unmoved(before, sources)):
-        if gone[source] * 2 > held[source]:
+        if gone[source] * 2 > total[source]:
             raise MassRemovalError(
-                f"{gone[source]:,} of {held[source]:,} assets are not in {sources[source]!r} any more: see whether "
-                "it is all there (a disk that is not mounted?), or remove them with --allow-mass-removal"
+                f"{gone[source]:,} of {total[source]:,} assets are not in {sources[source]!r} any more: check that "
+                "it is complete (is its disk mounted?), or remove them with --allow-mass-removal"
             )

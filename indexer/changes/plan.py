@@ -1,4 +1,4 @@
-"""What has to be done: a pure difference between what the sources hold and what is known."""
+"""Plan of a job: the difference between the sources and what is known, without any side effect."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from retrieval.storage.catalog_writer import FailureRow
 from retrieval.types import Modality
 
 Place = tuple[str | None, int | None, str | None]
-"""What a file is taken for, and where it stands: modality, position of its source, path in it."""
+"""Identifies a file: modality, position of its source, path within the source."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """A file as an earlier job met it.
+    """A file as an earlier job recorded it.
 
     Attributes:
         size: in bytes.
-        mtime_ns: when it had last been changed.
-        content: its SHA-256 in hex; None if it could not be indexed.
-        failure: why it could not be.
+        mtime_ns: modification time.
+        content: SHA-256 in hex; None if it could not be indexed.
+        failure: why it could not be indexed.
     """
 
     size: int | None
@@ -30,18 +30,18 @@ class KnownFile:
     failure: FailureRow | None = None
 
     def is_still(self, part: Part) -> bool:
-        """Whether ``part`` is the same file, unchanged by size and time."""
+        """Return whether ``part`` has the same size and modification time."""
         return (self.size, self.mtime_ns) == (part.size, part.mtime_ns)
 
 
 @dataclass(slots=True)
 class Plan:
-    """What to do about the files of a corpus.
+    """What to do with the files of a corpus.
 
     Attributes:
-        read: files whose content is to be hashed: new, or changed by size or time.
-        contents: the known content of each unchanged file.
-        failed: unchanged files that could not be decoded before, with what was said of them then.
+        read: files to hash: new ones, and those whose size or modification time changed.
+        contents: known content hash of each unchanged file.
+        failed: unchanged files that could not be decoded before, with the recorded failure.
     """
 
     read: list[Part] = field(default_factory=list)
@@ -50,12 +50,12 @@ class Plan:
 
 
 def place(part: Part) -> Place:
-    """Where the file of ``part`` stands."""
+    """Return the key of the file of ``part``."""
     return str(part.modality), part.source, part.path
 
 
 def files(parts: Iterable[Part], seen: Mapping[Place, KnownFile], *, retry_failed: bool) -> Plan:
-    """Which files have to be read at all."""
+    """Decide which files to read: those that are new, changed, or to be tried again."""
     plan = Plan()
     for part in parts:
         before = seen.get(place(part))
@@ -75,14 +75,14 @@ def files(parts: Iterable[Part], seen: Mapping[Place, KnownFile], *, retry_faile
 def encodings(
     parts: Iterable[tuple[Part, str]], stored: Mapping[Modality, Container[str]]
 ) -> dict[Modality, dict[str, Part]]:
-    """What has to be encoded: for each content that no store has yet, one part that has it.
+    """Return what to encode: for each content that no store has yet, one part with this content.
 
     Args:
-        parts: each with its content's SHA-256.
-        stored: by modality, the contents whose features are there.
+        parts: parts with their content hashes.
+        stored: content hashes with stored features, by modality.
     """
-    wanted: dict[Modality, dict[str, Part]] = {modality: {} for modality in stored}
+    missing: dict[Modality, dict[str, Part]] = {modality: {} for modality in stored}
     for part, content in parts:
         if content not in stored[part.modality]:
-            wanted[part.modality].setdefault(content, part)
-    return wanted
+            missing[part.modality].setdefault(content, part)
+    return missing

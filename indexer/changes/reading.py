@@ -1,4 +1,4 @@
-"""Which content each file of a corpus has: by what is known of it, or else by reading it."""
+"""Content hash of each file of a corpus: taken from earlier jobs, or else computed by reading the file."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from retrieval.types import Modality
 
 @dataclass(slots=True)
 class FileContents:
-    """What is known of a corpus before anything is decoded.
+    """Content hashes and failures of a corpus, before anything is decoded.
 
     Attributes:
-        contents: the SHA-256 of each file, by its place.
-        failed: files that could not be decoded before and are not tried again, with what was said of them.
-        unreadable: what cannot be read now.
+        contents: SHA-256 of each file, by its key.
+        failed: files that could not be decoded before and are not tried again, with the recorded failure.
+        unreadable: failures of files that cannot be read now.
     """
 
     contents: dict[Place, str] = field(default_factory=dict)
@@ -32,13 +32,13 @@ class FileContents:
     unreadable: list[FailureRow] = field(default_factory=list)
 
     def content(self, part: Part) -> str | None:
-        """The SHA-256 of ``part``; None for a file that could not be read, or not be decoded before."""
+        """Return the SHA-256 of ``part``; None for a file that cannot be read, or could not be decoded before."""
         if part.file is None:
             return content_hash.content(part)
         return self.contents.get(plan.place(part))
 
     def named(self, parts: Iterable[Part]) -> list[tuple[Part, str]]:
-        """Those of the parts that may be encoded, with their contents."""
+        """Return the parts that can be encoded, with their content hashes."""
         return [(part, content) for part in parts if (content := self.content(part)) is not None]
 
 
@@ -51,15 +51,15 @@ def read_contents(
     progress: Progress,
     note: Callable[[Part, str], None],
 ) -> FileContents:
-    """Find the content of every file, reading those alone that are new or changed by size or time.
+    """Determine the content hash of every file; only new and changed files are read.
 
     Args:
-        parts: of a corpus.
-        known: what is known of its files.
-        retry_failed: whether files that could not be decoded are to be tried again.
-        workers: how many files are read at once.
-        progress: is told how it gets on.
-        note: is told each content that is found.
+        parts: parts of a corpus.
+        known: files recorded by earlier jobs.
+        retry_failed: whether to try files again that could not be decoded.
+        workers: number of files read at once.
+        progress: receives the progress.
+        note: called with each part that was read and its content hash.
     """
     todo = plan.files(parts, known, retry_failed=retry_failed)
     reading = FileContents(todo.contents, todo.failed)
@@ -75,12 +75,12 @@ def read_contents(
 
 
 def unmoved(before: Sequence[str], now: Sequence[str]) -> set[int]:
-    """The positions at which the same source stands as before."""
+    """Return the positions in the list of sources that have the same source as before."""
     return {at for at, (old, new) in enumerate(zip(before, now, strict=False)) if old == new}
 
 
 def known_files(catalog: Catalog, sources: Container[int | None]) -> dict[Place, KnownFile]:
-    """The files of these sources, by position, that the catalog knows, those that failed among them."""
+    """Return the files, including failed ones, that the catalog has of the sources at these positions."""
     files: dict[Place, KnownFile] = {}
     known = select(Asset.modality, Asset.source, Asset.path, Asset.size, Asset.mtime_ns, Asset.content)
     with catalog.session() as session:

@@ -1,8 +1,8 @@
-"""The program that worker processes are born from: small, of one thread, with the decoders' libraries loaded.
+"""Fork server that starts decode workers: a small single-threaded program with the decoders' libraries loaded.
 
-A worker that is forked from here is there in milliseconds and shares the libraries' memory with the others.
-The job asks, over a socket, for a worker or for the end of one; when the job's end of it closes, however that
-came about, all workers are killed. ``indexer.decoding.worker_pool`` has the other side.
+A worker forked from it starts in milliseconds and shares the libraries' memory with the other workers. Over a
+socket the job requests a new worker or the end of one. When the job's end of the socket closes, for any reason, all
+workers are killed. ``indexer.decoding.fork_client`` is the other side.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from indexer.decoding.media_file import MediaFile, prepare_file
 from retrieval.errors import MediaError
 
 NUMBER = struct.Struct("<q")
-"""What goes over the socket: 0 with a descriptor asks for a worker on it, which is answered by its process id;
-a process id asks for its end, which is answered by its wait status."""
+"""A message on the socket. The request 0, with a file descriptor, starts a worker that uses this descriptor; the
+reply is its process id. A process id as the request ends this worker; the reply is its wait status."""
 
-PATIENCE = 5000
-"""Milliseconds to wait for a killed worker's end."""
+END_TIMEOUT_MS = 5000
+"""Milliseconds to wait for the end of a killed worker."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -36,7 +36,7 @@ def main(descriptor: int) -> None:
     """Serve until the other end of the socket ``descriptor`` is closed."""
     control = socket.socket(fileno=descriptor)
     _preload()
-    born: set[int] = set()
+    workers: set[int] = set()
     try:
         while True:
             request, descriptors, _, _ = socket.recv_fds(control, NUMBER.size, 1)
@@ -44,12 +44,12 @@ def main(descriptor: int) -> None:
                 return
             (process,) = NUMBER.unpack(request)
             control.sendall(
-                NUMBER.pack(_end(born, process) if process else _bear(born, control, *descriptors))
+                NUMBER.pack(_end(workers, process) if process else _fork(workers, control, *descriptors))
             )
     except OSError:  # the job is gone
         return
     finally:
-        for process in born:
+        for process in workers:
             os.kill(process, signal.SIGKILL)
 
 
@@ -60,7 +60,7 @@ def _preload() -> None:
     Image.init()
 
 
-def _bear(born: set[int], control: socket.socket, descriptor: int) -> int:
+def _fork(workers: set[int], control: socket.socket, descriptor: int) -> int:
     process = os.fork()
     if not process:
         control.close()
@@ -69,33 +69,33 @@ def _bear(born: set[int], control: socket.socket, descriptor: int) -> int:
         finally:
             os._exit(1)
     os.close(descriptor)
-    born.add(process)
+    workers.add(process)
     return process
 
 
-def _end(born: set[int], process: int) -> int:
-    if process not in born:  # that of a nursery before this one
+def _end(workers: set[int], process: int) -> int:
+    if process not in workers:  # a worker of an earlier fork server
         return 0
-    os.kill(process, signal.SIGKILL)  # does nothing if it has died of something else
-    for _ in range(PATIENCE):
-        found, status = os.waitpid(process, os.WNOHANG)
-        if found:
-            born.remove(process)
+    os.kill(process, signal.SIGKILL)  # no effect if it is dead already
+    for _ in range(END_TIMEOUT_MS):
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            workers.remove(process)
             return status
         time.sleep(0.001)
-    return signal.SIGKILL  # it waits for a disk that is gone, and will die when that lets go of it
+    return signal.SIGKILL  # it waits for a disk that does not respond, and dies when that wait ends
 
 
 def _work(connection: socket.socket) -> None:
-    """The whole life of a worker: decode what comes until nothing comes any more."""
+    """Run a worker: decode files until the connection closes."""
     import resource  # only POSIX has it
 
-    # Libraries in C tell of damaged files on standard error; the reason is reported otherwise.
-    nowhere = os.open(os.devnull, os.O_RDWR)
+    # C libraries report damaged files on standard error; the job reports the reason itself.
+    null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
-        os.dup2(nowhere, descriptor)
+        os.dup2(null, descriptor)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":  # even if the nursery is killed before it can kill its workers
+    if sys.platform == "linux":  # in case the fork server is killed before it can kill its workers
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     with suppress(EOFError, OSError):
         try:
@@ -109,12 +109,12 @@ def _work(connection: socket.socket) -> None:
 
 
 def _outcome(prepare: Callable[[Any], Any], medium: MediaFile, memory: int) -> Any:
-    """What became of a medium: what ``prepare`` made of it, or an error for the job to raise."""
+    """Return what ``prepare`` makes of a medium, or an error for the job to raise."""
     import resource
 
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    wanted = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
+    soft = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
     try:
         return prepare_file(prepare, medium)
     except MediaError as error:

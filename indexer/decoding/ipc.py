@@ -1,4 +1,4 @@
-"""Values over a socket between the job and its workers: pickled, and the memory of arrays beside that, uncopied."""
+"""Messages between the job and its workers: a pickled value, then the memory of its arrays without a copy."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ COUNT, LENGTH = struct.Struct("<I"), struct.Struct("<Q")
 
 
 def send(connection: socket.socket, value: Any) -> None:
-    """Send what can be pickled.
+    """Send a picklable value.
 
     Raises:
-        OSError: nobody is there to take it.
+        OSError: the other side has closed the connection.
     """
     buffers: list[pickle.PickleBuffer] = []
     send_pickled(connection, pickle.dumps(value, protocol=5, buffer_callback=buffers.append), buffers)
@@ -27,33 +27,33 @@ def send(connection: socket.socket, value: Any) -> None:
 def send_pickled(
     connection: socket.socket, pickled: bytes, buffers: Sequence[pickle.PickleBuffer] = ()
 ) -> None:
-    """Send what is pickled already, and the memory beside it.
+    """Send a value that is pickled already, and its out-of-band buffers.
 
     Raises:
-        OSError: nobody is there to take it.
+        OSError: the other side has closed the connection.
     """
-    pieces = [memoryview(pickled), *(buffer.raw() for buffer in buffers)]
-    lengths = b"".join(LENGTH.pack(piece.nbytes) for piece in pieces)
-    connection.sendall(COUNT.pack(len(pieces)) + lengths)
-    for piece in pieces:
-        connection.sendall(piece)
+    frames = [memoryview(pickled), *(buffer.raw() for buffer in buffers)]
+    lengths = b"".join(LENGTH.pack(frame.nbytes) for frame in frames)
+    connection.sendall(COUNT.pack(len(frames)) + lengths)
+    for frame in frames:
+        connection.sendall(frame)
 
 
 def receive(connection: socket.socket) -> Any:
-    """What the other side sent, which must be trusted.
+    """Receive a value. It is unpickled, so the other side must be trusted.
 
     Raises:
-        EOFError: it has gone, and sent no more.
-        OSError: it was killed.
+        EOFError: the other side closed the connection before the end of a message.
+        OSError: the other side was killed.
     """
     (count,) = COUNT.unpack(_read(connection, COUNT.size))
     lengths = LENGTH.iter_unpack(_read(connection, count * LENGTH.size))
     pickled, *buffers = [_read(connection, length) for (length,) in lengths]
-    return pickle.loads(pickled, buffers=buffers)  # noqa: S301 - between a job and what it has started
+    return pickle.loads(pickled, buffers=buffers)  # noqa: S301 - only between a job and processes that it started
 
 
-def waits(connection: socket.socket, seconds: float) -> bool:
-    """Whether there is something to receive, or the other side has gone, within so many seconds."""
+def is_ready(connection: socket.socket, seconds: float) -> bool:
+    """Return whether there is data, or the other side has closed the connection, within ``seconds``."""
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(1000 * seconds))

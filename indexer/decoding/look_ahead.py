@@ -1,4 +1,4 @@
-"""Work done ahead of whoever takes its results, in threads, in order, and only so far ahead."""
+"""Bounded look-ahead: threads compute results in order, a limited number ahead of the consumer."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ Result = TypeVar("Result")
 def ahead(
     function: Callable[[Work], Result], works: Iterable[Work], *, workers: int, depth: int
 ) -> Iterator[tuple[Work, Result | MediaError]]:
-    """``function`` of each work, in order, at most ``depth`` of them started and not yet taken.
+    """Yield each work with ``function(work)``, in order; at most ``depth`` are started and not yet consumed.
 
-    A ``MediaError`` is handed on in the place of the result; anything else is raised here.
+    A ``MediaError`` is yielded in place of the result; any other exception is raised here.
     """
-    waiting = iter(works)
+    remaining = iter(works)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="xmodal")
     started: deque[tuple[Work, Future[Result]]] = deque()
     try:
-        started.extend((work, pool.submit(function, work)) for work in islice(waiting, depth))
+        started.extend((work, pool.submit(function, work)) for work in islice(remaining, depth))
         while started:
             work, future = started.popleft()
             try:
                 outcome: Result | MediaError = future.result()
             except MediaError as error:
                 outcome = error
-            started.extend((more, pool.submit(function, more)) for more in islice(waiting, 1))
+            started.extend((more, pool.submit(function, more)) for more in islice(remaining, 1))
             yield work, outcome
     finally:
-        # Not waited for: when a job is interrupted, what still runs may be a file that takes a minute.
+        # Do not wait: when a job is interrupted, a running thread may have a minute of decoding left.
         pool.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""A file to decode, and decoding it only if it stays what it was when it was listed."""
+"""A file to decode, and the check that it has not changed since it was listed."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from retrieval.errors import MediaError, UnreadableError
 from retrieval.formatting import single_spaced
 
 MAX_MEMBER = 2**28
-"""Bytes of a file inside an archive, which is read into memory as a whole."""
+"""Maximum bytes of a file inside an archive, since it is read into memory as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class MediaFile:
-    """A file, or a part of an archive, as it was found.
+    """A file, or a member of an archive, as it was listed.
 
     Attributes:
-        file: where it is.
+        file: path of the file or archive.
         size: in bytes.
-        mtime_ns: when the file, or the archive, had last been changed.
-        offset: where it begins in ``file``, if that is an archive.
+        mtime_ns: modification time of the file or archive.
+        offset: byte offset in ``file`` if that is an archive.
     """
 
     file: Path
@@ -32,10 +32,10 @@ class MediaFile:
     offset: int | None = None
 
     def check(self) -> None:
-        """See that nobody has written to the file.
+        """Check that the file has not changed.
 
         Raises:
-            UnreadableError: somebody has, or it is gone.
+            UnreadableError: it has changed, or it is gone.
         """
         try:
             status = self.file.stat()
@@ -46,7 +46,7 @@ class MediaFile:
             raise UnreadableError("changed while it was read: run the same command again")
 
     def sha256(self) -> str:
-        """Of its bytes, in hex.
+        """Return the SHA-256 of its bytes, in hex.
 
         Raises:
             UnreadableError: it cannot be read.
@@ -60,10 +60,10 @@ class MediaFile:
             raise UnreadableError(f"cannot be read: {error.strerror}") from error
 
     def member(self) -> bytes:
-        """The bytes of the part of an archive.
+        """Return the bytes of an archive member.
 
         Raises:
-            MediaError: it cannot be read, is cut short, or too large.
+            MediaError: it cannot be read, is cut short, or is too large.
         """
         size = self.size or 0
         if size > MAX_MEMBER:
@@ -80,20 +80,20 @@ class MediaFile:
 
 
 def prepare_file(prepare: Callable[[Any], Any], medium: MediaFile) -> Any:
-    """What ``prepare``, an encoder's, makes of a medium that stays as it is meanwhile.
+    """Decode a medium by an encoder's ``prepare``, and check before and after that it has not changed.
 
     Raises:
-        MediaError: the medium cannot be decoded, exceeds a limit or has been changed.
+        MediaError: the medium cannot be decoded, exceeds a limit, or has changed.
     """
     medium.check()
     try:
         outcome = prepare(medium.file if medium.offset is None else medium.member())
     except MediaError as error:
-        medium.check()  # what is half written cannot be decoded, but that is not what is wrong with it
+        medium.check()  # a half-written file cannot be decoded either: then report the change instead
         raise type(error)(str(error).removeprefix(f"{medium.file}: ")) from None
     except MemoryError:
         raise
-    except Exception as error:  # a library's bug, met by this file
+    except Exception as error:  # a bug of a library that this file triggers
         reason = single_spaced(f"{type(error).__name__}: {error}")
         raise MediaError(f"cannot be decoded: {reason}") from error
     medium.check()

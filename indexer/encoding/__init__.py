@@ -1,1 +1,1 @@
-"""Encoding what is new into the feature stores."""
+"""Encoding new contents into the feature stores."""

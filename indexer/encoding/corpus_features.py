@@ -1,4 +1,4 @@
-"""From the contents of a corpus to stored features: what is new is encoded."""
+"""Features of a corpus: new contents are encoded and stored."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from retrieval.storage.catalog_writer import AssetRow, FailureRow
 from retrieval.storage.feature_store import FeatureStore
 from retrieval.types import Modality
 
-SHARES = {Modality.VIDEO: 1 / 8, Modality.TEXT: 16.0}
-"""Media in a batch beside pictures: a video is as much to hold and encode as 8 of them, 16 captions as little as one,
-and of many there are more of similar length."""
+BATCH_SHARES = {Modality.VIDEO: 1 / 8, Modality.TEXT: 16.0}
+"""Batch size of a modality relative to that of pictures. One video needs as much memory and time as 8 pictures, and
+16 captions as little as one picture. A large batch of captions also has more captions of similar length."""
 
 
 @dataclass(slots=True)
 class CorpusFeatures:
-    """Where the features of a corpus are.
+    """Features of a corpus, and where they are stored.
 
     Attributes:
-        stores: of each modality's features.
-        reading: the contents of the corpus.
-        stored: by modality, the rows of each content in the feature store.
-        encoded: how many contents were encoded just now.
-        problems: what could not be read or decoded.
+        stores: feature store of each modality.
+        reading: content hashes of the corpus.
+        stored: rows of each content in the feature store, by modality.
+        encoded: number of contents encoded by this job.
+        problems: failures of reading and decoding.
     """
 
     stores: Mapping[Modality, FeatureStore]
@@ -40,7 +40,7 @@ class CorpusFeatures:
     problems: list[FailureRow] = field(default_factory=list)
 
     def assets(self, part: Part, ordinal: int) -> list[AssetRow]:
-        """The catalog's rows of ``part``: one for the whole and one a segment; none if it has no features."""
+        """Return the catalog's rows of ``part``: one for the whole and one per segment; none if it has no features."""
         content = self.reading.content(part)
         rows = self.stored[part.modality].get(content) if content else None
         if content is None or rows is None:
@@ -67,15 +67,15 @@ class CorpusFeatures:
 
 @dataclass(frozen=True, slots=True)
 class CorpusEncoder:
-    """How to encode.
+    """Encodes the new contents of a corpus.
 
     Attributes:
-        encoders: by modality.
-        stores: of each encoder's features.
-        workers: threads that read and decode.
-        batch_size: media encoded at once.
-        progress: is told how each stage gets on.
-        note: is told what cannot be decoded.
+        encoders: encoders by modality.
+        stores: feature store of each encoder.
+        workers: number of files read and decoded at once.
+        batch_size: number of pictures encoded at once; other modalities by ``BATCH_SHARES``.
+        progress: receives the progress of each stage.
+        note: called with the files that cannot be decoded.
         trusted: whether to decode in this process.
     """
 
@@ -88,20 +88,20 @@ class CorpusEncoder:
     trusted: bool = False
 
     def run(self, parts: Sequence[Part], reading: FileContents) -> CorpusFeatures:
-        """See that every part that can be encoded is."""
+        """Encode every part that can be encoded and has no features yet."""
         stored = {modality: store.contents() for modality, store in self.stores.items()}
         done = CorpusFeatures(
             self.stores, reading, stored, problems=[*reading.failed.values(), *reading.unreadable]
         )
         named = reading.named(parts)
-        for modality, wanted in plan.encodings(named, done.stored).items():
-            self._encode(modality, wanted, named, done)
+        for modality, missing in plan.encodings(named, done.stored).items():
+            self._encode(modality, missing, named, done)
         return done
 
     def _encode(
         self,
         modality: Modality,
-        wanted: Mapping[str, Part],
+        missing: Mapping[str, Part],
         named: Sequence[tuple[Part, str]],
         done: CorpusFeatures,
     ) -> None:
@@ -120,15 +120,15 @@ class CorpusEncoder:
             self.note(problems)
             done.problems += problems
 
-        if wanted:
+        if missing:
             self.stores[modality].add_numerics(self.encoders[modality].numerics)
-        with self.progress(f"encoding {modality}", len(wanted)) as advance:
+        with self.progress(f"encoding {modality}", len(missing)) as advance:
             done.encoded += encode.encode(
                 self.encoders[modality],
-                wanted,
+                missing,
                 self.stores[modality],
                 workers=self.workers,
-                batch_size=max(1, round(self.batch_size * SHARES.get(modality, 1))),
+                batch_size=max(1, round(self.batch_size * BATCH_SHARES.get(modality, 1))),
                 trusted=self.trusted,
                 advance=advance,
                 fail=fail,

@@ -1,4 +1,4 @@
-"""Reading and encoding: bounded look-ahead, batches, and failures that cost no more than their own file."""
+"""Decoding and encoding: bounded look-ahead, batches, and failures that affect only their own file."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from retrieval.types import Modality
 LIMITS = {
     Modality.TEXT: ResourceLimit(60, 2**29),
     Modality.IMAGE: ResourceLimit(60, 2**29),
-    Modality.AUDIO: ResourceLimit(TIME_LIMIT + 30, 3 * 2**29),  # an hour of sound
+    Modality.AUDIO: ResourceLimit(TIME_LIMIT + 30, 3 * 2**29),  # one hour of sound
     Modality.VIDEO: ResourceLimit(TIME_LIMIT + 30, 2**29),
 }
-"""What a file may take a worker, by modality; sounds and videos end by themselves before that time."""
+"""Limits for one file in a worker, by modality. Decoders of sounds and videos stop by themselves before that time."""
 
 
 def encode(
     encoder: Encoder,
-    wanted: Mapping[str, Part],
+    missing: Mapping[str, Part],
     store: FeatureStore,
     *,
     workers: int,
@@ -36,13 +36,13 @@ def encode(
     advance: Advance,
     fail: Callable[[str, MediaError], None],
 ) -> int:
-    """Encode ``wanted``, a part by its content, into ``store``; files, unless trusted, in other processes.
+    """Encode ``missing``, parts by content, into ``store``. Files are decoded in worker processes, unless trusted.
 
-    Every batch is stored as soon as it is encoded, so that a job that is cut short goes on behind it. ``fail``
-    is told each content that cannot be decoded, and why.
+    Every batch is stored as soon as it is encoded, so that the next job continues after it if this one is interrupted.
+    ``fail`` is called with each content that cannot be decoded, and the error.
 
     Returns:
-        How many contents were encoded.
+        Number of contents that were encoded.
     """
     names: list[str] = []
     media: list[Any] = []
@@ -67,7 +67,7 @@ def encode(
 
         encoded = 0
         depth = batch_size + 2 * workers
-        for (content, _), outcome in ahead(prepare, wanted.items(), workers=workers, depth=depth):
+        for (content, _), outcome in ahead(prepare, missing.items(), workers=workers, depth=depth):
             if isinstance(outcome, MediaError):
                 fail(content, outcome)
                 advance(1)

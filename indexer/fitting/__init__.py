@@ -1,1 +1,1 @@
-"""From stored features to an alignment, vectors and their indexes."""
+"""Fitting the alignment to stored features, and building the vector indexes."""

@@ -1,4 +1,4 @@
-"""From stored features to searchable vectors: fit the alignment if its evidence changed, project, index."""
+"""From stored features to searchable vectors: fit the alignment if its input changed, project, build indexes."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ def fit(
     """Write the draft's alignment and vector indexes.
 
     Returns:
-        The manifest's entries for the alignment, for each modality's index, and for that of items.
+        The manifest's entries for the alignment, for each modality's index, and for the index of items.
 
     Raises:
-        AlignmentError: the method cannot be fitted on what there is.
+        AlignmentError: the method cannot be fitted on these features.
     """
     tables = {modality: draft.catalog.table(modality) for modality in encoders}
     check_parts(settings, encoders, [modality for modality, table in tables.items() if len(table.assets)])
     evidence = _evidence(settings, encoders, tables)
-    found = _published_alignment(draft, evidence) or _training_data(settings, encoders, stores, tables)
+    source = _published_alignment(draft, evidence) or _training_data(settings, encoders, stores, tables)
     _release(encoders)
-    alignment = found if isinstance(found, Alignment) else alignments.fit(settings.align, found, device)
+    alignment = source if isinstance(source, Alignment) else alignments.fit(settings.align, source, device)
     alignment.save(draft.files.alignment)
     aligned = ProjectedAssets(settings, alignment, tables, stores, device)
-    asking = score_backgrounds.queries(aligned)
-    entries = vector_indexes.write(draft, aligned, asking)
-    of_items = item_vectors.write(draft, aligned, asking) if settings.fuse else {}
-    described = {
+    query_samples = score_backgrounds.queries(aligned)
+    entries = vector_indexes.write(draft, aligned, query_samples)
+    items_entry = item_vectors.write(draft, aligned, query_samples) if settings.fuse else {}
+    alignment_entry = {
         "method": alignment.method,
         "fingerprint": alignment.fingerprint,
         "dimension": alignment.dimension,
@@ -62,21 +62,21 @@ def fit(
         "revision": alignments.METHODS[settings.align].revision,
         "report": dict(alignment.report),
     }
-    return described, entries, of_items
+    return alignment_entry, entries, items_entry
 
 
 def check_parts(
     settings: Settings, encoders: Mapping[Modality, Encoder], present: Collection[Modality]
 ) -> None:
-    """Refuse a method that weighs parts where nothing that is there has any.
+    """Refuse a method that weighs the parts of assets if no asset has parts.
 
     Args:
-        settings: what was asked for.
-        encoders: of the index.
-        present: modalities of what is to be aligned.
+        settings: settings of the index.
+        encoders: encoders of the index.
+        present: modalities to align.
 
     Raises:
-        AlignmentError: there are none.
+        AlignmentError: no encoder of these modalities keeps parts.
     """
     if alignments.METHODS[settings.align].pools and not any(
         parts_of(encoder) for modality, encoder in encoders.items() if modality in present
@@ -89,14 +89,14 @@ def check_parts(
 
 
 def _release(encoders: Mapping[Modality, Encoder]) -> None:
-    """Make room: nothing is encoded any more."""
+    """Free the encoders' memory: nothing is encoded after this."""
     for encoder in encoders.values():
         if isinstance(encoder, Releasable):
             encoder.release()
 
 
 def _published_alignment(draft: Draft, evidence: str) -> Alignment | None:
-    """The published alignment, if it was fitted on the same evidence and is still what the manifest names."""
+    """Return the published alignment if it was fitted on the same evidence and matches the manifest's fingerprint."""
     if draft.before is None or draft.before.alignment.get("evidence") != evidence:
         return None
     files = draft.layout.generation(draft.before.generation)
@@ -111,18 +111,19 @@ def _published_alignment(draft: Draft, evidence: str) -> Alignment | None:
 def _evidence(
     settings: Settings, encoders: Mapping[Modality, Encoder], tables: Mapping[Modality, AssetTable]
 ) -> str:
-    """A digest of all that a fit depends on: method and its revision, encoders, features of the items to learn from.
+    """Return a digest of everything that a fit depends on: method and revision, seed, encoders, training features.
 
-    Those are the items with assets of several modalities; of the others only whether there are any.
+    The training features are those of items with assets of several modalities. Of the other items only their
+    modalities count.
     """
     digest = hashlib.sha256()
     specs = {modality: encoder.spec.fingerprint for modality, encoder in encoders.items()}
     present = sorted(modality for modality, table in tables.items() if len(table.assets))
     method = [settings.align, alignments.METHODS[settings.align].revision]
     digest.update(json.dumps([method, settings.seed, sorted(specs.items()), present]).encode())
-    kept = {modality: np.unique(table.items[~table.held_out]) for modality, table in tables.items()}
-    counts = np.unique(np.concatenate(list(kept.values())), return_counts=True)
-    paired = counts[0][counts[1] > 1]
+    training_items = {modality: np.unique(table.items[~table.held_out]) for modality, table in tables.items()}
+    items, modality_counts = np.unique(np.concatenate(list(training_items.values())), return_counts=True)
+    paired = items[modality_counts > 1]
     for table in tables.values():
         chosen = np.isin(table.items, paired) & ~table.held_out & table.whole
         digest.update(np.stack([table.items[chosen], table.features[chosen]]).tobytes())
@@ -137,12 +138,16 @@ def _training_data(
 ) -> TrainingData:
     training = {}
     for modality, table in tables.items():
-        kept = ~table.held_out & table.whole
-        if kept.any():
+        usable = ~table.held_out & table.whole
+        if usable.any():
             training[modality] = FeatureTable(
-                SelectedRows(stores[modality], table.features[kept]), table.items[kept]
+                SelectedRows(stores[modality], table.features[usable]), table.items[usable]
             )
-    parts = {modality: own for modality, encoder in encoders.items() if (own := parts_of(encoder))}
+    parts = {
+        modality: encoder_parts
+        for modality, encoder in encoders.items()
+        if (encoder_parts := parts_of(encoder))
+    }
     models = []
     for modality, encoder in encoders.items():
         whole = parts[modality].whole if modality in parts else encoder.spec.dimension
@@ -154,7 +159,7 @@ def _training_data(
 def _class_prior(
     encoders: Mapping[Modality, Encoder], stores: Mapping[Modality, FeatureStore]
 ) -> ClassPrior | None:
-    """The classifier of the pictures', or else the videos', encoder with its class names as text features."""
+    """Return the picture encoder's classifier, or else the video encoder's, with text features of its class names."""
     pictures, text = encoders.get(Modality.IMAGE) or encoders.get(Modality.VIDEO), encoders.get(Modality.TEXT)
     head = pictures.class_head() if pictures else None
     if head is None or text is None:
@@ -163,7 +168,7 @@ def _class_prior(
 
 
 def _text_features(texts: list[str], encoder: Encoder, store: FeatureStore) -> Matrix:
-    """(n, d) float32 features of ``texts``, kept in the store as captions are."""
+    """Return the (n, d) float32 features of ``texts``; they are stored like those of captions."""
     contents = [content_of_text(text) for text in texts]
     stored = store.contents()
     missing = {content: text for content, text in zip(contents, texts, strict=True) if content not in stored}

@@ -1,4 +1,4 @@
-"""Whole items as one vector each: the fusion is fitted, all items are fused and indexed."""
+"""One vector per item: fit the fusion, fuse all items and index them."""
 
 from __future__ import annotations
 
@@ -18,43 +18,46 @@ from retrieval.fusion.item_parts import ItemParts
 from retrieval.types import ITEM, Integers, Matrix, Modality
 from retrieval.vectors import query_sample as samples
 
-FITTED = 5000
-"""Items that a fusion learns from, at most."""
+MAX_TRAINING_ITEMS = 5000
+"""Maximum number of items that a fusion is fitted on."""
 
 
-def write(draft: Draft, aligned: ProjectedAssets, asking: QuerySamples) -> dict[str, Any]:
-    """Write the fusion that the settings name and the index of items.
+def write(draft: Draft, aligned: ProjectedAssets, query_samples: QuerySamples) -> dict[str, Any]:
+    """Write the fusion that the settings name, and the index of items.
 
     Args:
-        draft: the generation in the making.
-        aligned: its assets.
-        asking: a sample of what may ask.
+        draft: the generation being prepared.
+        aligned: its projected assets.
+        query_samples: sample queries of each modality.
 
     Returns:
-        The manifest's entry; empty where there are no items.
+        The manifest's entry; empty if there are no items.
     """
-    settings, held = aligned.settings, aligned.present
+    settings, tables = aligned.settings, aligned.present
     method = registry.check_fusion(str(settings.fuse))
-    if not held:
+    if not tables:
         return {}
 
-    def projected(modality: Modality, own: Integers) -> Matrix:
-        return aligned.read(modality, held[modality].features[own])
+    def projected(modality: Modality, rows: Integers) -> Matrix:
+        return aligned.read(modality, tables[modality].features[rows])
 
     items = draft.catalog.ordered_items()
-    gathered = ItemParts(items, held, projected, tuple(held), aligned.alignment.dimension)
+    gathered = ItemParts(items, tables, projected, tuple(tables), aligned.alignment.dimension)
     fusion = registry.fit(
         method, gathered.parts(_learnable(gathered, settings.seed)), settings.seed, aligned.device
     )
-    fused = FittedFusion(method, tuple(held), fusion)
+    fused = FittedFusion(method, tuple(tables), fusion)
     fused.save(draft.files.fusion)
     places, path = np.arange(len(items)), draft.files.vectors(ITEM)
-    made = gathered.fused(fusion, places)
-    queries = {of: (fused.query_vector(vectors, of), whose) for of, (vectors, whose) in asking.items()}
-    sample = {of: vectors for of, (vectors, _) in queries.items()}
+    blocks = gathered.fused(fusion, places)
+    queries = {
+        modality: (fused.query_vector(vectors, modality), owners)
+        for modality, (vectors, owners) in query_samples.items()
+    }
+    sample = {modality: vectors for modality, (vectors, _) in queries.items()}
     columns = fusion(gathered.parts(places[:1])).shape[1]
-    with lazy.temporary_matrix(path.with_suffix(".fused"), made, columns) as vectors:
-        entry = vector_indexes.built(draft, aligned, vectors, sample, path)
+    with lazy.temporary_matrix(path.with_suffix(".fused"), blocks, columns) as vectors:
+        entry = vector_indexes.build_index(draft, aligned, vectors, sample, path)
         scores = _background(vectors, items, queries, settings.seed)
     shown = gathered.shown()
     npy.write(draft.files.assets(ITEM), np.stack([shown, shown], axis=1))
@@ -62,16 +65,18 @@ def write(draft: Draft, aligned: ProjectedAssets, asking: QuerySamples) -> dict[
 
 
 def _learnable(gathered: ItemParts, seed: int) -> Integers:
-    """Places of items that are not held out, ascending; a draw of them where there are many."""
-    held = {int(item) for table in gathered.tables.values() for item in table.items[table.held_out]}
-    free = np.flatnonzero(~np.isin(gathered.items, list(held)))
-    return np.sort(np.random.default_rng(seed).permutation(free)[:FITTED])
+    """Return positions of items that are not held out, ascending; a random sample if there are many."""
+    held_out = {int(item) for table in gathered.tables.values() for item in table.items[table.held_out]}
+    free = np.flatnonzero(~np.isin(gathered.items, list(held_out)))
+    return np.sort(np.random.default_rng(seed).permutation(free)[:MAX_TRAINING_ITEMS])
 
 
 def _background(
-    vectors: MatrixLike, items: Integers, asking: QuerySamples, seed: int
+    vectors: MatrixLike, items: Integers, query_samples: QuerySamples, seed: int
 ) -> score_backgrounds.ScoreBackground:
-    """By what asks, items among it, the scores with items that it has nothing to do with."""
-    chosen, other = samples.draw(len(vectors), seed + 1), samples.draw(len(vectors), seed)
-    itself = (ITEM, (vectors[other], items[other]))
-    return score_backgrounds.against([*asking.items(), itself], vectors[chosen], items[chosen], items[chosen])
+    """Return the score distribution of unrelated pairs, for each query modality and for items as queries."""
+    gallery, query_rows = samples.draw(len(vectors), seed + 1), samples.draw(len(vectors), seed)
+    item_queries = (ITEM, (vectors[query_rows], items[query_rows]))
+    return score_backgrounds.against(
+        [*query_samples.items(), item_queries], vectors[gallery], items[gallery], items[gallery]
+    )

@@ -1,4 +1,4 @@
-"""What the generation's assets are in the aligned space: everything that the vectors of an index are made from."""
+"""Assets of a generation projected into the aligned space: the input of its vector indexes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from retrieval.types import Integers, Matrix, Modality
 
 @dataclass(frozen=True, slots=True)
 class ProjectedAssets:
-    """Assets, their stored features, and the map from these into the space.
+    """Assets, their stored features, and the alignment that projects these.
 
     Attributes:
-        settings: what is asked of the index.
-        alignment: from features into the space.
-        tables: the assets of each modality that has an encoder.
-        stores: their features.
-        device: where fusions are learned; ``"cuda"`` also trains indexes and adds vectors on a GPU.
+        settings: settings of the index.
+        alignment: maps features into the aligned space.
+        tables: assets of each modality that has an encoder.
+        stores: feature stores of these modalities.
+        device: device for fitting fusions; ``"cuda"`` also trains indexes and adds vectors on a GPU.
     """
 
     settings: Settings
@@ -34,14 +34,14 @@ class ProjectedAssets:
 
     @property
     def present(self) -> dict[Modality, AssetTable]:
-        """The tables of the modalities that have assets."""
+        """Tables of the modalities that have assets."""
         return {modality: table for modality, table in self.tables.items() if len(table.assets)}
 
     def read(self, modality: Modality, features: Integers) -> Matrix:
-        """(n, d) float32: the features of these (n,) rows of the modality's store, projected."""
+        """Return the (n, d) float32 projected features of these (n,) rows of the modality's store."""
         return self.alignment.project(modality, self.stores[modality].read(features))
 
     def blocks(self, modality: Modality) -> Iterator[Matrix]:
-        """The vectors of all its assets, in blocks, in the order of its table."""
+        """Yield the vectors of all assets of a modality, in blocks, in the order of its table."""
         features = SelectedRows(self.stores[modality], self.tables[modality].features)
         return (self.alignment.project(modality, features[block]) for block in lazy.blocks(features))

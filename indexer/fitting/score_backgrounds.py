@@ -1,4 +1,4 @@
-"""The background of every pair of modalities: how scores are distributed where nothing is meant."""
+"""Score background of every pair of modalities: the score distribution of unrelated pairs."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from retrieval.types import Integers, Matrix, Modality, Target
 from retrieval.vectors import query_sample as samples
 
 QuerySamples: TypeAlias = Mapping[Modality, "tuple[Matrix, Integers]"]
-"""Of each modality that may ask, a sample: (q, d) float32 in the aligned space, and (q,) the item each is of."""
+"""Sample queries by modality: (q, d) float32 vectors in the aligned space, and (q,) the item of each."""
 
 NO_ITEM = -1
-"""Whose a row is that no item has, such as a class name: everybody else's is another's."""
+"""Owner of a row that belongs to no item, such as a class name: it is unrelated to every asset."""
 
 
 @dataclass(frozen=True)
 class ScoreBackground:
-    """How scores are distributed where one modality is looked for.
+    """Score distribution of unrelated pairs for one target modality.
 
     Attributes:
-        centre: (d,) float32, the mean of what is looked for.
-        scores: by what a query is made of, how far above its score with the centre they are, at
-            ``calibration.LOG_ODDS``; nothing of pairs too few to tell.
+        centre: (d,) float32, the mean of the target vectors.
+        scores: by query modality, quantiles of the scores minus the query's score with the centre, at
+            ``calibration.LOG_ODDS``; modalities with too few pairs are missing.
     """
 
     centre: Matrix
     scores: Mapping[str, list[float]]
 
     def save(self, path: Path) -> dict[str, Any]:
-        """Write the centre to ``path``, and return the rest as the manifest's entry has it."""
+        """Write the centre to ``path``, and return the rest for the manifest's entry."""
         npy.write(path, self.centre)
         return {calibration.BACKGROUND: self.scores}
 
 
 def _sampled(aligned: ProjectedAssets, modality: Modality, table: AssetTable) -> tuple[Integers, Integers]:
-    """(q,) feature rows of a sample of what may ask, and (q,) whose they are.
+    """Return (q,) feature rows of sample queries, and (q,) the items that they belong to.
 
-    Its assets, or without any, whatever else was encoded of the modality: such as the class names by which
-    pictures without captions are found.
+    These are assets of the modality. Without assets, they are whatever else was encoded of the modality, such as
+    the class names that find pictures without captions.
     """
     if len(table.assets):
         rows, items = table.features[table.whole], table.items[table.whole]
@@ -58,42 +58,47 @@ def _sampled(aligned: ProjectedAssets, modality: Modality, table: AssetTable) ->
 
 
 def queries(aligned: ProjectedAssets) -> QuerySamples:
-    """A sample of every modality that may ask."""
-    drawn = {}
+    """Return sample queries of every modality."""
+    query_samples = {}
     for modality, table in aligned.tables.items():
         rows, items = _sampled(aligned, modality, table)
         if len(rows) and modality in aligned.alignment.projectors:
-            drawn[modality] = aligned.read(modality, rows), items
-    return drawn
+            query_samples[modality] = aligned.read(modality, rows), items
+    return query_samples
 
 
-def measure(aligned: ProjectedAssets, asking: QuerySamples) -> dict[Modality, ScoreBackground]:
-    """By the modality that is looked for, its background.
+def measure(aligned: ProjectedAssets, query_samples: QuerySamples) -> dict[Modality, ScoreBackground]:
+    """Return the score background of each target modality.
 
-    Scores are those of ``asking`` with a sample of media, each medium by its best segment as in a search.
+    Scores are those of ``query_samples`` with a sample of media. As in a search, the best segment of a medium counts.
     """
-    found = {}
+    backgrounds = {}
     for modality, table in aligned.present.items():
         if modality not in aligned.alignment.projectors:
             continue
         media = np.unique(table.media)
-        # Another seed than the queries', or the same media would be on both sides.
+        # A different seed from the queries', or both samples would have the same media.
         media = media[samples.draw(len(media), aligned.settings.seed + 1)]
         chosen = np.flatnonzero(np.isin(table.media, media))
         chosen = chosen[np.argsort(table.media[chosen], kind="stable")]
-        asked = aligned.read(modality, table.features[chosen])
-        found[modality] = against(asking.items(), asked, table.media[chosen], table.items[chosen])
-    return found
+        gallery = aligned.read(modality, table.features[chosen])
+        backgrounds[modality] = against(
+            query_samples.items(), gallery, table.media[chosen], table.items[chosen]
+        )
+    return backgrounds
 
 
 def against(
-    asking: Iterable[tuple[Target, tuple[Matrix, Integers]]], rows: Matrix, media: Integers, owners: Integers
+    queries: Iterable[tuple[Target, tuple[Matrix, Integers]]], rows: Matrix, media: Integers, owners: Integers
 ) -> ScoreBackground:
-    """Return the score distribution of queries and media of other items; see ``unrelated_pair_scores``."""
+    """Return the score distribution of unrelated pairs of ``queries`` and gallery rows.
+
+    ``rows``, ``media`` and ``owners`` are those of the gallery, as ``calibration.unrelated_pair_scores`` takes them.
+    """
     centre: Matrix = rows.mean(axis=0)
-    own = {}
-    for source, (vectors, items) in asking:
+    scores_by_source = {}
+    for source, (vectors, items) in queries:
         scores = calibration.unrelated_pair_scores(vectors, items, rows - centre, media, owners)
-        if (kept := calibration.background_quantiles(scores)) is not None:
-            own[str(source)] = [round(float(score), 6) for score in kept]
-    return ScoreBackground(centre, own)
+        if (quantiles := calibration.background_quantiles(scores)) is not None:
+            scores_by_source[str(source)] = [round(float(score), 6) for score in quantiles]
+    return ScoreBackground(centre, scores_by_source)

@@ -1,4 +1,4 @@
-"""The vector indexes of a draft: built, tuned and measured, or carried on from the generation before."""
+"""Vector indexes of a draft: built, tuned and measured, or continued from the previous generation."""
 
 from __future__ import annotations
 
@@ -20,85 +20,95 @@ from retrieval.vectors import query_sample as samples
 from retrieval.vectors.query_sample import Sample
 from retrieval.vectors.selection import Requirements
 
-DECIDING = ("index", "recall", "memory", "favour", "seed")
-"""Settings without which an index would be another one."""
+INDEX_SETTINGS = ("index", "recall", "memory", "favour", "seed")
+"""Settings that determine an index; if one changes, the index is built again."""
 
 
-def write(draft: Draft, aligned: ProjectedAssets, asking: QuerySamples) -> dict[Modality, dict[str, Any]]:
+def write(
+    draft: Draft, aligned: ProjectedAssets, query_samples: QuerySamples
+) -> dict[Modality, dict[str, Any]]:
     """Write the index of each modality that has assets.
 
     Args:
-        draft: the generation in the making.
-        aligned: its assets.
-        asking: a sample of what may ask.
+        draft: the generation being prepared.
+        aligned: its projected assets.
+        query_samples: sample queries of each modality.
 
     Returns:
-        The manifest's entry of each.
+        The manifest's entry of each modality.
 
     Raises:
         OptionError: an index does not fit the vectors or the memory.
     """
-    sample = {modality: vectors for modality, (vectors, _) in asking.items()}
-    backgrounds = score_backgrounds.measure(aligned, asking)
+    sample = {modality: vectors for modality, (vectors, _) in query_samples.items()}
+    backgrounds = score_backgrounds.measure(aligned, query_samples)
     entries = {}
     for modality, table in aligned.present.items():
         path = draft.files.vectors(modality)
-        # Projected once, and then read in blocks from a file as often as they are needed.
+        # Project once into a file, and read that in blocks as often as needed.
         columns = aligned.alignment.dimension
         with lazy.temporary_matrix(
             path.with_suffix(".projected"), aligned.blocks(modality), columns
         ) as vectors:
-            entry = _carried_on(draft, aligned, modality, vectors)
+            entry = _continued(draft, aligned, modality, vectors)
             if entry is None:
-                entry = built(draft, aligned, vectors, sample, path)
+                entry = build_index(draft, aligned, vectors, sample, path)
         npy.write(draft.files.assets(modality), np.stack([table.assets, table.media], axis=1))
         entries[modality] = {**entry, **backgrounds[modality].save(draft.files.centre(modality))}
     return entries
 
 
-def built(
+def build_index(
     draft: Draft, aligned: ProjectedAssets, vectors: MatrixLike, sample: Sample, path: Path
 ) -> dict[str, Any]:
-    """Write an index of ``vectors`` to ``path``, of the kind that is asked for, and return the manifest's entry.
+    """Write an index of ``vectors`` to ``path``, of the kind in the settings, and return the manifest's entry.
 
-    Where memory is bounded it has its share of it: by its vectors, among all of the generation.
+    If memory is limited, the index gets a share in proportion to its number of vectors.
     """
     settings = aligned.settings
-    part = settings.memory and settings.memory * len(vectors) // _indexed(draft, settings)
-    needs = Requirements(settings.recall, part, settings.favour, settings.seed, aligned.device)
+    memory_share = settings.memory and settings.memory * len(vectors) // _vector_count(draft, settings)
+    needs = Requirements(
+        recall=settings.recall,
+        memory=memory_share,
+        favour=settings.favour,
+        seed=settings.seed,
+        device=aligned.device,
+    )
     entry = selection.build(settings.index, vectors, sample, needs, path)
     if "measured" in entry:
         samples.write(faiss_files.sample(path), sample)
     return entry
 
 
-def _indexed(draft: Draft, settings: Settings) -> int:
-    """How many vectors the generation has in all its indexes."""
+def _vector_count(draft: Draft, settings: Settings) -> int:
+    """Return the number of vectors in all indexes of the generation."""
     counts = draft.catalog.counts()
     return sum(counts.get(modality, 0) for modality in Modality) + (counts["items"] if settings.fuse else 0)
 
 
-def _carried_on(
+def _continued(
     draft: Draft, aligned: ProjectedAssets, modality: Modality, vectors: MatrixLike
 ) -> dict[str, Any] | None:
-    """The entry of the index before with what changed since; None where there is none that would do."""
+    """Update the previous index by what changed and return its entry; None if there is no index that can be updated."""
     settings = aligned.settings
-    before, was = draft.before, draft.settings_before
+    before, settings_before = draft.before, draft.settings_before
     entry = before.indexes.get(modality, {}) if before else {}
-    if before is None or was is None or "factory" not in entry:  # an exact index is rebuilt in no time
+    # An exact index, which has no "factory", is fast to rebuild.
+    if before is None or settings_before is None or "factory" not in entry:
         return None
     if before.alignment["fingerprint"] != aligned.alignment.fingerprint:
         return None
-    if any(getattr(was, name) != getattr(settings, name) for name in DECIDING):
+    if any(getattr(settings_before, name) != getattr(settings, name) for name in INDEX_SETTINGS):
         return None
-    if settings.memory and bool(was.fuse) != bool(settings.fuse):  # its share of the memory is another now
+    # With or without an index of items, its share of the memory has changed.
+    if settings.memory and bool(settings_before.fuse) != bool(settings.fuse):
         return None
     files_before = draft.layout.generation(before.generation)
     index = load_index.load(entry, files_before.vectors(modality))
     known: Integers = npy.read(files_before.assets(modality))[:, 0]
-    carried = incremental.update(index, known, aligned.tables[modality].assets, vectors)
-    if carried is None:
+    updated = incremental.update(index, known, aligned.tables[modality].assets, vectors)
+    if updated is None:
         return None
     incremental.link_files(files_before.vectors(modality), draft.files.vectors(modality))
-    carried.save_beside(draft.files.vectors(modality))
-    return incremental.manifest_entry(carried, entry)
+    updated.save_beside(draft.files.vectors(modality))
+    return incremental.manifest_entry(updated, entry)

@@ -1,1 +1,1 @@
-"""One writer, a draft generation, and publishing it by one rename."""
+"""A single writer prepares a draft generation and publishes it by one rename."""

@@ -1,8 +1,7 @@
-"""Writing an index folder: one writer at a time, beside what readers see, published by one rename."""
+"""Writing an index folder: one writer at a time prepares a draft that readers do not see; one rename publishes it."""
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from indexer.publishing import fsync
+from indexer.publishing.full_disk import is_full_disk
 from indexer.settings import Settings
 from retrieval import checksums
 from retrieval.alignment import registry as alignments
@@ -31,20 +31,17 @@ from retrieval.storage.layout import GENERATIONS_KEPT, Generation, Layout
 from retrieval.storage.manifest import SEALED, WITH_ITEMS, Manifest
 from retrieval.types import Modality
 
-FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "database or disk is full")
-"""How libraries say, whatever error they raise, that a disk or quota is full."""
-
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A generation in the making.
+    """A generation being prepared.
 
     Attributes:
-        layout: the index folder's.
-        before: the published manifest; None when there is none yet.
-        files: the new generation's, in a folder that no reader looks into.
-        catalog: its catalog, which starts as a copy of the one before.
-        is_sound: whether the published generation is what was written, as far as it was looked at.
+        layout: paths of the index folder.
+        before: the published manifest; None if nothing is published yet.
+        files: paths of the new generation, in a folder that readers do not open.
+        catalog: catalog of the new generation; starts as a copy of the published one.
+        is_sound: whether the published files that were checked match their checksums.
     """
 
     layout: Layout
@@ -55,15 +52,15 @@ class Draft:
 
     @property
     def settings_before(self) -> Settings | None:
-        """What the published generation was made with."""
+        """Settings of the published generation."""
         return Settings.from_dict(self.before.settings) if self.before else None
 
     @property
     def is_stale(self) -> bool:
-        """Whether the published generation is to be written anew even if its content would be the same."""
+        """Whether to write a new generation even if its content is the same."""
         if self.before is None or self.before.format < _format(self.before.items) or not self.is_sound:
             return True
-        # A version wrote it that fitted the same otherwise, or did not yet measure backgrounds as they are now.
+        # An older version wrote it, which fitted this method differently or did not measure these backgrounds.
         method = alignments.METHODS.get(str(self.before.settings.get("align")))
         if method and self.before.alignment.get("revision", 1) != method.revision:
             return True
@@ -80,7 +77,7 @@ class Draft:
         settings: Settings,
         sources: list[str],
     ) -> Manifest:
-        """Make this generation the one that readers open."""
+        """Publish this generation: readers open it from now on."""
         counts = self.catalog.counts()
         self.catalog.close()
         number = self.before.generation + 1 if self.before else 1
@@ -121,17 +118,18 @@ class Draft:
         for path in self.files.kept_twice:
             copy = self.files.copy_of(path)
             copy.parent.mkdir(exist_ok=True)
-            with path.open("rb") as read, copy.open("wb") as write:  # really twice: no link, no shared blocks
+            # A real second copy: no link, no shared blocks.
+            with path.open("rb") as read, copy.open("wb") as write:
                 shutil.copyfileobj(read, write, 1 << 20)
 
     def _checksums(self) -> dict[str, Checksum]:
         if self.before is None:
             return checksums.of_folder(self.files.folder, None, {})
-        former = self.layout.generation(self.before.generation).folder
-        return checksums.of_folder(self.files.folder, former, self.before.files)
+        published = self.layout.generation(self.before.generation).folder
+        return checksums.of_folder(self.files.folder, published, self.before.files)
 
     def _features(self, encoders: Mapping[Modality, EncoderSpec]) -> dict[str, dict[str, int]]:
-        """The stores of these encoders, and those that are there of encoders that were used before."""
+        """Describe the feature stores of these encoders, and those that remain from earlier encoders."""
         dimensions = (
             {name: entry["dimension"] for name, entry in self.before.features.items()} if self.before else {}
         )
@@ -146,13 +144,13 @@ class Draft:
 
 @contextmanager
 def writing(root: Path, *, must_exist: bool = False) -> Iterator[Draft]:
-    """A draft of the next generation of the index folder ``root``, dropped at the end unless published.
+    """Provide a draft of the next generation of the index folder ``root``; it is deleted unless published.
 
     Raises:
-        IndexBusyError: another job is writing there.
-        NotAnIndexError: there is no index and ``must_exist``.
-        DamagedIndexError: the manifest is not what was written, or ``must_exist`` and the catalog is not.
-        SourceError: ``root`` holds other things than an index.
+        IndexBusyError: another job is writing to the folder.
+        NotAnIndexError: there is no index, and ``must_exist`` is True.
+        DamagedIndexError: the manifest is damaged, or the catalog and its copy are and ``must_exist`` is True.
+        SourceError: ``root`` holds files that are not part of an index.
     """
     layout = Layout(root)
     if not layout.manifest.is_file():
@@ -170,7 +168,7 @@ def writing(root: Path, *, must_exist: bool = False) -> Iterator[Draft]:
             is_sound &= _copy_catalog(layout, before, files, must_exist=must_exist)
         catalog = Catalog(files.catalog, writable=True)
         try:
-            yield Draft(layout, before, files, catalog, is_sound)
+            yield Draft(layout=layout, before=before, files=files, catalog=catalog, is_sound=is_sound)
         finally:
             catalog.close()
             shutil.rmtree(files.folder, ignore_errors=True)
@@ -178,28 +176,28 @@ def writing(root: Path, *, must_exist: bool = False) -> Iterator[Draft]:
 
 @contextmanager
 def locked(layout: Layout) -> Iterator[None]:
-    """The right to write to the index folder.
+    """Hold the write lock of the index folder.
 
     Raises:
-        IndexBusyError: another job is writing there.
-        FullDiskError: there is no room for what is written.
+        IndexBusyError: another job is writing to the folder.
+        FullDiskError: the disk or the quota is full.
     """
     lock = FileLock(layout.lock)
     try:
-        # The operating system gives the lock back when its process ends, however it ends.
+        # The operating system releases the lock when the process ends, for whatever reason.
         lock.acquire(blocking=False)
     except Timeout:
         busy = f"{_writer(layout)} is writing to {str(layout.root)!r}: wait for it to end, or end it"
         raise IndexBusyError(busy) from None
     try:
-        who = {"pid": os.getpid(), "host": gethostname(), "since": _now()}
-        layout.writer.write_text(json.dumps(who), encoding="utf-8")
+        writer = {"pid": os.getpid(), "host": gethostname(), "since": _now()}
+        layout.writer.write_text(json.dumps(writer), encoding="utf-8")
         yield
     except Exception as error:
-        if any(message in str(error) for message in FULL):
+        if is_full_disk(error):
             raise FullDiskError(
                 f"the disk of {str(layout.root)!r} is full: make room and run the same command again; readers "
-                "see what was published before, and what was encoded is kept"
+                "still see the published generation, and features encoded so far are kept"
             ) from error
         raise
     finally:
@@ -208,10 +206,15 @@ def locked(layout: Layout) -> Iterator[None]:
 
 
 def _copy_catalog(layout: Layout, before: Manifest, files: Generation, *, must_exist: bool) -> bool:
-    """Start with the published catalog; with an empty one if that is lost and sources can fill it again.
+    """Copy the published catalog into the draft, or its copy if it is damaged.
+
+    If both are damaged, the draft starts with an empty catalog, which the sources fill again.
 
     Returns:
-        Whether it is what was written.
+        Whether the published catalog itself is undamaged.
+
+    Raises:
+        DamagedIndexError: both are damaged, and ``must_exist`` is True.
     """
     generation = layout.generation(before.generation)
     published = generation.catalog
@@ -222,16 +225,16 @@ def _copy_catalog(layout: Layout, before: Manifest, files: Generation, *, must_e
             return path == published
     if must_exist:
         raise DamagedIndexError(
-            f"neither {published} nor its copy matches its checksum: run 'xmodal index' with the sources"
+            f"{published} and its copy do not match their checksum: run 'xmodal index' with the sources to rebuild it"
         )
     return False
 
 
 def _writer(layout: Layout) -> str:
-    """Who holds the lock, as far as it has said so."""
+    """Describe the job that holds the lock, by its ``writer.json`` if that is readable."""
     try:
-        who = json.loads(layout.writer.read_text(encoding="utf-8"))
-        return f"another job (process {who['pid']} on {who['host']}, since {who['since']})"
+        writer = json.loads(layout.writer.read_text(encoding="utf-8"))
+        return f"another job (process {writer['pid']} on {writer['host']}, since {writer['since']})"
     except (OSError, ValueError, KeyError, TypeError):
         return "another job"
 
@@ -251,5 +254,5 @@ def _check_free(root: Path) -> None:
 
 
 def _format(items: Mapping[str, Any]) -> int:
-    """The oldest format that says all there is, with what there is of items."""
+    """Return the oldest index format that can hold this index, with its vectors of items if any."""
     return WITH_ITEMS if items else SEALED

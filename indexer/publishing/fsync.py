@@ -1,4 +1,4 @@
-"""Making sure that what was written is on the disk, whatever happens to the machine next."""
+"""Flush files to disk, so that they survive a crash of the machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def sync(path: Path) -> None:
-    """Have the disk hold a file's bytes, or which names a folder has."""
+    """Flush a file's bytes, or a folder's list of names, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -16,7 +16,7 @@ def sync(path: Path) -> None:
 
 
 def sync_all(folder: Path) -> None:
-    """Have the disk hold everything in ``folder``, and its name; nothing if there is no such folder."""
+    """Flush everything in ``folder``, and its own name, to disk; do nothing if the folder does not exist."""
     if folder.is_dir():
         for path in folder.rglob("*"):
             sync(path)

@@ -1,1 +1,1 @@
-"""Sources to items: folders, manifests, published data sets."""
+"""Reading sources into items: folders, manifests, published data sets."""

@@ -1,4 +1,4 @@
-"""Sources to items: what there is to index, before anything is decoded."""
+"""Corpus: the items of all sources, before anything is decoded."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from retrieval.types import Matrix, MetadataValue, Modality
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One asset of an item as its source has it: a file, or a caption's text.
+    """One asset of an item, as its source has it: a file, or the text of a caption.
 
     Attributes:
-        modality: what it is.
+        modality: modality of the asset.
         source: position of its source among the job's sources.
-        path: relative to the source, with ``/``; for a caption the file it stands in, None in a manifest.
-        file: where to read it now; None for a caption.
+        path: path relative to the source, with ``/``; for a caption its caption file, None if from a manifest.
+        file: path to read now; None for a caption.
         text: the caption; None for a file.
-        size: of the file in bytes.
-        mtime_ns: when the file was last changed.
-        offset: where it begins in ``file``, if that is an archive that holds it.
-        vector: (d,) float32, its features, if somebody gave them; then there is no file.
-        is_track: whether it is the sound track that ``file``, a video, may have or not.
+        size: size of the file in bytes.
+        mtime_ns: modification time of the file.
+        offset: byte offset in ``file``, if that is an archive.
+        vector: (d,) float32 features, if the source provides them; then there is no file.
+        is_track: whether it is the sound track of ``file``, a video that may have none.
     """
 
     modality: Modality
@@ -49,7 +49,7 @@ class Part:
 
 @dataclass(slots=True)
 class SourceItem:
-    """One item: what all sources together say of it."""
+    """One item, with its parts and metadata from all sources."""
 
     key: str
     parts: list[Part] = field(default_factory=list)
@@ -58,15 +58,15 @@ class SourceItem:
 
 @dataclass(slots=True)
 class Corpus:
-    """Everything the sources hold.
+    """Content of all sources.
 
     Attributes:
-        items: by id.
-        columns: metadata columns and the kind of each.
-        problems: what was left out already.
-        encoders: by modality, the encoder that a data set needs.
-        align: the alignment that a data set needs.
-        holdout: a data set's standard test split, as an expression.
+        items: items by id.
+        columns: kind of each metadata column.
+        problems: files and captions that cannot be indexed.
+        encoders: encoders that a data set needs, by modality.
+        align: alignment that a data set needs.
+        holdout: standard test split of a data set, as an expression.
     """
 
     items: dict[str, SourceItem] = field(default_factory=dict)
@@ -77,9 +77,9 @@ class Corpus:
     holdout: str | None = None
 
     def add(self, key: str, part: Part) -> None:
-        """Give item ``key`` another part, unless it has it already.
+        """Add a part to item ``key``, unless the item has it already.
 
-        An item takes any number of captions and one file of each other modality; a second one is a problem.
+        An item has any number of captions and at most one file of each other modality; a second file is a problem.
         """
         item = self.items.setdefault(key, SourceItem(key))
         others = [other for other in item.parts if other.modality is part.modality]
@@ -87,56 +87,55 @@ class Corpus:
             if all(other.text != part.text for other in others):
                 item.parts.append(part)
         elif others:
-            self._second(key, part, others[0])
+            self._record_conflict(key, part, others[0])
         else:
             item.parts.append(part)
 
     def leave_out(self, encoders: Container[Modality]) -> dict[str, int]:
-        """Drop the parts that no encoder reads, and the items that have no other.
+        """Remove parts without an encoder, and items that have no other parts.
 
         Returns:
-            How many were dropped, by modality.
+            Number of removed parts, by modality.
 
         Raises:
             SourceError: nothing is left.
         """
         skipped = Counter[str]()
         for key, item in list(self.items.items()):
-            left = [part for part in item.parts if part.modality not in encoders]
-            skipped.update(str(part.modality) for part in left if not part.is_track)
+            dropped = [part for part in item.parts if part.modality not in encoders]
+            skipped.update(str(part.modality) for part in dropped if not part.is_track)
             item.parts = [part for part in item.parts if part.modality in encoders]
             if not item.parts:
                 del self.items[key]
         if not self.items and not self.problems:
             raise SourceError(
-                f"the sources hold nothing but {', '.join(skipped)}, and the index has no encoder for that: "
-                "name an encoder for what there is"
+                f"the sources hold only {', '.join(skipped)}, and the index has no encoder for that: "
+                "name an encoder for this modality"
             )
         return dict(skipped)
 
-    def _second(self, key: str, part: Part, other: Part) -> None:
+    def _record_conflict(self, key: str, part: Part, other: Part) -> None:
         if (part.source, part.path, part.file) == (other.source, other.path, other.file):
             return
-        held = f"item {key!r} has the {part.modality} {other.path} already and takes one"
-        reason = f"{held}: give this file another name"
+        reason = f"item {key!r} has the {part.modality} {other.path} already and takes one: give this file another name"
         self.problems.append(FailureRow(part.path or key, "corpus", reason, part.source))
 
     def assets(self) -> Iterator[tuple[SourceItem, Part]]:
-        """Every part with its item."""
+        """Yield every part with its item."""
         for item in self.items.values():
             for part in item.parts:
                 yield item, part
 
 
 def read(sources: Sequence[str | os.PathLike[str]], *, leave_out: Path) -> Corpus:
-    """What the sources hold.
+    """Read the sources.
 
     Args:
         sources: folders, manifests (.csv, .tsv, .jsonl, .parquet), and data sets as ``FORMAT:PATH``.
-        leave_out: a folder that is not walked into: the index's own.
+        leave_out: a folder to skip: the index folder.
 
     Raises:
-        SourceError: a source is missing or of an unknown kind, a manifest is malformed, or there is nothing.
+        SourceError: a source is missing or of an unknown kind, a manifest is malformed, or there is nothing to index.
     """
     corpus = Corpus()
     rows: list[Mapping[str, object]] = []
@@ -164,42 +163,49 @@ def read(sources: Sequence[str | os.PathLike[str]], *, leave_out: Path) -> Corpu
 
 
 def _read_folder(corpus: Corpus, number: int, root: Path, leave_out: Path) -> None:
-    for found in folders.walk(root, leave_out=leave_out):
-        modality = modality_of(found.name)
-        if found.problem and (modality or found.is_folder):
-            corpus.problems.append(FailureRow(found.name, "corpus", found.problem, number))
-        if modality is None or found.problem:
+    for entry in folders.walk(root, leave_out=leave_out):
+        modality = modality_of(entry.name)
+        if entry.problem and (modality or entry.is_folder):
+            corpus.problems.append(FailureRow(entry.name, "corpus", entry.problem, number))
+        if modality is None or entry.problem:
             continue
         try:
-            status = _regular(found.file)
+            status = _regular(entry.file)
         except SourceError as error:
-            corpus.problems.append(FailureRow(found.name, "corpus", str(error), number))
+            corpus.problems.append(FailureRow(entry.name, "corpus", str(error), number))
             continue
-        key = os.path.splitext(found.name)[0]  # noqa: PTH122 - PurePath.stem drops the folder
-        part = Part(modality, number, found.name, found.file, None, status.st_size, status.st_mtime_ns)
+        key = os.path.splitext(entry.name)[0]  # noqa: PTH122 - PurePath.stem drops the folder
+        part = Part(
+            modality=modality,
+            source=number,
+            path=entry.name,
+            file=entry.file,
+            size=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+        )
         if modality is Modality.TEXT:
-            _add_captions(corpus, key, part, found.file)
+            _add_captions(corpus, key, part, entry.file)
         else:
             corpus.add(key, part)
 
 
 def _add_sound_tracks(corpus: Corpus) -> None:
-    """The sound track of a video is its item's sound, if the item has no other."""
+    """Add the sound track of a video as its item's sound, if the item has no sound file."""
     for item in corpus.items.values():
-        held = {part.modality: part for part in item.parts}
-        video = held.get(Modality.VIDEO)
-        if video is not None and video.file is not None and Modality.AUDIO not in held:
+        by_modality = {part.modality: part for part in item.parts}
+        video = by_modality.get(Modality.VIDEO)
+        if video is not None and video.file is not None and Modality.AUDIO not in by_modality:
             item.parts.append(replace(video, modality=Modality.AUDIO, is_track=True))
 
 
 def _add_captions(corpus: Corpus, key: str, part: Part, path: Path) -> None:
     try:
-        found = captions.read(path)
+        texts = captions.read(path)
     except SourceError as error:
         corpus.problems.append(FailureRow(part.path or key, "corpus", str(error), part.source))
         return
-    for caption in found:
-        corpus.add(key, Part(Modality.TEXT, part.source, part.path, None, caption, part.size, part.mtime_ns))
+    for caption in texts:
+        corpus.add(key, replace(part, file=None, text=caption))
 
 
 def _read_manifest(corpus: Corpus, number: int, path: Path) -> Iterable[Mapping[str, object]]:
@@ -209,7 +215,7 @@ def _read_manifest(corpus: Corpus, number: int, path: Path) -> Iterable[Mapping[
 
 
 def _read_dataset(corpus: Corpus, number: int, name: str, path: Path) -> Iterable[Mapping[str, object]]:
-    """What its adapter makes of a data set, with the split and encoders that belong to it."""
+    """Read a data set by its adapter, with its split, encoders and alignment."""
     dataset = adapters.read(name, path)
     _add_rows(corpus, number, dataset.folder, dataset.rows)
     corpus.problems += [FailureRow(name, "corpus", reason, number) for name, reason in dataset.problems]
@@ -234,13 +240,21 @@ def _add_rows(corpus: Corpus, number: int, folder: Path, rows: Iterable[Mapping[
             corpus.add(key, Part(Modality.TEXT, number, None, text=caption.text, vector=caption.row))
             continue
         for text in tables.captions(caption):
-            corpus.add(key, Part(Modality.TEXT, number, None, None, text))
+            corpus.add(key, Part(Modality.TEXT, number, None, text=text))
 
 
 def _add_file(corpus: Corpus, number: int, key: str, modality: Modality, folder: Path, cell: object) -> None:
     if isinstance(cell, Extent):
         mtime_ns = cell.archive.stat().st_mtime_ns
-        part = Part(modality, number, cell.name, cell.archive, None, cell.size, mtime_ns, cell.offset)
+        part = Part(
+            modality=modality,
+            source=number,
+            path=cell.name,
+            file=cell.archive,
+            size=cell.size,
+            mtime_ns=mtime_ns,
+            offset=cell.offset,
+        )
         corpus.add(key, part)
         return
     name = str(cell)
@@ -251,11 +265,12 @@ def _add_file(corpus: Corpus, number: int, key: str, modality: Modality, folder:
         corpus.problems.append(FailureRow(name, "corpus", str(error), number))
         return
     path = Path(name).as_posix()
-    corpus.add(key, Part(modality, number, path, file, None, status.st_size, status.st_mtime_ns))
+    part = Part(modality, number, path, file, size=status.st_size, mtime_ns=status.st_mtime_ns)
+    corpus.add(key, part)
 
 
 def _regular(path: Path) -> os.stat_result:
-    """What the file system says of a file; pipes and devices, which may never end, are refused."""
+    """Return the status of a regular file; pipes and devices are refused, since reading them may never end."""
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
@@ -266,8 +281,8 @@ def _regular(path: Path) -> os.stat_result:
 
 
 def _read_metadata(corpus: Corpus, rows: Sequence[Mapping[str, object]]) -> None:
-    """Every column but the manifest's own becomes metadata; the first row that says something counts."""
+    """Turn all other columns into metadata; of several rows with the same id, the first value counts."""
     values, corpus.columns = tables.metadata(rows)
-    for key, found in values.items():
+    for key, metadata in values.items():
         if key in corpus.items:
-            corpus.items[key].metadata.update(found)
+            corpus.items[key].metadata.update(metadata)

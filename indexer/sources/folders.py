@@ -1,4 +1,4 @@
-"""Walking a folder that anybody may have filled: any depth, any names, no way out of it."""
+"""Walking an untrusted folder: any depth, any file names, and no link leads out of it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from retrieval.errors import SourceError
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Something in a folder.
+class FolderEntry:
+    """A file in a walked folder, or a folder that cannot be read.
 
     Attributes:
-        file: where it is.
-        name: relative to the folder that was walked, with ``/``, as text.
-        problem: why it cannot be read, if so.
-        is_folder: whether it is a folder, which has a problem then.
+        file: its path.
+        name: path relative to the walked folder, with ``/``, as text.
+        problem: why it cannot be read; None if it can.
+        is_folder: whether it is a folder; then ``problem`` is set.
     """
 
     file: Path
@@ -28,42 +28,43 @@ class Found:
 
 
 def shown(name: str) -> str:
-    r"""A file's name as text: bytes that are no UTF-8 become ``\xe9`` and the like."""
+    r"""Return a file's name as text; bytes that are not UTF-8 are escaped, as in ``\xe9``."""
     return os.fsencode(name).decode(errors="backslashreplace")
 
 
-def walk(root: Path, *, leave_out: Path) -> Iterator[Found]:
-    """Every file under ``root``, in a fixed order, without hidden ones; folder by folder, names sorted.
+def walk(root: Path, *, leave_out: Path) -> Iterator[FolderEntry]:
+    """Yield every file under ``root`` that is not hidden, folder by folder, sorted by name.
 
-    Symbolic links to files inside ``root`` are files like others, those to folders are not followed.
+    Symbolic links to files inside ``root`` count as files; links to folders are not followed.
 
     Args:
         root: a folder.
-        leave_out: a folder that is not walked into.
+        leave_out: a folder to skip.
 
     Raises:
         SourceError: ``root`` itself cannot be read.
     """
     inside = os.path.realpath(root)
-    own = leave_out.stat() if leave_out.is_dir() else None
-    waiting = [os.fspath(root)]
-    while waiting:  # not by recursion: folders may be nested deeper than Python's stack
-        folder = waiting.pop()
+    skipped = leave_out.stat() if leave_out.is_dir() else None
+    remaining = [os.fspath(root)]
+    while remaining:  # no recursion: folders may be nested deeper than Python's stack
+        folder = remaining.pop()
         try:
             with os.scandir(folder) as entries:
-                here = sorted(
-                    (entry for entry in entries if not entry.name.startswith(".")), key=lambda one: one.name
+                visible = sorted(
+                    (entry for entry in entries if not entry.name.startswith(".")),
+                    key=lambda entry: entry.name,
                 )
-                folders = [entry for entry in here if entry.is_dir(follow_symlinks=False)]
+                folders = [entry for entry in visible if entry.is_dir(follow_symlinks=False)]
                 files = [
                     entry
-                    for entry in here
+                    for entry in visible
                     if not entry.is_dir(follow_symlinks=False) and not _leads_to_folder(entry)
                 ]
         except OSError as error:
             if folder == os.fspath(root):
                 raise SourceError(f"the folder {folder!r} cannot be read: {error.strerror}") from error
-            yield Found(
+            yield FolderEntry(
                 Path(folder), _relative(folder, root), f"cannot be read: {error.strerror}", is_folder=True
             )
             continue
@@ -71,11 +72,11 @@ def walk(root: Path, *, leave_out: Path) -> Iterator[Found]:
             problem = None
             if entry.is_symlink() and not _is_inside(os.path.realpath(entry.path), inside):
                 problem = "is a symbolic link that leaves the source: copy the file, or list it in a manifest"
-            yield Found(Path(entry.path), _relative(entry.path, root), problem)
-        waiting += [
+            yield FolderEntry(Path(entry.path), _relative(entry.path, root), problem)
+        remaining += [
             entry.path
             for entry in reversed(folders)
-            if own is None or not os.path.samestat(entry.stat(follow_symlinks=False), own)
+            if skipped is None or not os.path.samestat(entry.stat(follow_symlinks=False), skipped)
         ]
 
 

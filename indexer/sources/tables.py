@@ -1,4 +1,4 @@
-"""Manifests: tables with one row an item, in any of the formats people keep them in."""
+"""Manifests: tables with one row per item, as CSV, TSV, JSONL or Parquet."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from retrieval.types import MetadataValue
 
 Row = Mapping[str, object]
 
-OWN = frozenset({"id", "image", "audio", "video", "caption"})
-"""The columns that mean something to the job; all others are metadata."""
+RESERVED = frozenset({"id", "image", "audio", "video", "caption"})
+"""Columns with a fixed meaning; all others are metadata."""
 
 INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
 REAL = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of the manifest ``path``.
+    """Return the rows of the manifest ``path``.
 
     Raises:
-        SourceError: the kind of file is unknown, it does not parse, or a row has no id.
+        SourceError: the file's kind is unknown, the file cannot be parsed, or a row has no id.
     """
     reader = READERS.get(path.suffix.lower())
     if reader is None:
@@ -47,7 +47,7 @@ def read(path: Path) -> list[Row]:
             )
         if any(isinstance(cell, str) and not _is_unicode(cell) for cell in _cells(row)):
             raise SourceError(
-                f"row {number} of {str(path)!r} holds half a character (a lone surrogate): mend it"
+                f"row {number} of {str(path)!r} holds half a character (a lone surrogate): correct it"
             )
     return rows
 
@@ -62,21 +62,21 @@ def _is_unicode(text: str) -> bool:
 
 
 def captions(value: object) -> list[str]:
-    """The captions in a cell: a string, or in JSONL and Parquet also a list of strings."""
+    """Return the captions in a cell: a string or, in JSONL and Parquet, also a list of strings."""
     values = value if isinstance(value, list) else [value]
     return [str(caption).strip() for caption in values if caption is not None and str(caption).strip()]
 
 
 def metadata(rows: Sequence[Row]) -> tuple[dict[str, dict[str, MetadataValue]], dict[str, str]]:
-    """The metadata of each item id, and the kind of each column.
+    """Return the metadata of each item, and the kind of each column.
 
-    A column of a text format is numbers when every value in it is written as a number, so that
-    ``year > 2000`` compares numbers; codes such as ``007`` stay text.
+    A column of text cells is numeric if every value in it is written as a number, so that ``year > 2000``
+    compares numbers. Codes such as ``007`` stay text.
 
     Returns:
         Values by id and column, and ``"text"``, ``"integer"``, ``"real"`` or ``"boolean"`` by column.
     """
-    names = dict.fromkeys(str(name) for row in rows for name in row if name not in OWN)
+    names = dict.fromkeys(str(name) for row in rows for name in row if name not in RESERVED)
     values: dict[str, dict[str, MetadataValue]] = {}
     kinds: dict[str, str] = {}
     for name in names:
@@ -127,7 +127,7 @@ def _delimited(delimiter: str) -> Callable[[Path], list[Row]]:
             names = [name.strip() for name in reader.fieldnames or []]
             if len(set(names)) < len(names):
                 raise ValueError(
-                    f"a column is there twice ({', '.join(names)}): give every column a name of its own"
+                    f"a column name appears twice ({', '.join(names)}): give every column its own name"
                 )
             if "id" not in names:
                 raise ValueError(
@@ -138,7 +138,7 @@ def _delimited(delimiter: str) -> Callable[[Path], list[Row]]:
             for row in reader:
                 if None in row or None in row.values():
                     raise ValueError(
-                        f"line {reader.line_num} has another number of columns than the header "
+                        f"line {reader.line_num} has a different number of columns than the header "
                         f"({', '.join(reader.fieldnames or [])})"
                     )
                 rows.append(row)
@@ -149,7 +149,7 @@ def _delimited(delimiter: str) -> Callable[[Path], list[Row]]:
 
 def _json_lines(path: Path) -> list[Row]:
     rows: list[Row] = []
-    # Not splitlines: JSON strings may hold other line separators, such as U+2028.
+    # Not splitlines: JSON strings may contain other line separators, such as U+2028.
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
         if not line.strip():
             continue

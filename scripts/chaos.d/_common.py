@@ -1,4 +1,4 @@
-"""What every kind of chaos shares: pictures to index, a job to hurt, and an index as it can be compared."""
+"""Shared by all chaos scripts: pictures to index, a job to disturb, and digests to compare indexes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import faiss  # noqa: F401 - loaded once, for all processes that are forked
+import faiss  # noqa: F401 - loaded once, for all forked processes
 import numpy as np
 from PIL import Image
 
@@ -24,16 +24,16 @@ from retrieval.storage.layout import Layout
 from tests.helpers import pictures, toy
 
 DATA = Path(os.environ.get("XMODAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
-"""Real photos, where there are any; without them pictures of smooth noise are drawn."""
+"""Folder of real photos; without them, pictures of smooth noise are drawn."""
 
 
 def photos(count: int, seed: int) -> Iterator[bytes]:
-    """So many different JPEG files, cut from real photos where there are some."""
+    """Yield ``count`` different JPEG files, cropped from real photos if there are any."""
     chance = random.Random(seed)
-    found = sorted((DATA / "photos").glob("*.jpg"))
+    paths = sorted((DATA / "photos").glob("*.jpg"))
     for number in range(count):
-        if found:
-            with Image.open(found[number % len(found)]) as photo:
+        if paths:
+            with Image.open(paths[number % len(paths)]) as photo:
                 width, height = photo.size
                 left, top = chance.randrange(width // 4), chance.randrange(height // 4)
                 image = photo.convert("RGB").crop((left, top, width, height))
@@ -45,7 +45,7 @@ def photos(count: int, seed: int) -> Iterator[bytes]:
 
 
 def folder(root: Path, count: int, seed: int) -> Path:
-    """A source: pictures, each with a caption that names a colour."""
+    """Write a source: pictures, each with a caption that names a colour."""
     root.mkdir(parents=True)
     for number, data in enumerate(photos(count, seed)):
         (root / f"{number:05}.jpg").write_bytes(data)
@@ -55,12 +55,12 @@ def folder(root: Path, count: int, seed: int) -> Path:
 
 
 def build(source: Path, out: Path, **options: Any) -> Any:
-    """Index with encoders that need no network, and an alignment that is soon fitted: most of it is decoding."""
+    """Index with toy encoders and an alignment that is fast to fit, so that most of the time is decoding."""
     return job.build([source], out=out, preset="toy", device="cpu", align="conse", **options)
 
 
 def forked(work: Callable[[], None]) -> int:
-    """A process that does this work and ends."""
+    """Start a process that does this work and ends; return its id."""
     process = os.fork()
     if process:
         return process
@@ -73,7 +73,7 @@ def forked(work: Callable[[], None]) -> int:
 
 
 def contents(out: Path) -> str:
-    """A digest of all that an index says: items and assets with their numbers, failures, and every vector."""
+    """Return a digest of an index's content: items, assets, failures, counts and all vectors."""
     engine = retrieval.open(out, device="cpu")
     catalog = engine.index.catalog
     with catalog.session() as session:
@@ -90,12 +90,12 @@ def contents(out: Path) -> str:
             np.asarray(modality_index.index.vectors()).tobytes(),
         )
     catalog.close()
-    said = [tables, failures, vectors, dict(engine.manifest.counts)]
-    return hashlib.sha256(repr(said).encode()).hexdigest()
+    content = [tables, failures, vectors, dict(engine.manifest.counts)]
+    return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 def answers(out: Path) -> list[list[list[Any]]]:
-    """What a reader is told that opens the index now and asks for every colour."""
+    """Open the index and return the hits of a query for every colour."""
     engine = retrieval.open(out, device="cpu")
     try:
         return [
@@ -107,27 +107,27 @@ def answers(out: Path) -> list[list[list[Any]]]:
 
 
 def stored(out: Path) -> int:
-    """How many contents have features."""
+    """Return the number of contents with stored features."""
     folders = Layout(out).features_root.glob("*")
     return sum(len(FeatureStore(folder, 3).contents()) for folder in folders)
 
 
 def tree(process: int) -> set[int]:
-    """The process and all its descendants."""
-    found, waiting = set(), [process]
+    """Return the process and all its descendants."""
+    processes, waiting = set(), [process]
     while waiting:
         one = waiting.pop()
-        found.add(one)
+        processes.add(one)
         for children in Path(f"/proc/{one}/task").glob("*/children"):
             try:
                 waiting += map(int, children.read_text().split())
             except OSError:
                 continue
-    return found
+    return processes
 
 
 def left(processes: Iterable[int], seconds: float = 10.0) -> set[int]:
-    """Those of the processes that still run after a while."""
+    """Return the processes that still run after at most ``seconds``."""
     until = time.monotonic() + seconds
     alive = set(processes)
     while alive and time.monotonic() < until:
@@ -144,7 +144,7 @@ def _runs(process: int) -> bool:
 
 
 def memory(process: int) -> int:
-    """Bytes that a process and its descendants hold, what they share counted once."""
+    """Return the bytes that a process and its descendants hold; shared memory counts once."""
     total = 0
     for one in tree(process):
         try:
@@ -156,7 +156,7 @@ def memory(process: int) -> int:
 
 
 def finish(problems: list[str]) -> None:
-    """Say what went wrong, and end with a status that tells."""
+    """Print the problems and exit; the status is 1 if there are any."""
     for problem in problems:
         print(f"WRONG: {problem}", flush=True)
     sys.exit(1 if problems else 0)

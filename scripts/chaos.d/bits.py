@@ -1,4 +1,4 @@
-"""Single flipped bits in every file of an index: each is found, and repaired or named as lost."""
+"""Single flipped bits in every file of an index: each is detected, and repaired or reported as lost."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from retrieval.errors import XmodalError
 from tests.helpers import damaged, pictures, sounds
 
 PLACES = {"first": (0.0, 0.02), "middle": (0.02, 0.98), "last": (0.98, 1.0)}
-"""Shares of a file, so that headers and ends are hit as often as what lies between."""
+"""Ranges of a file, as shares of its length, so that headers and ends are hit as often as the middle."""
 
 
 def main() -> None:
-    """Damage copies of one index, one bit at a time."""
+    """Flip one bit at a time in copies of one index."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--flips", type=int, default=200)
     parser.add_argument("--items", type=int, default=60, help="pictures, and half as many sounds")
@@ -44,12 +44,12 @@ def main() -> None:
 
 
 def run(root: Path, options: argparse.Namespace) -> list[str]:
-    """Returns what went wrong."""
+    """Flip the bits and return the problems."""
     whole, sources = build(root, options)
     before, files = contents(whole), damaged.files(whole)
     size = sum((whole / name).stat().st_size for name in files)
     start = time.perf_counter()
-    assert retrieval.verify(whole).is_whole  # noqa: S101 - nothing that follows would mean anything
+    assert retrieval.verify(whole).is_whole  # noqa: S101 - otherwise the rest would be meaningless
     took = time.perf_counter() - start
     print(f"{len(files)} files, {size:,} bytes, verified in {took:.2f} s ({size / took / 1e6:,.0f} MB/s)")
     chance, counts, problems = random.Random(options.seed), Counter[tuple[str, str]](), list[str]()
@@ -61,7 +61,7 @@ def run(root: Path, options: argparse.Namespace) -> list[str]:
         bit = chance.randrange(int(bits * low), max(int(bits * low) + 1, int(bits * high)))
         damaged.flip(copy / name, bit)
         what = f"bit {bit} of {name}"
-        counts["asked before it was repaired", asked(copy, before)] += 1
+        counts["searched before the repair", search_outcome(copy, before)] += 1
         verdict = retrieval.verify(copy)
         named = [damage for damage in verdict.damages if name.startswith(damage.path)]
         if len(named) != 1 or len(verdict.damages) != 1:
@@ -85,7 +85,7 @@ def run(root: Path, options: argparse.Namespace) -> list[str]:
 
 
 def build(root: Path, options: argparse.Namespace) -> tuple[Path, list[Path]]:
-    """An index of two generations, by the packaged encoders: pictures with captions, and sounds."""
+    """Build an index of two generations with the packaged encoders: pictures with captions, and sounds."""
     source, more = root / "source", root / "source/more"
     more.mkdir(parents=True)
     captioned = {}
@@ -108,11 +108,11 @@ def build(root: Path, options: argparse.Namespace) -> tuple[Path, list[Path]]:
 
 
 def contents(index: Path) -> dict[str, Any]:
-    """What an index holds and answers: every asset with its vector, and what is nearest to some items."""
+    """Return an index's content and results: all assets with vectors, and the nearest neighbours of some items."""
     engine = retrieval.open(index, device="cpu")
     try:
         found: dict[str, Any] = {"vectors": {}, "hits": []}
-        assert engine.index.space.dimension  # noqa: S101 - so that the alignment is read, as for a query in words
+        assert engine.index.space.dimension  # noqa: S101 - reads the alignment, as a text query does
         for modality in engine.modalities:
             modality_index = engine.index.modality_index(modality)
             records = engine.index.catalog.records(modality_index.assets)
@@ -137,7 +137,7 @@ def contents(index: Path) -> dict[str, Any]:
 
 
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two indexes hold the same assets, vectors and answers, but for rounding."""
+    """Return whether two indexes have the same assets, vectors and results, except for rounding."""
     if one["vectors"].keys() != other["vectors"].keys():
         return False
     near = all(np.allclose(one["vectors"][key], other["vectors"][key], atol=1e-5) for key in one["vectors"])
@@ -148,8 +148,8 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     )
 
 
-def asked(index: Path, before: dict[str, Any]) -> str:
-    """What becomes of somebody who searches a damaged index."""
+def search_outcome(index: Path, before: dict[str, Any]) -> str:
+    """Search a damaged index and describe the outcome."""
     try:
         return "right answers" if same(contents(index), before) else "wrong answers"
     except XmodalError:

@@ -1,4 +1,4 @@
-"""Thousands of damaged pictures, sounds and videos: the job ends, and every file is indexed or has a reason."""
+"""Thousands of damaged pictures, sounds and videos: the job ends; every file is indexed or fails with a reason."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from retrieval.storage.manifest import Manifest
 from tests.helpers import pictures, sounds, videos
 
 LIMIT = 2 * 10**9
-"""Bytes that the job and its workers may hold together."""
+"""Maximum bytes of memory of the job and its workers together."""
 
 TOYS = """
 import sys
@@ -39,7 +39,7 @@ PACKAGED = "import sys; from indexer.cli.main import run; sys.exit(run(sys.argv[
 
 
 def originals(seed: int) -> list[tuple[str, bytes]]:
-    """Whole files of many formats: each one's ending and bytes."""
+    """Return undamaged files of many formats, as ending and bytes."""
     found = []
     for number, photo in enumerate(common.photos(12, seed)):
         found.append((".jpg", photo))
@@ -70,7 +70,7 @@ def originals(seed: int) -> list[tuple[str, bytes]]:
 
 
 def bombs() -> list[tuple[str, bytes]]:
-    """Small files that say, or are, very much."""
+    """Return decompression bombs: small files that claim to be, or are, very large when decoded."""
     side = 13_000  # 169 million pixels: just below the limit, half a gigabyte when decoded
     lines = zlib.compressobj(1)
     rows = bytes(100 * (1 + 3 * side))
@@ -103,12 +103,12 @@ def _png(width: int, height: int, body: bytes) -> bytes:
 
 
 def truncated(data: bytes, chance: random.Random) -> bytes:
-    """Cut somewhere, at the very start more often than not."""
+    """Return the file cut short, more often near its start."""
     return data[: int(len(data) * chance.random() ** 2)]
 
 
 def flipped(data: bytes, chance: random.Random) -> bytes:
-    """With some bits the other way round, most often in the header."""
+    """Return the file with some bits flipped, most often in its header."""
     damaged = bytearray(data)
     for _ in range(chance.choice((1, 3, 10, 100))):
         at = chance.randrange(min(len(damaged), chance.choice((64, 1024, len(damaged)))))
@@ -117,13 +117,13 @@ def flipped(data: bytes, chance: random.Random) -> bytes:
 
 
 def spliced(data: bytes, chance: random.Random) -> bytes:
-    """With a piece of it where another was."""
+    """Return the file with one piece of it written over another."""
     at, start = chance.randrange(len(data)), chance.randrange(len(data))
     return data[:at] + data[start : start + chance.randrange(1, 5000)] + data[at:]
 
 
 def nonsense(data: bytes, chance: random.Random) -> bytes:
-    """The first bytes as they were, then random ones."""
+    """Return the first bytes of the file, followed by random bytes."""
     return data[: chance.choice((0, 4, 16, 64))] + chance.randbytes(chance.randrange(1, 20_000))
 
 
@@ -137,7 +137,7 @@ DAMAGES: tuple[Callable[[bytes, random.Random], bytes], ...] = (
 
 
 def damaged(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
-    """So many damaged files by name: every bomb, then every kind of damage to every kind of file."""
+    """Return ``count`` damaged files by name: every bomb, then every kind of damage to every kind of file."""
     chance = random.Random(seed)
     whole = originals(seed)
     endings = sorted({ending for ending, _ in whole})
@@ -153,7 +153,7 @@ def damaged(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
 
 
 def main() -> None:
-    """Make the files, run the job over them, and see what became of each."""
+    """Make the files, run the job on them, and check the outcome of each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
@@ -184,7 +184,7 @@ def main() -> None:
 
 
 def _outcome(out: Path) -> tuple[set[str], dict[str, str]]:
-    """The files that are in the index, and why others are not."""
+    """Return the indexed files, and the reasons of the others."""
     catalog = Catalog(Layout(out).generation(Manifest.read(out).generation).catalog)
     with catalog.session() as session:
         indexed = set(session.connection().exec_driver_sql("SELECT path FROM assets").scalars())
@@ -203,7 +203,7 @@ def finish(
     indexed: set[str],
     reasons: dict[str, str],
 ) -> None:
-    """Report, and say what is wrong."""
+    """Print a report and the problems, and exit."""
     lost = sorted(names - indexed - reasons.keys())
     print(f"files               {len(names):,}")
     print(f"indexed             {len(indexed & names):,}")
@@ -226,7 +226,7 @@ def finish(
 
 
 def _kind(reason: str) -> str:
-    """A reason without what it says of the one file."""
+    """Return a reason without the details of the single file."""
     return " ".join(word for word in reason.split() if not any(sign.isdigit() for sign in word))[:90]
 
 

@@ -1,4 +1,4 @@
-"""A disk that fills up during a build: a clear error, the last generation intact, on with it once there is room."""
+"""A disk that fills up during a build: a clear error, an intact last generation, and a resume once there is room."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from indexer.cli.main import run
 from tests.helpers import toy
 
 INSIDE = "XMODAL_CHAOS_MOUNTS"
-"""Set where this program may mount: in a namespace of its own."""
+"""Set in the namespace in which this program may mount."""
 
-ROOM = 100_000
-"""Kilobytes of a disk that is large enough."""
+LARGE_DISK_KB = 100_000
+"""Size of a disk that is large enough, in kilobytes."""
 
 
 def index(source: Path, out: Path) -> tuple[int, str]:
-    """The exit status of ``xmodal index``, and the last line that it prints to standard error."""
+    """Run ``xmodal index``; return its exit status and its last line of output."""
     arguments = [
         "index",
         str(source),
@@ -36,10 +36,10 @@ def index(source: Path, out: Path) -> tuple[int, str]:
         "--align",
         "conse",
     ]
-    said = source.with_name("said")
+    output = source.with_name("output")
 
     def work() -> None:
-        descriptor = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         status = run(arguments)
@@ -48,11 +48,11 @@ def index(source: Path, out: Path) -> tuple[int, str]:
         os._exit(status)
 
     status = os.waitstatus_to_exitcode(os.waitpid(common.forked(work), 0)[1])
-    return status, said.read_text(encoding="utf-8").splitlines()[-1]
+    return status, output.read_text(encoding="utf-8").splitlines()[-1]
 
 
 def mount(place: Path, kilobytes: int, *options: str) -> None:
-    """Have a file system in memory of that size."""
+    """Mount a file system in memory, of this size."""
     subprocess.run(
         ["mount", "-t", "tmpfs", "-o", ",".join([f"size={kilobytes}k", *options]), "tmpfs", str(place)],  # noqa: S607
         check=True,
@@ -60,17 +60,17 @@ def mount(place: Path, kilobytes: int, *options: str) -> None:
 
 
 def undisturbed(work: Path) -> tuple[int, int, str]:
-    """The kilobytes that the index takes before and after the update, and what it comes to."""
+    """Return the kilobytes of the index before and after the update, and a digest of the result."""
     disk = work / "disk"
     disk.mkdir()
-    mount(disk, ROOM)
+    mount(disk, LARGE_DISK_KB)
     try:
         shutil.copytree(work / "start", disk / "index")
-        least = _used(disk)
+        smallest = _used(disk)
         index(work / "source", disk / "index")
-        return least, _used(disk), common.contents(disk / "index")
+        return smallest, _used(disk), common.contents(disk / "index")
     finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)  # noqa: S607 - an index may be mapped still
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)  # noqa: S607 - an index may still be mapped
 
 
 def _used(disk: Path) -> int:
@@ -79,32 +79,32 @@ def _used(disk: Path) -> int:
 
 
 def one_size(work: Path, kilobytes: int, expected: str, before: object) -> tuple[str, list[str]]:
-    """Update an index on a disk of that size, then make room and update it again."""
+    """Update an index on a disk of this size, then enlarge the disk and update again."""
     disk = work / "disk"
-    mount(disk, ROOM)
+    mount(disk, LARGE_DISK_KB)
     try:
         shutil.copytree(work / "start", disk / "index")
         mount(disk, kilobytes, "remount")
-        status, said = index(work / "source", disk / "index")
+        status, message = index(work / "source", disk / "index")
         problems = []
         if status:
-            if status != 1 or not said.startswith("xmodal: ") or "full" not in said:
-                problems.append(f"status {status}: {said}")
+            if status != 1 or not message.startswith("xmodal: ") or "full" not in message:
+                problems.append(f"status {status}: {message}")
             if common.answers(disk / "index") != before:
-                problems.append("the last generation is not what it was")
-        mount(disk, ROOM, "remount")
+                problems.append("the last generation gives other results")
+        mount(disk, LARGE_DISK_KB, "remount")
         again = index(work / "source", disk / "index")
         if again[0]:
-            problems.append(f"it does not go on: {again[1]}")
+            problems.append(f"the resumed job fails: {again[1]}")
         elif common.contents(disk / "index") != expected:
-            problems.append("the index is another than one built undisturbed")
+            problems.append("the index differs from one built undisturbed")
         return ("full" if status else "fits"), [f"{kilobytes} kB: {each}" for each in problems]
     finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)  # noqa: S607 - an index may be mapped still
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)  # noqa: S607 - an index may still be mapped
 
 
 def main() -> None:
-    """Try one size after the other, from next to nothing to enough."""
+    """Try several disk sizes, from too small to large enough."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=int, default=200)
     parser.add_argument("--sizes", type=int, default=20)
@@ -125,15 +125,15 @@ def main() -> None:
         before = common.answers(work / "start")
         for path in later:
             (work / "later" / path.name).rename(path)
-        least, most, expected = undisturbed(work)
+        smallest, largest, expected = undisturbed(work)
         for number in range(options.sizes):
-            size = least + (most - least) * number // max(1, options.sizes - 1)
+            size = smallest + (largest - smallest) * number // max(1, options.sizes - 1)
             outcome, wrong = one_size(work, size, expected, before)
             results.append(outcome)
             problems += wrong
-    print(f"sizes tried          {len(results)}, from {least} to {most} kB")
+    print(f"sizes tried          {len(results)}, from {smallest} to {largest} kB")
     print(f"filled up            {results.count('full')}")
-    print(f"last generation kept, went on and came to the same  {'all' if not problems else 'not all'}")
+    print(f"last generation kept, resumed, same result  {'all' if not problems else 'not all'}")
     if "full" not in results:
         problems.append("no disk was ever full")
     common.finish(problems)

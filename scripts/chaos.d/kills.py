@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of a build, each followed by a resume; a reader asks all the while."""
+"""SIGKILL at random moments of a build, each followed by a resume, while a reader searches all the time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Fixture:
-    """What every round starts from and ought to come to."""
+    """Start and expected result of every round."""
 
     source: Path
     start: Path
@@ -33,7 +33,7 @@ class Fixture:
 
 
 def counted(source: Path, out: Path, log: Path) -> None:
-    """Build, noting in ``log`` how many media each call of an encoder takes, before it takes them."""
+    """Build; before each call of an encoder, write its number of media to ``log``."""
     with toy.encoders() as encoders, log.open("a", buffering=1) as file:
         for encoder in encoders.values():
             encode = encoder.encode
@@ -47,23 +47,23 @@ def counted(source: Path, out: Path, log: Path) -> None:
 
 
 def read_on(out: Path, replies: list[Any], report: Path) -> None:
-    """Ask until the report is taken away, and note what was wrong."""
-    asked, wrong = 0, []
+    """Search until the file ``.stop`` exists, and write wrong results to the report."""
+    searches, wrong = 0, []
     with toy.encoders():
         while not report.with_suffix(".stop").exists():
             try:
                 reply = common.answers(out)
                 if reply not in replies:
-                    wrong.append(f"another answer: {reply}")
+                    wrong.append(f"unexpected result: {reply}")
             except Exception as error:
                 wrong.append(repr(error))
-            asked += 1
+            searches += 1
             time.sleep(0.01)
-    report.write_text(json.dumps({"asked": asked, "wrong": wrong[:5], "errors": len(wrong)}))
+    report.write_text(json.dumps({"searches": searches, "wrong": wrong[:5], "errors": len(wrong)}))
 
 
 def prepare(work: Path, count: int, seed: int) -> Fixture:
-    """A source, an index of its first third, and what an undisturbed build makes of both."""
+    """Make a source, an index of its first third, and the expected result of an undisturbed build."""
     source = common.folder(work / "source", count, seed)
     names = sorted(source.iterdir())
     with toy.encoders():
@@ -89,7 +89,7 @@ def prepare(work: Path, count: int, seed: int) -> Fixture:
 
 
 def one_round(work: Path, fixture: Fixture, chance: random.Random) -> dict[str, Any]:
-    """Kill one build at a random moment, resume it, and compare."""
+    """Kill one build at a random moment, resume it, and compare the result."""
     out, log, report = work / "out", work / "log", work / "report"
     for path in (out, log, report, report.with_suffix(".stop")):
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
@@ -131,14 +131,14 @@ def main() -> None:
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        # In a process of its own, so that this one never starts what forked processes would share.
+        # In its own process: forked processes would share whatever this one starts, such as a fork server.
         fixture = _elsewhere(work, options.pictures, options.seed)
         print(f"an undisturbed build takes {fixture.seconds:.1f} s", flush=True)
         for number in range(options.kills):
             results.append(one_round(work, fixture, chance))
             done = results[-1]
             if not done["same"]:
-                problems.append(f"round {number}: the index is another than one built undisturbed")
+                problems.append(f"round {number}: the index differs from one built undisturbed")
             if done["twice"] > BATCH:
                 problems.append(f"round {number}: {done['twice']} items were encoded twice")
             if done["left"]:
@@ -148,9 +148,9 @@ def main() -> None:
     print(f"kills that met a running job   {sum(done['killed'] for done in results)} of {len(results)}")
     print(f"indexes equal to undisturbed   {sum(done['same'] for done in results)}")
     print(
-        f"items encoded twice a kill     mean {sum(twice) / len(twice):.1f}, most {max(twice)} (batch {BATCH})"
+        f"items encoded twice per kill   mean {sum(twice) / len(twice):.1f}, most {max(twice)} (batch {BATCH})"
     )
-    print(f"reader's questions             {sum(done['asked'] for done in results) * len(toy.COLOURS):,}")
+    print(f"reader's searches              {sum(done['searches'] for done in results) * len(toy.COLOURS):,}")
     print(f"reader's errors                {sum(done['errors'] for done in results)}")
     print(f"processes left                 {sum(done['left'] for done in results)}")
     common.finish(problems)

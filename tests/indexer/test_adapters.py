@@ -1,4 +1,4 @@
-"""Data sets in their authors' own formats, made small here, indexed and evaluated by their standard split."""
+"""Small data sets in their authors' formats, indexed and evaluated by their standard split."""
 
 import csv
 import io
@@ -145,8 +145,8 @@ def read(source, tmp_path):
     return corpus.read([source], leave_out=tmp_path / "index")
 
 
-def described(found):
-    """By item: how many of each modality, and the split."""
+def described(result):
+    """Return the number of parts of each modality, and the split, by item."""
     return {
         key: (
             {
@@ -155,11 +155,11 @@ def described(found):
             },
             item.metadata.get("split"),
         )
-        for key, item in found.items.items()
+        for key, item in result.items.items()
     }
 
 
-def test_every_format_is_tried_here():
+def test_every_format_is_tested_here():
     tried = {"coco", "flickr30k", "flickr8k", "flickr-token", "clotho", "audiocaps", "msrvtt", "webdataset",
              "embeddings"}  # fmt: skip
     assert set(registry.ADAPTERS) == tried
@@ -168,11 +168,13 @@ def test_every_format_is_tried_here():
 @pytest.mark.parametrize("coco", [True, False])
 def test_karpathys_split(tmp_path, coco):
     file = karpathy(tmp_path, inside="val2014" if coco else "flickr30k-images", coco=coco)
-    found = read(f"{'coco' if coco else 'flickr30k'}:{file}", tmp_path)
-    assert not found.problems
-    assert found.holdout == "split = 'test'"
-    assert [split for _, split in described(found).values()] == ["train", "train", "test", "test"]
-    assert {tuple(sorted(of.items())) for of, _ in described(found).values()} == {(("image", 1), ("text", 6))}
+    result = read(f"{'coco' if coco else 'flickr30k'}:{file}", tmp_path)
+    assert not result.problems
+    assert result.holdout == "split = 'test'"
+    assert [split for _, split in described(result).values()] == ["train", "train", "test", "test"]
+    assert {tuple(sorted(of.items())) for of, _ in described(result).values()} == {
+        (("image", 1), ("text", 6))
+    }
 
 
 def test_coco_is_evaluated_by_its_protocol(tmp_path):
@@ -190,7 +192,7 @@ def test_coco_is_evaluated_by_its_protocol(tmp_path):
     assert result.tasks["image-to-text"]["recall@1"] == 0.2
 
 
-def test_an_own_holdout_goes_before_the_standard_split(tmp_path):
+def test_an_explicit_holdout_replaces_the_standard_split(tmp_path):
     with toy.encoders():
         indexer.build(
             [f"coco:{karpathy(tmp_path)}"], out=tmp_path / "index", preset="toy", holdout="split = 'train'"
@@ -198,17 +200,17 @@ def test_an_own_holdout_goes_before_the_standard_split(tmp_path):
     assert retrieval.open(tmp_path / "index").manifest.settings["holdout"] == "split = 'train'"
 
 
-def test_flickr_as_first_published(tmp_path):
-    found = read(f"flickr-token:{flickr_token(tmp_path)}", tmp_path)
-    assert not found.problems
-    assert [split for _, split in described(found).values()] == ["train", "train", "val", "test"]
-    assert {of["text"] for of, _ in described(found).values()} == {5}
+def test_flickr_as_published_by_its_authors(tmp_path):
+    result = read(f"flickr-token:{flickr_token(tmp_path)}", tmp_path)
+    assert not result.problems
+    assert [split for _, split in described(result).values()] == ["train", "train", "val", "test"]
+    assert {of["text"] for of, _ in described(result).values()} == {5}
 
 
 def test_clotho(tmp_path):
-    found = read(f"clotho:{clotho(tmp_path)}", tmp_path)
-    assert not found.problems
-    assert described(found) == {
+    result = read(f"clotho:{clotho(tmp_path)}", tmp_path)
+    assert not result.problems
+    assert described(result) == {
         "development/a rain": ({"audio": 1, "text": 5}, "train"),
         "evaluation/a rain": ({"audio": 1, "text": 5}, "test"),
     }
@@ -217,27 +219,27 @@ def test_clotho(tmp_path):
 
 
 def test_audiocaps(tmp_path):
-    found = read(f"audiocaps:{audiocaps(tmp_path)}", tmp_path)
-    assert not found.problems
-    assert described(found) == {
+    result = read(f"audiocaps:{audiocaps(tmp_path)}", tmp_path)
+    assert not result.problems
+    assert described(result) == {
         "test/id-test_30": ({"audio": 1, "text": 5}, "test"),
         "train/id-train_30": ({"audio": 1, "text": 1}, "train"),
     }
 
 
 def test_msrvtt_and_its_1k_a_split(tmp_path):
-    found = read(f"msrvtt:{msrvtt(tmp_path)}", tmp_path)
-    assert not found.problems
-    assert [split for _, split in described(found).values()] == ["train", "val", "test"]
-    assert {of["text"] for of, _ in described(found).values()} == {20}
+    result = read(f"msrvtt:{msrvtt(tmp_path)}", tmp_path)
+    assert not result.problems
+    assert [split for _, split in described(result).values()] == ["train", "val", "test"]
+    assert {of["text"] for of, _ in described(result).values()} == {20}
     (tmp_path / "1k").mkdir()
-    found = read(f"msrvtt:{msrvtt(tmp_path / '1k', jsfusion=True)}", tmp_path)
-    assert [(of["text"], split) for of, split in described(found).values()] == [
+    result = read(f"msrvtt:{msrvtt(tmp_path / '1k', jsfusion=True)}", tmp_path)
+    assert [(of["text"], split) for of, split in described(result).values()] == [
         (20, "train"), (1, "test"), (20, "train")
     ]  # fmt: skip
 
 
-def test_pictures_are_read_out_of_shards(tmp_path):
+def test_pictures_are_read_from_shards(tmp_path):
     with toy.encoders() as made:
         command = [
             "index",
@@ -258,7 +260,7 @@ def test_pictures_are_read_out_of_shards(tmp_path):
     assert retrieval.evaluate(engine, ks=(1,)).tasks["text-to-image"]["hit@1"] == 1.0
 
 
-def test_somebodys_vectors_are_indexed_with_no_encoder(tmp_path):
+def test_a_folder_of_embeddings_is_indexed_without_an_encoder(tmp_path):
     images, texts = embeddings(tmp_path / "laion")
     source = f"embeddings:{tmp_path / 'laion'}"
     summary = indexer.build([source], out=tmp_path / "index")
@@ -291,7 +293,7 @@ def test_somebodys_vectors_are_indexed_with_no_encoder(tmp_path):
         (lambda root: np.save(root / "img_emb/last.npy", np.ones((3, 16), np.float32)), "has no number"),
     ],
 )
-def test_vectors_that_do_not_belong_together_are_refused(tmp_path, spoil, message):
+def test_inconsistent_embedding_files_are_refused(tmp_path, spoil, message):
     embeddings(tmp_path / "laion")
     spoil(tmp_path / "laion")
     with pytest.raises(SourceError, match=message):
@@ -299,7 +301,7 @@ def test_vectors_that_do_not_belong_together_are_refused(tmp_path, spoil, messag
 
 
 @pytest.mark.parametrize("name", sorted(registry.ADAPTERS))
-def test_what_is_not_there_or_of_another_format_is_refused(tmp_path, name):
+def test_missing_files_and_wrong_formats_are_refused(tmp_path, name):
     with pytest.raises(SourceError, match="expected"):
         read(f"{name}:{tmp_path / 'nowhere'}", tmp_path)
     (tmp_path / "file.json").write_text('{"other": []}')
@@ -307,11 +309,11 @@ def test_what_is_not_there_or_of_another_format_is_refused(tmp_path, name):
         read(f"{name}:{tmp_path / 'file.json'}", tmp_path)
 
 
-def test_a_missing_picture_costs_itself_alone(tmp_path):
+def test_a_missing_picture_fails_alone(tmp_path):
     file = karpathy(tmp_path)
     next((tmp_path / "val2014").iterdir()).unlink()
-    found = read(f"coco:{file}", tmp_path)
-    assert (len(found.problems), len(found.items)) == (1, 4)
+    result = read(f"coco:{file}", tmp_path)
+    assert (len(result.problems), len(result.items)) == (1, 4)
 
 
 def test_a_name_with_a_colon_is_still_a_folder(tmp_path, monkeypatch):
@@ -322,7 +324,7 @@ def test_a_name_with_a_colon_is_still_a_folder(tmp_path, monkeypatch):
     assert registry.absolute("coco:x") == f"{tmp_path.resolve()}/coco:x"
 
 
-def test_given_vectors_pass_through_and_nothing_else_does():
+def test_the_given_encoder_accepts_vectors_only():
     encoder = encoders.load("given-audio:3", Modality.AUDIO)
     rows = [np.array([1, 2, 3], np.float16), np.zeros(3)]
     prepared = [encoder.prepare(row) for row in rows]
@@ -337,7 +339,7 @@ def test_given_vectors_pass_through_and_nothing_else_does():
             encoders.load(name, Modality.AUDIO)
 
 
-def test_features_of_one_space_are_left_as_they_are(tmp_path):
+def test_features_of_a_shared_space_are_not_changed(tmp_path):
     embeddings(tmp_path / "laion")
     np.save(tmp_path / "laion/text_emb/text_emb_0.npy", np.ones((20, 8), np.float32))
     np.save(tmp_path / "laion/text_emb/text_emb_1.npy", np.ones((20, 8), np.float32))
@@ -345,7 +347,7 @@ def test_features_of_one_space_are_left_as_they_are(tmp_path):
         indexer.build([f"embeddings:{tmp_path / 'laion'}"], out=tmp_path / "index", align="identity")
 
 
-def test_what_comes_before_the_cut_of_an_archive_is_taken(tmp_path):
+def test_the_readable_part_of_a_truncated_archive_is_indexed(tmp_path):
     for name in ("a.tar", "b.tar"):
         with tarfile.open(tmp_path / name, "w") as archive:
             for number in range(3):
@@ -354,7 +356,7 @@ def test_what_comes_before_the_cut_of_an_archive_is_taken(tmp_path):
                 archive.addfile(member, io.BytesIO(bytes(5000)))
     data = (tmp_path / "a.tar").read_bytes()
     (tmp_path / "a.tar").write_bytes(data[:8000])
-    found = corpus.read([f"webdataset:{tmp_path}"], leave_out=tmp_path / "index")
-    assert list(found.items) == ["a0", "a1", "b0", "b1", "b2"]
-    assert [problem.path for problem in found.problems] == ["a.tar"]
-    assert found.problems[0].reason == "cannot be read to its end: unexpected end of data"
+    result = corpus.read([f"webdataset:{tmp_path}"], leave_out=tmp_path / "index")
+    assert list(result.items) == ["a0", "a1", "b0", "b1", "b2"]
+    assert [problem.path for problem in result.problems] == ["a.tar"]
+    assert result.problems[0].reason == "cannot be read to its end: unexpected end of data"

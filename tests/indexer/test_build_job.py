@@ -1,4 +1,4 @@
-"""The job, with encoders whose vectors can be read: what is encoded, reused, removed, and published."""
+"""The job with toy encoders: what is encoded, reused, removed and published."""
 
 import json
 import shutil
@@ -32,11 +32,11 @@ def build(source, out, **options):
 
 
 def counted(encoders):
-    """How many media each encoder has encoded since this was last asked, class names left out."""
-    found = {modality: encoder.encoded for modality, encoder in encoders.items()}
+    """Return the numbers of captions and pictures encoded since the last call, without class names."""
+    counts = {modality: encoder.encoded for modality, encoder in encoders.items()}
     for encoder in encoders.values():
         encoder.encoded = 0
-    return found[Modality.TEXT], found[Modality.IMAGE]
+    return counts[Modality.TEXT], counts[Modality.IMAGE]
 
 
 def vectors(out):
@@ -50,7 +50,7 @@ def vectors(out):
     return found
 
 
-def test_every_colour_is_found_by_its_name_and_by_its_look(source, out):
+def test_every_colour_is_found_by_text_and_by_picture(source, out):
     summary = build(source, out)
     assert (summary.items, summary.assets, summary.failed) == (10, {"text": 10, "image": 10}, 0)
     engine = retrieval.open(out)
@@ -71,7 +71,7 @@ def test_a_second_run_encodes_and_publishes_nothing(source, out, encoders):
     assert (out / "manifest.json").read_bytes() == before
 
 
-def test_only_what_is_new_or_changed_is_encoded_and_what_is_gone_is_removed(source, out, encoders):
+def test_only_new_and_changed_content_is_encoded_and_missing_content_is_removed(source, out, encoders):
     build(source, out)
     counted(encoders)
     toy.paint(source / "more/brown.png", (128, 64, 0))
@@ -113,7 +113,7 @@ def test_an_updated_index_equals_one_built_at_once(source, out, tmp_path):
 
 
 @pytest.mark.parametrize("at", range(0, 10, 3))
-def test_a_bad_file_costs_itself_alone(source, out, at, encoders):
+def test_a_bad_file_fails_alone_in_its_batch(source, out, at, encoders):
     name = sorted(toy.COLOURS)[at]
     (source / f"{name}.png").write_bytes(b"\x89PNG\r\n\x1a\nnonsense")
     summary = build(source, out, batch_size=2)
@@ -138,7 +138,7 @@ def test_failed_files_are_tried_again_when_they_change_or_on_request(source, out
     assert (mended.failed, mended.encoded, mended.generation) == (0, 1, 2)
 
 
-def test_batches_and_workers_change_nothing(source, out, tmp_path):
+def test_batch_size_and_workers_do_not_change_the_vectors(source, out, tmp_path):
     build(source, out, batch_size=1, workers=1)
     build(source, tmp_path / "other", batch_size=7, workers=5)
     assert vectors(out) == vectors(tmp_path / "other")
@@ -154,7 +154,7 @@ def test_the_index_can_be_moved(source, out, tmp_path):
     assert retrieval.open(moved).text_to_image("red", k=10) == expected
 
 
-def test_held_out_items_are_searched_but_never_fitted_on(source, out):
+def test_held_out_items_are_searchable_but_never_fitted_on(source, out):
     build(source, out, holdout=0.4, seed=3)
     engine = retrieval.open(out)
     table = engine.index.catalog.table(Modality.IMAGE)
@@ -187,7 +187,7 @@ def test_a_holdout_is_stable_when_items_come_and_go(source, out):
     assert retrieval.open(out).manifest.settings["holdout"] == 0.5
 
 
-def test_metadata_decides_a_holdout(source, out, tmp_path):
+def test_a_holdout_can_be_an_expression_over_metadata(source, out, tmp_path):
     rows = [f"{name},{name}.png,Something {name}.,{len(name)}" for name in toy.COLOURS]
     (source / "m.csv").write_text("id,image,caption,letters\n" + "\n".join(rows), encoding="utf-8")
     build(source / "m.csv", out, holdout="letters > 5 or letters = 3")
@@ -209,7 +209,7 @@ def test_realigning_encodes_nothing(source, out, encoders):
     assert indexer.realign(out, holdout=0.3).settings["holdout"] == 0.3
 
 
-def test_what_a_former_revision_of_the_method_fitted_is_fitted_anew_once(source, out, encoders, monkeypatch):
+def test_an_alignment_of_an_older_method_revision_is_fitted_again_once(source, out, encoders, monkeypatch):
     known = registry.METHODS
     monkeypatch.setattr(registry, "METHODS", {**known, "auto": Method(known["cca"].fit, "")})
     build(source, out)
@@ -235,7 +235,7 @@ def test_a_reader_keeps_its_generation(source, out):
     assert retrieval.open(out).text_to_image("red", k=1)[0].id != "red"
 
 
-def test_a_job_that_ends_early_publishes_nothing_and_loses_no_encoding(source, out, encoders, monkeypatch):
+def test_an_interrupted_job_publishes_nothing_and_keeps_encoded_features(source, out, encoders, monkeypatch):
     image = encoders[Modality.IMAGE]
     encode = image.encode
 
@@ -275,14 +275,14 @@ def test_two_writers_at_once_are_refused(source, out):
         thread.join()
 
 
-def test_old_generations_are_dropped_but_one(source, out):
+def test_one_old_generation_is_kept(source, out):
     for number in range(4):
         toy.paint(source / "red.png", (200 + number, 0, 0))
         build(source, out)
     assert sorted(path.name for path in (out / "generations").iterdir()) == ["000003", "000004"]
 
 
-def test_another_encoder_is_refused_by_a_reader_and_rebuilt_by_a_writer(source, out):
+def test_a_different_encoder_is_refused_by_a_reader_and_rebuilt_by_a_writer(source, out):
     build(source, out)
     with toy.encoders(weights="other"):
         with pytest.raises(EncoderMismatchError, match=r"toy-text .* differ in weights"):
@@ -328,13 +328,13 @@ def test_files_without_an_encoder_are_counted(source, out):
         ({"device": "abacus"}, OptionError, "abacus"),
     ],
 )
-def test_unusable_options_are_refused_before_anything_is_made(source, out, options, error, message):
+def test_unusable_options_are_refused_before_anything_is_written(source, out, options, error, message):
     with pytest.raises(error, match=message):
         indexer.build([source], out=out, **{"preset": "toy", **options})
     assert not (out / "manifest.json").exists()
 
 
-def test_a_folder_with_other_things_is_not_taken_for_an_index(source, tmp_path):
+def test_a_folder_with_other_files_is_refused(source, tmp_path):
     with pytest.raises(SourceError, match="holds other files"):
         build(source, source)
     with pytest.raises(NotAnIndexError, match="is a file"):
@@ -354,21 +354,21 @@ def test_a_newer_format_is_refused(source, out):
         retrieval.open(out)
 
 
-def test_a_manifest_says_the_same_after_reading_and_writing(source, out):
+def test_a_manifest_is_unchanged_after_reading_and_writing(source, out):
     build(source, out)
     manifest = Manifest.read(out)
     manifest.write(out / "again.json")
     assert json.loads((out / "again.json").read_text()) == json.loads((out / "manifest.json").read_text())
 
 
-def test_a_draft_is_gone_whatever_happens(out):
+def test_a_draft_is_always_removed(out):
     with pytest.raises(RuntimeError), writing(out):
         raise RuntimeError
     assert not Layout(out).generation(1).folder.exists()
     assert list((out / "generations").iterdir()) == []
 
 
-def test_networks_are_let_go_of_whether_an_alignment_is_fitted_or_kept(source, out, monkeypatch):
+def test_encoders_are_released_whether_an_alignment_is_fitted_or_kept(source, out, monkeypatch):
     released = []
     monkeypatch.setattr(
         toy.ToyEncoder, "release", lambda encoder: released.append(encoder.spec.modality), raising=False

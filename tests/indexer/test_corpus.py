@@ -1,4 +1,4 @@
-"""Folders and manifests to items."""
+"""Reading folders and manifests into items."""
 
 import os
 import subprocess
@@ -15,8 +15,8 @@ def read(*sources, out="out"):
     return corpus.read(sources, leave_out=sources[0].parent / out)
 
 
-def captions(found, key):
-    return [part.text for part in found.items[key].parts if part.modality is Modality.TEXT]
+def captions(result, key):
+    return [part.text for part in result.items[key].parts if part.modality is Modality.TEXT]
 
 
 def test_files_that_share_a_stem_are_one_item(tmp_path):
@@ -26,28 +26,28 @@ def test_files_that_share_a_stem_are_one_item(tmp_path):
     (tmp_path / "a/cat.notes").write_bytes(b"")
     (tmp_path / "b").mkdir()
     (tmp_path / "b/cat.MP4").write_bytes(b"")
-    found = read(tmp_path)
-    assert list(found.items) == ["a/cat", "b/cat"]
-    assert [part.path for part in found.items["a/cat"].parts] == [
+    result = read(tmp_path)
+    assert list(result.items) == ["a/cat", "b/cat"]
+    assert [part.path for part in result.items["a/cat"].parts] == [
         "a/cat.jpg",
         "a/cat.ogg",
         "a/cat.txt",
         "a/cat.txt",
     ]
-    assert captions(found, "a/cat") == ["A cat.", "A pet."]
-    assert [(part.modality, part.is_track) for part in found.items["b/cat"].parts] == [
+    assert captions(result, "a/cat") == ["A cat.", "A pet."]
+    assert [(part.modality, part.is_track) for part in result.items["b/cat"].parts] == [
         ("video", False),
         ("audio", True),
     ]
-    assert found.problems == []
+    assert result.problems == []
 
 
-def test_ids_keep_dots_that_are_no_ending(tmp_path):
+def test_ids_keep_dots_that_do_not_start_the_file_ending(tmp_path):
     paint(tmp_path / "v1.2.final.png", "red")
     assert list(read(tmp_path).items) == ["v1.2.final"]
 
 
-def test_hidden_files_and_the_index_itself_are_left_out(tmp_path):
+def test_hidden_files_and_the_index_folder_are_skipped(tmp_path):
     source = tmp_path / "source"
     paint(source / ".hidden/a.png", "red")
     paint(source / "._b.png", "red")
@@ -56,7 +56,7 @@ def test_hidden_files_and_the_index_itself_are_left_out(tmp_path):
     assert list(corpus.read([source], leave_out=source / "index").items) == ["d"]
 
 
-def test_translations_are_no_captions(tmp_path):
+def test_translations_are_not_captions(tmp_path):
     text = "A cat.\npt_br.utf8=Uma gata.\nsr@latin.utf8=Mačka.\nx = 2 is maths.\n"
     (tmp_path / "cat.txt").write_text(text, encoding="utf-8")
     assert captions(read(tmp_path), "cat") == ["A cat.", "x = 2 is maths."]
@@ -76,35 +76,35 @@ def test_captions_in_the_usual_encodings(tmp_path, encoding, text):
         (b"", "holds no caption"),
         (b" \n\n", "holds no caption"),
         (b"caf\xe9", "expected text in UTF-8, byte 3 is not"),
-        (b"x" * 1_000_001, "may hold 1,000,000 bytes"),
+        (b"x" * 1_000_001, "may have at most 1,000,000 bytes"),
     ],
 )
-def test_a_bad_caption_file_costs_its_captions_alone(tmp_path, data, reason):
+def test_a_bad_caption_file_fails_alone(tmp_path, data, reason):
     paint(tmp_path / "a.png", "red")
     (tmp_path / "a.txt").write_bytes(data)
-    found = read(tmp_path)
-    assert [part.modality for part in found.items["a"].parts] == ["image"]
-    assert [(problem.path, problem.stage) for problem in found.problems] == [("a.txt", "corpus")]
-    assert reason in found.problems[0].reason
+    result = read(tmp_path)
+    assert [part.modality for part in result.items["a"].parts] == ["image"]
+    assert [(problem.path, problem.stage) for problem in result.problems] == [("a.txt", "corpus")]
+    assert reason in result.problems[0].reason
 
 
-def test_a_second_picture_of_an_item_is_left_out_by_name(tmp_path):
+def test_a_second_picture_of_an_item_is_a_named_problem(tmp_path):
     paint(tmp_path / "a.jpg", "red")
     paint(tmp_path / "a.png", "red")
-    found = read(tmp_path)
-    assert [part.path for part in found.items["a"].parts] == ["a.jpg"]
-    assert found.problems[0].path == "a.png"
-    assert "item 'a' has the image a.jpg already" in found.problems[0].reason
+    result = read(tmp_path)
+    assert [part.path for part in result.items["a"].parts] == ["a.jpg"]
+    assert result.problems[0].path == "a.png"
+    assert "item 'a' has the image a.jpg already" in result.problems[0].reason
 
 
-def test_a_name_that_is_not_utf8_is_shown_by_its_bytes(tmp_path):
+def test_a_file_name_that_is_not_utf8_is_escaped(tmp_path):
     paint(tmp_path / "a.png", "red")
     os.rename(tmp_path / "a.png", os.fsencode(tmp_path) + b"/caf\xe9.png")
     paint(tmp_path / "b.png", "red")
     paint(tmp_path / "caf\\xe9.png", "red")
-    found = read(tmp_path)
-    assert list(found.items) == ["b", "caf\\xe9"]
-    assert [problem.path for problem in found.problems] == ["caf\\xe9.png"]
+    result = read(tmp_path)
+    assert list(result.items) == ["b", "caf\\xe9"]
+    assert [problem.path for problem in result.problems] == ["caf\\xe9.png"]
 
 
 def test_a_link_does_not_leave_the_source(tmp_path):
@@ -122,9 +122,9 @@ def test_a_link_does_not_leave_the_source(tmp_path):
     }.items():
         (tmp_path / "source" / name).symlink_to(target)
     (tmp_path / "index").symlink_to("source")
-    found = read(tmp_path / "index")
-    assert sorted(found.items) == ["in/a", "inside"]
-    reasons = {problem.path: problem.reason.partition(":")[0] for problem in found.problems}
+    result = read(tmp_path / "index")
+    assert sorted(result.items) == ["in/a", "inside"]
+    reasons = {problem.path: problem.reason.partition(":")[0] for problem in result.problems}
     leaves = "is a symbolic link that leaves the source"
     assert reasons == {
         **dict.fromkeys(["outside.png", "absolute.png", "twice.png"], leaves),
@@ -132,9 +132,9 @@ def test_a_link_does_not_leave_the_source(tmp_path):
     }
 
 
-def test_folders_are_walked_however_deep_and_names_taken_as_they_are(tmp_path):
+def test_folders_of_any_depth_and_any_file_names_are_read(tmp_path):
     here = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(1500):  # by descriptors: the whole path is longer than the system takes at once
+    for _ in range(1500):  # by descriptors: the whole path is longer than the system accepts
         os.mkdir("d" * 3, dir_fd=here)
         deeper = os.open("d" * 3, os.O_RDONLY, dir_fd=here)
         os.close(here)
@@ -144,11 +144,11 @@ def test_folders_are_walked_however_deep_and_names_taken_as_they_are(tmp_path):
     for name in ("two\nlines", "tab\t\x1b[31m", " ", "-rf", "a" + "\u0301" * 100, long):
         paint(tmp_path / f"{name}.png", "red")
     try:
-        found = read(tmp_path)
-    finally:  # Python 3.11's rmtree goes no deeper than its stack
+        result = read(tmp_path)
+    finally:  # Python 3.11's rmtree is limited by the stack's depth
         subprocess.run(["rm", "-r", str(tmp_path / "ddd")], check=True)  # noqa: S607
-    assert set(found.items) == {"two\nlines", "tab\t\x1b[31m", " ", "-rf", "a" + "\u0301" * 100, long}
-    assert [problem.reason for problem in found.problems] == ["cannot be read: File name too long"]
+    assert set(result.items) == {"two\nlines", "tab\t\x1b[31m", " ", "-rf", "a" + "\u0301" * 100, long}
+    assert [problem.reason for problem in result.problems] == ["cannot be read: File name too long"]
 
 
 def test_missing_and_empty_sources_are_refused(tmp_path):
@@ -168,18 +168,18 @@ CSV = """id,image,caption,year,place,code
 """
 
 
-def test_a_manifest_has_a_row_an_item_and_more_rows_for_more_captions(tmp_path):
+def test_a_manifest_has_one_row_per_item_and_repeated_ids_add_captions(tmp_path):
     paint(tmp_path / "a.png", "red")
     paint(tmp_path / "b.png", "blue")
     (tmp_path / "m.csv").write_text(CSV, encoding="utf-8")
-    found = read(tmp_path / "m.csv")
-    assert captions(found, "1") == ["A cat.", "A pet."]
-    assert found.items["1"].metadata == {"year": 2001, "place": "Oslo", "code": "007"}
-    assert found.items["2"].metadata == {"year": 1999, "code": "008"}
-    assert found.columns == {"year": "integer", "place": "text", "code": "text"}
+    result = read(tmp_path / "m.csv")
+    assert captions(result, "1") == ["A cat.", "A pet."]
+    assert result.items["1"].metadata == {"year": 2001, "place": "Oslo", "code": "007"}
+    assert result.items["2"].metadata == {"year": 1999, "code": "008"}
+    assert result.columns == {"year": "integer", "place": "text", "code": "text"}
 
 
-def test_every_format_says_the_same(tmp_path):
+def test_all_manifest_formats_give_the_same_corpus(tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -194,11 +194,11 @@ def test_every_format_says_the_same(tmp_path):
         "id\timage\tcaption\tscore\n1\ta.png\tA cat.\t0.5\n1\t\tA pet.\t\n", encoding="utf-8"
     )
     for name in ("m.parquet", "m.jsonl", "m.tsv"):
-        found = read(tmp_path / name)
-        assert captions(found, "1") == ["A cat.", "A pet."]
-        assert found.items["1"].parts[0].path == "a.png"
-        assert found.columns["score"] == "real"
-        assert found.items["1"].metadata["score"] == 0.5
+        result = read(tmp_path / name)
+        assert captions(result, "1") == ["A cat.", "A pet."]
+        assert result.items["1"].parts[0].path == "a.png"
+        assert result.columns["score"] == "real"
+        assert result.items["1"].metadata["score"] == 0.5
     assert read(tmp_path / "m.jsonl").columns["ok"] == "boolean"
 
 
@@ -207,10 +207,10 @@ def test_every_format_says_the_same(tmp_path):
     [
         ("m.csv", "name,image\na,b\n", "there is no column 'id' among"),
         ("m.csv", "id;image\na;b\n", "expected a header, and ',' between columns"),
-        ("m.csv", "id,image,image\na,b,c\n", "a column is there twice"),
+        ("m.csv", "id,image,image\na,b,c\n", "a column name appears twice"),
         ("m.csv", "id,image\n,b\n", "row 1 of .* has no id"),
-        ("m.csv", "id,image\na,b,c\n", "line 2 has another number of columns"),
-        ("m.csv", "id,image\na\n", "line 2 has another number of columns"),
+        ("m.csv", "id,image\na,b,c\n", "line 2 has a different number of columns"),
+        ("m.csv", "id,image\na\n", "line 2 has a different number of columns"),
         ("m.jsonl", "{}\n", "row 1 of .* has no id"),
         ("m.jsonl", '{"id": 1}\nnonsense\n', "line 2 is not JSON"),
         ("m.jsonl", "[1]\n", "line 1 is not a JSON object"),
@@ -223,20 +223,20 @@ def test_a_malformed_manifest_is_refused(tmp_path, name, text, reason):
         read(tmp_path / name)
 
 
-def test_a_file_that_a_manifest_names_in_vain_is_left_out(tmp_path):
+def test_a_missing_file_named_by_a_manifest_is_a_problem(tmp_path):
     (tmp_path / "m.csv").write_text("id,image,caption\n1,a.png,A cat.\n", encoding="utf-8")
-    found = read(tmp_path / "m.csv")
-    assert captions(found, "1") == ["A cat."]
-    assert found.problems[0].path == "a.png"
-    assert "No such file" in found.problems[0].reason
+    result = read(tmp_path / "m.csv")
+    assert captions(result, "1") == ["A cat."]
+    assert result.problems[0].path == "a.png"
+    assert "No such file" in result.problems[0].reason
 
 
 def test_sources_are_joined_by_id(tmp_path):
     paint(tmp_path / "pictures/a.png", "red")
     (tmp_path / "m.csv").write_text("id,caption,year\na,A cat.,2001\n", encoding="utf-8")
-    found = read(tmp_path / "pictures", tmp_path / "m.csv")
-    assert captions(found, "a") == ["A cat."]
-    assert found.items["a"].metadata == {"year": 2001}
+    result = read(tmp_path / "pictures", tmp_path / "m.csv")
+    assert captions(result, "a") == ["A cat."]
+    assert result.items["a"].metadata == {"year": 2001}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a job leaves behind when it is cut short, and what it refuses to take for a change."""
+"""What an interrupted job leaves, and which changes of the sources a job refuses."""
 
 import contextlib
 import json
@@ -35,8 +35,8 @@ def build(source, out, **options):
     return indexer.build([source], out=out, preset="toy", device="cpu", **options)
 
 
-def cut_short(source, out, encoders, monkeypatch, **options):
-    """Build until the first pictures are to be encoded."""
+def interrupt(source, out, encoders, monkeypatch, **options):
+    """Build until the first pictures would be encoded."""
 
     def interrupted(_prepared):
         raise KeyboardInterrupt
@@ -49,16 +49,18 @@ def cut_short(source, out, encoders, monkeypatch, **options):
 
 def count_reads(monkeypatch):
     read = []
-    digest = indexer.decoding.media_file.Medium.sha256
+    digest = indexer.decoding.media_file.MediaFile.sha256
     monkeypatch.setattr(
-        indexer.decoding.media_file.Medium, "sha256", lambda self: read.append(self.file.name) or digest(self)
+        indexer.decoding.media_file.MediaFile,
+        "sha256",
+        lambda self: read.append(self.file.name) or digest(self),
     )
     return read
 
 
-def test_what_an_unfinished_job_has_found_out_is_kept(source, out, encoders, monkeypatch):
-    (source / "aaa.png").write_bytes(b"nonsense")  # decoded, and so failed, before the interruption
-    cut_short(source, out, encoders, monkeypatch, batch_size=2)
+def test_the_hashes_and_failures_of_an_interrupted_job_are_kept(source, out, encoders, monkeypatch):
+    (source / "aaa.png").write_bytes(b"nonsense")  # decoding fails before the interruption
+    interrupt(source, out, encoders, monkeypatch, batch_size=2)
     assert [path.name for path in out.iterdir() if path.name == "journal"] == ["journal"]
     toy.paint(source / "red.png", (240, 0, 0))
     read = count_reads(monkeypatch)
@@ -70,8 +72,8 @@ def test_what_an_unfinished_job_has_found_out_is_kept(source, out, encoders, mon
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xff\xfe", b'00000000 ["a"]\n', b"1", b"12 [1, 2, 3]\n["])
-def test_a_damaged_journal_costs_reading_alone(source, out, encoders, monkeypatch, damage):
-    cut_short(source, out, encoders, monkeypatch)
+def test_a_damaged_journal_only_causes_files_to_be_read_again(source, out, encoders, monkeypatch, damage):
+    interrupt(source, out, encoders, monkeypatch)
     path = Layout(out).journal
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2] + damage + data[len(data) // 2 + 3 :])
@@ -80,7 +82,7 @@ def test_a_damaged_journal_costs_reading_alone(source, out, encoders, monkeypatc
     assert 0 < len(read) <= 2
 
 
-def test_a_journal_knows_sources_by_name(tmp_path):
+def test_a_journal_identifies_sources_by_name(tmp_path):
     journal = Journal(tmp_path / "journal", ["/a", "/b"])
     part = indexer.sources.corpus.Part(Modality.IMAGE, 1, "x\ny.png", tmp_path, None, 3, 4)
     with journal.open():
@@ -90,7 +92,7 @@ def test_a_journal_knows_sources_by_name(tmp_path):
     assert {place: one.content for place, one in seen.items()} == {("image", 0, "x\ny.png"): "00ff"}
 
 
-def test_the_second_writer_is_told_of_the_first(source, out):
+def test_the_error_of_a_second_writer_names_the_first(source, out):
     build(source, out)
     program = (
         "import sys\nfrom pathlib import Path\nfrom indexer.publishing.draft import writing\n"
@@ -105,11 +107,11 @@ def test_the_second_writer_is_told_of_the_first(source, out):
             build(source, out)
         first.kill()
     assert (out / "writer.json").exists()
-    assert build(source, out).generation == 1  # and what a dead one left is taken over
+    assert build(source, out).generation == 1  # the lock and writer.json of a dead writer are taken over
     assert not (out / "writer.json").exists()
 
 
-def test_a_source_that_is_not_there_is_not_one_that_was_emptied(source, out, tmp_path):
+def test_a_missing_source_is_not_taken_for_an_emptied_one(source, out, tmp_path):
     build(source, out)
     source.rename(tmp_path / "unmounted")
     with pytest.raises(SourceError, match="does not exist"):
@@ -125,7 +127,7 @@ def test_a_source_that_is_not_there_is_not_one_that_was_emptied(source, out, tmp
     assert build(source, out, allow_mass_removal=True).removed == 19
 
 
-def test_one_of_two_sources_counts_by_itself(source, out, tmp_path):
+def test_each_source_is_checked_for_mass_removal_separately(source, out, tmp_path):
     for number in range(30):
         toy.paint(tmp_path / f"more/{number}.png", (8 * number + 1, 0, 0))
     both = {"out": out, "preset": "toy", "device": "cpu"}
@@ -136,10 +138,10 @@ def test_one_of_two_sources_counts_by_itself(source, out, tmp_path):
             (source / f"{name}.png").unlink()
     with pytest.raises(MassRemovalError, match="19 of 20"):
         indexer.build([tmp_path / "more", source], **both)
-    assert indexer.build([tmp_path / "more"], **both).items == 30  # the other is not asked for any more
+    assert indexer.build([tmp_path / "more"], **both).items == 30  # the other source is not indexed any more
 
 
-def test_a_modality_may_be_left_out_on_purpose(source, out):
+def test_leaving_out_a_modality_is_not_a_mass_removal(source, out):
     build(source, out)
     for name in list(toy.COLOURS)[:3]:
         (source / f"{name}.txt").unlink()
@@ -147,7 +149,7 @@ def test_a_modality_may_be_left_out_on_purpose(source, out):
     assert (summary.assets, summary.removed) == ({"text": 7}, 13)
 
 
-def test_renaming_and_changing_everything_removes_nothing(source, out):
+def test_renaming_or_changing_everything_is_not_a_mass_removal(source, out):
     build(source, out)
     for path in list(source.iterdir()):
         path.rename(source / f"new-{path.name}")
@@ -158,7 +160,7 @@ def test_renaming_and_changing_everything_removes_nothing(source, out):
     assert build(source, out).items == 10
 
 
-def test_unreadable_files_are_not_taken_for_removed_ones(source, out, monkeypatch):
+def test_unreadable_files_count_as_removed_for_the_mass_removal_check(source, out, monkeypatch):
     build(source, out)
     for path in source.glob("*.*"):
         os.utime(path, (1e9, 1e9))
@@ -168,13 +170,13 @@ def test_unreadable_files_are_not_taken_for_removed_ones(source, out, monkeypatc
 
     for path in source.glob("*.txt"):
         path.unlink()
-    monkeypatch.setattr(indexer.decoding.media_file.Medium, "sha256", gone)
+    monkeypatch.setattr(indexer.decoding.media_file.MediaFile, "sha256", gone)
     with pytest.raises(MassRemovalError):
         build(source, out)
 
 
-def test_a_file_that_changes_meanwhile_is_not_indexed_as_what_it_was(source, out, monkeypatch):
-    check = indexer.decoding.media_file.Medium.check
+def test_a_file_that_changes_during_the_job_fails(source, out, monkeypatch):
+    check = indexer.decoding.media_file.MediaFile.check
 
     def touched(self):
         if self.file.name == "red.png":
@@ -182,7 +184,7 @@ def test_a_file_that_changes_meanwhile_is_not_indexed_as_what_it_was(source, out
         check(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(indexer.decoding.media_file.Medium, "check", touched)
+        patch.setattr(indexer.decoding.media_file.MediaFile, "check", touched)
         summary = build(source, out, trusted=True)
     assert [(one["path"], one["reason"]) for one in summary.failures] == [
         ("red.png", "changed while it was read: run the same command again")
@@ -191,7 +193,7 @@ def test_a_file_that_changes_meanwhile_is_not_indexed_as_what_it_was(source, out
     assert retrieval.open(out).image_to_image(toy.paint(source.parent / "b.png", "blue"), k=2)[1].id == "red"
 
 
-def test_a_dry_run_says_what_would_be_done_and_writes_nothing(source, out, capsys):
+def test_a_dry_run_lists_all_changes_and_writes_nothing(source, out, capsys):
     fresh = dry_run([source], out=out, preset="toy")
     assert (fresh.items, len(fresh.new), fresh.encode) == (10, 20, {"text": 10, "image": 10})
     assert not out.exists()
@@ -243,7 +245,7 @@ def test_failures_are_listed_with_stage_reason_and_time(source, out, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
-def test_a_source_whose_name_is_no_text_can_be_indexed(source, out, capsys):
+def test_a_source_whose_name_is_not_utf8_can_be_indexed(source, out, capsys):
     odd = os.fsencode(source.parent) + b"/caf\xe9"
     os.rename(source, odd)
     os.rename(odd + b"/red.png", odd + b"/r\xe9d.png")
@@ -268,7 +270,7 @@ def test_all_files_may_fail(tmp_path, encoders, out):
 @pytest.mark.parametrize(
     "error", [OSError(28, os.strerror(28)), RuntimeError("write error: No space left on device")]
 )
-def test_a_full_disk_is_one_sentence(source, out, monkeypatch, capsys, error):
+def test_a_full_disk_is_reported_in_one_sentence(source, out, monkeypatch, capsys, error):
     build(source, out)
     toy.paint(source / "red.png", (240, 0, 0))
 
@@ -283,7 +285,7 @@ def test_a_full_disk_is_one_sentence(source, out, monkeypatch, capsys, error):
     assert (build(source, out).encoded, retrieval.open(out).manifest.generation) == (0, 2)
 
 
-def test_another_image_encoder_is_built_beside_the_old_one_which_serves_meanwhile(source, out, encoders):
+def test_the_old_index_serves_while_a_new_image_encoder_is_built(source, out, encoders):
     build(source, out)
     texts = encoders[Modality.TEXT].encoded
     with toy.encoders(weights="new") as renewed:
@@ -305,8 +307,8 @@ def test_another_image_encoder_is_built_beside_the_old_one_which_serves_meanwhil
     assert len(list(Layout(out).features_root.iterdir())) == 4
 
 
-def test_nothing_that_lies_in_an_index_is_unpickled():
-    """The only pickles are what the job itself sends to its workers."""
+def test_no_file_of_an_index_is_unpickled():
+    """The only pickles are messages between the job and its workers."""
     code = "\n".join(
         path.read_text() for package in ("retrieval", "indexer") for path in (ROOT / package).rglob("*.py")
     )
@@ -341,12 +343,12 @@ def test_a_disk_that_fills_up():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_ctrl_c_ends_everything_with_one_line(tmp_path):
+def test_ctrl_c_ends_all_processes_with_one_line(tmp_path):
     for number in range(100):
         toy.paint(tmp_path / f"source/{number}.png", (number, 0, 0))
     program = (
         "import signal, sys, time\nfrom indexer.cli.main import run\nfrom tests.helpers import toy\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell makes its background jobs ignore it
         "with toy.encoders() as encoders:\n"
         "    for one in encoders.values():\n"
         "        one.encode = lambda media, encode=one.encode: [time.sleep(1), encode(media)][1]\n"
@@ -381,11 +383,11 @@ def test_ctrl_c_ends_everything_with_one_line(tmp_path):
 
 
 def session(leader):
-    """The running processes of a session."""
-    found = []
+    """Return the running processes of a session."""
+    running = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             state, _, _, own, *_ = path.read_text().rpartition(")")[2].split()
             if int(own) == leader and state != "Z":
-                found.append(path)
-    return found
+                running.append(path)
+    return running

@@ -1,4 +1,4 @@
-"""What is damaged is derived anew or named as lost; what a repair gives answers as before."""
+"""A repair rebuilds what is damaged or reports it as lost; a repaired index gives the same results as before."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ def answers(index, encoders):
 
 @pytest.fixture
 def afresh(index, answers, tmp_path, encoders):
-    """What an index that is built of the same sources at once answers: its alignment was fitted on all of them."""
+    """Results of an index built from the same sources at once; its alignment was fitted on all of them."""
     indexer.build([index.parent / "source"], out=tmp_path / "afresh", preset="toy")
     found = damaged.answers(tmp_path / "afresh")
     for encoder in encoders.values():
@@ -62,7 +62,7 @@ def lost(done):
     return [(damage.path, damage.remedy) for damage in done.after.damages]
 
 
-def test_nothing_is_done_to_a_whole_index(index, encoders):
+def test_an_undamaged_index_is_not_changed(index, encoders):
     before = {name: (index / name).read_bytes() for name in damaged.files(index)}
     done = indexer.repair(index)
     assert (done.repaired, done.after.is_whole, encoded(encoders)) == ([], True, (0, 0))
@@ -71,7 +71,7 @@ def test_nothing_is_done_to_a_whole_index(index, encoders):
 
 @pytest.mark.parametrize("name", ["image.faiss", "text.faiss", "image.assets.npy", "image.centre.npy"])
 @pytest.mark.parametrize("manner", ["flipped", "missing", "empty"])
-def test_vectors_come_from_the_features(index, answers, encoders, name, manner):
+def test_vectors_are_rebuilt_from_the_features(index, answers, encoders, name, manner):
     path = index / "generations/000002" / name
     if manner == "flipped":
         damaged.flip(path, 8 * path.stat().st_size - 8)
@@ -87,7 +87,7 @@ def test_vectors_come_from_the_features(index, answers, encoders, name, manner):
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "alignment.safetensors", "catalog.sqlite"])
-def test_what_cannot_be_derived_is_restored_from_its_other_copy(index, answers, name):
+def test_files_that_cannot_be_rebuilt_are_restored_from_their_copy(index, answers, name):
     files = Layout(index).generation(2)
     copies = [files.folder / name, files.copy_of(files.folder / name)]
     if name == "manifest.json":
@@ -116,7 +116,7 @@ def test_an_alignment_whose_copies_are_both_damaged_is_fitted_again(index):
 
 @pytest.mark.parametrize(("name", "bit"), [("rows.f32", 100), ("contents.bin", 600), ("contents.bin", 1016)])
 @pytest.mark.parametrize("modality", ["text", "image"])
-def test_one_damaged_row_costs_one_encoding(index, answers, encoders, modality, name, bit):
+def test_one_damaged_row_is_encoded_again_alone(index, answers, encoders, modality, name, bit):
     damaged.flip(features(index, modality) / name, bit)
     before = retrieval.verify(index).damages
     done = indexer.repair(index)
@@ -127,7 +127,7 @@ def test_one_damaged_row_costs_one_encoding(index, answers, encoders, modality, 
     assert indexer.realign(index, align="conse").generation == 3
 
 
-def test_features_that_are_all_gone_return_to_their_places(index, answers, encoders, source):
+def test_missing_features_are_encoded_again_into_the_same_rows(index, answers, encoders, source):
     before = {
         name: (index / name).read_bytes()
         for name in damaged.files(index)
@@ -143,7 +143,9 @@ def test_features_that_are_all_gone_return_to_their_places(index, answers, encod
     assert damaged.answers(index) == answers
 
 
-def test_captions_need_no_sources_and_pictures_do(index, answers, source, encoders):
+def test_captions_are_encoded_from_the_catalog_and_pictures_from_the_sources(
+    index, answers, source, encoders
+):
     source.rename(source.with_name("away"))
     for modality in ("text", "image"):
         damaged.flip(features(index, modality) / "rows.f32", 100)
@@ -160,7 +162,7 @@ def test_captions_need_no_sources_and_pictures_do(index, answers, source, encode
     assert damaged.answers(index) == answers
 
 
-def test_a_job_with_the_sources_makes_what_a_repair_named_as_lost(index, afresh, source, encoders):
+def test_a_job_with_the_sources_restores_what_a_repair_reports_as_lost(index, afresh, source, encoders):
     source.rename(source.with_name("away"))
     damaged.flip(features(index, "image") / "rows.f32", 100)
     assert len(lost(indexer.repair(index))) == 1
@@ -171,14 +173,14 @@ def test_a_job_with_the_sources_makes_what_a_repair_named_as_lost(index, afresh,
     assert damaged.answers(index) == afresh
 
 
-def test_a_file_that_changed_meanwhile_is_not_taken_for_what_it_was(index, source):
+def test_a_changed_file_does_not_replace_lost_features(index, source):
     damaged.flip(features(index, "image") / "rows.f32", 100)
     toy.paint(source / "blue.png", (0, 0, 250))
     assert [remedy for _, remedy in lost(indexer.repair(index))] == [Remedy.ENCODE]
 
 
 @pytest.mark.parametrize("manner", ["flipped", "missing"])
-def test_a_lost_catalog_is_named_and_made_again_from_the_sources(
+def test_a_lost_catalog_is_reported_and_rebuilt_from_the_sources(
     index, afresh, source, capsys, manner, encoders
 ):
     for path in index.rglob("000002/**/catalog.sqlite"):
@@ -188,7 +190,7 @@ def test_a_lost_catalog_is_named_and_made_again_from_the_sources(
     out = capsys.readouterr().out
     assert "lost      generations/000002/catalog.sqlite" in out
     assert f"xmodal index {source} --out {index} makes it again" in out
-    with pytest.raises(DamagedIndexError, match="makes it again"):
+    with pytest.raises(DamagedIndexError, match=r"do not match their checksum: .* to rebuild it"):
         indexer.realign(index)
     summary = indexer.build([source], out=index)
     assert (summary.items, summary.encoded) == (11, 1)
@@ -196,7 +198,7 @@ def test_a_lost_catalog_is_named_and_made_again_from_the_sources(
     assert damaged.answers(index) == afresh
 
 
-def test_a_lost_manifest_is_set_aside_for_a_new_one(index, afresh, source, capsys, encoders):
+def test_a_lost_manifest_is_renamed_and_replaced(index, afresh, source, capsys, encoders):
     for path in index.rglob("manifest.json"):
         damaged.flip(path, 4000)
     assert run(["index", str(source), "--out", str(index), "--preset", "toy"]) == 1
@@ -212,7 +214,7 @@ def test_a_lost_manifest_is_set_aside_for_a_new_one(index, afresh, source, capsy
     assert retrieval.verify(index).is_whole
 
 
-def test_what_only_older_readers_had_is_dropped(index, answers):
+def test_files_of_a_damaged_old_generation_are_removed(index, answers):
     damaged.flip(index / "generations/000001/image.faiss", 5)
     done = indexer.repair(index)
     assert [damage.remedy for damage in done.repaired] == [Remedy.DROP]
@@ -220,12 +222,12 @@ def test_what_only_older_readers_had_is_dropped(index, answers):
     assert (lost(done), damaged.answers(index)) == ([], answers)
 
 
-def test_rows_that_no_item_has_are_given_up(index, answers, encoders, source):
+def test_damaged_rows_without_an_item_are_marked_unused(index, answers, encoders, source):
     text = features(index, "text")
     size = (text / "rows.f32").stat().st_size
     damaged.flip(
         text / "rows.f32", 8 * size // 2 + 40
-    )  # a class name's: they follow the first job's captions
+    )  # the row of a class name: these follow the first job's captions
     done = indexer.repair(index)
     assert ([damage.remedy for damage in done.repaired], encoded(encoders)) == ([Remedy.DROP], (0, 0))
     assert lost(done) == []
@@ -233,7 +235,7 @@ def test_rows_that_no_item_has_are_given_up(index, answers, encoders, source):
     assert encoded(encoders) == (1, 0)
 
 
-def test_a_repair_whose_rebuilding_fails_leaves_everything_where_it_was(index, encoders):
+def test_a_repair_whose_rebuild_fails_restores_the_file_names(index, encoders):
     path = index / "generations/000002/image.faiss"
     damaged.flip(path, 1000)
     before = path.read_bytes()
@@ -254,7 +256,7 @@ def test_every_bit_is_repaired(index, answers, tmp_path):
             shutil.rmtree(one)
 
 
-def test_a_job_mends_what_it_meets(index, answers, source):
+def test_a_job_repairs_the_damage_that_it_finds(index, answers, source):
     (index / "generations/000002/image.faiss").unlink()
     assert indexer.build([source], out=index).generation == 3
     damaged.flip(index / "generations/000003/alignment.safetensors", 9999)
@@ -274,7 +276,7 @@ def test_two_writers_are_refused(index):
         indexer.repair(index)
 
 
-def test_the_rows_of_a_long_clip_return_together(tmp_path, encoders, monkeypatch):
+def test_all_rows_of_a_long_clip_are_encoded_again_together(tmp_path, encoders, monkeypatch):
     image = encoders[Modality.IMAGE]
     spans = [Span(), Span(0, 5), Span(5, 8)]
     encode = image.encode
@@ -296,12 +298,12 @@ def test_the_rows_of_a_long_clip_return_together(tmp_path, encoders, monkeypatch
     assert damaged.answers(index) == answers
 
 
-def test_rows_that_others_took_meanwhile_are_not_taken_from_them(index, source):
+def test_rows_reused_by_another_content_are_not_overwritten(index, source):
     folder = features(index, "image")
     store = FeatureStore(folder, 3)
     rows = store.read(np.arange(11))
     shutil.rmtree(folder)
-    FeatureStore(folder, 3).append(["ab" * 32], [[Span()]], rows[:1])  # what a killed job left
+    FeatureStore(folder, 3).append(["ab" * 32], [[Span()]], rows[:1])  # left by a killed job
     done = indexer.repair(index)
     assert [remedy for _, remedy in lost(done)] == [Remedy.ENCODE]
     assert done.encoded == 10
@@ -310,7 +312,7 @@ def test_rows_that_others_took_meanwhile_are_not_taken_from_them(index, source):
     assert retrieval.verify(index).is_whole
 
 
-def test_layout_knows_its_generations(index):
+def test_the_layout_lists_its_generations(index):
     (index / "generations/draft").mkdir()
     assert Layout(index).generation_numbers() == [1, 2]
     with pytest.raises(XmodalError):

@@ -1,4 +1,4 @@
-"""Indexes as the job builds, measures, carries on and searches them: on vectors whose queries lie elsewhere."""
+"""Building, measuring, continuing and searching indexes, with queries whose vectors are distributed differently."""
 
 import json
 import os
@@ -26,7 +26,7 @@ COUNT, DIMENSION = 2400, 32
 
 
 def clustered(count=COUNT, seed=0):
-    """Pictures in clusters, and texts near their pictures but all shifted one way, as another modality's are."""
+    """Return pictures in clusters, and texts near their pictures, all shifted by one vector like another modality."""
     random = np.random.default_rng(seed)
     centres = random.standard_normal((40, DIMENSION))
     images = centres[random.integers(40, size=count)] + 0.7 * random.standard_normal((count, DIMENSION))
@@ -35,7 +35,7 @@ def clustered(count=COUNT, seed=0):
 
 
 def write(folder, chosen, images, texts):
-    """The items ``chosen`` as a folder of embeddings; their keys are their numbers."""
+    """Write the items ``chosen`` as a folder of embeddings; their keys are their numbers."""
     shutil.rmtree(folder, ignore_errors=True)
     for name, rows in (("img_emb", images), ("text_emb", texts)):
         (folder / name).mkdir(parents=True)
@@ -65,7 +65,7 @@ def engine(folder):
 
 
 def exact(engine, queries, k, keep=None):
-    """The ids of the exact answers."""
+    """Return the ids that exact search finds."""
     modality_index, table = engine.index.modality_index(Modality.IMAGE), engine.index.table(Modality.IMAGE)
     keys = [engine.index.catalog.records([asset])[asset].item for asset in table.assets.tolist()]
     rows = np.array([at for at, key in enumerate(keys) if keep is None or keep(key)])
@@ -86,17 +86,17 @@ def ids(engine, queries, **options):
     return [[hit.id for hit in each] for each in hits]
 
 
-def test_every_modality_that_asks_is_measured(folder, capsys):
+def test_recall_is_measured_for_every_query_modality(folder, capsys):
     entry = retrieval.open(folder).manifest.indexes[Modality.IMAGE]
     assert (entry["kind"], entry["vectors"], entry["target"]) == ("ivf-fastscan", COUNT, 0.9)
     assert set(entry["measured"]["recall"]) == {"text", "image"}
     assert min(entry["measured"]["recall"].values()) >= 0.88
     assert run(["info", str(folder)]) == 0
-    assert "recall@10" in (told := capsys.readouterr().out)
-    assert "for text queries" in told
+    assert "recall@10" in (plans := capsys.readouterr().out)
+    assert "for text queries" in plans
 
 
-def test_what_was_measured_can_be_measured_again(folder, engine):
+def test_a_measurement_can_be_repeated(folder, engine):
     path = Layout(folder).generation(1).vectors(Modality.IMAGE)
     sample = samples.read(faiss_files.sample(path))
     assert {name: queries.shape for name, queries in sample.items()} == {
@@ -111,33 +111,33 @@ def test_what_was_measured_can_be_measured_again(folder, engine):
         samples.read(path.with_name("no.npz"))
 
 
-def test_queries_that_took_no_part_find_as_much(engine):
+def test_new_queries_reach_the_same_recall(engine):
     images, texts = clustered()
-    asking = unit(texts[:300] + 0.1 * images[300:600])
-    assert overlap(ids(engine, asking), exact(engine, asking, 10)) >= 0.9
+    queries = unit(texts[:300] + 0.1 * images[300:600])
+    assert overlap(ids(engine, queries), exact(engine, queries, 10)) >= 0.9
 
 
 @pytest.mark.parametrize(("where", "share"), [("thousandth < 500", 0.5), ("thousandth < 50", 0.05),
                                               ("thousandth = 1", 0.001)])  # fmt: skip
 @pytest.mark.parametrize("k", [1, 3, 100])
-def test_filters_leave_k_of_what_matches(engine, where, share, k):
+def test_filtered_searches_return_k_matching_results(engine, where, share, k):
     limit = 1000 * share
     matching = [at for at in range(COUNT) if (at % 1000 == 1 if share == 0.001 else at % 1000 < limit)]
-    asking = unit(clustered()[1][:20])
-    found = ids(engine, asking, k=k, where=where)
+    queries = unit(clustered()[1][:20])
+    found = ids(engine, queries, k=k, where=where)
     assert {len(each) for each in found} == {min(k, len(matching))}
     assert {int(at) for each in found for at in each} <= set(matching)
-    expected = exact(engine, asking, k, lambda key: int(key) in set(matching))
+    expected = exact(engine, queries, k, lambda key: int(key) in set(matching))
     assert overlap(found, expected) >= 0.95
 
 
-def test_the_plan_is_told(engine, folder, capsys):
-    told = []
-    asking = unit(clustered()[1][:1])[0]
-    engine.search_batch([Query(vector=asking)], to="image", where="thousandth < 5", explain=told.append)
-    engine.search_batch([Query(vector=asking)], to="image", where="thousandth < 900", explain=told.append)
-    assert told[0] == "image: 15 of 2,400 vectors (0.62%): few enough to compare just those, exactly"
-    assert told[1].startswith("image: 2,200 of 2,400 vectors (91.67%)")
+def test_the_search_plan_is_reported(engine, folder, capsys):
+    plans = []
+    queries = unit(clustered()[1][:1])[0]
+    engine.search_batch([Query(vector=queries)], to="image", where="thousandth < 5", explain=plans.append)
+    engine.search_batch([Query(vector=queries)], to="image", where="thousandth < 900", explain=plans.append)
+    assert plans[0] == "image: 15 of 2,400 vectors (0.62%): few enough to compare just those, exactly"
+    assert plans[1].startswith("image: 2,200 of 2,400 vectors (91.67%)")
     command = ["search", str(folder), "--id", "00007", "--to", "image", "-k", "1", "--explain-plan", "--json"]
     assert run(command) == 0
     captured = capsys.readouterr()
@@ -145,29 +145,29 @@ def test_the_plan_is_told(engine, folder, capsys):
     assert captured.err.startswith("plan  image: ")
 
 
-def test_arrays_say_what_hits_say(engine):
-    asking = unit(clustered()[1][:50])
-    found = engine.search_arrays(3 * asking, to="image", k=7, where="thousandth > 500")
-    hits = engine.search_batch([Query(vector=v) for v in asking], to="image", k=7, where="thousandth > 500")
+def test_search_arrays_equals_search(engine):
+    queries = unit(clustered()[1][:50])
+    found = engine.search_arrays(3 * queries, to="image", k=7, where="thousandth > 500")
+    hits = engine.search_batch([Query(vector=v) for v in queries], to="image", k=7, where="thousandth > 500")
     records = engine.index.catalog.records(found.assets.ravel())
     assert [[records[at].item for at in row] for row in found.assets.tolist()] == [
         [hit.id for hit in each] for each in hits
     ]
     np.testing.assert_allclose(found.scores, [[hit.score for hit in each] for each in hits], atol=1e-6)
-    assert engine.search_arrays(asking, to="image", k=9, where="thousandth = 1").assets.shape == (50, 3)
+    assert engine.search_arrays(queries, to="image", k=9, where="thousandth = 1").assets.shape == (50, 3)
     with pytest.raises(OptionError, match="finite numbers"):
-        engine.search_arrays(asking[:, 1:], to="image")
+        engine.search_arrays(queries[:, 1:], to="image")
     with pytest.raises(ExpressionError):
-        engine.search_arrays(asking, to="image", where="thousandth")
+        engine.search_arrays(queries, to="image", where="thousandth")
 
 
 def test_threads_share_filters_and_indexes(folder):
     engine = retrieval.open(folder)
-    asking = unit(clustered()[1][:60])
+    queries = unit(clustered()[1][:60])
     wheres = [None, "thousandth < 500", "thousandth < 20"]
 
     def search(at):
-        return [hit.id for hit in engine.search(vector=asking[at % 60], to="image", where=wheres[at % 3])]
+        return [hit.id for hit in engine.search(vector=queries[at % 60], to="image", where=wheres[at % 3])]
 
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(search, range(120)))
@@ -176,7 +176,7 @@ def test_threads_share_filters_and_indexes(folder):
 
 @pytest.fixture
 def growing(tmp_path):
-    """A function that indexes some items, and says what the manifest has of the pictures' index."""
+    """Return a function that indexes some items and returns the manifest's entry of the picture index."""
     images, texts = clustered(3000)
 
     def index(chosen, altered=()):
@@ -191,20 +191,20 @@ def growing(tmp_path):
 
 
 def asserted_right(engine, chosen):
-    """The index holds just these items, in their order, and finds them."""
+    """Assert that the index holds exactly these items, in this order, and finds them."""
     table = engine.index.table(Modality.IMAGE)
     records = engine.index.catalog.records(table.assets)
     assert [records[asset].item for asset in table.assets.tolist()] == [f"{at:05}" for at in chosen]
-    asking = unit(clustered(3000)[1][:100])
+    queries = unit(clustered(3000)[1][:100])
     for where, kept in ((None, 1000), ("thousandth < 300", 300)):
-        expected = exact(engine, asking, 10, lambda key, kept=kept: int(key) % 1000 < kept)
-        assert overlap(ids(engine, asking, where=where), expected) >= 0.95
+        expected = exact(engine, queries, 10, lambda key, kept=kept: int(key) % 1000 < kept)
+        assert overlap(ids(engine, queries, where=where), expected) >= 0.95
     own = engine.index.modality_index(Modality.IMAGE).index.vectors()
     found = engine.search_arrays(own[::50], to="image", k=1).assets[:, 0]
     np.testing.assert_array_equal(found, table.assets[::50])
 
 
-def test_what_changed_is_carried_on_until_it_is_much(growing, tmp_path):
+def test_small_changes_continue_an_index_and_large_ones_rebuild_it(growing, tmp_path):
     engine, entry = growing(range(2000))
     assert "updated" not in entry
     first = Layout(tmp_path / "index").generation(1).vectors(Modality.IMAGE)
@@ -232,7 +232,7 @@ def test_what_changed_is_carried_on_until_it_is_much(growing, tmp_path):
     asserted_right(engine, chosen)
 
 
-def test_files_that_do_not_belong_together_are_refused(growing, tmp_path):
+def test_index_files_of_different_builds_are_refused(growing, tmp_path):
     growing(range(2000))
     engine, entry = growing(range(10, 2010))
     path = Layout(tmp_path / "index").generation(2).vectors(Modality.IMAGE)
@@ -258,7 +258,7 @@ def test_files_are_copied_where_they_cannot_be_linked(folder, tmp_path, monkeypa
 
 @pytest.fixture(scope="module")
 def large():
-    """Enough that something is chosen, and its sample of queries."""
+    """Vectors, enough for a choice of index, with sample queries."""
     images, texts = (unit(rows) for rows in clustered(5000))
     return images, {Modality.TEXT: texts[:200], Modality.IMAGE: images[::25]}
 
@@ -271,7 +271,7 @@ def choosing(monkeypatch):
 
 
 @pytest.mark.parametrize("favour", selection.FAVOURS)
-def test_auto_takes_the_fastest_of_those_that_find_enough(large, choosing, favour, tmp_path):
+def test_auto_takes_the_fastest_index_that_reaches_the_recall(large, choosing, favour, tmp_path):
     path = tmp_path / "image.faiss"
     entry = selection.build("auto", *large, selection.Requirements(recall=0.9, favour=favour), path)
     index = load_index.load(entry, path)
@@ -287,7 +287,7 @@ def test_auto_takes_the_fastest_of_those_that_find_enough(large, choosing, favou
     assert entry["considered"][0]["recall"] == {"text": 1.0, "image": 1.0}
 
 
-def test_auto_builds_no_graph_where_a_query_is_fast_anyway(large, choosing, monkeypatch, tmp_path):
+def test_auto_builds_no_graph_if_exact_search_is_fast_enough(large, choosing, monkeypatch, tmp_path):
     monkeypatch.setattr(selection, "MIN_GRAPH_MS", 1e6)
     entry = selection.build("auto", *large, selection.Requirements(recall=0.9), tmp_path / "image.faiss")
     assert "hnsw" not in {each["kind"] for each in entry["considered"]}
@@ -295,7 +295,7 @@ def test_auto_builds_no_graph_where_a_query_is_fast_anyway(large, choosing, monk
 
 @pytest.mark.parametrize("spec", ["ivf-fastscan", "HNSW16"])
 def test_an_index_is_tuned_for_filters_too(choosing, spec, tmp_path, monkeypatch):
-    # On few vectors comparing them all would be the faster.
+    # With few vectors, exact search would be faster.
     monkeypatch.setattr(tuning, "seconds_per_query", lambda *about: 1.0 if about[2] is None else 0.0)
     images, texts = (unit(rows) for rows in clustered(12_000))
     sample = {Modality.TEXT: texts[:200], Modality.IMAGE: images[::60]}
@@ -309,18 +309,18 @@ def test_an_index_is_tuned_for_filters_too(choosing, spec, tmp_path, monkeypatch
     rows = np.flatnonzero(np.random.default_rng(5).random(len(images)) < 0.6)
     found = again.search(sample["text"], 10, rows)[1]
     assert overlap(found, ExactIndex(images).search(sample["text"], 10, rows)[1]) >= 0.88
-    told = []
-    again.search(sample["text"], 10, rows[: int(shares[-1] * len(images)) - 1], explain=told.append)
-    assert "just those, exactly" in told[0]
+    plans = []
+    again.search(sample["text"], 10, rows[: int(shares[-1] * len(images)) - 1], explain=plans.append)
+    assert "just those, exactly" in plans[0]
 
 
 @pytest.mark.parametrize(
     ("spec", "name", "enough", "chosen"),
     [
-        ("HNSW16", "beam", 90, 96),  # of 64 and 128, then 96, then 80
+        ("HNSW16", "beam", 90, 96),  # tries 64 and 128, then 96, then 80
         ("HNSW16", "beam", 128, 128),
-        ("HNSW16", "beam", 10, 16),  # the least there is
-        ("HNSW16", "beam", 10**9, 2048),  # never enough
+        ("HNSW16", "beam", 10, 16),  # the minimum
+        ("HNSW16", "beam", 10**9, 2048),  # never reached
         ("IVF64,Flat", "probes", 3, 3),
         ("IVF64,Flat", "probes", 33, 40),
         ("IVF64,Flat", "probes", 1, 1),
@@ -341,7 +341,7 @@ def test_an_effort_is_found_between_powers_of_two(large, monkeypatch, spec, name
 
 @pytest.fixture
 def hard(monkeypatch):
-    """What tuning for filters tried, of an index that never finds enough, when comparing takes as long as beam 256."""
+    """Efforts that tuning for filters tries if the recall is never reached and exact search is as slow as beam 256."""
     tried = []
 
     def seconds(index, truth, effort, subset):
@@ -354,7 +354,7 @@ def hard(monkeypatch):
     return tried
 
 
-def test_no_effort_is_tried_that_takes_longer_than_comparing(large, hard):
+def test_tuning_stops_at_an_effort_slower_than_exact_search(large, hard):
     images, sample = large
     index = registry.build("HNSW16", images)
     index.effort = Effort(beam=64)
@@ -363,7 +363,7 @@ def test_no_effort_is_tried_that_takes_longer_than_comparing(large, hard):
     assert hard == [(2500, 64), (2500, 128), (2500, 256), (2500, 512)]
 
 
-def test_a_beam_grows_no_further_than_the_longest_that_is_known(large, hard, monkeypatch):
+def test_a_beam_grows_no_further_than_the_longest_measured(large, hard, monkeypatch):
     images, sample = large
     monkeypatch.setattr(tuning, "seconds_per_query", lambda *about: hard.append(about[2]) or 0)
     index = registry.build("HNSW16", images)
@@ -371,8 +371,8 @@ def test_a_beam_grows_no_further_than_the_longest_that_is_known(large, hard, mon
     assert max(effort.beam for effort in hard if effort) == tuning.BEAMS[-1]
 
 
-def test_what_is_compared_anyway_is_not_tuned_for(hard):
-    """Of 1,023 vectors the least share would leave none at all."""
+def test_shares_that_are_searched_exactly_are_not_tuned_for(hard):
+    """Of 1,023 vectors the smallest share would leave none."""
     images, texts = (unit(rows) for rows in clustered(4100))
     for count, shares in ((1023, 0), (4100, 2)):
         index = registry.build("IVF4,Flat", images[:count])
@@ -381,7 +381,7 @@ def test_what_is_compared_anyway_is_not_tuned_for(hard):
         assert len(tuning.tune_for_filters(index, truth, 0.0, index.stored, 0).filtered) == shares
 
 
-def test_auto_keeps_to_the_memory(large, choosing, tmp_path):
+def test_auto_stays_within_the_memory_limit(large, choosing, tmp_path):
     images, sample = large
     path = tmp_path / "image.faiss"
     entry = selection.build("auto", images, sample, selection.Requirements(memory=200_000), path)
@@ -397,7 +397,7 @@ def test_auto_keeps_to_the_memory(large, choosing, tmp_path):
         selection.build("fastscan", images, sample, selection.Requirements(memory=1000), path)
 
 
-def test_the_memory_is_shared_with_items_also_when_these_come_later(folder, tmp_path, monkeypatch):
+def test_the_memory_limit_includes_item_vectors_added_later(folder, tmp_path, monkeypatch):
     real, bounds = selection.build, {}
 
     def build(spec, vectors, sample, needs, path):
@@ -412,7 +412,7 @@ def test_the_memory_is_shared_with_items_also_when_these_come_later(folder, tmp_
     assert bounds == dict.fromkeys(["image.faiss", "text.faiss", "item.faiss"], 20_000_000)
 
 
-def test_little_is_compared_without_a_choice(large, tmp_path):
+def test_a_small_index_is_exact_without_measuring(large, tmp_path):
     entry = selection.build("auto", *large, selection.Requirements(), tmp_path / "image.faiss")
     assert entry == {"kind": "flat", "vectors": len(large[0])}
 
@@ -420,7 +420,7 @@ def test_little_is_compared_without_a_choice(large, tmp_path):
 @pytest.mark.parametrize(
     ("given", "size"), [("4GB", 2**32), ("1.5 k", 1536), (77, 77), ("500MiB", 500 * 2**20)]
 )
-def test_sizes_are_read(given, size):
+def test_memory_sizes_are_parsed(given, size):
     assert selection.check_memory(given) == size
 
 

@@ -1,4 +1,4 @@
-"""What goes over the socket between a job and its workers comes out as it went in."""
+"""Values sent over the socket between a job and its workers arrive unchanged."""
 
 import socket
 import threading
@@ -10,7 +10,7 @@ from indexer.decoding import ipc
 
 
 @pytest.fixture
-def ends():
+def connections():
     ours, theirs = socket.socketpair()
     with ours, theirs:
         yield ours, theirs
@@ -30,31 +30,31 @@ VALUES = {
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_values_come_out_as_they_went_in(name, ends):
-    ours, theirs = ends
+def test_values_arrive_unchanged(name, connections):
+    ours, theirs = connections
     sending = threading.Thread(target=ipc.send, args=(ours, VALUES[name]))
     sending.start()
-    assert ipc.waits(theirs, 10)
-    found = ipc.receive(theirs)
+    assert ipc.is_ready(theirs, 10)
+    received = ipc.receive(theirs)
     sending.join()
-    if isinstance(found, ValueError):
-        assert found.args == ("no",)
+    if isinstance(received, ValueError):
+        assert received.args == ("no",)
     else:
-        np.testing.assert_equal(found, VALUES[name])
-    assert not ipc.waits(theirs, 0)
+        np.testing.assert_equal(received, VALUES[name])
+    assert not ipc.is_ready(theirs, 0)
 
 
-def test_an_end_in_the_middle_is_told(ends):
-    ours, theirs = ends
+def test_a_connection_closed_within_a_message_raises_eof_error(connections):
+    ours, theirs = connections
     ours.sendall(ipc.COUNT.pack(1) + ipc.LENGTH.pack(1000) + b"half")
     ours.close()
-    assert ipc.waits(theirs, 0)
+    assert ipc.is_ready(theirs, 0)
     with pytest.raises(EOFError):
         ipc.receive(theirs)
 
 
-def test_nobody_to_take_it_is_told(ends):
-    ours, theirs = ends
+def test_sending_over_a_closed_connection_raises_os_error(connections):
+    ours, theirs = connections
     theirs.close()
     with pytest.raises(OSError, match="Broken pipe"):
         ipc.send(ours, np.zeros(10))

@@ -1,4 +1,4 @@
-"""A job holds some rows of a corpus at a time, never all of them."""
+"""A job holds a bounded number of rows in memory, never all rows of a corpus."""
 
 from collections import Counter
 
@@ -15,13 +15,13 @@ from retrieval.vectors import query_sample, registry, selection
 from tests.helpers import toy
 
 COUNT = 240
-MOST = 64  # as many as an inverted file is trained on a list, which no setting makes fewer
+MOST = 64  # training vectors per list of an inverted file; no setting reduces this
 
 
 @pytest.fixture
 def reads(monkeypatch):
-    """The most rows that were read at once, by what of; everything that is a number of rows is made small."""
-    monkeypatch.setattr(lazy, "MAX_BLOCK_BYTES", 4 * 3 * MOST)  # toy encoders give three numbers
+    """Maximum number of rows read at once, by class; all settings that are a number of rows are made small."""
+    monkeypatch.setattr(lazy, "MAX_BLOCK_BYTES", 4 * 3 * MOST)  # toy features have three dimensions
     monkeypatch.setattr(paired_views, "BLOCK_ROWS", MOST)
     monkeypatch.setattr(paired_views, "LOOKED_AT", MOST)
     monkeypatch.setattr(paired_views, "POOL", MOST)

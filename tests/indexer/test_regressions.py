@@ -1,4 +1,4 @@
-"""What went wrong once: odd places, pipes, other sources, interrupted users."""
+"""Bugs that must not return: unusual paths, pipes, changed sources, interruptions."""
 
 import os
 import shutil
@@ -24,13 +24,13 @@ def build(source, out, **options):
 
 
 @pytest.mark.parametrize("name", ["C#x", "a%20b", "what?", "@:?#%20é", "two words"])
-def test_an_index_may_lie_anywhere(source, tmp_path, name):
+def test_an_index_folder_may_have_any_name(source, tmp_path, name):
     build(source, tmp_path / name)
     assert retrieval.open(tmp_path / name).text_to_image("red", k=1)[0].id == "red"
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["source", name])
 
 
-def test_pipes_and_folders_with_a_picture_s_name_are_left_out(source, tmp_path):
+def test_pipes_and_folders_named_like_pictures_are_skipped(source, tmp_path):
     os.mkfifo(source / "pipe.png")
     os.mkfifo(source / "pipe.txt")
     summary = build(source, tmp_path / "index")
@@ -39,7 +39,7 @@ def test_pipes_and_folders_with_a_picture_s_name_are_left_out(source, tmp_path):
     assert indexer.build([source / "m.csv"], out=tmp_path / "other", preset="toy").failed == 2
 
 
-def test_another_source_is_not_taken_for_the_old_one(tmp_path):
+def test_a_different_source_is_not_taken_for_the_old_one(tmp_path):
     with toy.encoders():
         for folder, colour in (("a", "red"), ("b", "blue")):
             path = toy.paint(tmp_path / folder / "p.bmp", colour)
@@ -51,7 +51,7 @@ def test_another_source_is_not_taken_for_the_old_one(tmp_path):
         assert hit.score == pytest.approx(1, abs=1e-5)
 
 
-def test_an_engine_whose_generation_is_gone_says_so(source, tmp_path):
+def test_an_engine_whose_generation_was_removed_raises_a_clear_error(source, tmp_path):
     build(source, tmp_path / "index")
     engine = retrieval.open(tmp_path / "index")
     for shade in (250, 240):
@@ -61,11 +61,11 @@ def test_an_engine_whose_generation_is_gone_says_so(source, tmp_path):
         engine.text_to_image("red")
 
 
-def test_a_source_of_nothing_that_can_be_encoded_is_refused(source, tmp_path):
+def test_a_source_without_any_encodable_file_is_refused(source, tmp_path):
     build(source, tmp_path / "index")
     (tmp_path / "sounds").mkdir()
     (tmp_path / "sounds/t.wav").write_bytes(b"")
-    with pytest.raises(SourceError, match="nothing but audio"):
+    with pytest.raises(SourceError, match="hold only audio"):
         build(tmp_path / "sounds", tmp_path / "index")
     assert retrieval.open(tmp_path / "index").text_to_image("red", k=1)[0].id == "red"
 
@@ -83,14 +83,14 @@ def test_the_same_failures_again_publish_nothing(source, tmp_path):
         ("[" * 100_000 + "\n", "line 1 is not JSON"),
     ],
 )
-def test_hostile_tables_end_in_a_sentence(tmp_path, text, message):
+def test_malformed_tables_give_a_one_sentence_error(tmp_path, text, message):
     (tmp_path / "m.jsonl").write_text(text, encoding="utf-8")
     with pytest.raises(SourceError, match=message):
         corpus.read([tmp_path / "m.jsonl"], leave_out=tmp_path / "index")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
-def test_a_folder_that_cannot_be_read_costs_itself_alone(source, tmp_path):
+def test_an_unreadable_folder_fails_alone(source, tmp_path):
     shut = source / "shut"
     shut.mkdir(mode=0)
     try:
@@ -114,7 +114,7 @@ def test_system_errors_and_interruptions_are_one_line(source, tmp_path, monkeypa
     assert capsys.readouterr().err == "xmodal: interrupted: run the same command again to go on\n"
 
 
-def test_terms_that_cancel_but_for_rounding_are_refused(source, tmp_path):
+def test_query_terms_that_cancel_out_are_refused(source, tmp_path):
     build(source, tmp_path / "index")
     engine = retrieval.open(tmp_path / "index")
     for terms in (["a red", ("a red", -1)], ["a red", ("a red", -1 + 1e-7)]):
@@ -125,7 +125,7 @@ def test_terms_that_cancel_but_for_rounding_are_refused(source, tmp_path):
             engine.search(text=term, to="image")
 
 
-def test_a_vanished_feature_store_is_not_searched_as_if_it_were_there(source, tmp_path):
+def test_a_missing_feature_store_is_encoded_again(source, tmp_path):
     build(source, tmp_path / "index")
     shutil.rmtree(tmp_path / "index/features")
     assert build(source, tmp_path / "index").encoded == 20

@@ -1,4 +1,4 @@
-"""Sounds and videos through the whole job: indexed, searched, segments told from wholes, tracks from pictures."""
+"""Sounds and videos through the whole job: whole media and segments, sound tracks and pictures."""
 
 import shutil
 from pathlib import Path
@@ -33,7 +33,7 @@ def engine(folder, tmp_path_factory):
     return retrieval.open(out)
 
 
-def test_a_sound_finds_itself_once_however_long_it_is(engine, folder):
+def test_a_sound_of_any_length_finds_itself_once(engine, folder):
     hits = engine.audio_to_audio(folder / "sound2.wav", k=10)
     assert hits[0].id == "sound2"
     assert sorted(hit.id for hit in hits) == ["sound0", "sound1", "sound2", "spoken"]
@@ -51,18 +51,18 @@ def test_a_long_sound_has_segments(engine):
     assert table.whole.sum() == 4
 
 
-def test_a_video_without_sound_has_no_sound_and_fails_nothing(engine):
+def test_a_video_without_sound_is_not_a_failure(engine):
     assert set(engine.index.catalog.item_assets("clip0")) == {Modality.VIDEO}
     assert set(engine.index.catalog.item_assets("spoken")) == {Modality.VIDEO, Modality.AUDIO}
 
 
 @pytest.fixture(scope="module")
 def wild(tmp_path_factory):
-    """Sounds and videos of every format that iscc-samples has, and what happens to files."""
+    """Sounds and videos of every format in iscc-samples, and damaged versions of them."""
     root = tmp_path_factory.mktemp("wild")
     samples = [Path(path) for path in (*iscc_samples.audios(), *iscc_samples.videos())]
     for path in samples:
-        # A folder each: files that share a stem are one item, which has one sound and one video.
+        # One folder each: files with the same stem are one item, which takes one sound and one video.
         (root / path.suffix[1:]).mkdir(exist_ok=True)
         shutil.copy(path, root / path.suffix[1:] / path.name)
     whole = next(path for path in samples if path.suffix == ".mp4").read_bytes()
@@ -79,7 +79,7 @@ def wild(tmp_path_factory):
     return root
 
 
-def test_every_file_from_the_wild_is_indexed_or_refused_with_its_reason(wild, tmp_path):
+def test_every_real_world_file_is_indexed_or_fails_with_a_reason(wild, tmp_path):
     with toy.encoders():
         encoders = {
             "text": "toy-text",

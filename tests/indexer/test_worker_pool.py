@@ -1,4 +1,4 @@
-"""Decoding in processes: whatever a decoder does costs its own file, and no process stays behind."""
+"""Decoding in worker processes: a bad file fails alone, and no process is left behind."""
 
 import gc
 import os
@@ -28,8 +28,8 @@ def refuse():
     raise ImportError("it is not here")
 
 
-class Elsewhere:
-    """What can be pickled, but not be had back."""
+class PicklesButDoesNotUnpickle:
+    """Decoder that can be pickled, but not unpickled."""
 
     def __reduce__(self):
         return refuse, ()
@@ -44,10 +44,10 @@ def medium(path, text="fine"):
     return MediaFile(path, status.st_size, status.st_mtime_ns)
 
 
-def alive():
-    """The process ids of the nursery and its workers."""
-    nursery = fork_client._current._process.pid
-    return {nursery} | children(nursery)
+def pool_processes():
+    """Return the process ids of the fork server and its workers."""
+    fork_server = fork_client._current._process.pid
+    return {fork_server} | children(fork_server)
 
 
 def children(process):
@@ -55,7 +55,7 @@ def children(process):
 
 
 @pytest.mark.parametrize(
-    ("what", "error", "reason"),
+    ("text", "error", "reason"),
     [
         ("crash", MediaError, r"the decoder crashed \(SIGSEGV\)"),
         ("leave", MediaError, r"the decoder crashed \(exit status 7\)"),
@@ -67,31 +67,31 @@ def children(process):
         ("write", UnreadableError, "changed while it was read: run the same command again"),
     ],
 )
-def test_the_guilty_file_alone_pays(tmp_path, what, error, reason):
-    media = [medium(tmp_path / f"{at}", "x" * at if at != 5 else what) for at in range(1, 20)]
+def test_a_bad_file_fails_alone(tmp_path, text, error, reason):
+    media = [medium(tmp_path / f"{at}", "x" * at if at != 5 else text) for at in range(1, 20)]
 
     def outcome(one):
         try:
             return workers.decode(one)
-        except MediaError as met:
-            return met
+        except MediaError as media_error:
+            return media_error
 
     with (
         WorkerPool(behave, ResourceLimit(0.5 if "within" in reason else 30)) as workers,
         ThreadPoolExecutor(3) as pool,
     ):
         outcomes = list(pool.map(outcome, media))
-        busy = alive()
+        busy = pool_processes()
     failed = outcomes.pop(4)
     assert outcomes == [at for at in range(1, 20) if at != 5]
     assert type(failed) is error
     with pytest.raises(error, match=reason):
         raise failed
     assert 2 <= len(busy) <= 4
-    assert len(alive()) == 1
+    assert len(pool_processes()) == 1
 
 
-def test_more_memory_is_given_to_one_at_a_time(tmp_path):
+def test_a_file_that_needs_more_memory_is_decoded_under_the_larger_limit(tmp_path):
     with WorkerPool(behave, ResourceLimit(30, 2**28), memory=2**27) as workers:
         assert workers.decode(medium(tmp_path / "a", "need")) == 60 * 2**20
     with (
@@ -101,9 +101,9 @@ def test_more_memory_is_given_to_one_at_a_time(tmp_path):
         workers.decode(medium(tmp_path / "a", "need"))
 
 
-def test_a_worker_that_somebody_kills_is_no_fault_of_the_file(tmp_path):
+def test_a_file_whose_worker_was_killed_is_tried_once_more(tmp_path):
     one = medium(tmp_path / "a.txt", "once")
-    (tmp_path / "a.met").mkdir()  # now the second try raises, which is what it is told by
+    (tmp_path / "a.met").mkdir()  # makes the second try raise FileExistsError, which shows that there was one
     with WorkerPool(behave, ResourceLimit(30)) as workers, pytest.raises(MediaError, match="FileExistsError"):
         workers.decode(one)
     (tmp_path / "a.met").rmdir()
@@ -111,17 +111,17 @@ def test_a_worker_that_somebody_kills_is_no_fault_of_the_file(tmp_path):
         workers.decode(one)
 
 
-def test_a_killed_nursery_is_replaced(tmp_path):
+def test_a_killed_fork_server_is_replaced(tmp_path):
     with WorkerPool(behave, ResourceLimit(30)) as workers:
         assert workers.decode(medium(tmp_path / "a")) == 4
-        before = alive()
+        before = pool_processes()
         fork_client._current._process.kill()
         fork_client._current._process.wait()
         assert workers.decode(medium(tmp_path / "b")) == 4
-        assert not before & alive()
+        assert not before & pool_processes()
 
 
-def test_an_end_wakes_who_waits(tmp_path):
+def test_closing_the_pool_wakes_waiting_threads(tmp_path):
     failures = []
 
     def wait():
@@ -139,27 +139,27 @@ def test_an_end_wakes_who_waits(tmp_path):
     assert failures == ["the job has ended"]
 
 
-def test_what_cannot_be_sent_says_so(tmp_path):
+def test_a_decoder_that_cannot_be_sent_is_an_error(tmp_path):
     with (
         WorkerPool(lambda path: path, ResourceLimit(30)) as workers,
         pytest.raises(WorkerError, match="cannot be sent to a worker process"),
     ):
         workers.decode(medium(tmp_path / "a"))
     with (
-        WorkerPool(Elsewhere(), ResourceLimit(30)) as workers,
+        WorkerPool(PicklesButDoesNotUnpickle(), ResourceLimit(30)) as workers,
         pytest.raises(WorkerError, match="could not load an encoder"),
     ):
         workers.decode(medium(tmp_path / "a"))
 
 
-def test_a_process_decodes_as_a_thread_does(tmp_path):
+def test_a_worker_decodes_as_the_job_does(tmp_path):
     path = toy.paint(tmp_path / "a.png", (200, 100, 0), (30, 20))
     one = MediaFile(path, path.stat().st_size, path.stat().st_mtime_ns)
     with WorkerPool(load_image, ResourceLimit(30)) as workers:
         assert workers.decode(one) == prepare_file(load_image, one) == load_image(path)
 
 
-def test_a_part_of_an_archive_is_checked(tmp_path):
+def test_an_archive_member_is_checked(tmp_path):
     (tmp_path / "a.tar").write_bytes(b"0123456789")
     mtime = (tmp_path / "a.tar").stat().st_mtime_ns
     assert prepare_file(len, MediaFile(tmp_path / "a.tar", 4, mtime, 6)) == 4
@@ -176,9 +176,9 @@ def test_a_part_of_an_archive_is_checked(tmp_path):
 def test_a_killed_job_leaves_no_process(tmp_path):
     job = (
         "from tests.indexer.test_worker_pool import *\n"
-        "with Workers(behave, Limit(3600)) as workers:\n"
+        "with WorkerPool(behave, ResourceLimit(3600)) as workers:\n"
         "    workers.decode(medium(Path(sys.argv[1]) / 'a'))\n"
-        "    print(*alive(), flush=True)\n"
+        "    print(*pool_processes(), flush=True)\n"
         "    workers.decode(medium(Path(sys.argv[1]) / 'b', 'hang'))\n"
     )
     with subprocess.Popen([sys.executable, "-c", job, tmp_path], cwd=ROOT, stdout=subprocess.PIPE) as process:
@@ -198,7 +198,7 @@ def is_running(process):
         return False
 
 
-def test_a_program_needs_no_guard_around_a_job(tmp_path):
+def test_a_script_needs_no_main_guard(tmp_path):
     toy.folder(tmp_path / "source")
     (tmp_path / "program.py").write_text(
         "import indexer\nfrom tests.helpers import toy\n"
@@ -228,15 +228,15 @@ def test_trusted_files_are_decoded_in_the_job_itself(tmp_path, monkeypatch):
     assert summary.assets == {"text": 10, "image": 10}
 
 
-def test_texts_are_prepared_where_the_network_is(tmp_path):
-    """What prepares them need not be sent, and may be tied to what cannot be."""
+def test_captions_are_prepared_in_the_job(tmp_path):
+    """Their ``prepare`` is not sent to a worker, so it may hold what cannot be pickled."""
     with toy.encoders() as made:
         text = made[Modality.TEXT]
-        lock, whole = threading.Lock(), text.prepare
+        lock, original = threading.Lock(), text.prepare
 
         def prepare(medium):
             with lock:
-                return whole(medium)
+                return original(medium)
 
         text.prepare = prepare
         with (
@@ -249,16 +249,16 @@ def test_texts_are_prepared_where_the_network_is(tmp_path):
     assert summary.assets["text"] == len(toy.COLOURS)
 
 
-def test_a_worker_that_cannot_be_started_leaves_nothing_open(monkeypatch, tmp_path):
-    def refuse_to_bear(_connection):
-        raise WorkerError("no process to decode in can be started")
+def test_a_worker_that_cannot_be_started_leaves_no_open_file(monkeypatch, tmp_path):
+    def refuse_to_fork(_connection):
+        raise WorkerError("no worker process can be started")
 
-    monkeypatch.setattr(fork_client, "fork_worker", refuse_to_bear)
-    gc.collect()  # what earlier tests left for it
+    monkeypatch.setattr(fork_client, "fork_worker", refuse_to_fork)
+    gc.collect()  # also collects what earlier tests left
     before = len(list(Path("/proc/self/fd").iterdir()))
     with (
         WorkerPool(behave, ResourceLimit(1.0)) as workers,
-        pytest.raises(WorkerError, match="no process to decode in"),
+        pytest.raises(WorkerError, match="no worker process"),
     ):
         workers.decode(medium(tmp_path / "file"))
     gc.collect()

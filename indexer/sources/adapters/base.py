@@ -1,4 +1,4 @@
-"""What an adapter is: a data set's own files in, rows as a manifest has them out."""
+"""Adapters: read a data set's own files and return rows as in a manifest."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from retrieval.types import Matrix, Modality
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """A file inside an archive that is not compressed: ``size`` bytes from ``offset``.
+    """A file inside an uncompressed archive: ``size`` bytes from ``offset``.
 
     Attributes:
-        name: what it is called: the archive's file name, ``/``, and its name in there.
-        archive: the file that holds it.
+        name: the archive's file name, ``/``, and the name within the archive.
+        archive: path of the archive.
     """
 
     name: str
@@ -30,12 +30,12 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """A feature row that somebody made: no file stands behind it.
+    """Features that the data set provides; there is no file to encode.
 
     Attributes:
         row: (d,) float32.
-        path: what the metadata call its file, for hits to show; None for captions.
-        text: the caption, for the modality text.
+        path: file name in the metadata, for hits to show; None for captions.
+        text: the caption; None for other modalities.
     """
 
     row: Matrix
@@ -45,14 +45,14 @@ class Vector:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """What an adapter makes of its files.
+    """Rows that an adapter read.
 
     Attributes:
-        folder: what the rows' file names are relative to.
-        rows: as a manifest has them; a cell may be an ``Extent`` instead of a file name, or a ``Vector``.
-        encoders: by modality, the encoder that these rows need.
-        align: the alignment that these rows need.
-        problems: names of files that could not be read to their end, and why.
+        folder: file names in the rows are relative to this folder.
+        rows: rows as in a manifest; a cell may also be an ``Extent`` or a ``Vector`` instead of a file name.
+        encoders: encoders that these rows need, by modality.
+        align: alignment that these rows need.
+        problems: names of files that could not be read completely, and why.
     """
 
     folder: Path
@@ -64,13 +64,13 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """One format.
+    """A data set format.
 
     Attributes:
-        read: makes a data set of the path that follows the colon.
-        holdout: the standard split's test part, as an expression; None where the format has no splits.
-        captions: of each item the standard evaluation takes the first so many; None for all.
-        description: one line for people.
+        read: reads the data set at the path after the colon.
+        holdout: test part of the standard split, as an expression; None if the format has no splits.
+        captions: number of captions per item in the standard evaluation, the first ones; None for all.
+        description: one line for users.
     """
 
     read: Callable[[Path], Dataset]
@@ -80,38 +80,38 @@ class Adapter:
 
 
 def load_json(path: Path) -> Any:
-    """What the JSON file ``path`` holds.
+    """Return the content of the JSON file ``path``.
 
     Raises:
-        ValueError: it does not parse.
+        ValueError: it is not valid JSON.
         OSError: it cannot be read.
     """
     return json.loads(path.read_text(encoding="utf-8-sig"))
 
 
-def first_there(folder: Path, names: Iterable[str]) -> str:
-    """The first of the names that is a file in ``folder``, as data sets are unpacked in several ways.
+def first_existing(folder: Path, names: Iterable[str]) -> str:
+    """Return the first name that is a file in ``folder``, since data sets are unpacked in several ways.
 
-    The first name of all where none is: the job then records it as missing.
+    If there is no such file, return the first name: the job then records it as missing.
     """
     candidates = list(names)
     return next((name for name in candidates if (folder / name).is_file()), candidates[0])
 
 
-def need(path: Path, what: str) -> Path:
-    """``path`` itself.
+def check_exists(path: Path, expected: str) -> Path:
+    """Return ``path`` if it exists.
 
     Raises:
         SourceError: there is no such file or folder.
     """
     if not path.exists():
-        raise SourceError(f"the source {str(path)!r} does not exist: expected {what}")
+        raise SourceError(f"the source {str(path)!r} does not exist: expected {expected}")
     return path
 
 
-def grouped(rows: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
-    """Captions by id, in the order of first appearance."""
-    found: dict[str, list[str]] = {}
+def group_captions(rows: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
+    """Group captions by id, in the order of first appearance."""
+    groups: dict[str, list[str]] = {}
     for key, caption in rows:
-        found.setdefault(key, []).append(caption)
-    return iter(found.items())
+        groups.setdefault(key, []).append(caption)
+    return iter(groups.items())

@@ -1,4 +1,4 @@
-"""A folder of embeddings, as clip-retrieval's ``inference`` writes it: somebody's vectors, with no encoder."""
+"""Adapter of a folder of embeddings, as clip-retrieval's ``inference`` writes it: vectors without an encoder."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any
 
 import numpy as np
 
-from indexer.sources.adapters.base import Dataset, Vector, need
+from indexer.sources.adapters.base import Dataset, Vector, check_exists
 from retrieval.errors import SourceError
 from retrieval.formatting import single_spaced
 from retrieval.types import Matrix, Modality
 
 FOLDERS: Mapping[Modality, str] = {Modality.IMAGE: "img_emb", Modality.TEXT: "text_emb"}
 
-OWN = frozenset({"image_path", "caption", "id", "image", "audio", "video"})
+RESERVED = frozenset({"image_path", "caption", "id", "image", "audio", "video"})
 
 
 def clip_retrieval(path: Path) -> Dataset:
     """``img_emb/img_emb_N.npy``, ``text_emb/text_emb_N.npy`` and ``metadata/metadata_N.parquet``.
 
-    Row i of each file of part N is of one item. Its id is the column ``key`` of img2dataset's samples or else
-    the part and row; ``image_path`` and ``caption`` go to its assets, all other columns become metadata.
+    Row i in all files of part N belongs to one item. Its id is the column ``key`` of img2dataset's samples, or else
+    part and row. ``image_path`` and ``caption`` belong to its assets; all other columns become metadata.
 
     Raises:
         SourceError: there are no vectors, or the files of a part have different numbers of rows.
     """
-    need(path, "a folder with img_emb/ or text_emb/")
+    check_exists(path, "a folder with img_emb/ or text_emb/")
     parts = {
         modality: {_number(file): file for file in (path / folder).glob("*.npy")}
         for modality, folder in FOLDERS.items()
@@ -49,7 +49,7 @@ def clip_retrieval(path: Path) -> Dataset:
         if len(counts) != 1:
             raise SourceError(
                 f"the files of part {number} in {str(path)!r} hold {' and '.join(map(str, sorted(counts)))} rows: "
-                "expected one row an item in each"
+                "expected one row per item in each"
             )
         for at in range(counts.pop()):
             known = metadata[at] if metadata is not None else {}
@@ -67,7 +67,7 @@ def clip_retrieval(path: Path) -> Dataset:
 
 def _row(key: str, known: Mapping[str, Any], vectors: Mapping[Modality, Matrix]) -> dict[str, Any]:
     caption = known.get("caption")
-    row = {name: value for name, value in known.items() if name not in OWN and name != "key"}
+    row = {name: value for name, value in known.items() if name not in RESERVED and name != "key"}
     row["id"] = str(known.get("key") or key)
     if Modality.IMAGE in vectors:
         row["image"] = Vector(vectors[Modality.IMAGE], path=str(known.get("image_path") or key))
@@ -77,10 +77,10 @@ def _row(key: str, known: Mapping[str, Any], vectors: Mapping[Modality, Matrix])
 
 
 def _number(file: Path) -> int:
-    found = re.search(r"(\d+)$", file.stem)
-    if found is None:
+    match = re.search(r"(\d+)$", file.stem)
+    if match is None:
         raise SourceError(f"{str(file)!r} has no number: expected names such as img_emb_0.npy")
-    return int(found[1])
+    return int(match[1])
 
 
 def _read(file: Path) -> Matrix:

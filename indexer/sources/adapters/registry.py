@@ -1,4 +1,4 @@
-"""Every format by its name, and how a source says that it is one."""
+"""Registry of data set formats, and parsing of sources ``FORMAT:PATH``."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ ADAPTERS: Mapping[str, Adapter] = MappingProxyType(
 
 
 def split(source: str | os.PathLike[str]) -> tuple[str, Path] | None:
-    """The format and path of a source ``FORMAT:PATH``; None for a folder or manifest.
+    """Return format and path of a source ``FORMAT:PATH``; None for a folder or manifest.
 
-    A file or folder that has this very name is meant as such.
+    If a file or folder with exactly this name exists, the source is that file or folder.
     """
     name, colon, path = os.fspath(source).partition(":")
     if not colon or name not in ADAPTERS or Path(source).exists():
@@ -45,21 +45,21 @@ def split(source: str | os.PathLike[str]) -> tuple[str, Path] | None:
 
 
 def absolute(source: str | os.PathLike[str]) -> str:
-    """The source as it is called from any folder: for people, and to tell whether it is the same as before."""
+    """Return the source with an absolute path, to show it and to compare it with the sources of earlier jobs."""
     adapted = split(source)
     return shown(str(Path(source).resolve()) if adapted is None else f"{adapted[0]}:{adapted[1].resolve()}")
 
 
 def read(name: str, path: Path) -> Dataset:
-    """What the format ``name`` makes of ``path``.
+    """Read the data set at ``path`` in the format ``name``.
 
     Raises:
-        SourceError: a file is missing, or is not of this format.
+        SourceError: a file is missing, or is not in this format.
     """
     try:
         return ADAPTERS[name].read(path)
     except (OSError, ValueError, KeyError, TypeError, tarfile.TarError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else single_spaced(str(error))
+        reason = f"no {error}" if isinstance(error, KeyError) else single_spaced(str(error))
         raise SourceError(
-            f"{str(path)!r} does not read as {name} ({ADAPTERS[name].description}): {what}"
+            f"{str(path)!r} cannot be read as {name} ({ADAPTERS[name].description}): {reason}"
         ) from error

@@ -1,4 +1,4 @@
-"""Shards of webdataset, as img2dataset writes them: tar files with a sample's parts under one name."""
+"""Adapter of webdataset shards, as img2dataset writes them: tar files with the parts of a sample under one name."""
 
 from __future__ import annotations
 
@@ -7,31 +7,30 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from indexer.sources.adapters.base import Dataset, Extent, need
+from indexer.sources.adapters.base import Dataset, Extent, check_exists
 from retrieval.formatting import single_spaced
 from retrieval.media.formats import modality_of
 from retrieval.types import Modality
 
-OWN = frozenset({"key", "caption", "id", "image", "audio", "video"})
-"""What a sample's JSON repeats, or would be mistaken for."""
+RESERVED = frozenset({"key", "caption", "id", "image", "audio", "video"})
+"""Keys of a sample's JSON that are not metadata: they repeat its files, or clash with the manifest's columns."""
 
 SMALL = 10_000_000
-"""Bytes up to which captions and metadata are read."""
+"""Maximum bytes of a caption or metadata file."""
 
 
 def webdataset(path: Path) -> Dataset:
     """A ``.tar`` file, or a folder of them: ``KEY.jpg``, ``KEY.txt`` (a caption), ``KEY.json`` (metadata).
 
-    The parts of a sample share all that stands before the first dot of the file's name. Pictures, sounds and
-    videos stay where they are and are read from the archive. Of an archive that is cut short, what comes before
-    the cut is taken.
+    The parts of a sample share the file name up to the first dot. Pictures, sounds and videos are not extracted:
+    they are read from the archive. Of a truncated archive, the part before the cut is used.
 
     Raises:
-        TarError: nothing in it can be read.
+        TarError: no sample can be read.
     """
-    need(path, "a .tar file, or a folder of them")
+    check_exists(path, "a .tar file, or a folder of them")
     shards = [path] if path.is_file() else sorted(path.glob("*.tar"))
-    need(shards[0] if shards else path / "*.tar", "a folder of .tar files")
+    check_exists(shards[0] if shards else path / "*.tar", "a folder of .tar files")
     samples: dict[str, dict[str, Any]] = {}
     problems: list[tuple[str, str]] = []
     for shard in shards:
@@ -69,7 +68,7 @@ def _add(
         if ending == "txt":
             sample["caption"] = text
         else:
-            sample |= {key: value for key, value in _metadata(text).items() if key not in OWN}
+            sample |= {key: value for key, value in _metadata(text).items() if key not in RESERVED}
         return
     modality = modality_of(Path(name))
     if modality is not None and modality is not Modality.TEXT:
@@ -78,7 +77,7 @@ def _add(
 
 def _metadata(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
+        values = json.loads(text)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return values if isinstance(values, dict) else {}
