@@ -56,7 +56,7 @@ def check_index_spec(spec: str) -> str:
         # Whether a factory string fits the dimension is checked later, when there are vectors.
         if "could not parse" in str(error) or "not recognized" in str(error):
             raise OptionError(
-                f"unknown index {spec!r}: expected one of {', '.join(SPECS)}, or a FAISS factory string"
+                f"unknown index {spec!r}: expected one of {', '.join(SPECS)}, or a factory string of FAISS"
             ) from None
     return spec
 
