@@ -248,7 +248,7 @@ def test_a_network_that_does_not_run_in_8_bits_is_not_used(monkeypatch, kind):
             model = SimpleNamespace(get_ordered_ops=lambda: [SimpleNamespace(get_rt_info=lambda: way)])
             return SimpleNamespace(get_runtime_model=lambda: model)
 
-    monkeypatch.setattr(int8_scan.module(), "Core", Core)
+    monkeypatch.setattr(int8_scan.import_openvino(), "Core", Core)
     assert int8_scan._compiled.__wrapped__(3, DIMENSION) is None
 
 
