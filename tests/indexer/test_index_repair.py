@@ -190,7 +190,7 @@ def test_a_lost_catalog_is_reported_and_rebuilt_from_the_sources(
     out = capsys.readouterr().out
     assert "lost      generations/000002/catalog.sqlite" in out
     assert f"xmodal index {source} --out {index} makes it again" in out
-    with pytest.raises(DamagedIndexError, match="do not match their checksum: .* to rebuild it"):
+    with pytest.raises(DamagedIndexError, match=r"do not match their checksum: .* to rebuild it"):
         indexer.realign(index)
     summary = indexer.build([source], out=index)
     assert (summary.items, summary.encoded) == (11, 1)
