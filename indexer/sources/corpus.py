@@ -9,9 +9,9 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from indexer.sources import captions, folders, tables
 from indexer.sources.adapters import registry as adapters
 from indexer.sources.adapters.base import Extent, Vector
+from indexer.sources.readers import captions, folders, tables
 from retrieval.errors import SourceError
 from retrieval.media.formats import modality_of
 from retrieval.storage.catalog_writer import FailureRow

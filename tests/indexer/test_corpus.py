@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from indexer.sources import corpus, tables
+from indexer.sources import corpus
+from indexer.sources.readers import tables
 from retrieval.errors import SourceError
 from retrieval.types import Modality
 from tests.helpers.toy import paint

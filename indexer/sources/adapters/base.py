@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from indexer.sources.tables import Row
+from indexer.sources.readers.tables import Row
 from retrieval.errors import SourceError
 from retrieval.types import Matrix, Modality
 

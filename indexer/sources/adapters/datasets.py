@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from indexer.sources.adapters.base import Dataset, check_exists, first_existing, group_captions, load_json
-from indexer.sources.tables import Row
+from indexer.sources.readers.tables import Row
 
 PICTURE_FOLDERS = ("", "images/", "flickr30k-images/", "flickr30k_images/", "Flicker8k_Dataset/", "Images/")
 

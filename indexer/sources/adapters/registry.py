@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from indexer.sources.adapters import datasets, embeddings, webdataset
 from indexer.sources.adapters.base import Adapter, Dataset
-from indexer.sources.folders import shown
+from indexer.sources.readers.folders import shown
 from retrieval.errors import SourceError
 from retrieval.formatting import single_spaced
 
