@@ -128,6 +128,14 @@ def test_every_basename_means_one_thing() -> None:
     assert {name for name, count in names.items() if count > 1} == SHARED_BASENAMES
 
 
+@pytest.mark.parametrize("document", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=str)
+def test_documents_name_files_that_exist(document: Path) -> None:
+    named = re.findall(
+        r"`((?:retrieval|indexer|tests|scripts)/[\w./]+)`", document.read_text(encoding="utf-8")
+    )
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def test_the_document_names_exactly_the_modules_there_are() -> None:
     """The tables of ``docs/architecture.md``: a folder as heading, a row a module."""
     named: Counter[str] = Counter()
