@@ -18,7 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from retrieval.alignment.cca.linked_modalities import Connections
+from retrieval.alignment.linked_modalities import Connections
 from retrieval.alignment.maps.bank import NEAREST, Bank, nearness
 from retrieval.alignment.maps.projector import Projector
 from retrieval.types import Modality

@@ -10,13 +10,13 @@ import pytest
 
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.alignment.cca.folds import folds, join
-from retrieval.alignment.cca.linked_modalities import connect
 from retrieval.alignment.cca.view_weights import weigh
 from retrieval.alignment.class_prior import Lift
 from retrieval.alignment.hub_correction import relieved
+from retrieval.alignment.linked_modalities import connect
 from retrieval.alignment.maps.bank import CONSTANT, nearness
 from retrieval.alignment.maps.projector import Projector, unchanged
-from retrieval.alignment.registry import METHODS, fit
+from retrieval.alignment.methods.registry import METHODS, fit
 from retrieval.arrays.norms import unit
 from retrieval.encoders.base import ClassHead
 from retrieval.errors import AlignmentError, DamagedIndexError, OptionError

@@ -16,20 +16,20 @@ from scipy import linalg
 from retrieval.alignment.base import Alignment, FeatureTable, TrainingData
 from retrieval.alignment.cca import model_selection
 from retrieval.alignment.cca.linked_covariances import Linked
-from retrieval.alignment.cca.linked_modalities import connect
 from retrieval.alignment.cca.paired_views import PairedViews
 from retrieval.alignment.cca.solver import solve
 from retrieval.alignment.class_prior import Lift
 from retrieval.alignment.fitting import lifts
+from retrieval.alignment.linked_modalities import connect
 from retrieval.alignment.maps.layers import Layer, through
 from retrieval.alignment.methods import dcca, kcca
 from retrieval.alignment.methods.adversarial import WEIGHT, Adversary
 from retrieval.alignment.methods.anchored import way
 from retrieval.alignment.methods.distill import soft_loss
 from retrieval.alignment.methods.procrustes import rotation
+from retrieval.alignment.methods.registry import METHODS, fit
 from retrieval.alignment.methods.ridge import regression
 from retrieval.alignment.methods.sigmoid import sigmoid_loss
-from retrieval.alignment.registry import METHODS, fit
 from retrieval.alignment.trained import fit_heads
 from retrieval.alignment.trained.batches import by_item
 from retrieval.alignment.trained.correlation import total_correlation

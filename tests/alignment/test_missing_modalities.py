@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
-from retrieval.alignment.registry import fit
+from retrieval.alignment.methods.registry import fit
 from retrieval.encoders.base import ClassHead
 from retrieval.errors import AlignmentError
 from retrieval.types import Integers, Matrix, Modality

@@ -18,7 +18,7 @@ from retrieval.alignment.cca import model_selection
 from retrieval.alignment.maps.pooling import Reading
 from retrieval.alignment.methods import dcca, kcca
 from retrieval.alignment.methods import part_attention as learning
-from retrieval.alignment.registry import METHODS, fit
+from retrieval.alignment.methods.registry import METHODS, fit
 from retrieval.alignment.trained.attention_queries import Queries
 from retrieval.arrays.norms import unit
 from retrieval.encoders.base import ClassHead, Parts

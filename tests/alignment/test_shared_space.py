@@ -7,8 +7,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from retrieval.alignment.base import Alignment, FeatureTable, TrainingData
+from retrieval.alignment.methods.registry import fit
 from retrieval.alignment.methods.shared_space import sharing
-from retrieval.alignment.registry import fit
 from retrieval.arrays.norms import unit
 from retrieval.types import Matrix, Modality
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from retrieval.alignment.base import Alignment, TrainingData
 from retrieval.alignment.cca.canonical import FOLDS
 from retrieval.alignment.cca.linked_covariances import Linked
-from retrieval.alignment.cca.linked_modalities import Connections
 from retrieval.alignment.cca.model_selection import judge
 from retrieval.alignment.cca.paired_views import Study, study
 from retrieval.alignment.class_prior import Lift
 from retrieval.alignment.fitting import Report, from_pairs, lifts
+from retrieval.alignment.linked_modalities import Connections
 from retrieval.alignment.maps.assembly import Part
 from retrieval.alignment.maps.projector import Block
 from retrieval.types import Modality

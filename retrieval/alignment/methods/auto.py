@@ -9,10 +9,10 @@ import numpy as np
 
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.alignment.cca.canonical import canonical
-from retrieval.alignment.cca.linked_modalities import Connections, connect
 from retrieval.alignment.class_prior import Lift, PriorSpace, prior_space
 from retrieval.alignment.fitting import Report, assembled, found, from_pairs, lifts
 from retrieval.alignment.hub_correction import relieved
+from retrieval.alignment.linked_modalities import Connections, connect
 from retrieval.alignment.maps.assembly import Part, assemble
 from retrieval.alignment.maps.projector import Projector
 from retrieval.alignment.methods.shared_space import fit_shared

@@ -13,11 +13,11 @@ from dataclasses import replace
 import numpy as np
 
 from retrieval.alignment.base import Alignment, TrainingData
-from retrieval.alignment.cca.linked_modalities import Connections
 from retrieval.alignment.cca.model_selection import DIMENSION, canonical_blocks, choose
 from retrieval.alignment.cca.paired_views import PairedViews, Study, study
 from retrieval.alignment.cca.solver import solve
 from retrieval.alignment.fitting import Report, from_pairs, lifts
+from retrieval.alignment.linked_modalities import Connections
 from retrieval.alignment.maps.assembly import Part
 from retrieval.alignment.methods.auto import canonical_parts
 from retrieval.alignment.trained.batches import by_item, parted

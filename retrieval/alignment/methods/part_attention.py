@@ -18,10 +18,10 @@ import numpy as np
 
 from retrieval.alignment.base import Alignment, TrainingData
 from retrieval.alignment.cca.linked_covariances import Link
-from retrieval.alignment.cca.linked_modalities import Connections, connect
 from retrieval.alignment.cca.model_selection import choose
 from retrieval.alignment.cca.paired_views import PairedViews, study
 from retrieval.alignment.fitting import Report, lifts
+from retrieval.alignment.linked_modalities import Connections, connect
 from retrieval.alignment.maps.pooling import Reading
 from retrieval.alignment.methods.auto import cca_of
 from retrieval.alignment.methods.contrastive import Contrast

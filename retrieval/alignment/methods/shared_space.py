@@ -15,11 +15,11 @@ import numpy as np
 
 from retrieval.alignment.base import Alignment, FeatureTable, TrainingData
 from retrieval.alignment.cca.canonical import DEFAULT_POWER, DEFAULT_RIDGE, FOLDS
-from retrieval.alignment.cca.linked_modalities import ENOUGH
 from retrieval.alignment.cca.model_selection import DIMENSION, choose
 from retrieval.alignment.cca.paired_views import PairedViews, study
 from retrieval.alignment.cca.solver import solve
 from retrieval.alignment.class_prior import Lift
+from retrieval.alignment.linked_modalities import ENOUGH
 from retrieval.alignment.maps.assembly import Part, assemble
 from retrieval.alignment.maps.projector import Block, unchanged
 from retrieval.arrays.lazy import Chosen, Stacked

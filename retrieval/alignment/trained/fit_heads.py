@@ -15,12 +15,12 @@ from torch import nn
 
 from retrieval.alignment.base import Alignment, TrainingData
 from retrieval.alignment.cca.canonical import DEFAULT_POWER, DEFAULT_RIDGE, FOLDS
-from retrieval.alignment.cca.linked_modalities import Connections
 from retrieval.alignment.cca.model_selection import DIMENSION, Choice, choose
 from retrieval.alignment.cca.paired_views import Study, study
 from retrieval.alignment.cca.solver import solve
 from retrieval.alignment.class_prior import Lift
 from retrieval.alignment.fitting import Report, from_pairs, lifts
+from retrieval.alignment.linked_modalities import Connections
 from retrieval.alignment.maps.assembly import Part
 from retrieval.alignment.trained.batches import KEPT_APART, LinkedItems, by_item, parted
 from retrieval.alignment.trained.head import Batch, Head, Objective, Start
