@@ -1,4 +1,4 @@
-"""Which modalities have enough items in common to learn from, and why the others do not."""
+"""Which modalities have enough common items to learn from, and why the others do not."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from itertools import combinations
 from retrieval.alignment.base import FeatureTable
 from retrieval.alignment.cca.linked_covariances import Link
 from retrieval.alignment.cca.paired_views import PairedViews
-from retrieval.alignment.class_prior import Lift
+from retrieval.alignment.class_prior import FeatureMap
 from retrieval.types import Modality
 
-ENOUGH = 20
-"""Items with a pair below which folds say nothing, and settings are taken as they are."""
+MIN_VALIDATION_ITEMS = 20
+"""Minimum number of items with a pair for cross-validation; with fewer, the default settings are used."""
 
 
 @dataclass(frozen=True)
 class Connections:
-    """The links to learn from.
+    """The pairs of modalities to learn from.
 
     Attributes:
-        modalities: those that have a link, in the order in which views are numbered.
+        modalities: modalities with a link, in the order of their view numbers.
         pairs: by view numbers.
-        count: pairs of all, those of too few items too.
-        refused: of every other two modalities, what is the matter.
+        count: number of all pairs, including those of refused links.
+        refused: for every other two modalities, the reason why they are not linked.
     """
 
     modalities: tuple[Modality, ...]
@@ -33,52 +33,57 @@ class Connections:
     refused: tuple[str, ...]
 
     def name(self, link: Link) -> str:
-        """For instance ``audio-video``."""
+        """Return the name of a link, for example ``audio-video``."""
         return "-".join(self.modalities[view] for view in link)
 
-    def link(self, two: Sequence[Modality]) -> Link:
-        """Two modalities' numbers."""
-        return self.modalities.index(two[0]), self.modalities.index(two[1])
+    def link(self, modalities: Sequence[Modality]) -> Link:
+        """Return the view numbers of two modalities."""
+        return self.modalities.index(modalities[0]), self.modalities.index(modalities[1])
 
     def only(self, link: Link) -> Connections:
-        """One link by itself."""
-        own = self.pairs[link]
-        return Connections(tuple(self.modalities[view] for view in link), {(0, 1): own}, len(own.items), ())
+        """Return one link by itself."""
+        pairs = self.pairs[link]
+        modalities = tuple(self.modalities[view] for view in link)
+        return Connections(modalities, {(0, 1): pairs}, len(pairs.items), ())
 
     @property
-    def tested(self) -> bool:
-        """Whether folds can say something."""
-        return any(views.count >= ENOUGH for views in self.pairs.values())
+    def can_validate(self) -> bool:
+        """Whether a link has enough items for cross-validation."""
+        return any(views.count >= MIN_VALIDATION_ITEMS for views in self.pairs.values())
 
 
 def connect(
-    tables: Mapping[Modality, FeatureTable], lifts: Mapping[Modality, Lift], known: Collection[Modality]
+    tables: Mapping[Modality, FeatureTable],
+    feature_maps: Mapping[Modality, FeatureMap],
+    known: Collection[Modality],
 ) -> Connections:
-    """Link every two modalities that have enough different items in common.
+    """Link every two modalities that have enough different common items.
 
-    Two items are enough where nothing else is known. Where one link has ``ENOUGH``, and between modalities that
-    are in one space already, it takes as many: a handful of pairs would add noise to what is known.
+    Two items are enough if nothing else is known. ``MIN_VALIDATION_ITEMS`` are needed as soon as one link has that
+    many, and between two modalities that are already in one space: a few pairs would only add noise.
 
     Args:
         tables: the training rows.
-        lifts: by modality.
+        feature_maps: by modality.
         known: modalities that share a space without any pair.
     """
-    found = {
-        (a, b): PairedViews((tables[a], tables[b]), (lifts[a], lifts[b])) for a, b in combinations(tables, 2)
+    candidates = {
+        (a, b): PairedViews((tables[a], tables[b]), (feature_maps[a], feature_maps[b]))
+        for a, b in combinations(tables, 2)
     }
-    tested = any(views.count >= ENOUGH for views in found.values())
-    kept, refused = {}, []
-    for two, views in found.items():
-        needed = ENOUGH if tested or set(two) <= set(known) else 2
+    can_validate = any(views.count >= MIN_VALIDATION_ITEMS for views in candidates.values())
+    accepted, refused = {}, []
+    for modality_pair, views in candidates.items():
+        needed = MIN_VALIDATION_ITEMS if can_validate or set(modality_pair) <= set(known) else 2
+        name = "-".join(modality_pair)
         if views.count < needed:
-            refused.append(f"{'-'.join(two)}: {views.count} training items have a pair, fewer than {needed}")
-        elif constant := [modality for view, modality in enumerate(two) if not views.varies(view)]:
-            refused.append(f"{'-'.join(two)}: {constant[0]} does not vary among its pairs")
+            refused.append(f"{name}: {views.count} training items have a pair, fewer than {needed}")
+        elif constant := [modality for view, modality in enumerate(modality_pair) if not views.varies(view)]:
+            refused.append(f"{name}: {constant[0]} does not vary among its pairs")
         else:
-            kept[two] = views
-    modalities = tuple(modality for modality in tables if any(modality in two for two in kept))
+            accepted[modality_pair] = views
+    modalities = tuple(modality for modality in tables if any(modality in pair for pair in accepted))
     number = {modality: view for view, modality in enumerate(modalities)}
-    pairs = {(number[a], number[b]): views for (a, b), views in kept.items()}
-    count = sum(len(views.items) for views in found.values())
+    pairs = {(number[a], number[b]): views for (a, b), views in accepted.items()}
+    count = sum(len(views.items) for views in candidates.values())
     return Connections(modalities, pairs, count, tuple(refused))

@@ -23,9 +23,9 @@ def reads(monkeypatch):
     """The most rows that were read at once, by what of; everything that is a number of rows is made small."""
     monkeypatch.setattr(lazy, "MAX_BLOCK_BYTES", 4 * 3 * MOST)  # toy encoders give three numbers
     monkeypatch.setattr(paired_views, "BLOCK_ROWS", MOST)
-    monkeypatch.setattr(paired_views, "LOOKED_AT", MOST)
-    monkeypatch.setattr(paired_views, "POOL", MOST)
-    monkeypatch.setattr(hub_correction, "ROWS", MOST)
+    monkeypatch.setattr(paired_views, "COMPARED_ROWS", MOST)
+    monkeypatch.setattr(paired_views, "POOL_SIZE", MOST)
+    monkeypatch.setattr(hub_correction, "BANK_ROWS", MOST)
     monkeypatch.setattr(query_sample, "SIZE", MOST)
     monkeypatch.setattr(selection, "SMALL", 0)
     monkeypatch.setattr(registry, "FEWEST", 0)

@@ -7,7 +7,7 @@ import numpy as np
 from retrieval.types import Integers
 
 
-def join(first: Integers, second: Integers) -> tuple[Integers, Integers]:
+def pair_rows(first: Integers, second: Integers) -> tuple[Integers, Integers]:
     """Row numbers of every pair of rows with the same item, ordered by the first.
 
     Args:
@@ -26,7 +26,7 @@ def join(first: Integers, second: Integers) -> tuple[Integers, Integers]:
     return rows, order[np.repeat(start, count) + within]
 
 
-def folds(items: Integers, count: int, seed: int) -> Integers:
+def assign_folds(items: Integers, count: int, seed: int) -> Integers:
     """(p,) fold of each pair, 0 to count - 1, as even as can be; all pairs of an item fall in one fold."""
     known, inverse = np.unique(items, return_inverse=True)
     return (np.random.default_rng(seed).permutation(len(known)) % count)[inverse]

@@ -17,7 +17,7 @@ Link = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Linked:
+class LinkedCovariances:
     """What every link of V views tells: all that canonical correlations need to know of the rows.
 
     Between two views the items count that have both; within a view, those of all its links, each item as often
@@ -30,7 +30,7 @@ class Linked:
     links: Mapping[Link, Covariances]
 
     @classmethod
-    def of(cls, *views: NDArray[np.floating]) -> Linked:
+    def of(cls, *views: NDArray[np.floating]) -> LinkedCovariances:
         """Of complete items: views (n, d_v), row i of each being the same item."""
         pairs = combinations(range(len(views)), 2)
         return cls({(i, j): Covariances.of(views[i], views[j]) for i, j in pairs})
@@ -40,13 +40,13 @@ class Linked:
         """V."""
         return 1 + max(second for _, second in self.links)
 
-    def merge(self, other: Linked) -> Linked:
+    def merge(self, other: LinkedCovariances) -> LinkedCovariances:
         """Of the pairs of both, which have the same links."""
-        return Linked({link: own.merge(other.links[link]) for link, own in self.links.items()})
+        return LinkedCovariances({link: own.merge(other.links[link]) for link, own in self.links.items()})
 
-    def without(self, other: Linked) -> Linked:
+    def without(self, other: LinkedCovariances) -> LinkedCovariances:
         """Of the pairs that are left when those of ``other``, which must be among them, are taken out."""
-        return Linked({link: own.without(other.links[link]) for link, own in self.links.items()})
+        return LinkedCovariances({link: own.without(other.links[link]) for link, own in self.links.items()})
 
     def count(self, view: int) -> int:
         """Pairs that a view takes part in."""
@@ -72,9 +72,9 @@ class Linked:
         kept: NDArray[np.float64] = axes[:, variances > 1e-9 * max(variances[-1], 1e-9)]
         return kept[:, ::-1]
 
-    def rotate(self, axes: Sequence[NDArray[np.float64]]) -> Linked:
+    def rotate(self, axes: Sequence[NDArray[np.float64]]) -> LinkedCovariances:
         """Of the views x_v @ axes_v instead; axes (d_v, k_v), one array a view."""
-        return Linked({(i, j): own.rotate(axes[i], axes[j]) for (i, j), own in self.links.items()})
+        return LinkedCovariances({(i, j): own.rotate(axes[i], axes[j]) for (i, j), own in self.links.items()})
 
     def _sides(self, view: int) -> list[tuple[Covariances, int]]:
         """The covariances that a view takes part in, and whether as the first (0) or the second (1)."""

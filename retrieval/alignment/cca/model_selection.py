@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
 from retrieval.alignment.cca.linked_covariances import Link
-from retrieval.alignment.cca.paired_views import Study
+from retrieval.alignment.cca.paired_views import PairSummary
+from retrieval.alignment.cca.similarity_weights import MatchEvidence, fit_weights
 from retrieval.alignment.cca.solver import CanonicalMaps, solve
-from retrieval.alignment.cca.view_weights import MatchEvidence, weigh
-from retrieval.alignment.class_prior import Lift
+from retrieval.alignment.class_prior import FeatureMap
 from retrieval.alignment.maps.projector import Block, Projector
 from retrieval.types import Matrix
 
@@ -49,7 +49,7 @@ class Choice:
 def canonical_blocks(
     maps: CanonicalMaps,
     shares: NDArray[np.float64],
-    lifts: Sequence[Lift],
+    lifts: Sequence[FeatureMap],
     axes: Sequence[NDArray[np.float64]],
 ) -> list[Block]:
     """One block a view, its canonical variates weighted.
@@ -70,7 +70,9 @@ def canonical_blocks(
     return blocks
 
 
-def choose(pairs: Study, lifts: Sequence[Lift], known: Mapping[int, Projector]) -> Choice:
+def choose_settings(
+    pairs: PairSummary, lifts: Sequence[FeatureMap], known: Mapping[int, Projector]
+) -> Choice:
     """The ridge and power, with the weights of all blocks, that make held-out partners likeliest.
 
     Component i counts by rho_i ** power in each view: Gong et al., "A multi-view embedding space for modeling
@@ -111,8 +113,8 @@ class _Trials:
         known: by view a projector whose blocks need no fitting.
     """
 
-    pairs: Study
-    lifts: Sequence[Lift]
+    pairs: PairSummary
+    lifts: Sequence[FeatureMap]
     known: Mapping[int, Projector]
     _done: dict[tuple[bool, int], Choice] = field(default_factory=dict)
     _fits: dict[int, list[CanonicalMaps]] = field(default_factory=dict)
@@ -130,7 +132,7 @@ class _Trials:
     def best(self, confirmed: bool, step: int) -> Choice:
         """The best power at a ridge."""
         if step not in self._fits:
-            self._fits[step] = [solve(fold.rest, RIDGES[step], DIMENSION) for fold in self.pairs.folds]
+            self._fits[step] = [solve(fold.training, RIDGES[step], DIMENSION) for fold in self.pairs.folds]
         if (confirmed, step) not in self._done:
             seen = _held_out(self._fits[step], self.pairs) if confirmed else None
             tried = (self._tried(step, power, seen) for power in POWERS)
@@ -142,13 +144,13 @@ class _Trials:
         for maps in self._fits[step]:
             shares = (maps.correlations if confirmed is None else confirmed) ** power
             fitted.append(canonical_blocks(maps, shares, self.lifts, self.pairs.axes))
-        evidence, loss = judge(self.pairs, self.lifts, fitted, self._fixed)
+        evidence, loss = evaluate_blocks(self.pairs, self.lifts, fitted, self._fixed)
         return Choice(RIDGES[step], power, confirmed, evidence, loss)
 
 
-def judge(
-    pairs: Study,
-    lifts: Sequence[Lift],
+def evaluate_blocks(
+    pairs: PairSummary,
+    lifts: Sequence[FeatureMap],
     fitted: Sequence[Sequence[Block]],
     beside: Sequence[Mapping[Link, list[Matrix]]] | None = None,
 ) -> tuple[dict[Link, MatchEvidence], float]:
@@ -167,22 +169,22 @@ def judge(
             if len(rows[0]) > 1:  # one pair alone cannot be mistaken for another
                 own = _similarities([projectors[view] for view in link], rows)
                 pools[link].append(np.stack([*(beside[number][link] if beside else ()), *own]))
-    evidence = {link: weigh(pool) for link, pool in pools.items() if pool}
+    evidence = {link: fit_weights(pool) for link, pool in pools.items() if pool}
     sizes = [sum(len(pool[0]) for pool in pools[link]) for link in evidence]
     return evidence, float(np.average([each.loss for each in evidence.values()], weights=sizes))
 
 
-def _held_out(fits: Sequence[CanonicalMaps], pairs: Study) -> NDArray[np.float64]:
+def _held_out(fits: Sequence[CanonicalMaps], pairs: PairSummary) -> NDArray[np.float64]:
     """(k,) mean correlations in the folds left out, falling as those of the fits do."""
     count = min(len(maps.correlations) for maps in fits)
     if not count:
         return np.zeros(0)
-    seen = [maps.correlations_on(fold.part)[:count] for maps, fold in zip(fits, pairs.folds, strict=True)]
+    seen = [maps.correlations_on(fold.held_out)[:count] for maps, fold in zip(fits, pairs.folds, strict=True)]
     falling: NDArray[np.float64] = isotonic_regression(np.mean(seen, axis=0), increasing=False).x
     return falling.clip(0.0, 1.0)
 
 
-def _projectors(fitted: Sequence[Block], lifts: Sequence[Lift]) -> list[Projector]:
+def _projectors(fitted: Sequence[Block], lifts: Sequence[FeatureMap]) -> list[Projector]:
     one = np.ones(1, np.float32)
     return [
         Projector(lift.dimension, (block,), one, lift.mixture)
@@ -195,4 +197,7 @@ def _similarities(projectors: Sequence[Projector | None], rows: tuple[Matrix, Ma
     first, second = projectors
     if first is None or second is None:
         return []
-    return [left @ right.T for left, right in zip(first.parts(rows[0]), second.parts(rows[1]), strict=True)]
+    return [
+        left @ right.T
+        for left, right in zip(first.project_blocks(rows[0]), second.project_blocks(rows[1]), strict=True)
+    ]

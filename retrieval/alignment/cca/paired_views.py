@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from retrieval.alignment.base import FeatureTable
 from retrieval.alignment.cca.covariances import BLOCK_ROWS, Covariances
-from retrieval.alignment.cca.folds import folds, join
-from retrieval.alignment.cca.linked_covariances import Link, Linked
-from retrieval.alignment.class_prior import Lift
+from retrieval.alignment.cca.folds import assign_folds, pair_rows
+from retrieval.alignment.cca.linked_covariances import Link, LinkedCovariances
+from retrieval.alignment.class_prior import FeatureMap
 from retrieval.arrays.lazy import slices
 from retrieval.types import Integers, Matrix
 
-POOL = 500
+POOL_SIZE = 500
 """Validation pairs of a fold that are ranked against one another, at most; fewer a link where there are more."""
 
-LOOKED_AT = 512
+COMPARED_ROWS = 512
 """Rows that are compared at once to tell whether a view varies: mostly the first do."""
 
 AXES = {2: 512, 3: 240, 4: 180}
@@ -37,12 +37,12 @@ class PairedViews:
     """
 
     tables: tuple[FeatureTable, FeatureTable]
-    lifts: tuple[Lift, Lift]
+    lifts: tuple[FeatureMap, FeatureMap]
 
     @cached_property
     def rows(self) -> tuple[Integers, Integers]:
         """Two (p,) arrays: the rows of each pair in either table."""
-        return join(self.tables[0].items, self.tables[1].items)
+        return pair_rows(self.tables[0].items, self.tables[1].items)
 
     @property
     def items(self) -> Integers:
@@ -57,7 +57,7 @@ class PairedViews:
     def varies(self, view: int) -> bool:
         """Whether the pairs differ in one of their views; the first blocks of rows mostly tell."""
         first = self.features(view, np.arange(1))
-        starts = slices(len(self.items), LOOKED_AT)
+        starts = slices(len(self.items), COMPARED_ROWS)
         return any(np.any(self.features(view, np.arange(len(self.items))[rows]) != first) for rows in starts)
 
     def features(self, view: int, pairs: Integers) -> Matrix:
@@ -85,13 +85,13 @@ class Fold:
         views: of each link two (q, d_v) feature rows of the pairs to validate on, one pair an item.
     """
 
-    part: Linked
-    rest: Linked
+    part: LinkedCovariances
+    rest: LinkedCovariances
     views: Mapping[Link, tuple[Matrix, Matrix]]
 
 
 @dataclass(frozen=True)
-class Study:
+class PairSummary:
     """All pairs, summed up.
 
     Attributes:
@@ -104,38 +104,41 @@ class Study:
 
     items: Integers
     axes: tuple[NDArray[np.float64], ...]
-    whole: Linked
+    whole: LinkedCovariances
     folds: tuple[Fold, ...]
 
 
-def study(
+def summarise_pairs(
     pairs: Mapping[Link, PairedViews],
     count: int,
     seed: int,
     *,
-    like: tuple[Study, Link] | None = None,
-    most_axes: int | None = None,
+    like: tuple[PairSummary, Link] | None = None,
+    max_axes: int | None = None,
     apart: Integers | None = None,
-) -> Study:
+) -> PairSummary:
     """Read every pair once, in ``count`` folds (1: none); a fold is fitted on the whole without it.
 
     An item is in one fold with all its pairs, whatever their modalities. ``like`` another study, of more
     links, one of which is the only one of these: with the same folds, and the same pairs to validate on.
-    ``most_axes`` a view, instead of ``AXES``. With items ``apart`` these are the only fold, for what was fitted
+    ``max_axes`` a view, instead of ``AXES``. With items ``apart`` these are the only fold, for what was fitted
     without them.
     """
     known = like[0].items if like else np.unique(np.concatenate([views.items for views in pairs.values()]))
-    fold_of = folds(known, count, seed) if apart is None else np.isin(known, apart).astype(np.int64)
+    fold_of = assign_folds(known, count, seed) if apart is None else np.isin(known, apart).astype(np.int64)
     count = count if apart is None else 2
     of_pairs = {link: fold_of[np.searchsorted(known, views.items)] for link, views in pairs.items()}
     members = [{link: np.flatnonzero(own == fold) for link, own in of_pairs.items()} for fold in range(count)]
-    parts = [Linked({link: pairs[link].covariances(rows) for link, rows in each.items()}) for each in members]
-    whole = reduce(Linked.merge, parts)
-    axes = tuple(whole.principal_axes(view, most_axes or AXES[whole.views]) for view in range(whole.views))
+    parts = [
+        LinkedCovariances({link: pairs[link].covariances(rows) for link, rows in each.items()})
+        for each in members
+    ]
+    whole = reduce(LinkedCovariances.merge, parts)
+    axes = tuple(whole.principal_axes(view, max_axes or AXES[whole.views]) for view in range(whole.views))
     turned = whole.rotate(axes)
     if count == 1:
-        return Study(known, axes, turned, ())
-    random, most = np.random.default_rng(seed), int(POOL / len(pairs) ** 0.5)
+        return PairSummary(known, axes, turned, ())
+    random, most = np.random.default_rng(seed), int(POOL_SIZE / len(pairs) ** 0.5)
     kept = []
     for number, (each, part) in enumerate(zip(members, (part.rotate(axes) for part in parts), strict=True)):
         if apart is not None and number == 0:  # what was fitted on tells nothing
@@ -145,7 +148,7 @@ def study(
         else:
             views = {link: _pool(pairs[link], rows, most, random) for link, rows in each.items()}
         kept.append(Fold(part, turned.without(part), views))
-    return Study(known, axes, turned, tuple(kept))
+    return PairSummary(known, axes, turned, tuple(kept))
 
 
 def _pool(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from retrieval.alignment.cca.linked_covariances import Link, Linked
+from retrieval.alignment.cca.linked_covariances import Link, LinkedCovariances
 from retrieval.errors import AlignmentError
 
 NEGLIGIBLE = 3e-5
@@ -30,7 +30,7 @@ class CanonicalMaps:
     centers: tuple[NDArray[np.float64], ...]
     weights: tuple[NDArray[np.float64], ...]
 
-    def correlations_on(self, linked: Linked) -> NDArray[np.float64]:
+    def correlations_on(self, linked: LinkedCovariances) -> NDArray[np.float64]:
         """(k,) the same means of correlations, in other items of the same views, without a ridge."""
         shared = np.zeros(len(self.correlations))
         own = np.zeros(len(self.correlations))
@@ -38,10 +38,10 @@ class CanonicalMaps:
             shared += 2 * _products(self.weights[i], linked.between((i, j)), self.weights[j])
         for view, weights in enumerate(self.weights):
             own += _products(weights, linked.within(view), weights)
-        return shared / np.maximum(own, 1e-12) / most(linked)
+        return shared / np.maximum(own, 1e-12) / max_link_eigenvalue(linked)
 
 
-def solve(linked: Linked, ridge: float = 0.0, dimension: int | None = None) -> CanonicalMaps:
+def solve(linked: LinkedCovariances, ridge: float = 0.0, dimension: int | None = None) -> CanonicalMaps:
     """The ``dimension`` directions in which the views agree most.
 
     Maximises the sum over links (i, j) of trace(A_i^T C_ij A_j) subject to
@@ -70,7 +70,7 @@ def solve(linked: Linked, ridge: float = 0.0, dimension: int | None = None) -> C
         half = linalg.solve_triangular(factors[i], linked.between((i, j)), lower=True, check_finite=False)
         white[i, j] = linalg.solve_triangular(factors[j], half.T, lower=True, check_finite=False).T
     values, sides = _pair(white[0, 1], dimension) if len(views) == 2 else _several(white, linked, dimension)
-    values = values / most(linked)
+    values = values / max_link_eigenvalue(linked)
     kept = values > NEGLIGIBLE
     weights = tuple(
         linalg.solve_triangular(factor, side[:, kept], lower=True, trans="T", check_finite=False)
@@ -79,7 +79,7 @@ def solve(linked: Linked, ridge: float = 0.0, dimension: int | None = None) -> C
     return CanonicalMaps(np.minimum(values[kept], 1.0), tuple(linked.center(view) for view in views), weights)
 
 
-def most(linked: Linked) -> float:
+def max_link_eigenvalue(linked: LinkedCovariances) -> float:
     """The largest eigenvalue that there can be: were all linked views the same, that of their graph."""
     graph = np.zeros((linked.views, linked.views))
     for i, j in linked.links:
@@ -100,7 +100,7 @@ def _pair(
 
 
 def _several(
-    white: dict[Link, NDArray[np.float64]], linked: Linked, dimension: int | None
+    white: dict[Link, NDArray[np.float64]], linked: LinkedCovariances, dimension: int | None
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
     """Eigenvalues, and eigenvectors view by view, at a norm of 1 a view on average."""
     sizes = [len(linked.center(view)) for view in range(linked.views)]
@@ -130,7 +130,7 @@ def _products(
     return diagonal
 
 
-def _cholesky(linked: Linked, view: int, ridge: float) -> NDArray[np.float64]:
+def _cholesky(linked: LinkedCovariances, view: int, ridge: float) -> NDArray[np.float64]:
     covariance = linked.within(view)
     variance = float(np.trace(covariance)) / max(len(covariance), 1)
     if not variance > 1e-14:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from retrieval.alignment.base import Alignment, TrainingData
-from retrieval.alignment.maps.pooling import Reading
+from retrieval.alignment.maps.pooling import PartPooling
 from retrieval.alignment.methods.auto import fit_auto, fit_cca, fit_conse
 from retrieval.alignment.methods.identity import fit_identity
 from retrieval.runtimes.device import training_on
@@ -150,5 +150,5 @@ def fit(method: str, data: TrainingData, device: str = "cpu") -> Alignment:
     with training_on(device):
         if own.pools or not data.parts:
             return own.fit(data)
-        readings = {modality: Reading(parts) for modality, parts in data.parts.items()}
-        return own.fit(data.read(readings)).reading(readings)
+        readings = {modality: PartPooling(parts) for modality, parts in data.parts.items()}
+        return own.fit(data.pooled(readings)).with_pooling(readings)

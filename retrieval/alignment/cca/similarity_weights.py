@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 from retrieval.types import Matrix
 
-SHARPEST = 100.0
+MAX_WEIGHT = 100.0
 """Largest weight of a cosine; more would mean nothing but that the pool was too easy."""
 
 
@@ -33,7 +33,7 @@ class MatchEvidence:
     mrr: float
 
 
-def weigh(pools: Sequence[Matrix]) -> MatchEvidence:
+def fit_weights(pools: Sequence[Matrix]) -> MatchEvidence:
     """The weights that make the right partners likeliest, and how likely that is.
 
     Minimises over w >= 0 the mean over pools, queries i and both directions of
@@ -62,7 +62,7 @@ def weigh(pools: Sequence[Matrix]) -> MatchEvidence:
 
     count = len(pools[0])
     found = minimize(
-        loss, np.full(count, 10.0 / count), jac=True, method="L-BFGS-B", bounds=[(0, SHARPEST)] * count
+        loss, np.full(count, 10.0 / count), jac=True, method="L-BFGS-B", bounds=[(0, MAX_WEIGHT)] * count
     )
     ranks = np.concatenate([_ranks(np.tensordot(found.x, pool, axes=1)) for pool in pools])
     losses = np.array([one(pool, found.x)[0] for pool in exact])

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.alignment.cca.linked_covariances import Link
-from retrieval.alignment.cca.model_selection import DIMENSION, Choice, canonical_blocks, choose
-from retrieval.alignment.cca.paired_views import Study, study
+from retrieval.alignment.cca.model_selection import DIMENSION, Choice, canonical_blocks, choose_settings
+from retrieval.alignment.cca.paired_views import PairSummary, summarise_pairs
+from retrieval.alignment.cca.similarity_weights import MatchEvidence
 from retrieval.alignment.cca.solver import solve
-from retrieval.alignment.cca.view_weights import MatchEvidence
-from retrieval.alignment.class_prior import Lift
+from retrieval.alignment.class_prior import FeatureMap
 from retrieval.alignment.linked_modalities import Connections
 from retrieval.alignment.maps.projector import Block, Projector
 from retrieval.errors import AlignmentError
@@ -23,12 +23,12 @@ from retrieval.types import Modality
 FOLDS = 5
 DEFAULT_RIDGE, DEFAULT_POWER = 1.0, 1.0
 
-LEAST = 0.05
+MIN_SHARE = 0.05
 """Share of the norm that a part keeps which some modality has nothing else than."""
 
 
 @dataclass(frozen=True)
-class Fitted:
+class CanonicalSubspaces:
     """Canonical parts, and what speaks for them.
 
     Attributes:
@@ -61,9 +61,9 @@ class Fitted:
             if prior_parts and others is not None and known:
                 # As much against the prior's parts as in the other links that these serve.
                 shares[-1] = others[-1] * shares[:prior_parts].sum() / known
-            shares[-1] = max(shares[-1], LEAST * shares[:-1].sum())
+            shares[-1] = max(shares[-1], MIN_SHARE * shares[:-1].sum())
         if not set(readers) <= set(self.connections.modalities):
-            shares[:prior_parts] = np.maximum(shares[:prior_parts], LEAST)
+            shares[:prior_parts] = np.maximum(shares[:prior_parts], MIN_SHARE)
         return shares
 
     @property
@@ -71,12 +71,12 @@ class Fitted:
         return None if self.core is None else self.connections.link(self.core[0].modalities)
 
 
-def canonical(
+def fit_canonical(
     connections: Connections,
-    lifts: Mapping[Modality, Lift],
+    lifts: Mapping[Modality, FeatureMap],
     known: Mapping[Modality, Projector],
     seed: int,
-) -> tuple[Fitted, dict[str, Any]]:
+) -> tuple[CanonicalSubspaces, dict[str, Any]]:
     """Fit the canonical parts, and report on them.
 
     All links give one part together. Few pairs of a third modality can spoil what many pairs of two others
@@ -93,43 +93,46 @@ def canonical(
         AlignmentError: the pairs show nothing.
     """
     links = connections.pairs
-    summary = study(links, FOLDS if connections.tested else 1, seed)
+    summary = summarise_pairs(links, FOLDS if connections.can_validate else 1, seed)
     joint = _choice(connections, summary, lifts, known)
     blocks, report = _fit(connections, summary, joint, lifts)
     if joint is None:
         report["reason"] = "no two modalities have many items in common: settings are defaults"
-        return Fitted(connections, None, None, {"cca": blocks}), report
+        return CanonicalSubspaces(connections, None, None, {"cca": blocks}), report
     report |= _findings(connections, joint)
     best = max(links, key=lambda link: links[link].count)
     if len(links) > 1 and best in joint.evidence:
         alone = connections.only(best)
-        own_summary = study(alone.pairs, FOLDS, seed, like=(summary, best))
+        own_summary = summarise_pairs(alone.pairs, FOLDS, seed, same_folds_as=(summary, best))
         own = _choice(alone, own_summary, lifts, known)
         if own and _better(own.evidence[0, 1], joint.evidence[best]):
             own_blocks, own_report = _fit(alone, own_summary, own, lifts)
             report["core"] = own_report | _findings(alone, own)
             core = "-".join(alone.modalities)
-            return Fitted(
+            return CanonicalSubspaces(
                 connections, joint, (alone, own), {f"cca {core}": own_blocks, "cca": blocks}
             ), report
-    return Fitted(connections, joint, None, {"cca": blocks}), report
+    return CanonicalSubspaces(connections, joint, None, {"cca": blocks}), report
 
 
 def _choice(
     connections: Connections,
-    summary: Study,
-    lifts: Mapping[Modality, Lift],
+    summary: PairSummary,
+    lifts: Mapping[Modality, FeatureMap],
     known: Mapping[Modality, Projector],
 ) -> Choice | None:
-    if not connections.tested:
+    if not connections.can_validate:
         return None
     views = connections.modalities
     numbered = {view: known[modality] for view, modality in enumerate(views) if modality in known}
-    return choose(summary, [lifts[modality] for modality in views], numbered)
+    return choose_settings(summary, [lifts[modality] for modality in views], numbered)
 
 
 def _fit(
-    connections: Connections, summary: Study, choice: Choice | None, lifts: Mapping[Modality, Lift]
+    connections: Connections,
+    summary: PairSummary,
+    choice: Choice | None,
+    lifts: Mapping[Modality, FeatureMap],
 ) -> tuple[dict[Modality, Block], dict[str, Any]]:
     """One part on all pairs with the settings chosen, or else the defaults."""
     ridge, power = (choice.ridge, choice.power) if choice else (DEFAULT_RIDGE, DEFAULT_POWER)
