@@ -1,4 +1,4 @@
-"""How well similarities find the right partner, and the weights with which several do so best."""
+"""Weights of several similarities that rank the true partner best, and how well they rank it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from scipy.special import logsumexp
 from retrieval.types import Matrix
 
 MAX_WEIGHT = 100.0
-"""Largest weight of a cosine; more would mean nothing but that the pool was too easy."""
+"""Maximum weight of a cosine; a larger one would only show that the pool was too easy."""
 
 
 @dataclass(frozen=True)
 class MatchEvidence:
-    """What a weighted sum of similarities is worth on pairs it was not fitted on.
+    """How well a weighted sum of similarities matches held-out pairs.
 
     Attributes:
         weights: (B,) float64, non-negative, of the B similarities; their sum is the inverse temperature.
-        loss: mean negative log-likelihood, in nats, of the right partner among its pool, both ways round.
-        losses: (F,) float64, the same of each pool.
-        mrr: mean reciprocal rank, both ways round.
+        loss: mean negative log-likelihood of the true partner in its pool, in nats, over both directions.
+        losses: (F,) float64, the same for each pool.
+        mrr: mean reciprocal rank, over both directions.
     """
 
     weights: NDArray[np.float64]
@@ -34,42 +34,47 @@ class MatchEvidence:
 
 
 def fit_weights(pools: Sequence[Matrix]) -> MatchEvidence:
-    """The weights that make the right partners likeliest, and how likely that is.
+    """Return the weights that maximise the likelihood of the true partners, and that likelihood.
 
     Minimises over w >= 0 the mean over pools, queries i and both directions of
     -log softmax_j(sum_b w_b S_b[i, j])[i]: a conditional logit model (McFadden 1974), convex in w, and in its
-    form the symmetric contrastive loss of CLIP. Smoother than ranks, so few pairs suffice to choose by it.
+    form the symmetric contrastive loss of CLIP. It is smoother than ranks, so a few pairs are enough to choose by it.
 
     Args:
-        pools: one (B, q, q) float32 array a fold: similarity b of query i and candidate j;
-            i is right for i.
+        pools: one (B, q, q) float32 array per fold: similarity b of query i and candidate j; candidate i is the
+            true partner of query i.
     """
-    exact = [pool.astype(np.float64) for pool in pools]  # once: every step would convert them anew
+    exact = [pool.astype(np.float64) for pool in pools]  # converted once instead of in every step
 
-    def one(pool: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def pool_loss(
+        pool: NDArray[np.float64], weights: NDArray[np.float64]
+    ) -> tuple[float, NDArray[np.float64]]:
         scores = np.tensordot(weights, pool, axes=1)
-        total, slope = 0.0, np.zeros(len(weights))
+        total, gradient = 0.0, np.zeros(len(weights))
         for axis in (0, 1):
             norms = logsumexp(scores, axis=axis, keepdims=True)
             total += float(norms.mean() - np.diagonal(scores).mean()) / 2
-            shares = np.exp(scores - norms)
-            slope += ((pool * shares).sum(axis=(1, 2)) - np.trace(pool, axis1=1, axis2=2)) / (2 * len(scores))
-        return total, slope
+            probabilities = np.exp(scores - norms)
+            expected = (pool * probabilities).sum(axis=(1, 2))
+            gradient += (expected - np.trace(pool, axis1=1, axis2=2)) / (2 * len(scores))
+        return total, gradient
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        totals, slopes = zip(*(one(pool, weights) for pool in exact), strict=True)
-        return sum(totals) / len(exact), np.sum(slopes, axis=0) / len(exact)
+        totals, gradients = zip(*(pool_loss(pool, weights) for pool in exact), strict=True)
+        return sum(totals) / len(exact), np.sum(gradients, axis=0) / len(exact)
 
     count = len(pools[0])
-    found = minimize(
+    optimum = minimize(
         loss, np.full(count, 10.0 / count), jac=True, method="L-BFGS-B", bounds=[(0, MAX_WEIGHT)] * count
     )
-    ranks = np.concatenate([_ranks(np.tensordot(found.x, pool, axes=1)) for pool in pools])
-    losses = np.array([one(pool, found.x)[0] for pool in exact])
-    return MatchEvidence(found.x, float(found.fun), losses, float(np.mean(1 / ranks)))
+    ranks = np.concatenate([_ranks(np.tensordot(optimum.x, pool, axes=1)) for pool in pools])
+    losses = np.array([pool_loss(pool, optimum.x)[0] for pool in exact])
+    return MatchEvidence(optimum.x, float(optimum.fun), losses, float(np.mean(1 / ranks)))
 
 
 def _ranks(scores: NDArray[np.floating]) -> NDArray[np.int64]:
-    """(2 q,) rank from 1 of the right partner, of the rows and then of the columns."""
-    right = np.diagonal(scores)
-    return np.concatenate([1 + (scores > right[:, None]).sum(axis=1), 1 + (scores > right).sum(axis=0)])
+    """Return the (2 q,) ranks, from 1, of the true partners: first for the rows, then for the columns."""
+    true_scores = np.diagonal(scores)
+    return np.concatenate(
+        [1 + (scores > true_scores[:, None]).sum(axis=1), 1 + (scores > true_scores).sum(axis=0)]
+    )
