@@ -1,4 +1,4 @@
-"""The canonical parts of a space: one of all that is linked, and one of the two best-linked where that is better."""
+"""Canonical subspaces: one of all links, and one of the best-linked two modalities if that ranks better."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ FOLDS = 5
 DEFAULT_RIDGE, DEFAULT_POWER = 1.0, 1.0
 
 MIN_SHARE = 0.05
-"""Share of the norm that a part keeps which some modality has nothing else than."""
+"""Minimum share of the norm for a subspace that is the only one of some modality."""
 
 
 @dataclass(frozen=True)
 class CanonicalSubspaces:
-    """Canonical parts, and what speaks for them.
+    """Canonical subspaces, and the evidence for them.
 
     Attributes:
         connections: the links of ``joint``.
-        joint: the settings for all links at once; None where there were too few items to choose.
-        core: the same for two modalities by themselves, where these find each other better so.
-        blocks: of each part, by modality; the joint part is the last.
+        joint: the settings for all links together; None if there were too few items to choose.
+        core: the link and settings of two modalities by themselves, if these match better that way.
+        blocks: by subspace name, then by modality; the joint subspace is the last.
     """
 
     connections: Connections
@@ -43,28 +43,31 @@ class CanonicalSubspaces:
     core: tuple[Connections, Choice] | None
     blocks: Mapping[str, Mapping[Modality, Block]]
 
-    def weights(self, *, prior_parts: int, readers: Collection[Modality]) -> NDArray[np.float64]:
-        """(P,) of the prior's parts, then of these, as the evidence of the links in which they meet has them.
+    def weights(self, *, prior_subspaces: int, prior_modalities: Collection[Modality]) -> NDArray[np.float64]:
+        """Return the (P,) weights of the prior's subspaces and then of these, from the evidence of their links.
 
-        A link in which one part alone meets has an order whatever that part's weight. ``readers`` are the
-        modalities that the prior knows.
+        If two modalities share only one subspace, its weight does not change their ranking.
+
+        Args:
+            prior_subspaces: number of subspaces of the prior.
+            prior_modalities: modalities in the prior.
         """
-        shares = np.zeros(prior_parts + len(self.blocks))
-        joint = _mean_weights(self.connections, self.joint, prior_parts)
+        weights = np.zeros(prior_subspaces + len(self.blocks))
+        joint = _mean_weights(self.connections, self.joint, prior_subspaces)
         if self.core is None:
-            shares[:] = np.ones(len(shares)) if joint is None else joint
+            weights[:] = np.ones(len(weights)) if joint is None else joint
         else:
-            core = _mean_weights(*self.core, prior_parts)
-            shares[:-1] = np.ones(prior_parts + 1) if core is None else core
-            others = _mean_weights(self.connections, self.joint, prior_parts, besides=self._core_link)
-            known = 0.0 if others is None else float(others[:-1].sum())
-            if prior_parts and others is not None and known:
-                # As much against the prior's parts as in the other links that these serve.
-                shares[-1] = others[-1] * shares[:prior_parts].sum() / known
-            shares[-1] = max(shares[-1], MIN_SHARE * shares[:-1].sum())
-        if not set(readers) <= set(self.connections.modalities):
-            shares[:prior_parts] = np.maximum(shares[:prior_parts], MIN_SHARE)
-        return shares
+            core = _mean_weights(*self.core, prior_subspaces)
+            weights[:-1] = np.ones(prior_subspaces + 1) if core is None else core
+            others = _mean_weights(self.connections, self.joint, prior_subspaces, excluded=self._core_link)
+            others_prior = 0.0 if others is None else float(others[:-1].sum())
+            if prior_subspaces and others is not None and others_prior:
+                # The same ratio to the prior's subspaces as in the other links that use both.
+                weights[-1] = others[-1] * weights[:prior_subspaces].sum() / others_prior
+            weights[-1] = max(weights[-1], MIN_SHARE * weights[:-1].sum())
+        if not set(prior_modalities) <= set(self.connections.modalities):
+            weights[:prior_subspaces] = np.maximum(weights[:prior_subspaces], MIN_SHARE)
+        return weights
 
     @property
     def _core_link(self) -> Link | None:
@@ -73,80 +76,79 @@ class CanonicalSubspaces:
 
 def fit_canonical(
     connections: Connections,
-    lifts: Mapping[Modality, FeatureMap],
+    feature_maps: Mapping[Modality, FeatureMap],
     known: Mapping[Modality, Projector],
     seed: int,
 ) -> tuple[CanonicalSubspaces, dict[str, Any]]:
-    """Fit the canonical parts, and report on them.
+    """Fit the canonical subspaces, and report on them.
 
-    All links give one part together. Few pairs of a third modality can spoil what many pairs of two others
-    have found, though: where the two that are linked best rank each other's held-out items better with a part of
-    their own, by more than a standard error over the folds, they get one.
+    All links together give one joint subspace. But a few pairs of a third modality can spoil what many pairs of two
+    others have established. So the two modalities with the most common items get a subspace of their own, if it ranks
+    their held-out items better by more than a standard error over the folds.
 
     Args:
         connections: at least one link.
-        lifts: by modality.
-        known: projectors of the prior, of the modalities that it reads.
-        seed: of the folds.
+        feature_maps: by modality.
+        known: projectors of the prior, for the modalities it covers.
+        seed: seed of the folds.
 
     Raises:
-        AlignmentError: the pairs show nothing.
+        AlignmentError: the pairs show no correlation.
     """
     links = connections.pairs
     summary = summarise_pairs(links, FOLDS if connections.can_validate else 1, seed)
-    joint = _choice(connections, summary, lifts, known)
-    blocks, report = _fit(connections, summary, joint, lifts)
+    joint = _choose(connections, summary, feature_maps, known)
+    blocks, report = _fit(connections, summary, joint, feature_maps)
     if joint is None:
         report["reason"] = "no two modalities have many items in common: settings are defaults"
         return CanonicalSubspaces(connections, None, None, {"cca": blocks}), report
-    report |= _findings(connections, joint)
+    report |= _validation_report(connections, joint)
     best = max(links, key=lambda link: links[link].count)
     if len(links) > 1 and best in joint.evidence:
-        alone = connections.only(best)
-        own_summary = summarise_pairs(alone.pairs, FOLDS, seed, same_folds_as=(summary, best))
-        own = _choice(alone, own_summary, lifts, known)
-        if own and _better(own.evidence[0, 1], joint.evidence[best]):
-            own_blocks, own_report = _fit(alone, own_summary, own, lifts)
-            report["core"] = own_report | _findings(alone, own)
-            core = "-".join(alone.modalities)
-            return CanonicalSubspaces(
-                connections, joint, (alone, own), {f"cca {core}": own_blocks, "cca": blocks}
-            ), report
+        core_link = connections.only(best)
+        core_summary = summarise_pairs(core_link.pairs, FOLDS, seed, same_folds_as=(summary, best))
+        core = _choose(core_link, core_summary, feature_maps, known)
+        if core and _better(core.evidence[0, 1], joint.evidence[best]):
+            core_blocks, core_report = _fit(core_link, core_summary, core, feature_maps)
+            report["core"] = core_report | _validation_report(core_link, core)
+            name = f"cca {'-'.join(core_link.modalities)}"
+            subspaces = {name: core_blocks, "cca": blocks}
+            return CanonicalSubspaces(connections, joint, (core_link, core), subspaces), report
     return CanonicalSubspaces(connections, joint, None, {"cca": blocks}), report
 
 
-def _choice(
+def _choose(
     connections: Connections,
     summary: PairSummary,
-    lifts: Mapping[Modality, FeatureMap],
+    feature_maps: Mapping[Modality, FeatureMap],
     known: Mapping[Modality, Projector],
 ) -> Choice | None:
     if not connections.can_validate:
         return None
     views = connections.modalities
-    numbered = {view: known[modality] for view, modality in enumerate(views) if modality in known}
-    return choose_settings(summary, [lifts[modality] for modality in views], numbered)
+    known_by_view = {view: known[modality] for view, modality in enumerate(views) if modality in known}
+    return choose_settings(summary, [feature_maps[modality] for modality in views], known_by_view)
 
 
 def _fit(
     connections: Connections,
     summary: PairSummary,
     choice: Choice | None,
-    lifts: Mapping[Modality, FeatureMap],
+    feature_maps: Mapping[Modality, FeatureMap],
 ) -> tuple[dict[Modality, Block], dict[str, Any]]:
-    """One part on all pairs with the settings chosen, or else the defaults."""
+    """Fit one subspace on all pairs with the chosen settings, or with the defaults."""
     ridge, power = (choice.ridge, choice.power) if choice else (DEFAULT_RIDGE, DEFAULT_POWER)
     maps = solve(summary.whole, ridge, DIMENSION)
     confirmed = choice.confirmed if choice else None
     correlations = maps.correlations if confirmed is None else confirmed[confirmed > 0]
     if len(correlations) == 0:
         raise AlignmentError(
-            f"{connections.count} pairs show no correlation that other pairs confirm: "
+            f"{connections.count} pairs show no correlation that held-out pairs confirm: "
             "give pairs that differ in content"
         )
     views = connections.modalities
     fitted = canonical_blocks(
-        maps, correlations**power, [lifts[modality] for modality in views], summary.axes
+        maps, correlations**power, [feature_maps[modality] for modality in views], summary.axes
     )
     return dict(zip(views, fitted, strict=True)), {
         "ridge": ridge,
@@ -157,26 +159,26 @@ def _fit(
     }
 
 
-def _better(own: MatchEvidence, joint: MatchEvidence) -> bool:
-    """Whether a link is served better alone, by more than a standard error over folds."""
-    gains = joint.losses - own.losses
+def _better(core: MatchEvidence, joint: MatchEvidence) -> bool:
+    """Return whether the core's loss on a link is lower by more than a standard error over the folds."""
+    gains = joint.losses - core.losses
     return bool(gains.mean() > gains.std() / len(gains) ** 0.5)
 
 
 def _mean_weights(
-    connections: Connections, choice: Choice | None, prior_parts: int, besides: Link | None = None
+    connections: Connections, choice: Choice | None, prior_subspaces: int, excluded: Link | None = None
 ) -> NDArray[np.float64] | None:
-    """(B,) of the prior's parts and a canonical one: the mean over the links in which all of them meet."""
-    weights, count = np.zeros(prior_parts + 1), 0
+    """Return the (B,) mean weights of the prior's subspaces and a canonical one, over the links that have all."""
+    weights, count = np.zeros(prior_subspaces + 1), 0
     for link, evidence in choice.evidence.items() if choice else ():
         total = evidence.weights.sum()
-        if link != besides and len(evidence.weights) == len(weights) and total > 0:
+        if link != excluded and len(evidence.weights) == len(weights) and total > 0:
             items = connections.pairs[link].count
             weights, count = weights + items * evidence.weights / total, count + items
     return weights / count if count else None
 
 
-def _findings(connections: Connections, choice: Choice) -> dict[str, Any]:
+def _validation_report(connections: Connections, choice: Choice) -> dict[str, Any]:
     links = {
         connections.name(link): {
             "pairs": len(connections.pairs[link].items),

@@ -99,7 +99,9 @@ def canonical_parts(
     prior = _prior_parts(space) if space else []
     known = {modality: _projector(space, modality) for modality in space.blocks} if space else {}
     fitted, report = fit_canonical(connections, lifted, known, seed)
-    weights = fitted.weights(prior_parts=len(prior), readers=set(space.blocks) if space else set())
+    weights = fitted.weights(
+        prior_subspaces=len(prior), prior_modalities=set(space.blocks) if space else set()
+    )
     names = [*(part.name for part in prior), *fitted.blocks]
     report["weights"] = dict(zip(names, (weights / weights.sum()).tolist(), strict=True))
     block_of = [*(part.blocks for part in prior), *fitted.blocks.values()]
