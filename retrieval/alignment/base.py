@@ -153,8 +153,8 @@ class Alignment:
 
     def with_pooling(self, poolings: Mapping[Modality, PartPooling]) -> Alignment:
         """Return the alignment for rows that hold parts; it was fitted on the rows these poolings return."""
-        own = {modality: poolings[modality] for modality in self.projectors if modality in poolings}
-        return replace(self, poolings=own)
+        used = {modality: poolings[modality] for modality in self.projectors if modality in poolings}
+        return replace(self, poolings=used)
 
     def save(self, path: Path) -> None:
         """Write the maps to a safetensors file, and everything else to its JSON header."""

@@ -34,12 +34,12 @@ class CanonicalMaps:
     def correlations_on(self, linked: LinkedCovariances) -> NDArray[np.float64]:
         """Return the (k,) correlations on other items of the same views, without a ridge."""
         shared = np.zeros(len(self.correlations))
-        own = np.zeros(len(self.correlations))
+        variances = np.zeros(len(self.correlations))
         for i, j in linked.links:
             shared += 2 * _products(self.weights[i], linked.between((i, j)), self.weights[j])
         for view, weights in enumerate(self.weights):
-            own += _products(weights, linked.within(view), weights)
-        return shared / np.maximum(own, 1e-12) / max_link_eigenvalue(linked)
+            variances += _products(weights, linked.within(view), weights)
+        return shared / np.maximum(variances, 1e-12) / max_link_eigenvalue(linked)
 
 
 def solve(linked: LinkedCovariances, ridge: float = 0.0, dimension: int | None = None) -> CanonicalMaps:
