@@ -80,7 +80,7 @@ def attention() -> Alignment:
 def test_the_part_that_matters_is_found_wherever_it_is(attention: Alignment) -> None:
     others = [hit(fit(name, training(planted(300, 0)))) for name in ("cca", "contrastive")]
     mean = PartPooling(PARTS, np.zeros(20, np.float32))
-    pooled = fit("cca", training(planted(300, 0)).read({IMAGE: mean}))
+    pooled = fit("cca", training(planted(300, 0)).pooled({IMAGE: mean}))
     others.append(hit(pooled.with_pooling({IMAGE: mean})))
     assert max(others) < 0.2
     assert hit(attention) > 0.9
