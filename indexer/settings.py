@@ -10,7 +10,7 @@ from indexer import holdout as holdouts
 from indexer.holdout import Holdout
 from indexer.sources.corpus import Corpus
 from retrieval import validation
-from retrieval.alignment import registry as alignments
+from retrieval.alignment.methods import registry as alignments
 from retrieval.encoders import registry as known
 from retrieval.errors import OptionError
 from retrieval.fusion import registry as fusions

@@ -29,7 +29,7 @@ import numpy as np
 import indexer
 import retrieval
 from retrieval import SearchEngine
-from retrieval.alignment import registry as alignments
+from retrieval.alignment.methods import registry as alignments
 from retrieval.errors import AlignmentError
 from retrieval.evaluation import bootstrap
 from retrieval.evaluation.bootstrap import Resampling

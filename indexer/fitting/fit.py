@@ -15,8 +15,8 @@ from indexer.fitting import item_vectors, score_backgrounds, vector_indexes
 from indexer.fitting.projection import ProjectedAssets
 from indexer.publishing.draft import Draft
 from indexer.settings import Settings
-from retrieval.alignment import registry as alignments
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
+from retrieval.alignment.methods import registry as alignments
 from retrieval.alignment.methods.shared_space import sharing
 from retrieval.arrays.lazy import SelectedRows
 from retrieval.encoders.base import Encoder, Releasable, parts_of

@@ -20,7 +20,7 @@ from indexer.publishing import fsync
 from indexer.publishing.full_disk import is_full_disk
 from indexer.settings import Settings
 from retrieval import checksums
-from retrieval.alignment import registry as alignments
+from retrieval.alignment.methods import registry as alignments
 from retrieval.checksums import Checksum
 from retrieval.encoders.base import EncoderSpec
 from retrieval.errors import DamagedIndexError, FullDiskError, IndexBusyError, NotAnIndexError, SourceError

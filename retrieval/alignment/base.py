@@ -1,4 +1,4 @@
-"""What an alignment is fitted on, and what it is once fitted."""
+"""Training data of an alignment, and the fitted alignment."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from retrieval.alignment.maps.bank import Bank
 from retrieval.alignment.maps.layers import Layer
-from retrieval.alignment.maps.pooling import Reading
-from retrieval.alignment.maps.projector import Block, Mixture, Projector
+from retrieval.alignment.maps.pooling import PartPooling
+from retrieval.alignment.maps.projector import Block, ClassMixture, Projector
+from retrieval.alignment.maps.query_bank import QueryBank
 from retrieval.arrays.lazy import MatrixLike
 from retrieval.encoders.base import ClassHead, PartLayout
 from retrieval.errors import AlignmentError, DamagedIndexError, IndexFormatError
 from retrieval.types import Integers, Matrix, Modality
 
-LINEAR, LAYERED, BANKED, FORMAT = 1, 2, 3, 4
-"""The format of files without layers and banks, of those with layers, which older versions read too, of those with
-banks, and of those whose rows hold parts, the newest."""
+FORMAT_LINEAR, FORMAT_LAYERS, FORMAT_BANKS, FORMAT_PARTS = 1, 2, 3, 4
+"""File formats: without layers and banks; with layers; with query banks; for rows that hold parts. A file gets the
+lowest format that fits, so that older versions can read it."""
+
+NEWEST_FORMAT = FORMAT_PARTS
 
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """One modality's training rows.
+    """Training rows of one modality.
 
     Attributes:
-        features: (n, d) float32, in memory or read some rows at a time.
-        items: (n,) int64, the number of the item each row belongs to; rows of any two tables with the same
-            number are a pair, and an item may have several rows (captions).
+        features: (n, d) float32, in memory or read in blocks of rows.
+        items: (n,) int64, the item number of each row. Rows of two tables with the same number are a pair; an item
+            may have several rows (captions).
     """
 
     features: MatrixLike
@@ -44,12 +46,12 @@ class FeatureTable:
 
 @dataclass(frozen=True)
 class ClassPrior:
-    """What is known without any pair: a classifier on one encoder's features, and its classes in words.
+    """Knowledge that needs no pairs: a classifier on one encoder's features, and the names of its classes.
 
     Attributes:
         head: the classifier, with C classes.
-        text: (C, d_text) float32, the text encoder's features of the class names.
-        modality: whose features the head reads.
+        text: (C, d_text) float32, text encoder features of the class names.
+        modality: the modality whose features the head classifies.
     """
 
     head: ClassHead
@@ -59,15 +61,15 @@ class ClassPrior:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """All that a method may look at: training rows only, never those held out.
+    """Input of every alignment method: training rows only, never held-out rows.
 
     Attributes:
         tables: by modality; a modality may be missing.
-        prior: where an encoder has a classifier.
-        seed: of the folds of cross-validation; the same seed gives the same alignment.
-        shared: modalities that one model reads, whose features are of one space already; in no order.
-        teacher: features of the same items by another model, whose modalities are of one space; a row an item.
-        parts: of the modalities whose rows hold parts, those of the prior too, how they do.
+        prior: None if no encoder has a classifier.
+        seed: seed of the cross-validation folds; the same seed gives the same alignment.
+        shared: modalities encoded by one model, whose features are already in one space; in no order.
+        teacher: features of the same items from another model whose modalities share one space; one row per item.
+        parts: layout of the parts by modality, for modalities whose rows hold parts (rows of the prior too).
     """
 
     tables: Mapping[Modality, FeatureTable]
@@ -77,20 +79,20 @@ class TrainingData:
     teacher: Mapping[Modality, FeatureTable] = field(default_factory=dict)
     parts: Mapping[Modality, PartLayout] = field(default_factory=dict)
 
-    def read(self, readings: Mapping[Modality, Reading]) -> TrainingData:
-        """What is read of the rows, one reading for every modality whose rows hold parts; no parts are left."""
+    def pooled(self, poolings: Mapping[Modality, PartPooling]) -> TrainingData:
+        """Return the data with pooled rows and no parts; every modality with parts needs a pooling."""
         tables = {
-            modality: FeatureTable(readings[modality].of(table.features), table.items)
-            if modality in readings
+            modality: FeatureTable(poolings[modality].lazily(table.features), table.items)
+            if modality in poolings
             else table
             for modality, table in self.tables.items()
         }
         prior = self.prior
         if prior is not None:
-            if own := readings.get(prior.modality):
-                prior = replace(prior, head=own.of_head(prior.head))
-            if own := readings.get(Modality.TEXT):
-                prior = replace(prior, text=own(prior.text))
+            if pooling := poolings.get(prior.modality):
+                prior = replace(prior, head=pooling.adapt_head(prior.head))
+            if pooling := poolings.get(Modality.TEXT):
+                prior = replace(prior, text=pooling(prior.text))
         return replace(self, tables=tables, prior=prior, parts={})
 
 
@@ -99,31 +101,31 @@ class Alignment:
     """Maps from each modality's features into one space, where the inner product is the similarity.
 
     Attributes:
-        method: the name of the method that fitted it.
+        method: name of the method that fitted it.
         projectors: by modality.
-        report: how it came about (pairs, ridge, weights, scores ...), as JSON-able values.
-        readings: of the modalities whose rows hold parts, what the projector is given of them.
+        report: details of the fit (pairs, ridge, weights, scores ...), as JSON-able values.
+        poolings: for modalities whose rows hold parts, the pooling applied before the projector.
     """
 
     method: str
     projectors: Mapping[Modality, Projector]
     report: Mapping[str, Any] = field(default_factory=dict)
-    readings: Mapping[Modality, Reading] = field(default_factory=dict)
+    poolings: Mapping[Modality, PartPooling] = field(default_factory=dict)
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """Those it can project."""
+        """Modalities that it can project."""
         return tuple(self.projectors)
 
     @property
     def dimension(self) -> int:
-        """Columns of the aligned space."""
+        """Number of columns of the aligned space."""
         return next(iter(self.projectors.values())).columns
 
     @cached_property
     def fingerprint(self) -> str:
-        """32 hex digits that differ wherever two alignments project differently."""
-        arrays, layout = self._flattened()
+        """32 hex digits; they differ for two alignments that project differently."""
+        arrays, layout = self._flatten()
         digest = hashlib.sha256(json.dumps([self._format, self.method, layout]).encode())
         for name in sorted(arrays):
             digest.update(name.encode())
@@ -131,14 +133,14 @@ class Alignment:
         return digest.hexdigest()[:32]
 
     def project(self, modality: Modality, features: Matrix) -> Matrix:
-        """(n, dimension) float32 rows of unit norm in the aligned space; rows of nothing stay zero.
+        """Return (n, dimension) float32 rows of unit norm in the aligned space; zero rows stay zero.
 
         Args:
-            modality: whose features they are.
-            features: (n, d) float32 rows as the encoder gives them.
+            modality: the modality of the features.
+            features: (n, d) float32 rows from the encoder.
 
         Raises:
-            AlignmentError: the alignment has no such modality, or d is not what it was fitted on.
+            AlignmentError: the alignment has no such modality, or it was fitted on another d.
         """
         if modality not in self.projectors:
             known = ", ".join(self.projectors)
@@ -146,17 +148,17 @@ class Alignment:
                 f"the alignment {self.method!r} was fitted for {known}, not for {modality}: "
                 f"index items that have {modality}, then fit it again"
             )
-        reading = self.readings.get(modality)
-        return self.projectors[modality].project(reading.of(features) if reading else features)
+        pooling = self.poolings.get(modality)
+        return self.projectors[modality].project(pooling.lazily(features) if pooling else features)
 
-    def reading(self, readings: Mapping[Modality, Reading]) -> Alignment:
-        """The same of rows that hold parts; it was fitted on what these read of them."""
-        own = {modality: readings[modality] for modality in self.projectors if modality in readings}
-        return replace(self, readings=own)
+    def with_pooling(self, poolings: Mapping[Modality, PartPooling]) -> Alignment:
+        """Return the alignment for rows that hold parts; it was fitted on the rows these poolings return."""
+        used = {modality: poolings[modality] for modality in self.projectors if modality in poolings}
+        return replace(self, poolings=used)
 
     def save(self, path: Path) -> None:
-        """Write the maps to a safetensors file, everything else into its JSON header."""
-        arrays, layout = self._flattened()
+        """Write the maps to a safetensors file, and everything else to its JSON header."""
+        arrays, layout = self._flatten()
         header = {
             "format": self._format,
             "method": self.method,
@@ -169,54 +171,57 @@ class Alignment:
     @property
     def _format(self) -> int:
         projectors = self.projectors.values()
-        if self.readings:
-            return FORMAT
+        if self.poolings:
+            return FORMAT_PARTS
         if any(projector.bank_columns for projector in projectors):
-            return BANKED
+            return FORMAT_BANKS
         layered = any(block.layers for projector in projectors for block in projector.blocks)
-        return LAYERED if layered else LINEAR
+        return FORMAT_LAYERS if layered else FORMAT_LINEAR
 
-    def _flattened(self) -> tuple[dict[str, Matrix], dict[str, Any]]:
-        """The arrays by name, and what else it takes to put them together again."""
-        arrays, layout = _flatten(self.projectors)
-        for modality, reading in self.readings.items():
-            layout[str(modality)]["parts"] = astuple(reading.parts)
-            if reading.query is not None:
-                arrays[f"{modality}.query"] = reading.query
+    def _flatten(self) -> tuple[dict[str, Matrix], dict[str, Any]]:
+        """Return the arrays by name, and the layout that is needed to restore the maps."""
+        arrays, layout = _flatten_projectors(self.projectors)
+        for modality, pooling in self.poolings.items():
+            layout[str(modality)]["parts"] = astuple(pooling.parts)
+            if pooling.query is not None:
+                arrays[f"{modality}.query"] = pooling.query
         return arrays, layout
 
     @classmethod
     def load(cls, path: Path) -> Alignment:
-        """Read what ``save`` wrote; it projects bit for bit the same.
+        """Read a file that ``save`` wrote; the alignment projects bit for bit the same.
 
         Raises:
-            DamagedIndexError: the file is missing, cut short or not an alignment.
+            DamagedIndexError: the file is missing, truncated or not an alignment.
             IndexFormatError: a newer version wrote it.
         """
         try:
             with safe_open(path, framework="numpy") as file:
                 header = json.loads(file.metadata()["alignment"])
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            if header["format"] > FORMAT:
+            if header["format"] > NEWEST_FORMAT:
                 raise IndexFormatError(
-                    f"{path} has alignment format {header['format']}, this version reads up to {FORMAT}: "
+                    f"{path} has alignment format {header['format']}, this version reads up to {NEWEST_FORMAT}: "
                     "install a newer xmodal"
                 )
             layout = header["projectors"]
-            readings = {
-                Modality(name): Reading(PartLayout(*entry["parts"]), arrays.get(f"{name}.query"))
+            poolings = {
+                Modality(name): PartPooling(PartLayout(*entry["parts"]), arrays.get(f"{name}.query"))
                 for name, entry in layout.items()
                 if "parts" in entry
             }
-            return cls(header["method"], _restore(arrays, layout), header["report"], readings)
+            projectors = _restore_projectors(arrays, layout)
+            return cls(header["method"], projectors, header["report"], poolings)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise DamagedIndexError(
-                f"{path} is not a whole alignment file ({error}): fit it again"
+                f"{path} is not a complete alignment file ({error}): fit it again"
             ) from error
 
 
-def _flatten(projectors: Mapping[Modality, Projector]) -> tuple[dict[str, Matrix], dict[str, Any]]:
-    """The arrays by name, and what else it takes to put them together again."""
+def _flatten_projectors(
+    projectors: Mapping[Modality, Projector],
+) -> tuple[dict[str, Matrix], dict[str, Any]]:
+    """Return the arrays by name, and the layout that is needed to restore the projectors."""
     arrays: dict[str, Matrix] = {}
     layout: dict[str, Any] = {}
     for modality, projector in projectors.items():
@@ -232,7 +237,7 @@ def _flatten(projectors: Mapping[Modality, Projector]) -> tuple[dict[str, Matrix
             ]
         if projector.bank_columns:
             layout[str(modality)]["banks"] = [
-                [bank.weight, bank.level, bank.column] for bank in projector.banks
+                [bank.weight, bank.mean_similarity, bank.column] for bank in projector.banks
             ]
             layout[str(modality)]["bank_columns"] = projector.bank_columns
             arrays |= {f"{modality}.bank{number}": bank.rows for number, bank in enumerate(projector.banks)}
@@ -240,28 +245,31 @@ def _flatten(projectors: Mapping[Modality, Projector]) -> tuple[dict[str, Matrix
         if mixture:
             arrays[f"{modality}.keys"], arrays[f"{modality}.bias"] = mixture.keys, mixture.bias
         for number, block in enumerate(projector.blocks):
-            own = {"offset": block.offset, "linear": block.linear, "mixed": block.mixed}
+            block_arrays = {"offset": block.offset, "linear": block.linear, "mixed": block.class_linear}
             for depth, layer in enumerate(block.layers):
-                own |= {f"{depth}.weights": layer.weights, f"{depth}.bias": layer.bias}
+                block_arrays |= {f"{depth}.weights": layer.weights, f"{depth}.bias": layer.bias}
             arrays |= {
-                f"{modality}.{number}.{name}": array for name, array in own.items() if array is not None
+                f"{modality}.{number}.{name}": array
+                for name, array in block_arrays.items()
+                if array is not None
             }
     return arrays, layout
 
 
-def _restore(arrays: Mapping[str, Matrix], layout: Mapping[str, Any]) -> dict[Modality, Projector]:
+def _restore_projectors(arrays: Mapping[str, Matrix], layout: Mapping[str, Any]) -> dict[Modality, Projector]:
     projectors = {}
     for name, entry in layout.items():
         mixture = None
         if entry["top"] is not None:
-            mixture = Mixture(arrays[f"{name}.keys"], arrays[f"{name}.bias"], entry["top"])
+            mixture = ClassMixture(arrays[f"{name}.keys"], arrays[f"{name}.bias"], entry["top"])
         activations = entry.get("layers", [[]] * entry["blocks"])
         blocks = tuple(
-            _restored(arrays, f"{name}.{number}", activations[number]) for number in range(entry["blocks"])
+            _restore_block(arrays, f"{name}.{number}", activations[number])
+            for number in range(entry["blocks"])
         )
         banks = tuple(
-            Bank(arrays[f"{name}.bank{number}"], *placed)
-            for number, placed in enumerate(entry.get("banks", ()))
+            QueryBank(arrays[f"{name}.bank{number}"], *settings)
+            for number, settings in enumerate(entry.get("banks", ()))
         )
         projectors[Modality(name)] = Projector(
             entry["dimension"], blocks, arrays[f"{name}.scales"], mixture, banks, entry.get("bank_columns", 0)
@@ -269,7 +277,7 @@ def _restore(arrays: Mapping[str, Matrix], layout: Mapping[str, Any]) -> dict[Mo
     return projectors
 
 
-def _restored(arrays: Mapping[str, Matrix], name: str, activations: Sequence[str]) -> Block:
+def _restore_block(arrays: Mapping[str, Matrix], name: str, activations: Sequence[str]) -> Block:
     layers = tuple(
         Layer(arrays[f"{name}.{depth}.weights"], arrays[f"{name}.{depth}.bias"], activation)
         for depth, activation in enumerate(activations)

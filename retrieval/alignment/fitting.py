@@ -1,4 +1,4 @@
-"""What all methods share: from training data to what is linked, and from parts to the alignment."""
+"""Steps that all methods share: find linked modalities in the training data, and build the alignment."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from retrieval.alignment.base import Alignment, TrainingData
-from retrieval.alignment.cca.linked_modalities import Connections, connect
-from retrieval.alignment.class_prior import Lift, PriorSpace
-from retrieval.alignment.maps.assembly import Part, assemble
-from retrieval.alignment.maps.projector import unchanged
+from retrieval.alignment.class_prior import FeatureMap, PriorSpace
+from retrieval.alignment.linked_modalities import Connections, connect
+from retrieval.alignment.maps.projector import identity_block
+from retrieval.alignment.maps.subspaces import Subspace, assemble
 from retrieval.errors import AlignmentError
 from retrieval.types import Modality
 
@@ -19,32 +19,32 @@ Report = dict[str, Any]
 def from_pairs(
     method: str,
     data: TrainingData,
-    fit: Callable[[Connections], tuple[list[Part], Report]],
+    fit: Callable[[Connections], tuple[list[Subspace], Report]],
 ) -> Alignment:
-    """The alignment that ``fit`` makes of the pairs alone; the class prior is not looked at.
+    """Return the alignment that ``fit`` makes from the pairs alone; the class prior is not used.
 
-    Modalities without pairs are searchable each within itself.
+    A modality without pairs can only be searched within itself.
 
     Args:
         method: its name.
         data: the training rows.
-        fit: from at least one link to the parts of all linked modalities, and what to say of them.
+        fit: takes at least one link, and returns the subspaces of all linked modalities and a report.
 
     Raises:
-        AlignmentError: several modalities, and no two of them with enough different items in common.
+        AlignmentError: several modalities, but no two of them have enough different common items.
     """
-    connections = connect(data.tables, lifts(data, None), ())
+    connections = connect(data.tables, feature_maps(data, None), ())
     if len(data.tables) > 1 and not connections.pairs:
         raise AlignmentError(
             f"alignment {method!r} needs at least 2 different items with two modalities outside the held-out share "
             f"({'; '.join(connections.refused)}): add captions, or use 'auto'"
         )
-    parts, report = fit(connections) if connections.pairs else ([], {})
-    return assembled(method, data, None, parts, found(connections) | report)
+    subspaces, report = fit(connections) if connections.pairs else ([], {})
+    return build_alignment(method, data, None, subspaces, link_report(connections) | report)
 
 
-def found(connections: Connections) -> Report:
-    """What a report says of the links, those refused too."""
+def link_report(connections: Connections) -> Report:
+    """Return the entries of a report that describe the links, including the refused ones."""
     report: Report = {
         "pairs": connections.count,
         "links": {
@@ -59,39 +59,48 @@ def found(connections: Connections) -> Report:
     return report
 
 
-def assembled(
-    method: str, data: TrainingData, space: PriorSpace | None, parts: list[Part], report: Mapping[str, Any]
+def build_alignment(
+    method: str,
+    data: TrainingData,
+    space: PriorSpace | None,
+    subspaces: list[Subspace],
+    report: Mapping[str, Any],
 ) -> Alignment:
-    """The parts, and one of its own for each modality that is in none of them.
+    """Return the alignment of the subspaces, plus a separate subspace for each modality that is in none of them.
 
     Raises:
         AlignmentError: there is no modality at all.
     """
-    placed = {modality for part in parts for modality in part.blocks}
-    alone = [modality for modality in data.tables if modality not in placed]
-    dimensions = {modality: lift.dimension for modality, lift in lifts(data, space).items()}
+    placed = {modality for subspace in subspaces for modality in subspace.blocks}
+    unconnected = [modality for modality in data.tables if modality not in placed]
+    dimensions = {
+        modality: feature_map.dimension for modality, feature_map in feature_maps(data, space).items()
+    }
     if not dimensions:
         raise AlignmentError(f"alignment {method!r} has nothing to align: index some items first")
-    own = [Part(f"{modality} alone", {modality: unchanged(dimensions[modality])}) for modality in alone]
-    if alone:
-        report = {**report, "unconnected": [str(modality) for modality in alone]}
-    projectors = assemble([*parts, *own], dimensions, space.mixtures if space else {})
+    separate = [
+        Subspace(f"{modality} alone", {modality: identity_block(dimensions[modality])})
+        for modality in unconnected
+    ]
+    if unconnected:
+        report = {**report, "unconnected": [str(modality) for modality in unconnected]}
+    projectors = assemble([*subspaces, *separate], dimensions, space.mixtures if space else {})
     return Alignment(method, projectors, report)
 
 
-def lifts(data: TrainingData, space: PriorSpace | None) -> dict[Modality, Lift]:
-    """By modality, those that the prior knows first.
+def feature_maps(data: TrainingData, space: PriorSpace | None) -> dict[Modality, FeatureMap]:
+    """Return the feature maps by modality, starting with the modalities of the class prior.
 
     Raises:
         AlignmentError: the prior was made for other features.
     """
-    known = dict(space.lifts) if space else {}
+    maps = dict(space.feature_maps) if space else {}
     for modality, table in data.tables.items():
         columns = table.features.shape[1]
-        lift = known.setdefault(modality, Lift(columns))
-        if columns != lift.dimension:
+        feature_map = maps.setdefault(modality, FeatureMap(columns))
+        if columns != feature_map.dimension:
             raise AlignmentError(
                 f"{modality} features have {columns} columns, but the class prior was made for "
-                f"{lift.dimension}: use the encoders that the prior belongs to"
+                f"{feature_map.dimension}: use the encoders that the prior was made for"
             )
-    return known
+    return maps

@@ -23,7 +23,7 @@ from _common import compare, facts, scaling
 from threadpoolctl import threadpool_limits
 
 from retrieval.alignment.cca.covariances import BLOCK_ROWS, Covariances
-from retrieval.alignment.cca.linked_covariances import Linked
+from retrieval.alignment.cca.linked_covariances import LinkedCovariances
 from retrieval.alignment.cca.solver import CanonicalMaps, solve
 from retrieval.arrays.lazy import slices
 from retrieval.types import Matrix
@@ -87,7 +87,7 @@ def _ours(x: Matrix, y: Matrix) -> CanonicalMaps:
     total = Covariances.empty(FIRST, SECOND)
     for rows in slices(len(x), BLOCK_ROWS):
         total = total.merge(Covariances.of(x[rows], y[rows]))
-    return solve(Linked({(0, 1): total}), RIDGE, COMPONENTS)
+    return solve(LinkedCovariances({(0, 1): total}), RIDGE, COMPONENTS)
 
 
 def _products(x: Matrix, y: Matrix) -> int:

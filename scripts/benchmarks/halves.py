@@ -20,11 +20,11 @@ from _common import facts
 from sklearn.datasets import load_digits
 
 from retrieval.alignment.base import FeatureTable
-from retrieval.alignment.cca.linked_covariances import Linked
-from retrieval.alignment.cca.paired_views import PairedViews, study
+from retrieval.alignment.cca.linked_covariances import LinkedCovariances
+from retrieval.alignment.cca.paired_views import PairedViews, summarise_pairs
 from retrieval.alignment.cca.solver import solve
-from retrieval.alignment.class_prior import Lift
-from retrieval.alignment.maps.layers import Layer, through
+from retrieval.alignment.class_prior import FeatureMap
+from retrieval.alignment.maps.layers import Layer, apply_layers
 from retrieval.alignment.methods.dcca import PLAN, scaled
 from retrieval.alignment.methods.kcca import random_features
 from retrieval.alignment.trained.batches import by_item
@@ -78,7 +78,9 @@ def _parts(seed: int) -> list[Halves]:
 def _sums(parts: Sequence[Halves], layers: Layers, settings: str) -> Iterator[Tried]:
     """At every ridge, of what the layers make of the halves."""
     fitted, choosing, test = (
-        Linked.of(*(through(own, half).astype(float) for own, half in zip(layers, part, strict=True)))
+        LinkedCovariances.of(
+            *(apply_layers(own, half).astype(float) for own, half in zip(layers, part, strict=True))
+        )
         for part in parts
     )
     for ridge in RIDGES:
@@ -109,7 +111,7 @@ def _deep(seed: int, plan: Plan) -> Iterator[Tried]:
     first, second = (
         FeatureTable(np.concatenate(half), np.arange(FIT + CHOOSE)) for half in zip(*parts[:2], strict=True)
     )
-    lifts = [Lift(table.features.shape[1]) for table in (first, second)]
+    lifts = [FeatureMap(table.features.shape[1]) for table in (first, second)]
     pairs = {(0, 1): PairedViews((first, second), (lifts[0], lifts[1]))}
     fitted = {
         (0, 1): PairedViews(
@@ -118,7 +120,7 @@ def _deep(seed: int, plan: Plan) -> Iterator[Tried]:
         )
     }
     networks, course = trained(
-        scaled(study(fitted, 1, seed)),
+        scaled(summarise_pairs(fitted, 1, seed)),
         by_item(pairs, lifts),
         np.arange(FIT),
         np.arange(FIT, FIT + CHOOSE),

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
-from retrieval.alignment.cca.folds import folds, join
-from retrieval.alignment.cca.linked_modalities import connect
-from retrieval.alignment.cca.view_weights import weigh
-from retrieval.alignment.class_prior import Lift
-from retrieval.alignment.hub_correction import relieved
-from retrieval.alignment.maps.bank import CONSTANT, nearness
-from retrieval.alignment.maps.projector import Projector, unchanged
-from retrieval.alignment.registry import METHODS, fit
+from retrieval.alignment.cca.folds import assign_folds, pair_rows
+from retrieval.alignment.cca.similarity_weights import fit_weights
+from retrieval.alignment.class_prior import FeatureMap
+from retrieval.alignment.hub_correction import correct_hubs
+from retrieval.alignment.linked_modalities import connect
+from retrieval.alignment.maps.projector import Projector, identity_block
+from retrieval.alignment.maps.query_bank import CONSTANT, neighbour_similarity
+from retrieval.alignment.methods.registry import METHODS, fit
 from retrieval.arrays.norms import unit
 from retrieval.encoders.base import ClassHead
 from retrieval.errors import AlignmentError, DamagedIndexError, OptionError
@@ -157,7 +157,9 @@ def test_captions_of_one_item_are_all_used() -> None:
 def test_blocks_add_up_to_a_weighted_sum_of_cosines() -> None:
     alignment = fit("auto", training(100))
     image, text = pictures_and_captions(10, 5)
-    mapped = [alignment.projectors[m].parts(x) for m, x in ((Modality.IMAGE, image), (Modality.TEXT, text))]
+    mapped = [
+        alignment.projectors[m].project_blocks(x) for m, x in ((Modality.IMAGE, image), (Modality.TEXT, text))
+    ]
     weights = list(alignment.report["weights"].values())
     expected = sum(w * a @ b.T for w, a, b in zip(weights, *mapped, strict=True))
     plain = {
@@ -170,24 +172,26 @@ def test_blocks_add_up_to_a_weighted_sum_of_cosines() -> None:
 def test_nearness_to_everything_is_taken_off_and_within_a_modality_hardly_matters() -> None:
     random = np.random.default_rng(5)
     plain = {
-        modality: Projector(8, (unchanged(8),), np.ones(1, np.float32))
+        modality: Projector(8, (identity_block(8),), np.ones(1, np.float32))
         for modality in (Modality.TEXT, Modality.IMAGE)
     }
     tables = {
         modality: FeatureTable(random.normal(size=(40, 8)).astype(np.float32), np.arange(40))
         for modality in plain
     }
-    connections = connect(tables, {modality: Lift(8) for modality in plain}, ())
-    eased = relieved(plain, connections, seed=0)
+    connections = connect(tables, {modality: FeatureMap(8) for modality in plain}, ())
+    eased = correct_hubs(plain, connections, seed=0)
     x, y = (unit(random.normal(size=(30, 8)).astype(np.float32)) for _ in range(2))
     first, second = connections.modalities
     bank = {modality: unit(table.features) for modality, table in tables.items()}
-    csls = x @ y.T - 0.5 * (nearness(x @ bank[second].T)[:, None] + nearness(y @ bank[first].T)[None])
+    csls = x @ y.T - 0.5 * (
+        neighbour_similarity(x @ bank[second].T)[:, None] + neighbour_similarity(y @ bank[first].T)[None]
+    )
     rows = eased[first].project(x), eased[second].project(y)
     weighed, [own], [other] = np.float32(0.5), eased[first].banks, eased[second].banks
     excess = (
-        weighed * (nearness(x @ own.rows.T) - own.level),
-        weighed * (nearness(y @ other.rows.T) - other.level),
+        weighed * (neighbour_similarity(x @ own.rows.T) - own.mean_similarity),
+        weighed * (neighbour_similarity(y @ other.rows.T) - other.mean_similarity),
     )
     norms = [np.sqrt(1 + CONSTANT**2 + (each / CONSTANT) ** 2) for each in excess]
     exact = (x @ y.T - excess[0][:, None] - excess[1][None]) / (norms[0][:, None] * norms[1][None])
@@ -231,7 +235,7 @@ def test_a_link_that_is_better_alone_has_a_part_of_its_own_and_all_share_the_oth
     alignment = fit("auto", with_sounds(400, 3, 100.0))
     assert "core" in alignment.report
     assert list(alignment.report["weights"])[-2:] == ["cca image-text", "cca"]
-    parts = alignment.projectors[Modality.AUDIO].parts(np.ones((1, 30), np.float32))
+    parts = alignment.projectors[Modality.AUDIO].project_blocks(np.ones((1, 30), np.float32))
     scales = alignment.projectors[Modality.AUDIO].scales
     assert np.allclose(
         [scale * np.linalg.norm(part) for scale, part in zip(scales, parts, strict=True)][-1], 1
@@ -267,14 +271,14 @@ def test_unusable_requests_say_what_to_do(tmp_path: Path) -> None:
 
 def test_join_pairs_every_row_with_its_item() -> None:
     first, second = np.array([3, 1, 7, 1]), np.array([1, 3, 1, 9])
-    rows = join(first, second)
+    rows = pair_rows(first, second)
     pairs = set(zip(*(side.tolist() for side in rows), strict=True))
     assert pairs == {(i, j) for i in range(4) for j in range(4) if first[i] == second[j]}
 
 
 def test_no_item_straddles_folds() -> None:
     items = np.repeat(np.arange(50), 3)
-    fold = folds(items, 5, 0)
+    fold = assign_folds(items, 5, 0)
     assert all(len(set(fold[items == item])) == 1 for item in range(50))
     assert np.bincount(fold).tolist() == [30] * 5
 
@@ -282,7 +286,7 @@ def test_no_item_straddles_folds() -> None:
 def test_weights_leave_out_what_says_nothing() -> None:
     random = np.random.default_rng(0)
     useful = 0.3 * np.eye(40) + 0.1 * random.normal(size=(40, 40))
-    evidence = weigh([np.stack([useful, 0.1 * random.normal(size=(40, 40))]).astype(np.float32)])
+    evidence = fit_weights([np.stack([useful, 0.1 * random.normal(size=(40, 40))]).astype(np.float32)])
     assert evidence.weights[0] > 10 * evidence.weights[1]
     assert 0 < evidence.loss < np.log(40)
     assert 0 < evidence.mrr <= 1

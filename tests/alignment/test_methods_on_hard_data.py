@@ -15,21 +15,21 @@ from scipy import linalg
 
 from retrieval.alignment.base import Alignment, FeatureTable, TrainingData
 from retrieval.alignment.cca import model_selection
-from retrieval.alignment.cca.linked_covariances import Linked
-from retrieval.alignment.cca.linked_modalities import connect
+from retrieval.alignment.cca.linked_covariances import LinkedCovariances
 from retrieval.alignment.cca.paired_views import PairedViews
 from retrieval.alignment.cca.solver import solve
-from retrieval.alignment.class_prior import Lift
-from retrieval.alignment.fitting import lifts
-from retrieval.alignment.maps.layers import Layer, through
+from retrieval.alignment.class_prior import FeatureMap
+from retrieval.alignment.fitting import feature_maps
+from retrieval.alignment.linked_modalities import connect
+from retrieval.alignment.maps.layers import Layer, apply_layers
 from retrieval.alignment.methods import dcca, kcca
 from retrieval.alignment.methods.adversarial import WEIGHT, Adversary
 from retrieval.alignment.methods.anchored import way
 from retrieval.alignment.methods.distill import soft_loss
 from retrieval.alignment.methods.procrustes import rotation
+from retrieval.alignment.methods.registry import METHODS, fit
 from retrieval.alignment.methods.ridge import regression
 from retrieval.alignment.methods.sigmoid import sigmoid_loss
-from retrieval.alignment.registry import METHODS, fit
 from retrieval.alignment.trained import fit_heads
 from retrieval.alignment.trained.batches import by_item
 from retrieval.alignment.trained.correlation import total_correlation
@@ -278,7 +278,7 @@ def deep(views: tuple[Matrix, Matrix], plan: Plan) -> tuple[tuple[Layer, ...], t
     return networks.layers(0), networks.layers(1)
 
 
-class Raw(Lift):
+class Raw(FeatureMap):
     """Rows that are not scaled to norm 1."""
 
     def apply(self, features: Matrix) -> Matrix:
@@ -289,9 +289,9 @@ def test_linear_networks_reach_the_correlations_of_cca() -> None:
     views = tuple(made(600).values())
     plan = Plan((), 4, 1e-4, 0.0, Schedule(rate=2e-2, decay=0.0, batch=1000, epochs=200, patience=200))
     layers = deep((views[0], views[1]), plan)
-    outputs = [through(own, view).astype(float) for own, view in zip(layers, views, strict=True)]
-    ours = solve(Linked.of(*outputs), 1e-6).correlations.sum()
-    best = solve(Linked.of(*(view.astype(float) for view in views)), 1e-6, 4).correlations.sum()
+    outputs = [apply_layers(own, view).astype(float) for own, view in zip(layers, views, strict=True)]
+    ours = solve(LinkedCovariances.of(*outputs), 1e-6).correlations.sum()
+    best = solve(LinkedCovariances.of(*(view.astype(float) for view in views)), 1e-6, 4).correlations.sum()
     assert 0.98 * best < ours < 1.0001 * best
 
 
@@ -299,7 +299,7 @@ def test_the_objective_of_dcca_is_the_sum_of_canonical_correlations() -> None:
     views = [view[:, :6].astype(float) for view in made(200).values()]
     first, second = (torch.from_numpy(view).requires_grad_() for view in views)
     total = total_correlation(first, second, 0.1)
-    assert_allclose(total.item(), solve(Linked.of(*views), 0.1).correlations.sum(), rtol=1e-9)
+    assert_allclose(total.item(), solve(LinkedCovariances.of(*views), 0.1).correlations.sum(), rtol=1e-9)
     assert torch.autograd.gradcheck(lambda a, b: total_correlation(a, b, 0.1), (first[:12], second[:12]))
     twice = torch.cat([first, first], dim=1)  # singular, and all its singular values are double
     (slope,) = torch.autograd.grad(total_correlation(twice, twice, 1e-3), first)
@@ -314,7 +314,7 @@ def exact(views: tuple[Matrix, Matrix], width: float, ridge: float) -> NDArray[n
         values, vectors = linalg.eigh(np.exp(-squares.astype(float) / (2 * width**2)))
         roots.append(vectors * np.sqrt(np.maximum(values, 0)))
     # The ridge of solve() is relative to the mean variance of the columns, of which a root has as many as rows.
-    return solve(Linked.of(*roots), ridge).correlations
+    return solve(LinkedCovariances.of(*roots), ridge).correlations
 
 
 def test_random_features_tend_to_exact_kernel_cca() -> None:
@@ -329,7 +329,9 @@ def test_random_features_tend_to_exact_kernel_cca() -> None:
         rows[0] @ rows[0].T, np.exp(-((text[:, None] - text[None]) ** 2).sum(2) / 0.98), atol=0.08
     )
     axes = [np.linalg.svd(each - each.mean(axis=0), full_matrices=False)[2].T for each in rows]
-    ours = solve(Linked.of(*(each @ axis for each, axis in zip(rows, axes, strict=True))), 0.5).correlations
+    ours = solve(
+        LinkedCovariances.of(*(each @ axis for each, axis in zip(rows, axes, strict=True))), 0.5
+    ).correlations
     assert_allclose(ours[:6], exact((text, image), 0.7, 0.5)[:6], atol=0.03)
 
 
@@ -369,7 +371,7 @@ def test_the_way_to_the_anchor_leads_over_the_fullest_links() -> None:
             TEXT: FeatureTable(features[TEXT][40:], np.arange(40, 100)),
         }
     )
-    connections = connect(data.tables, lifts(data, None), ())
+    connections = connect(data.tables, feature_maps(data, None), ())
     steps = [(names(connections, step.view), names(connections, step.onto)) for step in way(connections)]
     assert steps == [(TEXT, None), (IMAGE, TEXT), (AUDIO, IMAGE)]
 

@@ -15,10 +15,10 @@ import retrieval
 from indexer.cli.main import run
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.alignment.cca import model_selection
-from retrieval.alignment.maps.pooling import Reading
+from retrieval.alignment.maps.pooling import PartPooling
 from retrieval.alignment.methods import dcca, kcca
 from retrieval.alignment.methods import part_attention as learning
-from retrieval.alignment.registry import METHODS, fit
+from retrieval.alignment.methods.registry import METHODS, fit
 from retrieval.alignment.trained.attention_queries import Queries
 from retrieval.arrays.norms import unit
 from retrieval.encoders.base import ClassHead, PartLayout
@@ -79,14 +79,14 @@ def attention() -> Alignment:
 
 def test_the_part_that_matters_is_found_wherever_it_is(attention: Alignment) -> None:
     others = [hit(fit(name, training(planted(300, 0)))) for name in ("cca", "contrastive")]
-    mean = Reading(PARTS, np.zeros(20, np.float32))
-    pooled = fit("cca", training(planted(300, 0)).read({IMAGE: mean}))
-    others.append(hit(pooled.reading({IMAGE: mean})))
+    mean = PartPooling(PARTS, np.zeros(20, np.float32))
+    pooled = fit("cca", training(planted(300, 0)).pooled({IMAGE: mean}))
+    others.append(hit(pooled.with_pooling({IMAGE: mean})))
     assert max(others) < 0.2
     assert hit(attention) > 0.9
     rows = planted(60, 9)[IMAGE]
     marked = (PARTS.split(rows) @ MARK).argmax(axis=1)
-    assert np.mean(attention.readings[IMAGE].weights(rows).argmax(axis=1) == marked) > 0.95
+    assert np.mean(attention.poolings[IMAGE].weights(rows).argmax(axis=1) == marked) > 0.95
 
 
 def test_it_is_saved_bit_for_bit_and_older_versions_refuse_it(attention: Alignment, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_it_is_saved_bit_for_bit_and_older_versions_refuse_it(attention: Alignme
         assert_array_equal(again.project(each, rows[each]), attention.project(each, rows[each]))
     assert (again.fingerprint, again._format) == (attention.fingerprint, 4)
     assert fit("attention", training(planted(300, 0))).fingerprint == attention.fingerprint
-    other = replace(attention, readings={IMAGE: Reading(PARTS, np.zeros(20, np.float32))})
+    other = replace(attention, poolings={IMAGE: PartPooling(PARTS, np.zeros(20, np.float32))})
     assert other.fingerprint != attention.fingerprint
 
 
@@ -110,7 +110,7 @@ def test_without_scores_parts_are_pooled_to_their_mean() -> None:
     rows = planted(30, 0)[IMAGE]
     rows[3, 60:] = 0  # of which two parts are left
     rows[4, 20:] = 0  # and of which none
-    read = Reading(PARTS, np.zeros(20, np.float32))(rows)
+    read = PartPooling(PARTS, np.zeros(20, np.float32))(rows)
     assert_array_equal(read[:, :20], rows[:, :20])
     assert_allclose(read[:3, 20:], PARTS.split(rows)[:3].mean(axis=1), atol=1e-5)
     assert_allclose(read[3, 20:], PARTS.split(rows)[3, :2].mean(axis=0), atol=1e-5)
@@ -124,8 +124,8 @@ def test_absent_parts_weigh_nothing_wherever_they_are() -> None:
     few[:, 20:].reshape(5, 9, 20)[:, [0, 3, 8]] = 0
     left = np.concatenate([rows[:, :20], PARTS.split(rows)[:, [1, 2, 4, 5, 6, 7]].reshape(5, -1)], axis=1)
     assert_allclose(
-        Reading(PARTS, query)(few),
-        Reading(PartLayout.after_whole(20, 6, 20), query)(left),
+        PartPooling(PARTS, query)(few),
+        PartPooling(PartLayout.after_whole(20, 6, 20), query)(left),
         rtol=1e-5,
         atol=1e-6,
     )
@@ -143,7 +143,7 @@ def test_what_is_learned_is_what_numpy_applies(parts: PartLayout) -> None:
     with torch.no_grad():
         learned.learned[0].normal_(std=0.1, generator=torch.Generator().manual_seed(0))
         own = learned.read(0, rows).numpy()
-    assert_allclose(unit(Reading(parts, learned.queries()[0])(rows)), own, atol=1e-5)
+    assert_allclose(unit(PartPooling(parts, learned.queries()[0])(rows)), own, atol=1e-5)
 
 
 @pytest.mark.usefixtures("quick")

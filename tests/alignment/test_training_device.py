@@ -17,8 +17,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from retrieval.alignment.cca import model_selection
 from retrieval.alignment.methods import dcca, part_attention
-from retrieval.alignment.registry import METHODS
-from retrieval.alignment.registry import fit as align
+from retrieval.alignment.methods.registry import METHODS
+from retrieval.alignment.methods.registry import fit as align
 from retrieval.alignment.trained import fit_heads, networks
 from retrieval.alignment.trained.attention_queries import Queries
 from retrieval.errors import DeviceError

@@ -10,8 +10,8 @@ from filelock import FileLock
 import indexer
 import retrieval
 from indexer.publishing.draft import writing
-from retrieval.alignment import registry
-from retrieval.alignment.registry import Method
+from retrieval.alignment.methods import registry
+from retrieval.alignment.methods.registry import Method
 from retrieval.errors import (
     EncoderMismatchError,
     ExpressionError,

@@ -23,9 +23,9 @@ def reads(monkeypatch):
     """Maximum number of rows read at once, by class; all settings that are a number of rows are made small."""
     monkeypatch.setattr(lazy, "MAX_BLOCK_BYTES", 4 * 3 * MOST)  # toy features have three dimensions
     monkeypatch.setattr(paired_views, "BLOCK_ROWS", MOST)
-    monkeypatch.setattr(paired_views, "LOOKED_AT", MOST)
-    monkeypatch.setattr(paired_views, "POOL", MOST)
-    monkeypatch.setattr(hub_correction, "ROWS", MOST)
+    monkeypatch.setattr(paired_views, "COMPARED_ROWS", MOST)
+    monkeypatch.setattr(paired_views, "POOL_SIZE", MOST)
+    monkeypatch.setattr(hub_correction, "BANK_ROWS", MOST)
     monkeypatch.setattr(query_sample, "SAMPLE_SIZE", MOST)
     monkeypatch.setattr(selection, "SMALL_SIZE", 0)
     monkeypatch.setattr(registry, "MIN_VECTORS", 0)

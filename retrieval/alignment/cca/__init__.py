@@ -1,1 +1,1 @@
-"""Canonical correlation analysis and the choice of its settings on held-out folds."""
+"""Canonical correlation analysis, with settings chosen by cross-validation."""

@@ -1,4 +1,4 @@
-"""Means and covariances of several views of the same items, in one pass and in any order of blocks."""
+"""Means and covariances of several views of the same items, in one pass over blocks in any order."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from numpy.typing import NDArray
 from retrieval.errors import AlignmentError
 
 BLOCK_ROWS = 8192
-"""Rows multiplied at a time: each block costs passes over (D, D) matrices besides its product."""
+"""Number of rows multiplied at a time. Besides its product, each block costs passes over (D, D) matrices."""
 
 
 @dataclass(frozen=True)
 class Covariances:
-    """Joint first and second moments of V views; memory depends on their dimensions alone.
+    """Joint first and second moments of V views; memory depends only on the dimensions.
 
-    Blocks are centred by their own means, multiplied in their own precision, and added up in float64 by the
-    pairwise update of Chan, Golub and LeVeque (1983), so that neither a large mean nor many rows
-    cost accuracy.
-    The update runs backwards as well: what is left without a fold costs one subtraction, not another pass.
+    Each block is centred by its own mean and multiplied in its own precision. Blocks are added in float64 with the
+    pairwise update of Chan, Golub and LeVeque (1983), so neither a large mean nor many rows reduce accuracy. The
+    update also runs backwards: removing a fold costs one subtraction instead of another pass.
 
     Attributes:
-        dimensions: columns of each view; D is their sum.
-        count: rows seen.
+        dimensions: number of columns of each view; D is their sum.
+        count: number of rows.
         mean: (D,) float64, the views side by side.
         scatter: (D, D) float64, the sum over rows of (z - mean)(z - mean)^T.
     """
@@ -36,13 +35,13 @@ class Covariances:
 
     @classmethod
     def empty(cls, *dimensions: int) -> Covariances:
-        """Of no rows, of views with these numbers of columns."""
+        """Return the covariances of no rows, for views with these numbers of columns."""
         total = sum(dimensions)
         return cls(dimensions, 0, np.zeros(total), np.zeros((total, total)))
 
     @classmethod
     def of(cls, *views: NDArray[np.floating]) -> Covariances:
-        """Of one block: views (n, d_v), row i of each being the same item.
+        """Return the covariances of one block: views (n, d_v), where row i of each is the same item.
 
         Raises:
             AlignmentError: the views differ in their number of rows.
@@ -55,51 +54,51 @@ class Covariances:
         joint = np.concatenate(views, axis=1)
         mean = joint.mean(axis=0, dtype=np.float64)
         joint -= mean.astype(joint.dtype)
-        # The mean was rounded to the block's precision before it was subtracted: take the rest out too.
-        rest = joint.mean(axis=0, dtype=np.float64)
+        # The mean was rounded to the block's precision before it was subtracted: correct for the remainder.
+        remainder = joint.mean(axis=0, dtype=np.float64)
         scatter = (joint.T @ joint).astype(np.float64)
-        # In place from here on: these matrices are larger than caches, and every pass over one is time.
-        shift = np.outer(rest, rest)
+        # In place from here on: these matrices are larger than the CPU caches, so every pass over one is slow.
+        shift = np.outer(remainder, remainder)
         shift *= counts[0]
         scatter -= shift
         return cls(dimensions, counts[0], mean, scatter)
 
     def merge(self, other: Covariances) -> Covariances:
-        """Of the rows of both."""
+        """Return the covariances of the rows of both."""
         return self._combine(other, sign=1)
 
     def without(self, other: Covariances) -> Covariances:
-        """Of the rows that are left when those of ``other``, which must be among them, are taken out."""
+        """Return the covariances without the rows of ``other``, which must be among these rows."""
         return self._combine(other, sign=-1)
 
     def _combine(self, other: Covariances, sign: int) -> Covariances:
         if self.dimensions != other.dimensions:
             raise AlignmentError(
-                f"views of dimensions {self.dimensions} cannot be added to {other.dimensions}"
+                f"cannot combine views of dimensions {self.dimensions} with {other.dimensions}"
             )
         count = self.count + sign * other.count
         if count < 0:
-            raise AlignmentError(f"cannot take {other.count} rows out of {self.count}")
+            raise AlignmentError(f"cannot remove {other.count} rows from {self.count}")
         if count == 0:
             return self.empty(*self.dimensions)
-        apart = other.mean - self.mean
+        difference = other.mean - self.mean
         share = sign * other.count / count
-        scatter = np.outer(apart, apart)
+        scatter = np.outer(difference, difference)
         scatter *= self.count * share
         scatter += self.scatter
         (np.add if sign > 0 else np.subtract)(scatter, other.scatter, out=scatter)
-        return Covariances(self.dimensions, count, self.mean + share * apart, scatter)
+        return Covariances(self.dimensions, count, self.mean + share * difference, scatter)
 
     def center(self, view: int) -> NDArray[np.float64]:
-        """(d_v,) mean of a view."""
+        """Return the (d_v,) mean of a view."""
         return self.mean[self._columns(view)]
 
     def between(self, first: int, second: int) -> NDArray[np.float64]:
-        """(d_first, d_second) covariance of two views, or of one with itself, divided by the row count."""
+        """Return the (d_first, d_second) covariance of two views, or of one with itself, divided by the row count."""
         return self.scatter[self._columns(first), self._columns(second)] / max(self.count, 1)
 
     def rotate(self, *axes: NDArray[np.float64]) -> Covariances:
-        """Of the views x_v @ axes_v instead; axes (d_v, k_v), one array a view."""
+        """Return the covariances of the views x_v @ axes_v; axes (d_v, k_v), one array per view."""
         scatter = [
             [
                 left.T @ self.scatter[self._columns(i), self._columns(j)] @ right

@@ -1,4 +1,4 @@
-"""Which rows belong together, and which are kept apart to validate."""
+"""Pairs of rows that belong to the same item, and their cross-validation folds."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import numpy as np
 from retrieval.types import Integers
 
 
-def join(first: Integers, second: Integers) -> tuple[Integers, Integers]:
-    """Row numbers of every pair of rows with the same item, ordered by the first.
+def pair_rows(first: Integers, second: Integers) -> tuple[Integers, Integers]:
+    """Return the row numbers of every pair of rows with the same item, ordered by the first.
 
     Args:
-        first: (n,) items of one table's rows.
-        second: (m,) items of the other's.
+        first: (n,) items of the rows of one table.
+        second: (m,) items of the rows of the other table.
 
     Returns:
-        Two (p,) arrays: rows of the first and of the second.
+        Two (p,) arrays: rows of the first table and of the second.
     """
     order = np.argsort(second, kind="stable")
     ordered = second[order]
@@ -26,7 +26,7 @@ def join(first: Integers, second: Integers) -> tuple[Integers, Integers]:
     return rows, order[np.repeat(start, count) + within]
 
 
-def folds(items: Integers, count: int, seed: int) -> Integers:
-    """(p,) fold of each pair, 0 to count - 1, as even as can be; all pairs of an item fall in one fold."""
-    known, inverse = np.unique(items, return_inverse=True)
-    return (np.random.default_rng(seed).permutation(len(known)) % count)[inverse]
+def assign_folds(items: Integers, count: int, seed: int) -> Integers:
+    """Return the (p,) fold of each pair, 0 to count - 1, as even as possible; pairs of one item share a fold."""
+    unique_items, inverse = np.unique(items, return_inverse=True)
+    return (np.random.default_rng(seed).permutation(len(unique_items)) % count)[inverse]

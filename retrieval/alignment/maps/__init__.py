@@ -1,1 +1,1 @@
-"""Fitted maps: NumPy alone, saved with the index."""
+"""Fitted maps: NumPy only, saved with the index."""

@@ -1,4 +1,4 @@
-"""Nonlinear layers of a map: numbers and the name of a function, applied by NumPy alone."""
+"""Nonlinear layers of a map: arrays and the name of a function, applied with NumPy only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from retrieval.types import Matrix
 ACTIVATIONS: Mapping[str, Callable[..., Matrix]] = MappingProxyType(
     {"cos": np.cos, "tanh": np.tanh, "identity": np.positive}
 )
-"""What a saved layer may name."""
+"""Activation functions by the name that a saved layer holds."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Layer:
     activation: str
 
     def apply(self, rows: Matrix) -> Matrix:
-        """(n, h) float32 of (n, d) float32 rows."""
+        """Return (n, h) float32 outputs for (n, d) float32 rows."""
         out = rows @ self.weights
         out += self.bias
         return ACTIVATIONS[self.activation](out, out=out)
 
 
-def through(layers: Sequence[Layer], rows: Matrix) -> Matrix:
-    """Rows after all layers, first to last; the same rows where there is none."""
+def apply_layers(layers: Sequence[Layer], rows: Matrix) -> Matrix:
+    """Apply all layers in order; without layers, return the rows unchanged."""
     for layer in layers:
         rows = layer.apply(rows)
     return rows

@@ -1,4 +1,4 @@
-"""What of a feature row with parts an alignment reads: numbers alone, applied by NumPy."""
+"""Pooling of feature rows that hold parts: arrays only, applied with NumPy."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from retrieval.types import Matrix
 
 
 @dataclass(frozen=True)
-class Reading:
-    """y = w, the row of the whole alone; with a query y = [w, m], m being what the parts are pooled to.
+class PartPooling:
+    """Attention pooling of a row: y = w, the features of the whole; with a query y = [w, m], m the pooled parts.
 
-    m = a_1 p_1 + a_2 p_2 + ..., where a is the softmax of p_i @ query / |w| over the parts that are there: absent parts
-    weigh nothing, and with a query of zeros m is the mean of the others. Without any part it is zero.
+    m = a_1 p_1 + a_2 p_2 + ..., where a is the softmax of p_i @ query / |w| over the parts that are present. Absent
+    parts have weight 0. With a query of zeros m is the mean of the present parts. Without any part m is zero.
 
     Attributes:
-        parts: how rows hold them.
-        query: (columns,) float32, the temperature divided in; None where parts are not looked at.
+        parts: the layout of the parts in a row.
+        query: (columns,) float32, already divided by the temperature; None to ignore the parts.
     """
 
     parts: PartLayout
@@ -29,11 +29,11 @@ class Reading:
 
     @property
     def columns(self) -> int:
-        """Of y."""
+        """Number of columns of y."""
         return self.parts.whole + (0 if self.query is None else self.parts.columns)
 
     def __call__(self, rows: Matrix) -> Matrix:
-        """(n, columns) float32 of (n, parts.dimension) float32 rows.
+        """Return (n, columns) float32 for (n, parts.dimension) float32 rows.
 
         Raises:
             AlignmentError: the rows have another dimension.
@@ -41,7 +41,7 @@ class Reading:
         if rows.ndim != 2 or rows.shape[1] != self.parts.dimension:
             raise AlignmentError(
                 f"features have shape {rows.shape}, but the alignment was fitted on {self.parts.dimension} "
-                "columns, those of parts among them: use the encoder it was fitted with, or fit it again"
+                "columns, including those of parts: use the encoder it was fitted with, or fit it again"
             )
         whole = rows[:, : self.parts.whole]
         if self.query is None:
@@ -50,24 +50,26 @@ class Reading:
         return np.concatenate([whole, pooled], axis=1)
 
     def weights(self, rows: Matrix) -> Matrix:
-        """(n, count) of the parts of (n, parts.dimension) rows, summing to 1 where there is any part."""
+        """Return (n, count) part weights for (n, parts.dimension) rows; they sum to 1 if there is any part."""
         query = np.zeros(self.parts.columns, np.float32) if self.query is None else self.query
         parts, norms = (
             self.parts.split(rows),
             np.linalg.norm(rows[:, : self.parts.whole], axis=1, keepdims=True),
         )
-        there = parts.any(axis=2)
-        scores = np.where(there, parts @ query / np.maximum(norms, 1e-12), np.finfo(np.float32).min)
-        weights: Matrix = np.exp(scores - scores.max(axis=1, keepdims=True)) * there
-        weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1)  # the largest is 1, unless there is none
+        present = parts.any(axis=2)
+        scores = np.where(present, parts @ query / np.maximum(norms, 1e-12), np.finfo(np.float32).min)
+        weights: Matrix = np.exp(scores - scores.max(axis=1, keepdims=True)) * present
+        weights /= np.maximum(
+            weights.sum(axis=1, keepdims=True), 1
+        )  # the largest is 1 unless no part is present
         return weights
 
-    def of_head(self, head: ClassHead) -> ClassHead:
-        """A classifier of feature rows as one of y; it looks at the whole alone."""
+    def adapt_head(self, head: ClassHead) -> ClassHead:
+        """Return a classifier of feature rows as a classifier of y; it reads the features of the whole only."""
         weights = np.zeros((len(head.weights), self.columns), np.float32)
         weights[:, : self.parts.whole] = head.weights[:, : self.parts.whole]
         return replace(head, weights=weights)
 
-    def of(self, rows: MatrixLike) -> MatrixLike:
-        """The same of each row of a matrix, when it is asked for."""
+    def lazily(self, rows: MatrixLike) -> MatrixLike:
+        """Return a matrix that pools each row when it is read."""
         return MappedRows(rows, self, self.columns)

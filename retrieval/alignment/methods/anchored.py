@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.alignment.base import Alignment, TrainingData
-from retrieval.alignment.cca.canonical import FOLDS
-from retrieval.alignment.cca.linked_covariances import Linked
-from retrieval.alignment.cca.linked_modalities import Connections
-from retrieval.alignment.cca.model_selection import judge
-from retrieval.alignment.cca.paired_views import Study, study
-from retrieval.alignment.class_prior import Lift
-from retrieval.alignment.fitting import Report, from_pairs, lifts
-from retrieval.alignment.maps.assembly import Part
+from retrieval.alignment.cca.canonical_subspaces import FOLDS
+from retrieval.alignment.cca.linked_covariances import LinkedCovariances
+from retrieval.alignment.cca.model_selection import evaluate_blocks
+from retrieval.alignment.cca.paired_views import PairSummary, summarise_pairs
+from retrieval.alignment.class_prior import FeatureMap
+from retrieval.alignment.fitting import Report, feature_maps, from_pairs
+from retrieval.alignment.linked_modalities import Connections
 from retrieval.alignment.maps.projector import Block
+from retrieval.alignment.maps.subspaces import Subspace
 from retrieval.types import Modality
 
 Moment = NDArray[np.float64]
@@ -61,13 +61,15 @@ def fit_anchored(method: str, data: TrainingData, solve: Solve, settings: Sequen
         AlignmentError: as ``from_pairs``.
     """
 
-    def fit(connections: Connections) -> tuple[list[Part], Report]:
-        own = [lifts(data, None)[modality] for modality in connections.modalities]
+    def fit(connections: Connections) -> tuple[list[Subspace], Report]:
+        own = [feature_maps(data, None)[modality] for modality in connections.modalities]
         widest = max(lift.dimension for lift in own)
-        pairs = study(connections.pairs, FOLDS if connections.tested else 1, data.seed, most_axes=widest)
+        pairs = summarise_pairs(
+            connections.pairs, FOLDS if connections.can_validate else 1, data.seed, max_axes=widest
+        )
         steps = way(connections)
         setting, report = settings[0], Report()
-        if connections.tested:
+        if connections.can_validate:
             tried = [_judged(pairs, own, steps, solve, each) for each in settings]
             setting, report["validation_loss"] = min(
                 zip(settings, tried, strict=True), key=lambda each: each[1]
@@ -79,7 +81,7 @@ def fit_anchored(method: str, data: TrainingData, solve: Solve, settings: Sequen
         islands: dict[Modality, dict[Modality, Block]] = {}
         for step in steps:
             islands.setdefault(names[step.anchor], {})[names[step.view]] = views[step.view]
-        return [Part(f"{method} {anchor}", blocks) for anchor, blocks in islands.items()], report
+        return [Subspace(f"{method} {anchor}", blocks) for anchor, blocks in islands.items()], report
 
     return from_pairs(method, data, fit)
 
@@ -102,7 +104,9 @@ def way(connections: Connections) -> list[Step]:
     return list(steps.values())
 
 
-def _maps(linked: Linked, steps: Sequence[Step], solve: Solve, setting: float) -> dict[int, Moment]:
+def _maps(
+    linked: LinkedCovariances, steps: Sequence[Step], solve: Solve, setting: float
+) -> dict[int, Moment]:
     """By view, (d, a): the anchor's is the identity."""
     maps: dict[int, Moment] = {}
     for step in steps:
@@ -117,7 +121,12 @@ def _maps(linked: Linked, steps: Sequence[Step], solve: Solve, setting: float) -
 
 
 def _blocks(
-    linked: Linked, pairs: Study, own: Sequence[Lift], steps: Sequence[Step], solve: Solve, setting: float
+    linked: LinkedCovariances,
+    pairs: PairSummary,
+    own: Sequence[FeatureMap],
+    steps: Sequence[Step],
+    solve: Solve,
+    setting: float,
 ) -> Mapping[int, Block]:
     blocks = {}
     anchors = {step.view: step.anchor for step in steps}
@@ -128,10 +137,12 @@ def _blocks(
     return blocks
 
 
-def _judged(pairs: Study, own: Sequence[Lift], steps: Sequence[Step], solve: Solve, setting: float) -> float:
+def _judged(
+    pairs: PairSummary, own: Sequence[FeatureMap], steps: Sequence[Step], solve: Solve, setting: float
+) -> float:
     """The loss in the folds left out."""
     fitted = []
     for fold in pairs.folds:
-        blocks = _blocks(fold.rest, pairs, own, steps, solve, setting)
+        blocks = _blocks(fold.training, pairs, own, steps, solve, setting)
         fitted.append([blocks[view] for view in range(len(own))])
-    return judge(pairs, own, fitted)[1]
+    return evaluate_blocks(pairs, own, fitted)[1]

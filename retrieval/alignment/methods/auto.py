@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
-from retrieval.alignment.cca.canonical import canonical
-from retrieval.alignment.cca.linked_modalities import Connections, connect
-from retrieval.alignment.class_prior import Lift, PriorSpace, prior_space
-from retrieval.alignment.fitting import Report, assembled, found, from_pairs, lifts
-from retrieval.alignment.hub_correction import relieved
-from retrieval.alignment.maps.assembly import Part, assemble
+from retrieval.alignment.cca.canonical_subspaces import fit_canonical
+from retrieval.alignment.class_prior import FeatureMap, PriorSpace, prior_space
+from retrieval.alignment.fitting import Report, build_alignment, feature_maps, from_pairs, link_report
+from retrieval.alignment.hub_correction import correct_hubs
+from retrieval.alignment.linked_modalities import Connections, connect
 from retrieval.alignment.maps.projector import Projector
+from retrieval.alignment.maps.subspaces import Subspace, assemble
 from retrieval.alignment.methods.shared_space import fit_shared
 from retrieval.arrays.lazy import blocks
 from retrieval.arrays.norms import unit
@@ -38,7 +38,7 @@ def fit_conse(data: TrainingData) -> Alignment:
         )
     space = prior_space(data.prior, _means(data, data.prior))
     reason = {"reason": "the class prior alone was asked for"}
-    return assembled("conse", data, space, _prior_parts(space)[:1], reason)
+    return build_alignment("conse", data, space, _prior_parts(space)[:1], reason)
 
 
 def fit_cca(data: TrainingData) -> Alignment:
@@ -57,7 +57,7 @@ def cca_of(method: str, data: TrainingData) -> Alignment:
         AlignmentError: as ``from_pairs``.
     """
     return from_pairs(
-        method, data, lambda connections: canonical_parts(connections, lifts(data, None), data.seed)
+        method, data, lambda connections: canonical_parts(connections, feature_maps(data, None), data.seed)
     )
 
 
@@ -72,22 +72,25 @@ def fit_auto(data: TrainingData) -> Alignment:
     if data.shared & set(data.tables):
         return fit_shared("auto", data)
     space = prior_space(data.prior, _means(data, data.prior)) if data.prior else None
-    lifted = lifts(data, space)
+    lifted = feature_maps(data, space)
     connections = connect(data.tables, lifted, space.blocks if space else ())
     prior = _prior_parts(space) if space else []
     if not connections.pairs:
-        return assembled("auto", data, space, prior, found(connections))
+        return build_alignment("auto", data, space, prior, link_report(connections))
     try:
         parts, report = canonical_parts(connections, lifted, data.seed, space)
     except AlignmentError as error:
-        return assembled("auto", data, space, prior, {**found(connections), "reason": str(error)})
-    fitted = assembled("auto", data, space, parts, report)
-    return replace(fitted, projectors=relieved(fitted.projectors, connections, data.seed))
+        return build_alignment("auto", data, space, prior, {**link_report(connections), "reason": str(error)})
+    fitted = build_alignment("auto", data, space, parts, report)
+    return replace(fitted, projectors=correct_hubs(fitted.projectors, connections, data.seed))
 
 
 def canonical_parts(
-    connections: Connections, lifted: Mapping[Modality, Lift], seed: int, space: PriorSpace | None = None
-) -> tuple[list[Part], Report]:
+    connections: Connections,
+    lifted: Mapping[Modality, FeatureMap],
+    seed: int,
+    space: PriorSpace | None = None,
+) -> tuple[list[Subspace], Report]:
     """The prior's parts, where there is a prior, and those of what is linked.
 
     Raises:
@@ -95,25 +98,27 @@ def canonical_parts(
     """
     prior = _prior_parts(space) if space else []
     known = {modality: _projector(space, modality) for modality in space.blocks} if space else {}
-    fitted, report = canonical(connections, lifted, known, seed)
-    weights = fitted.weights(prior_parts=len(prior), readers=set(space.blocks) if space else set())
+    fitted, report = fit_canonical(connections, lifted, known, seed)
+    weights = fitted.weights(
+        prior_subspaces=len(prior), prior_modalities=set(space.blocks) if space else set()
+    )
     names = [*(part.name for part in prior), *fitted.blocks]
     report["weights"] = dict(zip(names, (weights / weights.sum()).tolist(), strict=True))
     block_of = [*(part.blocks for part in prior), *fitted.blocks.values()]
-    parts = [Part(*part) for part in zip(names, block_of, weights.tolist(), strict=True)]
-    return parts, found(connections) | report
+    parts = [Subspace(*part) for part in zip(names, block_of, weights.tolist(), strict=True)]
+    return parts, link_report(connections) | report
 
 
-def _prior_parts(space: PriorSpace) -> list[Part]:
+def _prior_parts(space: PriorSpace) -> list[Subspace]:
     return [
-        Part(name, {modality: own[number] for modality, own in space.blocks.items()})
+        Subspace(name, {modality: own[number] for modality, own in space.blocks.items()})
         for number, name in enumerate(("conse", "classifiers"))
     ]
 
 
 def _projector(space: PriorSpace, modality: Modality) -> Projector:
     parts = _prior_parts(space)
-    return assemble(parts, {modality: space.lifts[modality].dimension}, space.mixtures)[modality]
+    return assemble(parts, {modality: space.feature_maps[modality].dimension}, space.mixtures)[modality]
 
 
 def _means(data: TrainingData, prior: ClassPrior) -> dict[Modality, Matrix | None]:

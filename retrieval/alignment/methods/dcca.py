@@ -13,12 +13,12 @@ from dataclasses import replace
 import numpy as np
 
 from retrieval.alignment.base import Alignment, TrainingData
-from retrieval.alignment.cca.linked_modalities import Connections
-from retrieval.alignment.cca.model_selection import DIMENSION, canonical_blocks, choose
-from retrieval.alignment.cca.paired_views import PairedViews, Study, study
+from retrieval.alignment.cca.model_selection import DIMENSION, canonical_blocks, choose_settings
+from retrieval.alignment.cca.paired_views import PairedViews, PairSummary, summarise_pairs
 from retrieval.alignment.cca.solver import solve
-from retrieval.alignment.fitting import Report, from_pairs, lifts
-from retrieval.alignment.maps.assembly import Part
+from retrieval.alignment.fitting import Report, feature_maps, from_pairs
+from retrieval.alignment.linked_modalities import Connections
+from retrieval.alignment.maps.subspaces import Subspace
 from retrieval.alignment.methods.auto import canonical_parts
 from retrieval.alignment.trained.batches import by_item, parted
 from retrieval.alignment.trained.networks import Input, Plan, trained
@@ -45,16 +45,16 @@ def fit(data: TrainingData) -> Alignment:
     return from_pairs("dcca", data, lambda connections: _deep(connections, data))
 
 
-def _deep(connections: Connections, data: TrainingData) -> tuple[list[Part], Report]:
-    plain = lifts(data, None)
-    if not connections.tested:
+def _deep(connections: Connections, data: TrainingData) -> tuple[list[Subspace], Report]:
+    plain = feature_maps(data, None)
+    if not connections.can_validate:
         parts, report = canonical_parts(connections, plain, data.seed)
         return parts, {**report, "reason": "too few items to train networks: canonical correlations alone"}
     names = connections.modalities
     views = [plain[modality] for modality in names]
     links = by_item(connections.pairs, views)
     rest, apart = parted(links, APART, data.seed)
-    inputs = scaled(study(connections.pairs, 1, data.seed))
+    inputs = scaled(summarise_pairs(connections.pairs, 1, data.seed))
     tried = []
     for outputs in OUTPUTS:
         plan = replace(PLAN, outputs=outputs)
@@ -64,8 +64,8 @@ def _deep(connections: Connections, data: TrainingData) -> tuple[list[Part], Rep
             link: PairedViews(each.tables, (own[link[0]], own[link[1]]))
             for link, each in connections.pairs.items()
         }
-        summary = study(pairs, 1, data.seed, apart=apart)
-        tried.append((choose(summary, own, {}), summary, own, plan, course))
+        summary = summarise_pairs(pairs, 1, data.seed, held_out=apart)
+        tried.append((choose_settings(summary, own, {}), summary, own, plan, course))
     choice, summary, own, plan, course = min(tried, key=lambda each: each[0].loss)
     maps = solve(summary.whole, choice.ridge, DIMENSION)
     shares = maps.correlations if choice.confirmed is None else choice.confirmed[choice.confirmed > 0]
@@ -75,7 +75,7 @@ def _deep(connections: Connections, data: TrainingData) -> tuple[list[Part], Rep
             "give pairs that differ in content, or use 'auto'"
         )
     blocks = canonical_blocks(maps, shares**choice.power, own, summary.axes)
-    return [Part("dcca", dict(zip(names, blocks, strict=True)))], {
+    return [Subspace("dcca", dict(zip(names, blocks, strict=True)))], {
         "outputs": plan.outputs,
         "hidden": list(plan.hidden),
         "epochs": course.best,
@@ -85,7 +85,7 @@ def _deep(connections: Connections, data: TrainingData) -> tuple[list[Part], Rep
     }
 
 
-def scaled(pairs: Study) -> list[Input]:
+def scaled(pairs: PairSummary) -> list[Input]:
     """Of each view, the mean and the principal axes divided by their deviations, a ridge included."""
     inputs = []
     for view, axes in enumerate(pairs.axes):

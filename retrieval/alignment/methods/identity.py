@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from retrieval.alignment.base import Alignment, TrainingData
-from retrieval.alignment.maps.projector import Projector, unchanged
+from retrieval.alignment.maps.projector import Projector, identity_block
 from retrieval.errors import AlignmentError
 
 
@@ -26,7 +26,7 @@ def fit_identity(data: TrainingData) -> Alignment:
     projectors = {
         modality: Projector(
             size,
-            (unchanged(size),),
+            (identity_block(size),),
             np.ones(1, np.float32),
         )
         for modality, size in sizes.items()

@@ -13,11 +13,11 @@ from dataclasses import replace
 import numpy as np
 
 from retrieval.alignment.base import Alignment, FeatureTable, TrainingData
-from retrieval.alignment.cca.linked_modalities import Connections, connect
-from retrieval.alignment.class_prior import Lift
+from retrieval.alignment.class_prior import FeatureMap
 from retrieval.alignment.fitting import Report, from_pairs
-from retrieval.alignment.maps.assembly import Part
+from retrieval.alignment.linked_modalities import Connections, connect
 from retrieval.alignment.maps.layers import Layer
+from retrieval.alignment.maps.subspaces import Subspace
 from retrieval.alignment.methods.auto import canonical_parts
 from retrieval.arrays.norms import unit
 from retrieval.types import Matrix
@@ -39,11 +39,11 @@ def fit(data: TrainingData) -> Alignment:
         AlignmentError: as ``from_pairs``.
     """
 
-    def at(width: float, connections: Connections) -> tuple[list[Part], Report]:
+    def at(width: float, connections: Connections) -> tuple[list[Subspace], Report]:
         random = np.random.default_rng(data.seed)
         tables = {modality: data.tables[modality] for modality in connections.modalities}
         lifted = {
-            modality: Lift(
+            modality: FeatureMap(
                 table.features.shape[1],
                 layers=(random_features(table.features.shape[1], width * _distance(table, random), random),),
             )
@@ -53,8 +53,8 @@ def fit(data: TrainingData) -> Alignment:
         parts, report = canonical_parts(same, lifted, data.seed)
         return _named(parts), {**report, "width": width, "features": FEATURES}
 
-    def best(connections: Connections) -> tuple[list[Part], Report]:
-        widths = WIDTHS if connections.tested else WIDTHS[:1]
+    def best(connections: Connections) -> tuple[list[Subspace], Report]:
+        widths = WIDTHS if connections.can_validate else WIDTHS[:1]
         return min((at(width, connections) for width in widths), key=lambda each: _loss(each[1]))
 
     return from_pairs("kcca", data, best)
@@ -84,7 +84,7 @@ def _distance(table: FeatureTable, random: np.random.Generator) -> float:
     return float(np.sqrt(np.median(apart))) if len(apart) else 1.0
 
 
-def _named(parts: list[Part]) -> list[Part]:
+def _named(parts: list[Subspace]) -> list[Subspace]:
     return [replace(part, name=part.name.replace("cca", "kcca")) for part in parts]
 
 

@@ -18,11 +18,11 @@ import numpy as np
 
 from retrieval.alignment.base import Alignment, TrainingData
 from retrieval.alignment.cca.linked_covariances import Link
-from retrieval.alignment.cca.linked_modalities import Connections, connect
-from retrieval.alignment.cca.model_selection import choose
-from retrieval.alignment.cca.paired_views import PairedViews, study
-from retrieval.alignment.fitting import Report, lifts
-from retrieval.alignment.maps.pooling import Reading
+from retrieval.alignment.cca.model_selection import choose_settings
+from retrieval.alignment.cca.paired_views import PairedViews, summarise_pairs
+from retrieval.alignment.fitting import Report, feature_maps
+from retrieval.alignment.linked_modalities import Connections, connect
+from retrieval.alignment.maps.pooling import PartPooling
 from retrieval.alignment.methods.auto import cca_of
 from retrieval.alignment.methods.contrastive import Contrast
 from retrieval.alignment.trained.attention_queries import Queries
@@ -53,8 +53,8 @@ def fit(data: TrainingData) -> Alignment:
         AlignmentError: as ``from_pairs``.
     """
     asked, report = _learned(data)
-    readings = {modality: Reading(own, asked.get(modality)) for modality, own in data.parts.items()}
-    fitted = cca_of("attention", data.read(readings)).reading(readings)
+    readings = {modality: PartPooling(own, asked.get(modality)) for modality, own in data.parts.items()}
+    fitted = cca_of("attention", data.pooled(readings)).with_pooling(readings)
     return replace(fitted, report={**fitted.report, **report})
 
 
@@ -63,11 +63,11 @@ def _learned(data: TrainingData) -> tuple[Asked, Report]:
     sample = Sample.of(data, MOST)
     some = sample.data
     whole = _read(some, {})
-    connections = connect(whole.tables, lifts(whole, None), ())
+    connections = connect(whole.tables, feature_maps(whole, None), ())
     names = connections.modalities
     if not some.parts.keys() & some.tables.keys():
         return {}, {"reason": "there are no parts to weigh: canonical correlations alone"}
-    if not connections.tested or not some.parts.keys() & set(names):
+    if not connections.can_validate or not some.parts.keys() & set(names):
         return {}, {"reason": "too few pairs to weigh parts by: canonical correlations alone"}
     links = by_item(_pairs(some, connections), [AsIs(some.tables[name].features.shape[1]) for name in names])
     rest, apart = parted(links, KEPT_APART, data.seed)
@@ -91,12 +91,12 @@ def _learned(data: TrainingData) -> tuple[Asked, Report]:
 
 
 def _read(data: TrainingData, asked: Asked) -> TrainingData:
-    return data.read({name: Reading(own, asked.get(name)) for name, own in data.parts.items()})
+    return data.pooled({name: PartPooling(own, asked.get(name)) for name, own in data.parts.items()})
 
 
 def _pairs(data: TrainingData, connections: Connections) -> dict[Link, PairedViews]:
     """The links of ``connections`` in these data."""
-    own = lifts(data, None)
+    own = feature_maps(data, None)
     found = {}
     for link in connections.pairs:
         first, second = (connections.modalities[view] for view in link)
@@ -106,6 +106,8 @@ def _pairs(data: TrainingData, connections: Connections) -> dict[Link, PairedVie
 
 def _maps(data: TrainingData, connections: Connections, apart: Integers) -> tuple[list[Start], float]:
     """Canonical correlations of what is not kept apart, and their loss on what is."""
-    summary = study(_pairs(data, connections), 1, data.seed, apart=apart)
-    choice = choose(summary, [lifts(data, None)[modality] for modality in connections.modalities], {})
-    return starting(replace(summary, whole=summary.folds[0].rest), choice), choice.loss
+    summary = summarise_pairs(_pairs(data, connections), 1, data.seed, held_out=apart)
+    choice = choose_settings(
+        summary, [feature_maps(data, None)[modality] for modality in connections.modalities], {}
+    )
+    return starting(replace(summary, whole=summary.folds[0].training), choice), choice.loss

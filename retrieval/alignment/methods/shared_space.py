@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from retrieval.alignment.base import Alignment, FeatureTable, TrainingData
-from retrieval.alignment.cca.canonical import DEFAULT_POWER, DEFAULT_RIDGE, FOLDS
-from retrieval.alignment.cca.linked_modalities import ENOUGH
-from retrieval.alignment.cca.model_selection import DIMENSION, choose
-from retrieval.alignment.cca.paired_views import PairedViews, study
+from retrieval.alignment.cca.canonical_subspaces import DEFAULT_POWER, DEFAULT_RIDGE, FOLDS
+from retrieval.alignment.cca.model_selection import DIMENSION, choose_settings
+from retrieval.alignment.cca.paired_views import PairedViews, summarise_pairs
 from retrieval.alignment.cca.solver import solve
-from retrieval.alignment.class_prior import Lift
-from retrieval.alignment.maps.assembly import Part, assemble
-from retrieval.alignment.maps.projector import Block, unchanged
+from retrieval.alignment.class_prior import FeatureMap
+from retrieval.alignment.linked_modalities import MIN_VALIDATION_ITEMS
+from retrieval.alignment.maps.projector import Block, identity_block
+from retrieval.alignment.maps.subspaces import Subspace, assemble
 from retrieval.arrays.lazy import SelectedRows, StackedRows
 from retrieval.errors import AlignmentError
 from retrieval.types import Modality
@@ -45,7 +45,7 @@ def fit_shared(method: str, data: TrainingData) -> Alignment:
         raise AlignmentError(f"features of one space have one dimension, not {sorted(sizes)}")
     size = sizes.pop()
     dimensions = dict.fromkeys(sorted(data.shared), size)
-    same = {modality: unchanged(size) for modality in dimensions}
+    same = {modality: identity_block(size) for modality in dimensions}
     alone, links = [], {}
     for modality, table in data.tables.items():
         if modality in data.shared:
@@ -53,7 +53,7 @@ def fit_shared(method: str, data: TrainingData) -> Alignment:
         dimensions[modality] = int(table.features.shape[1])
         block, links[f"{modality}-shared"] = _into(_together(own.values(), table), table, data.seed)
         if block is None:
-            alone.append(Part(f"{modality} alone", {modality: unchanged(dimensions[modality])}))
+            alone.append(Subspace(f"{modality} alone", {modality: identity_block(dimensions[modality])}))
         else:
             same[modality] = block
     report = {
@@ -62,7 +62,7 @@ def fit_shared(method: str, data: TrainingData) -> Alignment:
         "links": links,
         "unconnected": [str(modality) for part in alone for modality in part.blocks],
     }
-    return Alignment(method, assemble([Part("shared", same), *alone], dimensions, {}), report)
+    return Alignment(method, assemble([Subspace("shared", same), *alone], dimensions, {}), report)
 
 
 def _together(tables: Iterable[FeatureTable], other: FeatureTable) -> FeatureTable:
@@ -76,14 +76,14 @@ def _together(tables: Iterable[FeatureTable], other: FeatureTable) -> FeatureTab
 
 def _into(anchor: FeatureTable, table: FeatureTable, seed: int) -> tuple[Block | None, dict[str, Any]]:
     """The map of a table's rows into the anchor's space, or None; and what to say of it."""
-    lifts = (Lift(anchor.features.shape[1]), Lift(table.features.shape[1]))
+    lifts = (FeatureMap(anchor.features.shape[1]), FeatureMap(table.features.shape[1]))
     pairs = PairedViews((anchor, table), lifts)
     found: dict[str, Any] = {"pairs": len(pairs.items), "items": pairs.count}
     if pairs.count < 2 or not (pairs.varies(0) and pairs.varies(1)):
         return None, {**found, "reason": "too few different items have both"}
-    tested = pairs.count >= ENOUGH
-    summary = study({(0, 1): pairs}, FOLDS if tested else 1, seed)
-    choice = choose(summary, lifts, {}) if tested else None
+    tested = pairs.count >= MIN_VALIDATION_ITEMS
+    summary = summarise_pairs({(0, 1): pairs}, FOLDS if tested else 1, seed)
+    choice = choose_settings(summary, lifts, {}) if tested else None
     ridge, power = (choice.ridge, choice.power) if choice else (DEFAULT_RIDGE, DEFAULT_POWER)
     maps = solve(summary.whole, ridge, DIMENSION)
     if not len(maps.correlations):

@@ -1,4 +1,4 @@
-"""The queries by which parts are weighed, while they are learned: what ``Reading`` computes, differentiably."""
+"""The queries by which parts are weighed, while they are learned: what ``PartPooling`` computes, differentiably."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Queries(nn.Module):
         return nn.functional.normalize((self.read(view, rows) - center) @ linear, dim=1)
 
     def read(self, view: int, rows: Matrix) -> torch.Tensor:
-        """What a ``Reading`` of the rows is, at unit norm."""
+        """What a ``PartPooling`` of the rows is, at unit norm."""
         if (own := self._parts[view]) is None:
             return nn.functional.normalize(torch.as_tensor(rows), dim=1)
         whole, parts = torch.as_tensor(rows[:, : own.whole]), torch.as_tensor(own.split(rows))
@@ -48,5 +48,5 @@ class Queries(nn.Module):
         return nn.functional.normalize(torch.cat([whole, pooled], dim=1), dim=1)
 
     def queries(self) -> list[Matrix]:
-        """(columns,) float32 of each view, as a ``Reading`` has it."""
+        """(columns,) float32 of each view, as a ``PartPooling`` has it."""
         return [SHARPNESS * own.numpy(force=True) for own in self.learned]

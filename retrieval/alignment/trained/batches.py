@@ -9,7 +9,7 @@ import numpy as np
 
 from retrieval.alignment.cca.linked_covariances import Link
 from retrieval.alignment.cca.paired_views import PairedViews
-from retrieval.alignment.class_prior import Lift
+from retrieval.alignment.class_prior import FeatureMap
 from retrieval.types import Integers, Matrix
 
 KEPT_APART = 0.15
@@ -36,10 +36,10 @@ class LinkedItems:
     count: Integers
     order: Integers
     source: PairedViews
-    lifts: tuple[Lift, Lift]
+    lifts: tuple[FeatureMap, FeatureMap]
 
     @classmethod
-    def of(cls, source: PairedViews, lifts: Sequence[Lift], link: Link) -> LinkedItems:
+    def of(cls, source: PairedViews, lifts: Sequence[FeatureMap], link: Link) -> LinkedItems:
         """The pairs of ``source``, a link of views whose lifts are given."""
         order = np.argsort(source.items, kind="stable")
         items, first, count = np.unique(source.items[order], return_index=True, return_counts=True)
@@ -58,7 +58,7 @@ class LinkedItems:
         return self.items[at], (first, second)
 
 
-def by_item(pairs: Mapping[Link, PairedViews], lifts: Sequence[Lift]) -> list[LinkedItems]:
+def by_item(pairs: Mapping[Link, PairedViews], lifts: Sequence[FeatureMap]) -> list[LinkedItems]:
     """Every link's pairs."""
     return [LinkedItems.of(views, lifts, link) for link, views in pairs.items()]
 

@@ -14,14 +14,14 @@ import torch
 from torch import nn
 
 from retrieval.alignment.base import Alignment, TrainingData
-from retrieval.alignment.cca.canonical import DEFAULT_POWER, DEFAULT_RIDGE, FOLDS
-from retrieval.alignment.cca.linked_modalities import Connections
-from retrieval.alignment.cca.model_selection import DIMENSION, Choice, choose
-from retrieval.alignment.cca.paired_views import Study, study
+from retrieval.alignment.cca.canonical_subspaces import DEFAULT_POWER, DEFAULT_RIDGE, FOLDS
+from retrieval.alignment.cca.model_selection import DIMENSION, Choice, choose_settings
+from retrieval.alignment.cca.paired_views import PairSummary, summarise_pairs
 from retrieval.alignment.cca.solver import solve
-from retrieval.alignment.class_prior import Lift
-from retrieval.alignment.fitting import Report, from_pairs, lifts
-from retrieval.alignment.maps.assembly import Part
+from retrieval.alignment.class_prior import FeatureMap
+from retrieval.alignment.fitting import Report, feature_maps, from_pairs
+from retrieval.alignment.linked_modalities import Connections
+from retrieval.alignment.maps.subspaces import Subspace
 from retrieval.alignment.trained.batches import KEPT_APART, LinkedItems, by_item, parted
 from retrieval.alignment.trained.head import Batch, Head, Objective, Start
 from retrieval.alignment.trained.training import Course, Schedule, train
@@ -47,22 +47,22 @@ def fit_heads(method: str, data: TrainingData, aim: Aim) -> Alignment:
         AlignmentError: as ``from_pairs``.
     """
 
-    def fit(connections: Connections) -> tuple[list[Part], Report]:
-        own = [lifts(data, None)[modality] for modality in connections.modalities]
+    def fit(connections: Connections) -> tuple[list[Subspace], Report]:
+        own = [feature_maps(data, None)[modality] for modality in connections.modalities]
         head, report = _fitted(connections, own, aim, data.seed)
         blocks = [lift.block(*head.folded(view)) for view, lift in enumerate(own)]
-        return [Part(method, dict(zip(connections.modalities, blocks, strict=True)))], report
+        return [Subspace(method, dict(zip(connections.modalities, blocks, strict=True)))], report
 
     return from_pairs(method, data, fit)
 
 
-def _fitted(connections: Connections, own: Sequence[Lift], aim: Aim, seed: int) -> tuple[Head, Report]:
-    summary = study(connections.pairs, FOLDS if connections.tested else 1, seed)
-    choice = choose(summary, own, {}) if connections.tested else None
+def _fitted(connections: Connections, own: Sequence[FeatureMap], aim: Aim, seed: int) -> tuple[Head, Report]:
+    summary = summarise_pairs(connections.pairs, FOLDS if connections.can_validate else 1, seed)
+    choice = choose_settings(summary, own, {}) if connections.can_validate else None
     starts = starting(summary, choice)
     columns = starts[0].weights.shape[1]
     links = by_item(connections.pairs, own)
-    rest, apart = parted(links, KEPT_APART if connections.tested else 0.0, seed)
+    rest, apart = parted(links, KEPT_APART if connections.can_validate else 0.0, seed)
     course = Course((), 0)
     if len(apart) > 1:
         course = train_head(Head(starts, seed), aim(connections, columns), links, rest, apart, SCHEDULE, seed)
@@ -78,7 +78,7 @@ def _fitted(connections: Connections, own: Sequence[Lift], aim: Aim, seed: int) 
     return head, report | objective.report()
 
 
-def starting(summary: Study, choice: Choice | None) -> list[Start]:
+def starting(summary: PairSummary, choice: Choice | None) -> list[Start]:
     """Where canonical correlations have each view, at the settings chosen or else the defaults."""
     ridge = choice.ridge if choice else DEFAULT_RIDGE
     maps = solve(summary.whole, ridge, DIMENSION)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from retrieval.alignment.cca.covariances import Covariances
-from retrieval.alignment.cca.linked_covariances import Linked
+from retrieval.alignment.cca.linked_covariances import LinkedCovariances
 from retrieval.alignment.cca.solver import solve
 from retrieval.alignment.maps.layers import Layer
 from retrieval.alignment.maps.projector import BLOCK_ROWS
@@ -134,7 +134,9 @@ def trained(
     return networks, train(networks, loss, rest, validation, plan.schedule, seed)
 
 
-def _linked(networks: Networks, links: Sequence[LinkedItems], items: Integers, outputs: int) -> Linked:
+def _linked(
+    networks: Networks, links: Sequence[LinkedItems], items: Integers, outputs: int
+) -> LinkedCovariances:
     """Covariances of the outputs, streamed."""
     found = {}
     for own in links:
@@ -146,4 +148,4 @@ def _linked(networks: Networks, links: Sequence[LinkedItems], items: Integers, o
             )
             total = total.merge(Covariances.of(*sides))
         found[own.views] = total
-    return Linked(found)
+    return LinkedCovariances(found)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import linalg
 
 from retrieval.alignment.base import FeatureTable, TrainingData
-from retrieval.alignment.class_prior import Lift
+from retrieval.alignment.class_prior import FeatureMap
 from retrieval.encoders.base import PartLayout
 from retrieval.types import Matrix, Modality
 
@@ -17,7 +17,7 @@ WHOLE, PART = 512, 256
 """Columns of a whole and of a part, at most: their principal axes."""
 
 
-class AsIs(Lift):
+class AsIs(FeatureMap):
     """Rows that are not brought to unit norm."""
 
     def apply(self, features: Matrix) -> Matrix:

@@ -1,4 +1,4 @@
-"""Every alignment method, by the name that ``--align`` takes."""
+"""Registry of the alignment methods, by their names for ``--align``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from retrieval.alignment.base import Alignment, TrainingData
-from retrieval.alignment.maps.pooling import Reading
+from retrieval.alignment.maps.pooling import PartPooling
 from retrieval.alignment.methods.auto import fit_auto, fit_cca, fit_conse
 from retrieval.alignment.methods.identity import fit_identity
 from retrieval.runtimes.device import training_on
@@ -16,14 +16,14 @@ from retrieval.validation import known
 
 @dataclass(frozen=True)
 class Method:
-    """One way to fit an alignment.
+    """An alignment method.
 
     Attributes:
-        fit: from training data to the alignment.
+        fit: takes the training data and returns the alignment.
         description: one line for ``--help``.
-        pools: whether it looks at the parts that rows may hold; the others are given the row of the whole.
-        revision: raised whenever the method makes another alignment of the same evidence: what a former one fitted is
-            then fitted anew by the next job.
+        pools: whether it uses the parts that rows may hold; other methods get only the features of the whole.
+        revision: increased whenever the method makes a different alignment from the same data; the next job then
+            refits alignments of an older revision.
     """
 
     fit: Callable[[TrainingData], Alignment]
@@ -32,7 +32,7 @@ class Method:
     pools: bool = False
 
 
-# Each loads its module when it is used, for that may need PyTorch.
+# Each function imports its module when it is called, because the module may need PyTorch.
 
 
 def _attention(data: TrainingData) -> Alignment:
@@ -93,40 +93,42 @@ METHODS: Mapping[str, Method] = MappingProxyType(
     {
         "auto": Method(
             fit_auto,
-            "what the evidence supports: the class prior, the items' pairs, or both in one space",
-            revision=2,  # hubs are moved away
+            "the class prior, the items' pairs, or both in one space, depending on the data",
+            revision=2,  # hub correction was added
         ),
-        "conse": Method(fit_conse, "the image classifier's classes and their names alone; needs no captions"),
-        "identity": Method(fit_identity, "none: the features of all modalities are of one space already"),
-        "cca": Method(fit_cca, "regularised canonical correlations of what the items have in common, alone"),
+        "conse": Method(fit_conse, "only the image classifier's classes and their names; needs no captions"),
+        "identity": Method(fit_identity, "no map: the features of all modalities are already in one space"),
+        "cca": Method(fit_cca, "regularised canonical correlations of the items' pairs only"),
         "attention": Method(
             _attention,
-            "canonical correlations that also read parts of assets, weighed by how much they matter",
+            "canonical correlations that also use parts of assets, with learned attention weights",
             pools=True,
         ),
-        "kcca": Method(_kcca, "canonical correlations of random features, which stand for a Gaussian kernel"),
-        "dcca": Method(_dcca, "canonical correlations of small networks, trained for them"),
-        "ridge": Method(_ridge, "ridge regression onto the features of one modality: a plain baseline"),
+        "kcca": Method(_kcca, "canonical correlations of random features that approximate a Gaussian kernel"),
+        "dcca": Method(_dcca, "canonical correlations of small networks trained to correlate"),
+        "ridge": Method(_ridge, "ridge regression onto the features of one modality: a simple baseline"),
         "procrustes": Method(
-            _procrustes, "the rotation closest to the features of one modality: the plainest baseline"
+            _procrustes, "the best rotation onto the features of one modality: the simplest baseline"
         ),
         "contrastive": Method(
-            _contrastive, "a linear head trained by contrast on what the items have in common, alone"
+            _contrastive, "a linear head trained with a contrastive loss on the items' pairs only"
         ),
-        "sigmoid": Method(_sigmoid, "the same, trained to tell pairs from strangers, each two by themselves"),
+        "sigmoid": Method(
+            _sigmoid, "the same head, trained to classify each two rows as a pair or not (sigmoid loss)"
+        ),
         "adversarial": Method(
-            _adversarial, "the contrastive head, which also learns to hide what modality it was"
+            _adversarial, "the contrastive head, also trained to hide which modality a vector came from"
         ),
         "distill": Method(
             _distill,
-            "the contrastive head, also taught whom a teacher finds alike: captions, or another model",
+            "the contrastive head, also trained on similarities from a teacher: captions or another model",
         ),
     }
 )
 
 
 def check_alignment(method: str) -> str:
-    """``method`` itself.
+    """Return ``method`` if it is registered.
 
     Raises:
         OptionError: no method has that name.
@@ -139,16 +141,16 @@ def fit(method: str, data: TrainingData, device: str = "cpu") -> Alignment:
 
     Args:
         method: its name.
-        data: what to fit it to.
-        device: where what is trained by gradients is: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        data: the training data.
+        device: device for gradient training: ``"auto"``, ``"cpu"`` or ``"cuda"``.
 
     Raises:
         OptionError: no method has that name.
         AlignmentError: the method cannot be fitted on these data; the message says what to do.
     """
-    own = METHODS[check_alignment(method)]
+    entry = METHODS[check_alignment(method)]
     with training_on(device):
-        if own.pools or not data.parts:
-            return own.fit(data)
-        readings = {modality: Reading(parts) for modality, parts in data.parts.items()}
-        return own.fit(data.read(readings)).reading(readings)
+        if entry.pools or not data.parts:
+            return entry.fit(data)
+        poolings = {modality: PartPooling(parts) for modality, parts in data.parts.items()}
+        return entry.fit(data.pooled(poolings)).with_pooling(poolings)
