@@ -73,7 +73,7 @@ def learn(kind: type[Kind], parts: Parts, seed: int) -> Kind:
     import torch
     from torch import nn
 
-    from retrieval.alignment.methods.contrastive import FIRST, info_nce
+    from retrieval.alignment.methods.contrastive import INITIAL_INVERSE_TEMPERATURE, info_nce
 
     values = kind.start(len(parts.modalities), parts.vectors.shape[2], np.random.default_rng(seed))
     several = parts.taken(parts.present.sum(axis=1) > 1)
@@ -93,7 +93,9 @@ def learn(kind: type[Kind], parts: Parts, seed: int) -> Kind:
         chosen = several.taken(rows)
         draws = np.where(chosen.present, random.random(chosen.present.shape), -1)
         asks = draws == draws.max(axis=1, keepdims=True)
-        return info_nce(fused(chosen.only(asks)), fused(chosen.only(~asks)), torch.tensor(FIRST))
+        return info_nce(
+            fused(chosen.only(asks)), fused(chosen.only(~asks)), torch.tensor(INITIAL_INVERSE_TEMPERATURE)
+        )
 
     random = np.random.default_rng(seed)
     train(

@@ -25,24 +25,24 @@ from retrieval.alignment.cca.paired_views import PairedViews, study
 from retrieval.alignment.cca.solver import solve
 from retrieval.alignment.class_prior import Lift
 from retrieval.alignment.maps.layers import Layer, through
-from retrieval.alignment.methods.dcca import PLAN, scaled
+from retrieval.alignment.methods.dcca import CONFIG, input_maps
 from retrieval.alignment.methods.kcca import random_features
-from retrieval.alignment.trained.batches import by_item
-from retrieval.alignment.trained.networks import Plan, trained
+from retrieval.alignment.trained.batches import items_by_link
+from retrieval.alignment.trained.networks import NetworkConfig, train_networks
 from retrieval.arrays.norms import unit
 from retrieval.types import Matrix
 
 FIT, CHOOSE, COUNT = 1200, 200, 10
 RIDGES = (1e-4, 1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0)
 WIDTHS = (0.5, 0.7, 1.0, 1.5, 2.0)
-PLANS = [
-    replace(PLAN, hidden=hidden, outputs=outputs, noise=0.1)
+CONFIGS = [
+    replace(CONFIG, hidden=hidden, outputs=outputs, noise=0.1)
     for hidden, outputs in product(((256,), (256, 256)), (10, 20))
 ]
 
 Halves = tuple[Matrix, Matrix]
 Layers = tuple[tuple[Layer, ...], tuple[Layer, ...]]
-Tried = tuple[float, float, str]
+Trial = tuple[float, float, str]
 """The sum on the digits to choose by, that on the test, and the settings."""
 
 
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
 
 
-def _parts(seed: int) -> list[Halves]:
+def _splits(seed: int) -> list[Halves]:
     """The halves to fit, to choose and to test on: (n, 32) unit rows."""
     pictures = load_digits().images.astype(np.float32)
     pictures = pictures[np.random.default_rng(seed).permutation(len(pictures))]
@@ -75,11 +75,11 @@ def _parts(seed: int) -> list[Halves]:
     return list(zip(first, second, strict=True))
 
 
-def _sums(parts: Sequence[Halves], layers: Layers, settings: str) -> Iterator[Tried]:
+def _correlation_sums(splits: Sequence[Halves], layers: Layers, settings: str) -> Iterator[Trial]:
     """At every ridge, of what the layers make of the halves."""
     fitted, choosing, test = (
         Linked.of(*(through(own, half).astype(float) for own, half in zip(layers, part, strict=True)))
-        for part in parts
+        for part in splits
     )
     for ridge in RIDGES:
         maps = solve(fitted, ridge, COUNT)
@@ -87,27 +87,27 @@ def _sums(parts: Sequence[Halves], layers: Layers, settings: str) -> Iterator[Tr
         yield sums[0], sums[1], f"{settings} ridge {ridge:g}"
 
 
-def _cca(seed: int) -> Iterator[Tried]:
-    yield from _sums(_parts(seed), ((), ()), "")
+def _cca(seed: int) -> Iterator[Trial]:
+    yield from _correlation_sums(_splits(seed), ((), ()), "")
 
 
-def _kcca(seed: int) -> Iterator[Tried]:
-    parts = _parts(seed)
+def _kcca(seed: int) -> Iterator[Trial]:
+    splits = _splits(seed)
     for width in WIDTHS:
         random = np.random.default_rng(seed)
-        first, second = (random_features(half.shape[1], width, random, 1024) for half in parts[0])
-        yield from _sums(parts, ((first,), (second,)), f"width {width}")
+        first, second = (random_features(half.shape[1], width, random, 1024) for half in splits[0])
+        yield from _correlation_sums(splits, ((first,), (second,)), f"width {width}")
 
 
-def _dcca(seed: int) -> Iterator[Tried]:
-    for plan in PLANS:
-        yield from _deep(seed, plan)
+def _dcca(seed: int) -> Iterator[Trial]:
+    for config in CONFIGS:
+        yield from _train_dcca(seed, config)
 
 
-def _deep(seed: int, plan: Plan) -> Iterator[Tried]:
-    parts = _parts(seed)
+def _train_dcca(seed: int, config: NetworkConfig) -> Iterator[Trial]:
+    splits = _splits(seed)
     first, second = (
-        FeatureTable(np.concatenate(half), np.arange(FIT + CHOOSE)) for half in zip(*parts[:2], strict=True)
+        FeatureTable(np.concatenate(half), np.arange(FIT + CHOOSE)) for half in zip(*splits[:2], strict=True)
     )
     lifts = [Lift(table.features.shape[1]) for table in (first, second)]
     pairs = {(0, 1): PairedViews((first, second), (lifts[0], lifts[1]))}
@@ -117,19 +117,19 @@ def _deep(seed: int, plan: Plan) -> Iterator[Tried]:
             (lifts[0], lifts[1]),
         )
     }
-    networks, course = trained(
-        scaled(study(fitted, 1, seed)),
-        by_item(pairs, lifts),
+    networks, history = train_networks(
+        input_maps(study(fitted, 1, seed)),
+        items_by_link(pairs, lifts),
         np.arange(FIT),
         np.arange(FIT, FIT + CHOOSE),
-        plan,
+        config,
         seed,
     )
-    settings = f"hidden {plan.hidden} outputs {plan.outputs} epochs {course.best}"
-    yield from _sums(parts, (networks.layers(0), networks.layers(1)), settings)
+    settings = f"hidden {config.hidden} outputs {config.outputs} epochs {history.best_epoch}"
+    yield from _correlation_sums(splits, (networks.layers(0), networks.layers(1)), settings)
 
 
-METHODS: dict[str, Callable[[int], Iterator[Tried]]] = {"cca": _cca, "kcca": _kcca, "dcca": _dcca}
+METHODS: dict[str, Callable[[int], Iterator[Trial]]] = {"cca": _cca, "kcca": _kcca, "dcca": _dcca}
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ HEAD = ClassHead(
 PRIOR = ClassPrior(HEAD, NAMES)
 
 
-def pictures_and_captions(count: int, seed: int = 0) -> tuple[Matrix, Matrix]:
+def images_and_captions(count: int, seed: int = 0) -> tuple[Matrix, Matrix]:
     """Pictures of classes in the head's own terms, and captions near the classes' names."""
     random = np.random.default_rng(seed)
     label = random.integers(CLASSES, size=count)
@@ -43,8 +43,8 @@ def pictures_and_captions(count: int, seed: int = 0) -> tuple[Matrix, Matrix]:
     return image.astype(np.float32), text.astype(np.float32)
 
 
-def training(count: int, prior: ClassPrior | None = PRIOR) -> TrainingData:
-    image, text = pictures_and_captions(count)
+def training_data(count: int, prior: ClassPrior | None = PRIOR) -> TrainingData:
+    image, text = images_and_captions(count)
     items = np.arange(count)
     return TrainingData(
         {Modality.IMAGE: FeatureTable(image, items), Modality.TEXT: FeatureTable(text, items)}, prior
@@ -52,26 +52,26 @@ def training(count: int, prior: ClassPrior | None = PRIOR) -> TrainingData:
 
 
 def hit_rate(alignment: Alignment, seed: int = 99, k: int = 5) -> float:
-    image, text = pictures_and_captions(100, seed)
+    image, text = images_and_captions(100, seed)
     scores = alignment.project(Modality.TEXT, text) @ alignment.project(Modality.IMAGE, image).T
     return float(np.mean((scores > np.diagonal(scores)[:, None]).sum(axis=1) < k))
 
 
-FITTED = ["auto", "cca", "conse"]
+DEFAULT_METHODS = ["auto", "cca", "conse"]
 """The methods that the default is made of; ``test_alignment_family`` has the contract of all."""
 
 
-@pytest.fixture(scope="module", params=FITTED)
+@pytest.fixture(scope="module", params=DEFAULT_METHODS)
 def fitted(request: pytest.FixtureRequest) -> Alignment:
-    return fit(request.param, training(200))
+    return fit(request.param, training_data(200))
 
 
 def test_there_are_methods() -> None:
-    assert set(FITTED) <= set(METHODS)
+    assert set(DEFAULT_METHODS) <= set(METHODS)
 
 
 def test_rows_are_unit_and_finite(fitted: Alignment) -> None:
-    image, text = pictures_and_captions(50, 3)
+    image, text = images_and_captions(50, 3)
     for modality, features in ((Modality.IMAGE, image), (Modality.TEXT, text)):
         rows = fitted.project(modality, features)
         assert rows.dtype == np.float32
@@ -85,7 +85,7 @@ def test_a_saved_alignment_projects_bit_for_bit_the_same(fitted: Alignment, tmp_
     path = tmp_path / "alignment.safetensors"
     fitted.save(path)
     again = Alignment.load(path)
-    image, text = pictures_and_captions(20, 3)
+    image, text = images_and_captions(20, 3)
     assert np.array_equal(again.project(Modality.IMAGE, image), fitted.project(Modality.IMAGE, image))
     assert np.array_equal(again.project(Modality.TEXT, text), fitted.project(Modality.TEXT, text))
     assert (again.method, again.fingerprint, again.report) == (
@@ -96,7 +96,7 @@ def test_a_saved_alignment_projects_bit_for_bit_the_same(fitted: Alignment, tmp_
 
 
 def test_fitting_twice_gives_the_same(fitted: Alignment) -> None:
-    assert fit(fitted.method, training(200)).fingerprint == fitted.fingerprint
+    assert fit(fitted.method, training_data(200)).fingerprint == fitted.fingerprint
 
 
 def test_wrong_features_are_refused(fitted: Alignment) -> None:
@@ -107,14 +107,14 @@ def test_wrong_features_are_refused(fitted: Alignment) -> None:
 
 
 def test_both_together_beat_either() -> None:
-    rates = {method: hit_rate(fit(method, training(200))) for method in FITTED}
+    rates = {method: hit_rate(fit(method, training_data(200))) for method in DEFAULT_METHODS}
     assert rates["auto"] >= max(rates["cca"], rates["conse"])
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 20, 30])
 @pytest.mark.parametrize("prior", [PRIOR, None])
 def test_auto_takes_any_number_of_pairs(count: int, prior: ClassPrior | None) -> None:
-    alignment = fit("auto", training(count, prior))
+    alignment = fit("auto", training_data(count, prior))
     assert np.isfinite(hit_rate(alignment))
     assert alignment.report["pairs"] == count
     connected = prior is not None or count > 1
@@ -122,7 +122,7 @@ def test_auto_takes_any_number_of_pairs(count: int, prior: ClassPrior | None) ->
 
 
 def test_duplicates_and_constant_features_are_survived() -> None:
-    data = training(30)
+    data = training_data(30)
     image, text = (data.tables[modality].features for modality in (Modality.IMAGE, Modality.TEXT))
     image[:, 3], text[:, 2] = 1.0, 0.0
     image[10:20], text[10:20] = image[0], text[0]
@@ -137,7 +137,7 @@ def test_duplicates_and_constant_features_are_survived() -> None:
 @pytest.mark.parametrize("modality", [Modality.TEXT, Modality.IMAGE])
 @pytest.mark.parametrize("prior", [PRIOR, None])
 def test_one_modality_alone_finds_itself(modality: Modality, prior: ClassPrior | None) -> None:
-    data = training(50)
+    data = training_data(50)
     alignment = fit("auto", TrainingData({modality: data.tables[modality]}, prior))
     rows = alignment.project(modality, data.tables[modality].features)
     scores = rows @ rows.T
@@ -145,7 +145,7 @@ def test_one_modality_alone_finds_itself(modality: Modality, prior: ClassPrior |
 
 
 def test_captions_of_one_item_are_all_used() -> None:
-    image, text = pictures_and_captions(40)
+    image, text = images_and_captions(40)
     tables = {
         Modality.IMAGE: FeatureTable(image, np.arange(40)),
         Modality.TEXT: FeatureTable(np.repeat(text, 2, axis=0), np.repeat(np.arange(40), 2)),
@@ -155,8 +155,8 @@ def test_captions_of_one_item_are_all_used() -> None:
 
 
 def test_blocks_add_up_to_a_weighted_sum_of_cosines() -> None:
-    alignment = fit("auto", training(100))
-    image, text = pictures_and_captions(10, 5)
+    alignment = fit("auto", training_data(100))
+    image, text = images_and_captions(10, 5)
     mapped = [alignment.projectors[m].parts(x) for m, x in ((Modality.IMAGE, image), (Modality.TEXT, text))]
     weights = list(alignment.report["weights"].values())
     expected = sum(w * a @ b.T for w, a, b in zip(weights, *mapped, strict=True))
@@ -178,13 +178,13 @@ def test_nearness_to_everything_is_taken_off_and_within_a_modality_hardly_matter
         for modality in plain
     }
     connections = connect(tables, {modality: Lift(8) for modality in plain}, ())
-    eased = relieved(plain, connections, seed=0)
+    corrected = relieved(plain, connections, seed=0)
     x, y = (unit(random.normal(size=(30, 8)).astype(np.float32)) for _ in range(2))
     first, second = connections.modalities
     bank = {modality: unit(table.features) for modality, table in tables.items()}
     csls = x @ y.T - 0.5 * (nearness(x @ bank[second].T)[:, None] + nearness(y @ bank[first].T)[None])
-    rows = eased[first].project(x), eased[second].project(y)
-    weighed, [own], [other] = np.float32(0.5), eased[first].banks, eased[second].banks
+    rows = corrected[first].project(x), corrected[second].project(y)
+    weighed, [own], [other] = np.float32(0.5), corrected[first].banks, corrected[second].banks
     excess = (
         weighed * (nearness(x @ own.rows.T) - own.level),
         weighed * (nearness(y @ other.rows.T) - other.level),
@@ -194,11 +194,11 @@ def test_nearness_to_everything_is_taken_off_and_within_a_modality_hardly_matter
     np.testing.assert_allclose(rows[0] @ rows[1].T, exact, atol=1e-5)
     assert np.corrcoef(csls.ravel(), (rows[0] @ rows[1].T).ravel())[0, 1] > 0.9998
     assert np.corrcoef((x @ x.T).ravel(), (rows[0] @ rows[0].T).ravel())[0, 1] > 0.99
-    assert not eased[first].project(np.zeros((1, 8), np.float32)).any()
+    assert not corrected[first].project(np.zeros((1, 8), np.float32)).any()
 
 
 def test_a_modality_that_is_linked_to_nothing_is_not_corrected() -> None:
-    data = training(100)
+    data = training_data(100)
     alone = FeatureTable(
         np.random.default_rng(0).normal(size=(30, 12)).astype(np.float32), np.arange(1000, 1030)
     )
@@ -210,9 +210,9 @@ def test_a_modality_that_is_linked_to_nothing_is_not_corrected() -> None:
     assert not (sound @ alignment.project(Modality.TEXT, data.tables[Modality.TEXT].features).T).any()
 
 
-def with_sounds(count: int, of: int, noise: float) -> TrainingData:
+def with_audio(count: int, of: int, noise: float) -> TrainingData:
     """Captioned pictures, every so many of which have a sound that has nothing, or much, to do with them."""
-    data = training(count)
+    data = training_data(count)
     random = np.random.default_rng(7)
     features = data.tables[Modality.TEXT].features[::of]
     heard = features @ random.standard_normal((features.shape[1], 30)) / 5
@@ -222,13 +222,13 @@ def with_sounds(count: int, of: int, noise: float) -> TrainingData:
 
 
 def test_poor_sounds_spoil_nothing_between_words_and_pictures() -> None:
-    alone, spoiled = fit("auto", training(400)), fit("auto", with_sounds(400, 3, 100.0))
+    alone, spoiled = fit("auto", training_data(400)), fit("auto", with_audio(400, 3, 100.0))
     rates = [np.mean([hit_rate(each, seed) for seed in range(90, 100)]) for each in (alone, spoiled)]
     assert rates[1] >= rates[0] - 0.01
 
 
 def test_a_link_that_is_better_alone_has_a_part_of_its_own_and_all_share_the_other() -> None:
-    alignment = fit("auto", with_sounds(400, 3, 100.0))
+    alignment = fit("auto", with_audio(400, 3, 100.0))
     assert "core" in alignment.report
     assert list(alignment.report["weights"])[-2:] == ["cca image-text", "cca"]
     parts = alignment.projectors[Modality.AUDIO].parts(np.ones((1, 30), np.float32))
@@ -239,8 +239,8 @@ def test_a_link_that_is_better_alone_has_a_part_of_its_own_and_all_share_the_oth
 
 
 def test_conse_is_the_mixture_of_the_likeliest_names() -> None:
-    alignment = fit("conse", training(0))
-    image, text = pictures_and_captions(5, 3)
+    alignment = fit("conse", training_data(0))
+    image, text = images_and_captions(5, 3)
     names = unit(NAMES)
     common = names.mean(axis=0)
     for row, projected in zip(image, alignment.project(Modality.IMAGE, image), strict=True):
@@ -254,9 +254,9 @@ def test_conse_is_the_mixture_of_the_likeliest_names() -> None:
 
 def test_unusable_requests_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"auto.*conse.*cca"):
-        fit("magic", training(5))
+        fit("magic", training_data(5))
     with pytest.raises(AlignmentError, match="classifier"):
-        fit("conse", training(5, None))
+        fit("conse", training_data(5, None))
     with pytest.raises(DamagedIndexError, match="fit it again"):
         Alignment.load(tmp_path / "missing.safetensors")
     broken = tmp_path / "broken.safetensors"

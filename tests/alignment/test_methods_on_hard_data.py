@@ -23,18 +23,18 @@ from retrieval.alignment.class_prior import Lift
 from retrieval.alignment.fitting import lifts
 from retrieval.alignment.maps.layers import Layer, through
 from retrieval.alignment.methods import dcca, kcca
-from retrieval.alignment.methods.adversarial import WEIGHT, Adversary
-from retrieval.alignment.methods.anchored import way
-from retrieval.alignment.methods.distill import soft_loss
+from retrieval.alignment.methods.adversarial import ADVERSARY_WEIGHT, AdversarialObjective
+from retrieval.alignment.methods.anchored import anchor_steps
+from retrieval.alignment.methods.distill import distillation_loss
 from retrieval.alignment.methods.procrustes import rotation
 from retrieval.alignment.methods.ridge import regression
 from retrieval.alignment.methods.sigmoid import sigmoid_loss
 from retrieval.alignment.registry import METHODS, fit
 from retrieval.alignment.trained import fit_heads
-from retrieval.alignment.trained.batches import by_item
+from retrieval.alignment.trained.batches import items_by_link
 from retrieval.alignment.trained.correlation import total_correlation
 from retrieval.alignment.trained.head import Batch
-from retrieval.alignment.trained.networks import Plan, trained
+from retrieval.alignment.trained.networks import NetworkConfig, train_networks
 from retrieval.alignment.trained.training import Schedule
 from retrieval.arrays.lazy import Chosen
 from retrieval.arrays.norms import unit
@@ -45,12 +45,12 @@ from retrieval.types import Matrix, Modality
 
 IMAGE, TEXT, AUDIO = Modality.IMAGE, Modality.TEXT, Modality.AUDIO
 SIZES = {TEXT: 9, IMAGE: 12, AUDIO: 7}
-FAMILY = sorted(set(METHODS) - {"identity", "conse"})
+PAIR_METHODS = sorted(set(METHODS) - {"identity", "conse"})
 """The methods that learn from pairs."""
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer settings to choose from: what is tested is not the choice."""
     monkeypatch.setattr(model_selection, "POWERS", (1.0,))
     monkeypatch.setattr(fit_heads, "SCHEDULE", replace(fit_heads.SCHEDULE, epochs=15))
@@ -58,11 +58,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kcca, "WIDTHS", (1.0,))
     monkeypatch.setattr(dcca, "OUTPUTS", (8,))
     monkeypatch.setattr(
-        dcca, "PLAN", replace(dcca.PLAN, hidden=(16,), schedule=replace(dcca.PLAN.schedule, epochs=10))
+        dcca, "CONFIG", replace(dcca.CONFIG, hidden=(16,), schedule=replace(dcca.CONFIG.schedule, epochs=10))
     )
 
 
-def made(count: int, seed: int = 0, *modalities: Modality) -> dict[Modality, Matrix]:
+def shared_latent(count: int, seed: int = 0, *modalities: Modality) -> dict[Modality, Matrix]:
     """Views of the same hidden few numbers."""
     random = np.random.default_rng(seed)
     hidden = random.normal(size=(count, 4))
@@ -74,36 +74,36 @@ def made(count: int, seed: int = 0, *modalities: Modality) -> dict[Modality, Mat
     return {modality: features[modality] for modality in modalities or (TEXT, IMAGE)}
 
 
-def tables(features: dict[Modality, Matrix]) -> TrainingData:
+def as_training_data(features: dict[Modality, Matrix]) -> TrainingData:
     return TrainingData(
         {modality: FeatureTable(rows, np.arange(len(rows))) for modality, rows in features.items()}
     )
 
 
-def found(alignment: Alignment, first: Modality = TEXT, second: Modality = IMAGE) -> float:
+def hit_rate(alignment: Alignment, first: Modality = TEXT, second: Modality = IMAGE) -> float:
     """Hit@1 among 60 items that were not learned from."""
-    features = made(60, 99, first, second)
+    features = shared_latent(60, 99, first, second)
     scores = alignment.project(first, features[first]) @ alignment.project(second, features[second]).T
     return float(np.mean(scores.argmax(axis=1) == np.arange(60)))
 
 
-@pytest.fixture(scope="module", params=FAMILY)
+@pytest.fixture(scope="module", params=PAIR_METHODS)
 def method(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
 
 
 def test_the_family_is_there() -> None:
-    assert set(FAMILY) >= {
+    assert set(PAIR_METHODS) >= {
         "attention", "auto", "cca", "kcca", "dcca", "ridge", "procrustes", "contrastive", "sigmoid", "adversarial",
         "distill",
     }  # fmt: skip
 
 
 def test_every_method_keeps_the_contract(method: str, tmp_path: Path) -> None:
-    data = tables(made(60))
+    data = as_training_data(shared_latent(60))
     alignment = fit(method, data)
-    features = made(50, 5)
+    features = shared_latent(50, 5)
     for modality, rows in features.items():
         mapped = alignment.project(modality, rows)
         assert (mapped.dtype, mapped.shape) == (np.float32, (50, alignment.dimension))
@@ -116,56 +116,58 @@ def test_every_method_keeps_the_contract(method: str, tmp_path: Path) -> None:
         np.array_equal(again.project(each, rows), alignment.project(each, rows))
         for each, rows in features.items()
     )
-    assert found(alignment) > 10 / 60
+    assert hit_rate(alignment) > 10 / 60
     with pytest.raises(AlignmentError, match="use the encoder"):
         alignment.project(TEXT, np.zeros((1, 3), np.float32))
 
 
 def test_rows_that_are_read_when_needed_give_the_same(method: str, tmp_path: Path) -> None:
-    features, order = made(60), np.random.default_rng(1).permutation(60)
+    features, order = shared_latent(60), np.random.default_rng(1).permutation(60)
     stored = {}
     for modality, rows in features.items():
         store = FeatureStore(tmp_path / modality, rows.shape[1])
         store.append([f"{number:064x}" for number in order + 1], [WHOLE] * 60, rows[order])
         stored[modality] = FeatureTable(Chosen(store, np.argsort(order)), np.arange(60))
-    assert fit(method, TrainingData(stored)).fingerprint == fit(method, tables(features)).fingerprint
+    assert (
+        fit(method, TrainingData(stored)).fingerprint == fit(method, as_training_data(features)).fingerprint
+    )
 
 
 @pytest.mark.parametrize("name", ["kcca", "dcca", "contrastive", "adversarial"])
 def test_what_is_random_follows_the_seed(name: str) -> None:
-    data = tables(made(60))
+    data = as_training_data(shared_latent(60))
     assert fit(name, data).fingerprint != fit(name, replace(data, seed=1)).fingerprint
 
 
-def few(_: dict[Modality, Matrix]) -> TrainingData:
-    return tables(made(20))
+def few_items(_: dict[Modality, Matrix]) -> TrainingData:
+    return as_training_data(shared_latent(20))
 
 
-def fewer_still(_: dict[Modality, Matrix]) -> TrainingData:
-    return tables(made(6))
+def very_few_items(_: dict[Modality, Matrix]) -> TrainingData:
+    return as_training_data(shared_latent(6))
 
 
 def duplicates(features: dict[Modality, Matrix]) -> TrainingData:
     for rows in features.values():
         rows[10:30] = rows[10]
-    return tables(features)
+    return as_training_data(features)
 
 
 def constant(features: dict[Modality, Matrix]) -> TrainingData:
     features[TEXT][:, 2], features[IMAGE][:, 3] = 0, 5
-    return tables(features)
+    return as_training_data(features)
 
 
-def wide(features: dict[Modality, Matrix]) -> TrainingData:
+def more_columns_than_items(features: dict[Modality, Matrix]) -> TrainingData:
     random = np.random.default_rng(4)
     more = {
         modality: np.hstack([rows, 0.1 * random.normal(size=(40, 80)).astype(np.float32)])
         for modality, rows in features.items()
     }
-    return tables(more)
+    return as_training_data(more)
 
 
-def some_alone(features: dict[Modality, Matrix]) -> TrainingData:
+def partly_unpaired(features: dict[Modality, Matrix]) -> TrainingData:
     """One item has a caption alone, one a picture alone, captions are two an item."""
     image, text = features[IMAGE], features[TEXT]
     return TrainingData(
@@ -176,16 +178,18 @@ def some_alone(features: dict[Modality, Matrix]) -> TrainingData:
     )
 
 
-@pytest.mark.parametrize("hard", [few, fewer_still, duplicates, constant, wide, some_alone])
+@pytest.mark.parametrize(
+    "hard", [few_items, very_few_items, duplicates, constant, more_columns_than_items, partly_unpaired]
+)
 def test_every_method_survives(method: str, hard: Callable[[dict[Modality, Matrix]], TrainingData]) -> None:
-    data = hard(made(40))
+    data = hard(shared_latent(40))
     alignment = fit(method, data)
     for modality, table in data.tables.items():
         assert np.isfinite(alignment.project(modality, table.features)).all()
 
 
 def test_modalities_that_never_meet_are_joined_by_a_third(method: str) -> None:
-    features = made(120, 0, TEXT, IMAGE, AUDIO)
+    features = shared_latent(120, 0, TEXT, IMAGE, AUDIO)
     data = TrainingData(
         {
             AUDIO: FeatureTable(features[AUDIO][:60], np.arange(60)),
@@ -194,11 +198,11 @@ def test_modalities_that_never_meet_are_joined_by_a_third(method: str) -> None:
         }
     )
     least = 0 if method == "kcca" else 4  # 64 random features see little of a link through a link
-    assert found(fit(method, data), TEXT, AUDIO) >= least / 60
+    assert hit_rate(fit(method, data), TEXT, AUDIO) >= least / 60
 
 
 def test_without_pairs_every_method_says_so(method: str) -> None:
-    features = made(30)
+    features = shared_latent(30)
     data = TrainingData(
         {
             TEXT: FeatureTable(features[TEXT], np.arange(30)),
@@ -214,7 +218,7 @@ def test_without_pairs_every_method_says_so(method: str) -> None:
     assert_allclose(alone.project(TEXT, features[TEXT]), unit(features[TEXT]), atol=1e-6)
 
 
-def curved(count: int, seed: int) -> dict[Modality, Matrix]:
+def doubled_angles(count: int, seed: int) -> dict[Modality, Matrix]:
     """Two views that have an angle in common, one as it is, the other by its double: no line leads from one to it."""
     random = np.random.default_rng(seed)
     angles = random.uniform(0, 2 * np.pi, (count, 2))
@@ -226,7 +230,7 @@ def curved(count: int, seed: int) -> dict[Modality, Matrix]:
     }
 
 
-def bent(count: int, seed: int) -> dict[Modality, Matrix]:
+def non_gaussian(count: int, seed: int) -> dict[Modality, Matrix]:
     """Two views of the same numbers, one with their squares and one of their exponentials: far from Gaussian."""
     random = np.random.default_rng(seed)
     hidden = random.normal(size=(count, 6))
@@ -238,47 +242,57 @@ def bent(count: int, seed: int) -> dict[Modality, Matrix]:
     }
 
 
-def rank(alignment: Alignment, rows: dict[Modality, Matrix]) -> float:
+def mean_reciprocal_rank(alignment: Alignment, rows: dict[Modality, Matrix]) -> float:
     """Mean reciprocal rank of the partner."""
     scores = alignment.project(TEXT, rows[TEXT]) @ alignment.project(IMAGE, rows[IMAGE]).T
     return float(np.mean(1 / (1 + (scores > np.diagonal(scores)[:, None]).sum(axis=1))))
 
 
 def test_nonlinear_methods_beat_cca_where_the_relation_is_planted_nonlinear() -> None:
-    data = tables(curved(400, 0))
-    plan = replace(dcca.PLAN, hidden=(64,), schedule=Schedule(rate=5e-3, batch=2048, epochs=100, patience=30))
+    data = as_training_data(doubled_angles(400, 0))
+    plan = replace(
+        dcca.CONFIG, hidden=(64,), schedule=Schedule(rate=5e-3, batch=2048, epochs=100, patience=30)
+    )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dcca, "PLAN", plan)
+        patch.setattr(dcca, "CONFIG", plan)
         patch.setattr(kcca, "FEATURES", 200)
-        rates = {name: rank(fit(name, data), curved(200, 9)) for name in ("cca", "kcca", "dcca")}
+        rates = {
+            name: mean_reciprocal_rank(fit(name, data), doubled_angles(200, 9))
+            for name in ("cca", "kcca", "dcca")
+        }
     assert rates["dcca"] > 2 * rates["cca"]
     assert rates["kcca"] > 2 * rates["cca"]
 
 
 def test_a_contrastive_head_beats_cca_where_the_relation_is_bent() -> None:
     # Of four relations tried, two showed a clear gain and this the largest; the schedule is longer than the default.
-    data = tables(bent(500, 0))
+    data = as_training_data(non_gaussian(500, 0))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit_heads, "SCHEDULE", Schedule(rate=5e-3, decay=0.01, epochs=150, patience=10))
-        rates = {name: rank(fit(name, data), bent(500, 9)) for name in ("cca", "contrastive")}
+        rates = {
+            name: mean_reciprocal_rank(fit(name, data), non_gaussian(500, 9))
+            for name in ("cca", "contrastive")
+        }
     assert rates["contrastive"] > 1.05 * rates["cca"]
 
 
-def deep(views: tuple[Matrix, Matrix], plan: Plan) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
+def train_on_raw_rows(
+    views: tuple[Matrix, Matrix], plan: NetworkConfig
+) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
     """Networks on rows as they are."""
     count = len(views[0])
     first, second = (FeatureTable(view, np.arange(count)) for view in views)
-    own = [Raw(view.shape[1]) for view in views]
+    own = [UnnormalisedLift(view.shape[1]) for view in views]
     pairs = {(0, 1): PairedViews((first, second), (own[0], own[1]))}
     inputs = [
         (view.mean(axis=0), np.eye(view.shape[1], dtype=np.float32) / view.std(axis=0)) for view in views
     ]
     items = np.arange(count)
-    networks, _ = trained(inputs, by_item(pairs, own), items[:-100], items[-100:], plan, 0)
+    networks, _ = train_networks(inputs, items_by_link(pairs, own), items[:-100], items[-100:], plan, 0)
     return networks.layers(0), networks.layers(1)
 
 
-class Raw(Lift):
+class UnnormalisedLift(Lift):
     """Rows that are not scaled to norm 1."""
 
     def apply(self, features: Matrix) -> Matrix:
@@ -286,9 +300,11 @@ class Raw(Lift):
 
 
 def test_linear_networks_reach_the_correlations_of_cca() -> None:
-    views = tuple(made(600).values())
-    plan = Plan((), 4, 1e-4, 0.0, Schedule(rate=2e-2, decay=0.0, batch=1000, epochs=200, patience=200))
-    layers = deep((views[0], views[1]), plan)
+    views = tuple(shared_latent(600).values())
+    plan = NetworkConfig(
+        (), 4, 1e-4, 0.0, Schedule(rate=2e-2, decay=0.0, batch=1000, epochs=200, patience=200)
+    )
+    layers = train_on_raw_rows((views[0], views[1]), plan)
     outputs = [through(own, view).astype(float) for own, view in zip(layers, views, strict=True)]
     ours = solve(Linked.of(*outputs), 1e-6).correlations.sum()
     best = solve(Linked.of(*(view.astype(float) for view in views)), 1e-6, 4).correlations.sum()
@@ -296,7 +312,7 @@ def test_linear_networks_reach_the_correlations_of_cca() -> None:
 
 
 def test_the_objective_of_dcca_is_the_sum_of_canonical_correlations() -> None:
-    views = [view[:, :6].astype(float) for view in made(200).values()]
+    views = [view[:, :6].astype(float) for view in shared_latent(200).values()]
     first, second = (torch.from_numpy(view).requires_grad_() for view in views)
     total = total_correlation(first, second, 0.1)
     assert_allclose(total.item(), solve(Linked.of(*views), 0.1).correlations.sum(), rtol=1e-9)
@@ -306,7 +322,7 @@ def test_the_objective_of_dcca_is_the_sum_of_canonical_correlations() -> None:
     assert torch.isfinite(slope).all()
 
 
-def exact(views: tuple[Matrix, Matrix], width: float, ridge: float) -> NDArray[np.float64]:
+def exact_kernel_cca(views: tuple[Matrix, Matrix], width: float, ridge: float) -> NDArray[np.float64]:
     """Correlations of kernel CCA by its kernel matrices: those of the rows of their roots."""
     roots = []
     for view in views:
@@ -318,7 +334,7 @@ def exact(views: tuple[Matrix, Matrix], width: float, ridge: float) -> NDArray[n
 
 
 def test_random_features_tend_to_exact_kernel_cca() -> None:
-    text, image = (unit(view) for view in curved(150, 3).values())
+    text, image = (unit(view) for view in doubled_angles(150, 3).values())
     random, count = np.random.default_rng(0), 6000
     layers = [kcca.random_features(view.shape[1], 0.7, random, count) for view in (text, image)]
     rows = [
@@ -330,7 +346,7 @@ def test_random_features_tend_to_exact_kernel_cca() -> None:
     )
     axes = [np.linalg.svd(each - each.mean(axis=0), full_matrices=False)[2].T for each in rows]
     ours = solve(Linked.of(*(each @ axis for each, axis in zip(rows, axes, strict=True))), 0.5).correlations
-    assert_allclose(ours[:6], exact((text, image), 0.7, 0.5)[:6], atol=0.03)
+    assert_allclose(ours[:6], exact_kernel_cca((text, image), 0.7, 0.5)[:6], atol=0.03)
 
 
 def test_a_rotation_is_that_of_scipy() -> None:
@@ -342,10 +358,10 @@ def test_a_rotation_is_that_of_scipy() -> None:
 
 
 def test_procrustes_undoes_a_rotation() -> None:
-    text = unit(made(80)[TEXT])
+    text = unit(shared_latent(80)[TEXT])
     turned = linalg.qr(np.random.default_rng(0).normal(size=(9, 9)))[0]
     features = {TEXT: text, IMAGE: (text @ turned).astype(np.float32)}
-    alignment = fit("procrustes", tables(features))
+    alignment = fit("procrustes", as_training_data(features))
     rows = [alignment.project(each, features[each]) for each in (TEXT, IMAGE)]
     assert_allclose(rows[0], rows[1], atol=1e-4)
 
@@ -361,7 +377,7 @@ def test_a_ridge_is_that_of_scikit_learn() -> None:
 
 
 def test_the_way_to_the_anchor_leads_over_the_fullest_links() -> None:
-    features = made(100, 0, TEXT, IMAGE, AUDIO)
+    features = shared_latent(100, 0, TEXT, IMAGE, AUDIO)
     data = TrainingData(
         {
             AUDIO: FeatureTable(features[AUDIO][:70], np.arange(70)),
@@ -370,16 +386,19 @@ def test_the_way_to_the_anchor_leads_over_the_fullest_links() -> None:
         }
     )
     connections = connect(data.tables, lifts(data, None), ())
-    steps = [(names(connections, step.view), names(connections, step.onto)) for step in way(connections)]
+    steps = [
+        (modality_of(connections, step.view), modality_of(connections, step.onto))
+        for step in anchor_steps(connections)
+    ]
     assert steps == [(TEXT, None), (IMAGE, TEXT), (AUDIO, IMAGE)]
 
 
-def names(connections: object, view: int | None) -> Modality | None:
+def modality_of(connections: object, view: int | None) -> Modality | None:
     return None if view is None else connections.modalities[view]  # type: ignore[attr-defined, no-any-return]
 
 
 def test_islands_have_spaces_of_their_own() -> None:
-    features = made(60, 0, TEXT, IMAGE, AUDIO)
+    features = shared_latent(60, 0, TEXT, IMAGE, AUDIO)
     video = FeatureTable(features[AUDIO][:, :5], np.arange(100, 160))
     data = TrainingData(
         {
@@ -412,21 +431,25 @@ def test_the_sigmoid_loss_is_a_logistic_regression_on_all_pairs() -> None:
 
 
 def test_the_discriminator_learns_and_the_head_learns_the_contrary() -> None:
-    adversary = Adversary(2, 3, 0)
+    adversary = AdversarialObjective(2, 3, 0)
     first, second = (each.requires_grad_() for each in (rows(4, 0), rows(4, 1)))
     batch = Batch((0, 1), np.arange(4), first, second)
-    given = torch.autograd.grad(adversary.told_apart(batch), first)[0]
-    straight = torch.nn.functional.cross_entropy(
+    reversed_gradient = torch.autograd.grad(adversary.discriminator_loss(batch), first)[0]
+    plain_loss = torch.nn.functional.cross_entropy(
         adversary._discriminator(torch.cat([first, second])), torch.tensor([0] * 4 + [1] * 4)
     )
-    assert_allclose(given, -WEIGHT * torch.autograd.grad(straight, first)[0], atol=1e-7)
+    assert_allclose(
+        reversed_gradient, -ADVERSARY_WEIGHT * torch.autograd.grad(plain_loss, first)[0], atol=1e-7
+    )
     assert adversary.train()(batch) != adversary.eval()(batch)
 
 
 def test_the_teachers_similarities_are_the_least_loss() -> None:
     first, second = rows(5, 0), rows(5, 1)
     own = 4.0 * first @ second.T
-    taught, otherwise = (soft_loss(first, second, torch.tensor(4.0), told) for told in (own, own.flip(0)))
+    taught, otherwise = (
+        distillation_loss(first, second, torch.tensor(4.0), told) for told in (own, own.flip(0))
+    )
     shares = own.softmax(1), own.T.softmax(1)
     entropy = torch.stack([-(share * share.log()).sum(1).mean() for share in shares]).mean()
     assert_allclose(float(taught), float(entropy), rtol=1e-5)
@@ -434,16 +457,16 @@ def test_the_teachers_similarities_are_the_least_loss() -> None:
 
 
 def test_a_teacher_teaches_without_text() -> None:
-    features = made(60, 0, IMAGE, AUDIO)
-    data = tables(features)
+    features = shared_latent(60, 0, IMAGE, AUDIO)
+    data = as_training_data(features)
     with pytest.raises(AlignmentError, match="needs a teacher"):
         fit("distill", data)
     hidden = FeatureTable(features[IMAGE][:40], np.arange(40))  # of some items only
     taught = fit("distill", replace(data, teacher={IMAGE: hidden, AUDIO: hidden}))
     assert taught.fingerprint != fit("contrastive", data).fingerprint
-    assert found(taught, IMAGE, AUDIO) > 10 / 60
+    assert hit_rate(taught, IMAGE, AUDIO) > 10 / 60
 
 
 def test_a_linear_alignment_is_saved_as_before_and_a_nonlinear_one_is_not_read_by_older_versions() -> None:
-    data = tables(made(60))
+    data = as_training_data(shared_latent(60))
     assert [fit(name, data)._format for name in ("cca", "kcca")] == [1, 2]

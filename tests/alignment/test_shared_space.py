@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from retrieval.alignment.base import Alignment, FeatureTable, TrainingData
-from retrieval.alignment.methods.shared_space import sharing
+from retrieval.alignment.methods.shared_space import shared_modalities
 from retrieval.alignment.registry import fit
 from retrieval.arrays.norms import unit
 from retrieval.types import Matrix, Modality
@@ -79,6 +79,6 @@ def test_one_model_by_name_weights_and_dimension() -> None:
     image = (Modality.IMAGE, "clip:small", "ab", 24)
     video = (Modality.VIDEO, "frames:clip:small", "ab", 24)
     audio = (Modality.AUDIO, "acoustic", "cd", 24)
-    assert sharing([text, image, video, audio]) == {Modality.TEXT, Modality.IMAGE, Modality.VIDEO}
-    assert sharing([text, (Modality.IMAGE, "clip:small", "other", 24), audio]) == frozenset()
-    assert sharing([image, video]) == frozenset()
+    assert shared_modalities([text, image, video, audio]) == {Modality.TEXT, Modality.IMAGE, Modality.VIDEO}
+    assert shared_modalities([text, (Modality.IMAGE, "clip:small", "other", 24), audio]) == frozenset()
+    assert shared_modalities([image, video]) == frozenset()

@@ -20,21 +20,21 @@ from retrieval.alignment.methods import dcca, part_attention
 from retrieval.alignment.registry import METHODS
 from retrieval.alignment.registry import fit as align
 from retrieval.alignment.trained import fit_heads, networks
-from retrieval.alignment.trained.attention_queries import Queries
+from retrieval.alignment.trained.attention_queries import AttentionQueries
 from retrieval.errors import DeviceError
 from retrieval.fusion import learned
 from retrieval.fusion.registry import fit as fuse
 from retrieval.runtimes import device as devices
 from retrieval.types import Modality
-from tests.alignment.test_methods_on_hard_data import made, tables
-from tests.alignment.test_part_attention import planted, training
+from tests.alignment.test_methods_on_hard_data import as_training_data, shared_latent
+from tests.alignment.test_part_attention import marked_cells, training_data
 from tests.fusion.test_fusion import items
 
-TRAINED = ("contrastive", "sigmoid", "adversarial", "distill", "dcca", "attention")
+GRADIENT_METHODS = ("contrastive", "sigmoid", "adversarial", "distill", "dcca", "attention")
 """The alignments that are learned by gradients; ``attention`` needs parts."""
 
 
-class BegunError(Exception):
+class FirstStepError(Exception):
     """Training got as far as to have its losses."""
 
 
@@ -55,7 +55,7 @@ def losses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.Tensor]]:
         if validation is not None and not isinstance(module, networks.Networks):  # theirs are numbers
             module.eval()
             seen.append(validation())
-        raise BegunError
+        raise FirstStepError
 
     for module in (fit_heads, networks, learned):
         monkeypatch.setattr(module, "train", train)
@@ -64,16 +64,18 @@ def losses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.Tensor]]:
     monkeypatch.setattr(dcca, "OUTPUTS", (8,))
     monkeypatch.setattr(part_attention, "ROUNDS", 1)
     monkeypatch.setattr(
-        Queries, "queries", lambda self: [np.zeros(own.shape, np.float32) for own in self.learned]
+        AttentionQueries, "queries", lambda self: [np.zeros(own.shape, np.float32) for own in self.learned]
     )
     with FakeTensorMode(allow_non_fake_inputs=True):
         yield seen
 
 
-@pytest.mark.parametrize("method", TRAINED)
+@pytest.mark.parametrize("method", GRADIENT_METHODS)
 def test_an_alignment_is_learned_where_it_is_told(losses: list[torch.Tensor], method: str) -> None:
-    data = training(planted(80, 0)) if METHODS[method].pools else tables(made(80))
-    with pytest.raises(BegunError):
+    data = (
+        training_data(marked_cells(80, 0)) if METHODS[method].pools else as_training_data(shared_latent(80))
+    )
+    with pytest.raises(FirstStepError):
         align(method, data, "cuda")
     assert {own.device.type for own in losses} == {"cuda"}
     assert {own.shape for own in losses} == {()}
@@ -81,7 +83,7 @@ def test_an_alignment_is_learned_where_it_is_told(losses: list[torch.Tensor], me
 
 @pytest.mark.parametrize("method", ["attention", "gated", "tensor"])
 def test_a_fusion_is_learned_where_it_is_told(losses: list[torch.Tensor], method: str) -> None:
-    with pytest.raises(BegunError):
+    with pytest.raises(FirstStepError):
         fuse(method, items(), device="cuda")
     assert {own.device.type for own in losses} == {"cuda"}
 
@@ -89,7 +91,7 @@ def test_a_fusion_is_learned_where_it_is_told(losses: list[torch.Tensor], method
 @pytest.mark.parametrize("method", ["cca", "ridge", "procrustes", "kcca"])
 def test_what_needs_no_gradients_is_the_same_anywhere(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     monkeypatch.setattr(devices, "resolve", lambda device: device)
-    data = tables(made(60))
+    data = as_training_data(shared_latent(60))
     assert align(method, data, "cuda").fingerprint == align(method, data).fingerprint
 
 
@@ -97,17 +99,17 @@ def test_the_device_must_be_there() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(DeviceError, match="finds no CUDA GPU"):
-        align("cca", tables(made(60)), "cuda")
+        align("cca", as_training_data(shared_latent(60)), "cuda")
 
 
-@pytest.mark.parametrize("method", TRAINED)
+@pytest.mark.parametrize("method", GRADIENT_METHODS)
 def test_a_gpu_learns_what_a_processor_does(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     if not torch.cuda.is_available():
         pytest.skip("there is no GPU")
     monkeypatch.setattr(fit_heads, "SCHEDULE", replace(fit_heads.SCHEDULE, epochs=5))
-    parted = METHODS[method].pools
-    data = training(planted(200, 0)) if parted else tables(made(200))
-    rows = planted(60, 9) if parted else made(60, 99)
+    split_items = METHODS[method].pools
+    data = training_data(marked_cells(200, 0)) if split_items else as_training_data(shared_latent(200))
+    rows = marked_cells(60, 9) if split_items else shared_latent(60, 99)
     found = [align(method, data, device) for device in ("cpu", "cuda")]
     for modality in (Modality.TEXT, Modality.IMAGE):
         here, there = (own.project(modality, rows[modality]) for own in found)

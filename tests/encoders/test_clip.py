@@ -238,7 +238,7 @@ def test_an_index_finds_its_weights_again(moved_index: tuple[Path, str], tmp_pat
     index, name = moved_index
     assert (
         retrieval.open(index).manifest.alignment["report"]["reason"]
-        == "image and text are of one space already"
+        == "image and text are already in one space"
     )
     with pytest.raises(WeightsError, match="--text-encoder"):
         retrieval.open(index).search(text="a dog", to="image")
