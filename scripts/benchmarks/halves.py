@@ -1,10 +1,10 @@
-"""How much deep and kernel CCA find beyond plain CCA, on the two halves of handwritten digits.
+"""Compare deep and kernel CCA with linear CCA on the two halves of handwritten digits.
 
 Usage: python scripts/benchmarks/halves.py [--seeds 0 1 2 3 4]
 
-The classic test of deep CCA: the left half of a digit's picture is one view, the right half the other. Of
-scikit-learn's 1,797 digits a seed takes 1,200 to fit, 200 to choose every setting, and 397 to measure the sum of the
-first 10 canonical correlations, of the variates fitted on the 1,200.
+The classic test of deep CCA: the left half of a digit's image is one view, the right half the other. Each seed splits
+scikit-learn's 1,797 digits: 1,200 to fit, 200 to choose all settings, 397 to test. The figure is the sum of the first
+10 canonical correlations on the test digits, of the variates fitted on the 1,200.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ CONFIGS = [
 Halves = tuple[Matrix, Matrix]
 Layers = tuple[tuple[Layer, ...], tuple[Layer, ...]]
 Trial = tuple[float, float, str]
-"""The sum on the digits to choose by, that on the test, and the settings."""
+"""The sum of correlations on the digits that choose the settings, the sum on the test digits, and the settings."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print a line a method: the mean over seeds of the sum on the test digits."""
+    """Print one line for each method: the mean over seeds of the sum on the test digits."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     options = parser.parse_args(argv)
@@ -58,25 +58,25 @@ def main(argv: Sequence[str] | None = None) -> None:
             chosen, test, settings = max(method(seed), key=lambda each: each[0])
             sums.setdefault(name, []).append(test)
             print(f"seed {seed}  {name:5}  chosen by {chosen:.3f}  test {test:.3f}  {settings}", flush=True)
-    for name, own in sums.items():
-        ratios = [each / base for each, base in zip(own, sums["cca"], strict=True)]
-        spread = stdev(own) if len(own) > 1 else 0.0
+    for name, test_sums in sums.items():
+        ratios = [each / base for each, base in zip(test_sums, sums["cca"], strict=True)]
+        spread = stdev(test_sums) if len(test_sums) > 1 else 0.0
         print(
-            f"{name:5}  {mean(own):.3f} +- {spread:.3f}  ratio to cca {mean(ratios):.3f}, least {min(ratios):.3f}"
+            f"{name:5}  {mean(test_sums):.3f} +- {spread:.3f}  ratio to cca {mean(ratios):.3f}, min {min(ratios):.3f}"
         )
 
 
 def _splits(seed: int) -> list[Halves]:
-    """The halves to fit, to choose and to test on: (n, 32) unit rows."""
-    pictures = load_digits().images.astype(np.float32)
-    pictures = pictures[np.random.default_rng(seed).permutation(len(pictures))]
-    halves = [unit(half.reshape(len(half), -1)) for half in (pictures[:, :, :4], pictures[:, :, 4:])]
+    """Return the halves to fit on, to choose settings on, and to test on: (n, 32) unit rows."""
+    images = load_digits().images.astype(np.float32)
+    images = images[np.random.default_rng(seed).permutation(len(images))]
+    halves = [unit(half.reshape(len(half), -1)) for half in (images[:, :, :4], images[:, :, 4:])]
     first, second = (np.split(half, [FIT, FIT + CHOOSE]) for half in halves)
     return list(zip(first, second, strict=True))
 
 
 def _correlation_sums(splits: Sequence[Halves], layers: Layers, settings: str) -> Iterator[Trial]:
-    """At every ridge, of what the layers make of the halves."""
+    """Yield the correlation sums of the layers' outputs, at every ridge."""
     fitted, choosing, test = (
         Linked.of(*(through(own, half).astype(float) for own, half in zip(layers, part, strict=True)))
         for part in splits

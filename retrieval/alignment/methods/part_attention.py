@@ -47,7 +47,7 @@ QueriesByModality = dict[Modality, Matrix]
 
 
 def fit(data: TrainingData) -> Alignment:
-    """Train the queries that pool parts, then fit ``cca`` to the pooled rows; modalities without parts stay as they are.
+    """Train the queries that pool parts, then fit ``cca`` to the pooled rows; other modalities are used as they are.
 
     Raises:
         AlignmentError: as ``from_pairs``.
