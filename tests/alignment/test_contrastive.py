@@ -1,4 +1,4 @@
-"""The contrastive head: its loss by hand, where it starts, and what it is for."""
+"""The contrastive head: its loss computed by hand, its initial map, and early stopping."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def rows(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.nn.functional.normalize(drawn, dim=1)
 
 
-def test_the_loss_is_the_mean_cross_entropy_of_both_ways() -> None:
+def test_the_loss_is_the_mean_cross_entropy_of_both_directions() -> None:
     first, second = rows(5, 3), rows(5, 3, seed=1)
     scores = 7.0 * first.double().numpy() @ second.double().numpy().T
     shares = [np.exp(each) / np.exp(each).sum(axis=1, keepdims=True) for each in (scores, scores.T)]
@@ -25,7 +25,7 @@ def test_the_loss_is_the_mean_cross_entropy_of_both_ways() -> None:
     assert_allclose(float(info_nce(first, second, torch.tensor(7.0))), expected, rtol=1e-5)
 
 
-def test_the_same_caption_of_two_pictures_is_no_wrong_partner() -> None:
+def test_a_caption_shared_by_two_images_is_not_a_wrong_partner() -> None:
     first, second = rows(4, 3), rows(4, 3, seed=1)
     duplicated = second.clone()
     duplicated[1] = duplicated[0]
@@ -39,7 +39,7 @@ def test_the_same_caption_of_two_pictures_is_no_wrong_partner() -> None:
     assert float(without) != float(both)
 
 
-def test_a_head_begins_where_it_is_told_and_folds_to_a_linear_map() -> None:
+def test_a_head_starts_at_its_initial_map_and_converts_to_a_linear_map() -> None:
     random = np.random.default_rng(0)
     center, basis, weights = (random.normal(size=s).astype(np.float32) for s in [(6,), (6, 4), (4, 3)])
     head = Head([InitialMap(center, basis, weights)] * 2, seed=0).eval()
@@ -48,7 +48,7 @@ def test_a_head_begins_where_it_is_told_and_folds_to_a_linear_map() -> None:
     assert_allclose(inputs @ linear - offset, (inputs - center) @ basis @ weights, atol=1e-5)
 
 
-def test_training_keeps_what_validated_best() -> None:
+def test_training_keeps_the_weights_with_the_lowest_validation_loss() -> None:
     module = torch.nn.Linear(1, 1, bias=False)
     with torch.no_grad():
         module.weight.fill_(0.0)
