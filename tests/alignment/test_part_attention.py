@@ -1,4 +1,4 @@
-"""Parts of assets: what an alignment reads of them, and pooling them by learned weights."""
+"""Parts of assets: how alignments read them, and pooling them with trained weights."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ MARK = 6 * unit(np.random.default_rng(3).normal(size=(1, 20)))[0]
 
 
 def marked_cells(count: int, seed: int) -> dict[Modality, Matrix]:
-    """Texts, and pictures one cell of which, anywhere, is what the text says; the other cells are of other things.
+    """Texts, and images of 9 cells. One random cell shows what the text describes, the others show something else.
 
-    The cell that matters is marked, and the whole is the mean of the cells.
+    The cell that matters is marked, and the row of the whole image is the mean of the cells.
     """
     random = np.random.default_rng(seed)
     described = random.normal(size=(count, 6))
@@ -52,7 +52,7 @@ def marked_cells(count: int, seed: int) -> dict[Modality, Matrix]:
 
 @pytest.fixture
 def small_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer settings to choose from: what is tested is not the choice."""
+    """Offer fewer settings to choose from, because the choice is not tested here."""
     monkeypatch.setattr(model_selection, "POWERS", (1.0,))
     monkeypatch.setattr(kcca, "WIDTHS", (1.0,))
     monkeypatch.setattr(dcca, "OUTPUTS", (8,))
@@ -65,7 +65,7 @@ def training_data(features: dict[Modality, Matrix], **more: object) -> TrainingD
 
 
 def hit_rate(alignment: Alignment) -> float:
-    """Hit@1 among 60 items that were not learned from."""
+    """Hit@1 among 60 items that were not used for training."""
     rows = marked_cells(60, 9)
     scores = alignment.project(TEXT, rows[TEXT]) @ alignment.project(IMAGE, rows[IMAGE]).T
     return float(np.mean(scores.argmax(axis=1) == np.arange(60)))
@@ -76,7 +76,7 @@ def attention() -> Alignment:
     return fit("attention", training_data(marked_cells(300, 0)))
 
 
-def test_the_part_that_matters_is_found_wherever_it_is(attention: Alignment) -> None:
+def test_the_part_that_matters_is_found_at_any_position(attention: Alignment) -> None:
     others = [hit_rate(fit(name, training_data(marked_cells(300, 0)))) for name in ("cca", "contrastive")]
     mean = Reading(PARTS, np.zeros(20, np.float32))
     pooled = fit("cca", training_data(marked_cells(300, 0)).read({IMAGE: mean}))
@@ -88,27 +88,29 @@ def test_the_part_that_matters_is_found_wherever_it_is(attention: Alignment) -> 
     assert np.mean(attention.readings[IMAGE].weights(rows).argmax(axis=1) == marked) > 0.95
 
 
-def test_it_is_saved_bit_for_bit_and_older_versions_refuse_it(attention: Alignment, tmp_path: Path) -> None:
+def test_it_is_saved_exactly_and_in_a_format_that_older_versions_refuse(
+    attention: Alignment, tmp_path: Path
+) -> None:
     attention.save(tmp_path / "alignment")
-    again = Alignment.load(tmp_path / "alignment")
+    loaded = Alignment.load(tmp_path / "alignment")
     rows = marked_cells(50, 4)
     for each in (TEXT, IMAGE):
-        assert_array_equal(again.project(each, rows[each]), attention.project(each, rows[each]))
-    assert (again.fingerprint, again._format) == (attention.fingerprint, 4)
+        assert_array_equal(loaded.project(each, rows[each]), attention.project(each, rows[each]))
+    assert (loaded.fingerprint, loaded._format) == (attention.fingerprint, 4)
     assert fit("attention", training_data(marked_cells(300, 0))).fingerprint == attention.fingerprint
     other = replace(attention, readings={IMAGE: Reading(PARTS, np.zeros(20, np.float32))})
     assert other.fingerprint != attention.fingerprint
 
 
-def test_rows_of_another_layout_are_refused(attention: Alignment) -> None:
+def test_rows_with_another_layout_are_refused(attention: Alignment) -> None:
     with pytest.raises(AlignmentError, match=r"fitted on 200 columns.*use the encoder"):
         attention.project(IMAGE, np.zeros((1, 20), np.float32))
 
 
-def test_without_scores_parts_are_pooled_to_their_mean() -> None:
+def test_a_zero_query_pools_parts_to_their_mean() -> None:
     rows = marked_cells(30, 0)[IMAGE]
-    rows[3, 60:] = 0  # of which two parts are left
-    rows[4, 20:] = 0  # and of which none
+    rows[3, 60:] = 0  # two parts are left
+    rows[4, 20:] = 0  # no part is left
     pooled = Reading(PARTS, np.zeros(20, np.float32))(rows)
     assert_array_equal(pooled[:, :20], rows[:, :20])
     assert_allclose(pooled[:3, 20:], PARTS.of(rows)[:3].mean(axis=1), atol=1e-5)
@@ -116,45 +118,48 @@ def test_without_scores_parts_are_pooled_to_their_mean() -> None:
     assert not pooled[4, 20:].any()
 
 
-def test_absent_parts_weigh_nothing_wherever_they_are() -> None:
+def test_absent_parts_have_no_weight_at_any_position() -> None:
     random = np.random.default_rng(0)
     rows, query = marked_cells(5, 0)[IMAGE], 8 * random.normal(size=20).astype(np.float32)
-    few_items = rows.copy()
-    few_items[:, 20:].reshape(5, 9, 20)[:, [0, 3, 8]] = 0
-    left = np.concatenate([rows[:, :20], PARTS.of(rows)[:, [1, 2, 4, 5, 6, 7]].reshape(5, -1)], axis=1)
+    with_absent = rows.copy()
+    with_absent[:, 20:].reshape(5, 9, 20)[:, [0, 3, 8]] = 0
+    remaining = np.concatenate([rows[:, :20], PARTS.of(rows)[:, [1, 2, 4, 5, 6, 7]].reshape(5, -1)], axis=1)
     assert_allclose(
-        Reading(PARTS, query)(few_items), Reading(Parts.beside(20, 6, 20), query)(left), rtol=1e-5, atol=1e-6
+        Reading(PARTS, query)(with_absent),
+        Reading(Parts.beside(20, 6, 20), query)(remaining),
+        rtol=1e-5,
+        atol=1e-6,
     )
 
 
 @pytest.mark.parametrize(
-    "parts", [PARTS, Parts(200, 0, 10, 20)], ids=["beside the whole", "which are the whole"]
+    "parts", [PARTS, Parts(200, 0, 10, 20)], ids=["parts beside the whole", "parts that make up the whole"]
 )
-def test_what_is_learned_is_what_numpy_applies(parts: Parts) -> None:
+def test_pooling_in_training_equals_pooling_in_numpy(parts: Parts) -> None:
     rows = marked_cells(40, 0)[IMAGE]
     rows[3, 60:], rows[4, 20:], rows[5] = 0, 0, 0
     rows[:5] /= np.linalg.norm(rows[:5, : parts.whole], axis=1, keepdims=True)
     rows[6:] /= np.linalg.norm(rows[6:, : parts.whole], axis=1, keepdims=True)
-    raw_queries = AttentionQueries([parts, None])
+    module = AttentionQueries([parts, None])
     with torch.no_grad():
-        raw_queries.raw_queries[0].normal_(std=0.1, generator=torch.Generator().manual_seed(0))
-        own = raw_queries.pooled(0, rows).numpy()
-    assert_allclose(unit(Reading(parts, raw_queries.queries()[0])(rows)), own, atol=1e-5)
+        module.raw_queries[0].normal_(std=0.1, generator=torch.Generator().manual_seed(0))
+        pooled = module.pooled(0, rows).numpy()
+    assert_allclose(unit(Reading(parts, module.queries()[0])(rows)), pooled, atol=1e-5)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("small_settings")
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"attention", "identity"}))
-def test_other_methods_read_the_whole_alone(method: str, tmp_path: Path) -> None:
+def test_other_methods_use_only_the_row_of_the_whole_asset(method: str, tmp_path: Path) -> None:
     rows = marked_cells(40, 0)
     random = np.random.default_rng(5)
     head = ClassHead([f"class {each}" for each in range(10)], random.normal(size=(10, 200)), np.zeros(10))
     names = random.normal(size=(10, 12)).astype(np.float32)
-    more = Parts.beside(12, 3, 5)  # of texts, too
-    longer = np.hstack([rows[TEXT], random.normal(size=(40, 15)).astype(np.float32)])
+    text_parts = Parts.beside(12, 3, 5)  # texts have parts, too
+    text_with_parts = np.hstack([rows[TEXT], random.normal(size=(40, 15)).astype(np.float32)])
     data = replace(
-        training_data({TEXT: longer, IMAGE: rows[IMAGE]}),
+        training_data({TEXT: text_with_parts, IMAGE: rows[IMAGE]}),
         prior=ClassPrior(head, np.hstack([names, random.normal(size=(10, 15)).astype(np.float32)])),
-        parts={IMAGE: PARTS, TEXT: more},
+        parts={IMAGE: PARTS, TEXT: text_parts},
     )
     whole = replace(
         training_data({TEXT: rows[TEXT], IMAGE: rows[IMAGE][:, :20]}, parts={}),
@@ -164,16 +169,16 @@ def test_other_methods_read_the_whole_alone(method: str, tmp_path: Path) -> None
     assert fitted.report == plain.report
     fitted.save(tmp_path / "alignment")
     for alignment in (fitted, Alignment.load(tmp_path / "alignment")):
-        assert_array_equal(alignment.project(TEXT, longer), plain.project(TEXT, rows[TEXT]))
+        assert_array_equal(alignment.project(TEXT, text_with_parts), plain.project(TEXT, rows[TEXT]))
         assert_array_equal(alignment.project(IMAGE, rows[IMAGE]), plain.project(IMAGE, rows[IMAGE][:, :20]))
 
 
-def test_without_parts_it_is_canonical_correlations_and_says_so() -> None:
+def test_without_parts_it_equals_cca_and_reports_the_reason() -> None:
     rows = marked_cells(60, 0)
     plain = training_data({TEXT: rows[TEXT], IMAGE: rows[IMAGE][:, :20]}, parts={})
-    pooled, usual = fit("attention", plain), fit("cca", plain)
-    assert_array_equal(pooled.project(TEXT, rows[TEXT]), usual.project(TEXT, rows[TEXT]))
-    assert "no parts" in pooled.report["reason"]
+    attention, cca = fit("attention", plain), fit("cca", plain)
+    assert_array_equal(attention.project(TEXT, rows[TEXT]), cca.project(TEXT, rows[TEXT]))
+    assert "no parts" in attention.report["reason"]
 
 
 def few_items(rows: dict[Modality, Matrix]) -> TrainingData:
@@ -207,7 +212,7 @@ def absent_parts(rows: dict[Modality, Matrix]) -> TrainingData:
 
 
 def partly_unpaired(rows: dict[Modality, Matrix]) -> TrainingData:
-    """One item has a caption alone, one a picture alone, captions are two an item."""
+    """One item has only captions, one only an image, and each item has two captions."""
     data = training_data(rows)
     text = FeatureTable(np.repeat(rows[TEXT][1:], 2, axis=0), np.repeat(np.arange(1, 40), 2))
     image = FeatureTable(rows[IMAGE][:-1], np.arange(39))
@@ -218,7 +223,7 @@ def images_only(rows: dict[Modality, Matrix]) -> TrainingData:
     return training_data({IMAGE: rows[IMAGE]})
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("small_settings")
 @pytest.mark.parametrize(
     "hard",
     [
@@ -232,15 +237,15 @@ def images_only(rows: dict[Modality, Matrix]) -> TrainingData:
         images_only,
     ],
 )
-def test_it_survives(hard: object) -> None:
+def test_it_gives_finite_rows_on_difficult_data(hard: object) -> None:
     data = hard(marked_cells(40, 0))  # type: ignore[operator]
     alignment = fit("attention", data)
     for modality, table in data.tables.items():
         assert np.isfinite(alignment.project(modality, table.features)).all()
 
 
-@pytest.mark.usefixtures("quick")
-def test_from_files_to_hits(
+@pytest.mark.usefixtures("small_settings")
+def test_index_search_and_realign_with_parts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(part_attention, "ROUNDS", 1)
@@ -248,9 +253,9 @@ def test_from_files_to_hits(
     source.mkdir()
     for name, colour in toy.COLOURS.items():
         for size in (40, 60, 80):
-            picture = noise(size, size)
-            picture.paste(colour, (5, 5, size // 2, size // 2))
-            picture.save(source / f"{name} {size}.png")
+            image = noise(size, size)
+            image.paste(colour, (5, 5, size // 2, size // 2))
+            image.save(source / f"{name} {size}.png")
             (source / f"{name} {size}.txt").write_text(f"A {name} square of {size} pixels.")
     assert run(["index", str(source), "--out", out, "--preset", "parts", "--align", "attention"]) == 0
     manifest = json.loads((tmp_path / "index/manifest.json").read_text())
@@ -259,15 +264,13 @@ def test_from_files_to_hits(
     assert manifest["features"][f"image-{manifest['encoders']['image']['fingerprint']}"]["dimension"] == 13184
     capsys.readouterr()
     assert run(["search", out, "--text", "A green square of 60 pixels.", "--to", "image", "--json"]) == 0
-    assert "green 60" in [hit_rate["id"] for hit_rate in json.loads(capsys.readouterr().out)][:3]
+    assert "green 60" in [hit["id"] for hit in json.loads(capsys.readouterr().out)][:3]
     assert run(["search", out, "--image", str(source / "red 80.png"), "--to", "text", "--json"]) == 0
-    assert "red 80" in [hit_rate["id"] for hit_rate in json.loads(capsys.readouterr().out)][:3]
+    assert "red 80" in [hit["id"] for hit in json.loads(capsys.readouterr().out)][:3]
     engine = retrieval.open(out)
     assert engine.image_to_image(source / "blue 40.png", k=1)[0].score == pytest.approx(1, abs=1e-3)
-    found = engine.text_to_image("blue", k=30)
-    vectors = (
-        engine.index.modality_index(IMAGE).index.vectors(np.arange(30)) @ engine.encode(text=["blue"])[0]
-    )
-    assert_allclose([hit_rate.score for hit_rate in found], np.sort(vectors)[::-1], atol=1e-2)
-    assert run(["realign", out, "--align", "cca"]) == 0  # which reads the whole alone
+    hits = engine.text_to_image("blue", k=30)
+    scores = engine.index.modality_index(IMAGE).index.vectors(np.arange(30)) @ engine.encode(text=["blue"])[0]
+    assert_allclose([hit.score for hit in hits], np.sort(scores)[::-1], atol=1e-2)
+    assert run(["realign", out, "--align", "cca"]) == 0  # uses only the row of the whole
     assert retrieval.open(out).text_to_image("blue", k=3)[0].modality == "image"
