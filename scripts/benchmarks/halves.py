@@ -78,7 +78,7 @@ def _splits(seed: int) -> list[Halves]:
 def _correlation_sums(splits: Sequence[Halves], layers: Layers, settings: str) -> Iterator[Trial]:
     """Yield the correlation sums of the layers' outputs, at every ridge."""
     fitted, choosing, test = (
-        Linked.of(*(through(own, half).astype(float) for own, half in zip(layers, part, strict=True)))
+        Linked.of(*(through(chain, half).astype(float) for chain, half in zip(layers, part, strict=True)))
         for part in splits
     )
     for ridge in RIDGES:

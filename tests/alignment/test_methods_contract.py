@@ -185,10 +185,10 @@ def test_hub_correction_follows_csls_across_modalities_and_hardly_changes_scores
     bank = {modality: unit(table.features) for modality, table in tables.items()}
     csls = x @ y.T - 0.5 * (nearness(x @ bank[second].T)[:, None] + nearness(y @ bank[first].T)[None])
     rows = corrected[first].project(x), corrected[second].project(y)
-    weighed, [own], [other] = np.float32(0.5), corrected[first].banks, corrected[second].banks
+    weight, [first_bank], [second_bank] = np.float32(0.5), corrected[first].banks, corrected[second].banks
     excess = (
-        weighed * (nearness(x @ own.rows.T) - own.level),
-        weighed * (nearness(y @ other.rows.T) - other.level),
+        weight * (nearness(x @ first_bank.rows.T) - first_bank.level),
+        weight * (nearness(y @ second_bank.rows.T) - second_bank.level),
     )
     norms = [np.sqrt(1 + CONSTANT**2 + (each / CONSTANT) ** 2) for each in excess]
     exact = (x @ y.T - excess[0][:, None] - excess[1][None]) / (norms[0][:, None] * norms[1][None])

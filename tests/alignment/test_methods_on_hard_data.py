@@ -286,13 +286,13 @@ def train_on_raw_rows(
     """Train networks on rows that are not scaled to unit norm."""
     count = len(views[0])
     first, second = (FeatureTable(view, np.arange(count)) for view in views)
-    own = [UnnormalisedLift(view.shape[1]) for view in views]
-    pairs = {(0, 1): PairedViews((first, second), (own[0], own[1]))}
+    raw_lifts = [UnnormalisedLift(view.shape[1]) for view in views]
+    pairs = {(0, 1): PairedViews((first, second), (raw_lifts[0], raw_lifts[1]))}
     inputs = [
         (view.mean(axis=0), np.eye(view.shape[1], dtype=np.float32) / view.std(axis=0)) for view in views
     ]
     items = np.arange(count)
-    networks, _ = train_networks(inputs, items_by_link(pairs, own), items[:-100], items[-100:], plan, 0)
+    networks, _ = train_networks(inputs, items_by_link(pairs, raw_lifts), items[:-100], items[-100:], plan, 0)
     return networks.layers(0), networks.layers(1)
 
 
@@ -309,7 +309,7 @@ def test_linear_networks_reach_the_correlations_of_cca() -> None:
         (), 4, 1e-4, 0.0, Schedule(rate=2e-2, decay=0.0, batch=1000, epochs=200, patience=200)
     )
     layers = train_on_raw_rows((views[0], views[1]), plan)
-    outputs = [through(own, view).astype(float) for own, view in zip(layers, views, strict=True)]
+    outputs = [through(chain, view).astype(float) for chain, view in zip(layers, views, strict=True)]
     ours = solve(Linked.of(*outputs), 1e-6).correlations.sum()
     best = solve(Linked.of(*(view.astype(float) for view in views)), 1e-6, 4).correlations.sum()
     assert 0.98 * best < ours < 1.0001 * best

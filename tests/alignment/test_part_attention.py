@@ -182,16 +182,16 @@ def test_without_parts_it_equals_cca_and_reports_the_reason() -> None:
 
 
 def few_items(rows: dict[Modality, Matrix]) -> TrainingData:
-    return training_data({each: own[:20] for each, own in rows.items()})
+    return training_data({modality: features[:20] for modality, features in rows.items()})
 
 
 def very_few_items(rows: dict[Modality, Matrix]) -> TrainingData:
-    return training_data({each: own[:6] for each, own in rows.items()})
+    return training_data({modality: features[:6] for modality, features in rows.items()})
 
 
 def duplicates(rows: dict[Modality, Matrix]) -> TrainingData:
-    for own in rows.values():
-        own[5:25] = own[5]
+    for features in rows.values():
+        features[5:25] = features[5]
     return training_data(rows)
 
 

@@ -106,7 +106,7 @@ def canonical_parts(
 
 def _prior_parts(space: PriorSpace) -> list[Part]:
     return [
-        Part(name, {modality: own[number] for modality, own in space.blocks.items()})
+        Part(name, {modality: prior_blocks[number] for modality, prior_blocks in space.blocks.items()})
         for number, name in enumerate(("conse", "classifiers"))
     ]
 
@@ -118,9 +118,9 @@ def _projector(space: PriorSpace, modality: Modality) -> Projector:
 
 def _means(data: TrainingData, prior: ClassPrior) -> dict[Modality, Matrix | None]:
     """Return mean rows of the prior's modality and of the other modalities whose features its classifier can read."""
-    own, columns = prior.modality, np.shape(prior.head.weights)[1]
-    means = {own: _mean(data.tables.get(own))}
-    for modality in CLASSIFIER_MODALITIES if own in CLASSIFIER_MODALITIES else ():
+    read_by_prior, columns = prior.modality, np.shape(prior.head.weights)[1]
+    means = {read_by_prior: _mean(data.tables.get(read_by_prior))}
+    for modality in CLASSIFIER_MODALITIES if read_by_prior in CLASSIFIER_MODALITIES else ():
         table = data.tables.get(modality)
         if table is not None and table.features.shape[1] == columns:
             means[modality] = _mean(table)

@@ -53,7 +53,7 @@ def fit(data: TrainingData) -> Alignment:
         AlignmentError: as ``from_pairs``.
     """
     queries, report = _learn_queries(data)
-    readings = {modality: Reading(own, queries.get(modality)) for modality, own in data.parts.items()}
+    readings = {modality: Reading(layout, queries.get(modality)) for modality, layout in data.parts.items()}
     fitted = fit_cca_as("attention", data.read(readings)).reading(readings)
     return replace(fitted, report={**fitted.report, **report})
 
@@ -105,16 +105,16 @@ def _learn_queries(data: TrainingData) -> tuple[QueriesByModality, Report]:
 
 
 def _pool(data: TrainingData, queries: QueriesByModality) -> TrainingData:
-    return data.read({name: Reading(own, queries.get(name)) for name, own in data.parts.items()})
+    return data.read({name: Reading(layout, queries.get(name)) for name, layout in data.parts.items()})
 
 
 def _pair_views(data: TrainingData, connections: Connections) -> dict[Link, PairedViews]:
     """Return the pairs of every link of ``connections``, taken from these data."""
-    own = lifts(data, None)
+    lifted = lifts(data, None)
     pairs = {}
     for link in connections.pairs:
         first, second = (connections.modalities[view] for view in link)
-        pairs[link] = PairedViews((data.tables[first], data.tables[second]), (own[first], own[second]))
+        pairs[link] = PairedViews((data.tables[first], data.tables[second]), (lifted[first], lifted[second]))
     return pairs
 
 

@@ -62,7 +62,7 @@ class Sample:
 
 
 def _principal_axes(rows: Matrix, max_axes: int) -> Matrix:
-    """Return (d, k) orthonormal float32 axes along which (n, d) rows are largest; all axes if d is at most k."""
+    """Return (d, k) orthonormal float32 axes along which (n, d) rows are largest, at most ``max_axes``."""
     size = rows.shape[1]
     if size <= max_axes:
         return np.eye(size, dtype=np.float32)
