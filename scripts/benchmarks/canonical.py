@@ -128,9 +128,8 @@ def _run_scikit_learn(parent: Connection, count: int, threads: int) -> None:
     x, y = _views(count)
     with (
         threadpool_limits(threads),
-        warnings.catch_warnings(
-            action="ignore", category=ConvergenceWarning
-        ),  # it stops after 500 iterations
+        # It warns when it stops after 500 iterations.
+        warnings.catch_warnings(action="ignore", category=ConvergenceWarning),
     ):
         parent.send("ready")
         start = time.perf_counter()
