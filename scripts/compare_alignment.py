@@ -60,12 +60,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="compare_alignment", description=__doc__.splitlines()[0] if __doc__ else None
     )
     parser.add_argument("index", nargs="?", type=Path, default=Path("demo/index"), help="(%(default)s)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="(%(default)s)")
     parser.add_argument(
         "--holdout", nargs="+", default=["0.33"], help="a fraction, or metadata expressions (0.33)"
     )
-    parser.add_argument("--align", nargs="+", default=list(alignments.METHODS), choices=alignments.METHODS)
-    parser.add_argument("--fuse", nargs="*", default=list(fusions.METHODS), choices=fusions.METHODS)
+    parser.add_argument(
+        "--align",
+        nargs="+",
+        default=list(alignments.METHODS),
+        choices=alignments.METHODS,
+        help="default: all",
+    )
+    parser.add_argument(
+        "--fuse", nargs="*", default=list(fusions.METHODS), choices=fusions.METHODS, help="default: all"
+    )
     parser.add_argument("--relevance", metavar="COLUMN", help="items with the same value are relevant")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="JSON Lines file to reuse and to append to")
     parser.add_argument("--tasks", nargs="+", metavar="A-to-B", help="B may be item; default: all")
