@@ -17,7 +17,7 @@ from indexer.publishing.draft import Draft
 from indexer.settings import Settings
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.alignment.methods import registry as alignments
-from retrieval.alignment.methods.shared_space import sharing
+from retrieval.alignment.methods.shared_space import shared_modalities
 from retrieval.arrays.lazy import SelectedRows
 from retrieval.encoders.base import Encoder, Releasable, parts_of
 from retrieval.errors import AlignmentError, DamagedIndexError
@@ -153,7 +153,7 @@ def _training_data(
         whole = parts[modality].whole if modality in parts else encoder.spec.dimension
         models.append((modality, encoder.spec.name, encoder.spec.weights, whole))
     prior = _class_prior(encoders, stores)
-    return TrainingData(training, prior, settings.seed, sharing(models), parts=parts)
+    return TrainingData(training, prior, settings.seed, shared_modalities(models), parts=parts)
 
 
 def _class_prior(

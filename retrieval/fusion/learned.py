@@ -73,7 +73,7 @@ def learn(kind: type[LearnedT], parts: Parts, seed: int) -> LearnedT:
     import torch
     from torch import nn
 
-    from retrieval.alignment.methods.contrastive import FIRST, info_nce
+    from retrieval.alignment.methods.contrastive import INITIAL_INVERSE_TEMPERATURE, info_nce
 
     values = kind.start(len(parts.modalities), parts.vectors.shape[2], np.random.default_rng(seed))
     several = parts.take(parts.present.sum(axis=1) > 1)
@@ -92,9 +92,11 @@ def learn(kind: type[LearnedT], parts: Parts, seed: int) -> LearnedT:
     def loss(rows: Integers, random: np.random.Generator) -> torch.Tensor:
         chosen = several.take(rows)
         draws = np.where(chosen.present, random.random(chosen.present.shape), -1)
-        is_query = draws == draws.max(axis=1, keepdims=True)
+        asks = draws == draws.max(axis=1, keepdims=True)
         return info_nce(
-            fused(chosen.keep_only(is_query)), fused(chosen.keep_only(~is_query)), torch.tensor(FIRST)
+            fused(chosen.keep_only(asks)),
+            fused(chosen.keep_only(~asks)),
+            torch.tensor(INITIAL_INVERSE_TEMPERATURE),
         )
 
     random = np.random.default_rng(seed)

@@ -1,10 +1,10 @@
-"""How long canonical correlations take beside the matrix products that they need, and beside other packages.
+"""Compare the time of canonical correlations with that of the matrix products they need, and with other packages.
 
 Usage: python scripts/benchmarks/canonical.py [--pairs 50000] [--rounds 5] [--threads 2] [--patience 500]
 
-Views of 1,280 and 384 columns, 64 components, ridge 0.1: streamed covariances and their solution, as every alignment
-has them. cca-zoo is left out where it is not installed. scikit-learn iterates for each component, minutes of all
-pairs: it is stopped after --patience times what ours took; 0 leaves it out.
+The views have 1,280 and 384 columns; 64 components, ridge 0.1. Our time includes streamed covariances and their
+solution, as in every alignment. cca-zoo is skipped if it is not installed. scikit-learn iterates for each component,
+which takes minutes on all pairs: it is stopped after --patience times our time, and 0 skips it.
 """
 
 from __future__ import annotations
@@ -29,44 +29,49 @@ from retrieval.arrays.lazy import slices
 from retrieval.types import Matrix
 
 FIRST, SECOND, COMPONENTS, COMMON, RIDGE = 1280, 384, 64, 100, 0.1
-PART = 5
+SMALL_SHARE = 5
+"""The memory peak is also measured on one pair in this many."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print rates and ratios to the products alone, extrapolated times, and peaks of memory."""
+    """Print rates, their ratios to the matrix products alone, times, and memory peaks."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--pairs", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
-        "--patience", type=float, default=500, metavar="N", help="times of ours that scikit-learn may take"
+        "--patience",
+        type=float,
+        default=500,
+        metavar="N",
+        help="limit of scikit-learn, in multiples of our time",
     )
     options = parser.parse_args(argv)
     print(facts("scipy", "scikit-learn", *(["cca-zoo"] if find_spec("cca_zoo") else [])))
     print(f"{options.threads} threads do {scaling(options.threads):.2f} times the work of one")
     x, y = _views(options.pairs)
-    ways: dict[str, Callable[[], int]] = {
+    implementations: dict[str, Callable[[], int]] = {
         "ours": lambda: len(_ours(x, y).correlations) and len(x),
         "products alone": lambda: _products(x, y),
     }
     if find_spec("cca_zoo"):
-        ways["cca-zoo"] = lambda: _cca_zoo(x, y)
+        implementations["cca-zoo"] = lambda: _cca_zoo(x, y)
     else:
-        print("cca-zoo: not installed, left out")
+        print("cca-zoo: not installed, skipped")
     with threadpool_limits(options.threads):
-        rates = compare(ways, rounds=options.rounds, unit="pairs")
+        rates = compare(implementations, rounds=options.rounds, unit="pairs")
     ours = len(x) / rates["ours"]
     for name, rate in rates.items():
         print(f"{name:14}  {len(x) / rate:8.2f} s")
     print(f"times the products alone: {ours * rates['products alone'] / len(x):.2f}")
-    for count in (len(x) // PART, len(x)):
-        print(f"peak of memory beside {count} pairs: {_peak(x[:count], y[:count]) / 2**20:.0f} MiB")
+    for count in (len(x) // SMALL_SHARE, len(x)):
+        print(f"memory peak beyond the {count} pairs: {_peak(x[:count], y[:count]) / 2**20:.0f} MiB")
     if options.patience:
         limit = options.patience * ours
         print(f"scikit-learn may take {limit:.0f} s ...", flush=True)
         seconds = _scikit_learn(len(x), limit, options.threads)
         print(
-            f"scikit-learn: not done after {limit:.0f} s, {options.patience:g} times ours"
+            f"scikit-learn: not finished after {limit:.0f} s, {options.patience:g} times ours"
             if seconds is None
             else f"scikit-learn: {seconds:.1f} s, {seconds / ours:.0f} times ours"
         )
@@ -104,26 +109,27 @@ def _cca_zoo(x: Matrix, y: Matrix) -> int:
 
 
 def _scikit_learn(count: int, limit: float, threads: int) -> float | None:
-    """Seconds for all components of the same views, in a process of its own; None where ``limit`` is too short."""
+    """Return seconds for all components of the same views, in a separate process; None if it exceeds ``limit``."""
     context = get_context("spawn")
-    ours, its = context.Pipe()
-    process = context.Process(target=_iterated, args=(its, count, threads), daemon=True)
+    parent_end, child_end = context.Pipe()
+    process = context.Process(target=_run_scikit_learn, args=(child_end, count, threads), daemon=True)
     process.start()
-    its.close()
-    ours.recv()  # it has its data
-    seconds = float(ours.recv()) if ours.poll(limit) else None
+    child_end.close()
+    parent_end.recv()  # the child has made its data
+    seconds = float(parent_end.recv()) if parent_end.poll(limit) else None
     process.kill()
     return seconds
 
 
-def _iterated(parent: Connection, count: int, threads: int) -> None:
+def _run_scikit_learn(parent: Connection, count: int, threads: int) -> None:
     from sklearn.cross_decomposition import CCA
     from sklearn.exceptions import ConvergenceWarning
 
     x, y = _views(count)
     with (
         threadpool_limits(threads),
-        warnings.catch_warnings(action="ignore", category=ConvergenceWarning),  # it gives up after 500 rounds
+        # It warns when it stops after 500 iterations.
+        warnings.catch_warnings(action="ignore", category=ConvergenceWarning),
     ):
         parent.send("ready")
         start = time.perf_counter()
@@ -132,7 +138,7 @@ def _iterated(parent: Connection, count: int, threads: int) -> None:
 
 
 def _peak(x: Matrix, y: Matrix) -> int:
-    """Bytes that our own takes at most beside its input."""
+    """Return the memory peak of our implementation in bytes, without its input."""
     tracemalloc.start()
     _ours(x, y)
     _, peak = tracemalloc.get_traced_memory()

@@ -1,10 +1,10 @@
-"""How much deep and kernel CCA find beyond plain CCA, on the two halves of handwritten digits.
+"""Compare deep and kernel CCA with linear CCA on the two halves of handwritten digits.
 
 Usage: python scripts/benchmarks/halves.py [--seeds 0 1 2 3 4]
 
-The classic test of deep CCA: the left half of a digit's picture is one view, the right half the other. Of
-scikit-learn's 1,797 digits a seed takes 1,200 to fit, 200 to choose every setting, and 397 to measure the sum of the
-first 10 canonical correlations, of the variates fitted on the 1,200.
+The classic test of deep CCA: the left half of a digit's image is one view, the right half the other. Each seed splits
+scikit-learn's 1,797 digits: 1,200 to fit, 200 to choose all settings, 397 to test. The figure is the sum of the first
+10 canonical correlations on the test digits, of the variates fitted on the 1,200.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from retrieval.alignment.cca.paired_views import PairedViews, summarise_pairs
 from retrieval.alignment.cca.solver import solve
 from retrieval.alignment.class_prior import FeatureMap
 from retrieval.alignment.maps.layers import Layer, apply_layers
-from retrieval.alignment.methods.dcca import PLAN, scaled
+from retrieval.alignment.methods.dcca import CONFIG, input_maps
 from retrieval.alignment.methods.kcca import random_features
-from retrieval.alignment.trained.batches import by_item
-from retrieval.alignment.trained.networks import Plan, trained
+from retrieval.alignment.trained.batches import items_by_link
+from retrieval.alignment.trained.networks import NetworkConfig, train_networks
 from retrieval.arrays.norms import unit
 from retrieval.types import Matrix
 
 FIT, CHOOSE, COUNT = 1200, 200, 10
 RIDGES = (1e-4, 1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0)
 WIDTHS = (0.5, 0.7, 1.0, 1.5, 2.0)
-PLANS = [
-    replace(PLAN, hidden=hidden, outputs=outputs, noise=0.1)
+CONFIGS = [
+    replace(CONFIG, hidden=hidden, outputs=outputs, noise=0.1)
     for hidden, outputs in product(((256,), (256, 256)), (10, 20))
 ]
 
 Halves = tuple[Matrix, Matrix]
 Layers = tuple[tuple[Layer, ...], tuple[Layer, ...]]
-Tried = tuple[float, float, str]
-"""The sum on the digits to choose by, that on the test, and the settings."""
+Trial = tuple[float, float, str]
+"""The sum of correlations on the digits that choose the settings, the sum on the test digits, and the settings."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print a line a method: the mean over seeds of the sum on the test digits."""
+    """Print one line for each method: the mean over seeds of the sum on the test digits."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     options = parser.parse_args(argv)
@@ -58,30 +58,30 @@ def main(argv: Sequence[str] | None = None) -> None:
             chosen, test, settings = max(method(seed), key=lambda each: each[0])
             sums.setdefault(name, []).append(test)
             print(f"seed {seed}  {name:5}  chosen by {chosen:.3f}  test {test:.3f}  {settings}", flush=True)
-    for name, own in sums.items():
-        ratios = [each / base for each, base in zip(own, sums["cca"], strict=True)]
-        spread = stdev(own) if len(own) > 1 else 0.0
+    for name, test_sums in sums.items():
+        ratios = [each / base for each, base in zip(test_sums, sums["cca"], strict=True)]
+        spread = stdev(test_sums) if len(test_sums) > 1 else 0.0
         print(
-            f"{name:5}  {mean(own):.3f} +- {spread:.3f}  ratio to cca {mean(ratios):.3f}, least {min(ratios):.3f}"
+            f"{name:5}  {mean(test_sums):.3f} +- {spread:.3f}  ratio to cca {mean(ratios):.3f}, min {min(ratios):.3f}"
         )
 
 
-def _parts(seed: int) -> list[Halves]:
-    """The halves to fit, to choose and to test on: (n, 32) unit rows."""
-    pictures = load_digits().images.astype(np.float32)
-    pictures = pictures[np.random.default_rng(seed).permutation(len(pictures))]
-    halves = [unit(half.reshape(len(half), -1)) for half in (pictures[:, :, :4], pictures[:, :, 4:])]
+def _splits(seed: int) -> list[Halves]:
+    """Return the halves to fit on, to choose settings on, and to test on: (n, 32) unit rows."""
+    images = load_digits().images.astype(np.float32)
+    images = images[np.random.default_rng(seed).permutation(len(images))]
+    halves = [unit(half.reshape(len(half), -1)) for half in (images[:, :, :4], images[:, :, 4:])]
     first, second = (np.split(half, [FIT, FIT + CHOOSE]) for half in halves)
     return list(zip(first, second, strict=True))
 
 
-def _sums(parts: Sequence[Halves], layers: Layers, settings: str) -> Iterator[Tried]:
-    """At every ridge, of what the layers make of the halves."""
+def _correlation_sums(splits: Sequence[Halves], layers: Layers, settings: str) -> Iterator[Trial]:
+    """Yield the correlation sums of the layers' outputs, at every ridge."""
     fitted, choosing, test = (
         LinkedCovariances.of(
-            *(apply_layers(own, half).astype(float) for own, half in zip(layers, part, strict=True))
+            *(apply_layers(chain, half).astype(float) for chain, half in zip(layers, part, strict=True))
         )
-        for part in parts
+        for part in splits
     )
     for ridge in RIDGES:
         maps = solve(fitted, ridge, COUNT)
@@ -89,27 +89,27 @@ def _sums(parts: Sequence[Halves], layers: Layers, settings: str) -> Iterator[Tr
         yield sums[0], sums[1], f"{settings} ridge {ridge:g}"
 
 
-def _cca(seed: int) -> Iterator[Tried]:
-    yield from _sums(_parts(seed), ((), ()), "")
+def _cca(seed: int) -> Iterator[Trial]:
+    yield from _correlation_sums(_splits(seed), ((), ()), "")
 
 
-def _kcca(seed: int) -> Iterator[Tried]:
-    parts = _parts(seed)
+def _kcca(seed: int) -> Iterator[Trial]:
+    splits = _splits(seed)
     for width in WIDTHS:
         random = np.random.default_rng(seed)
-        first, second = (random_features(half.shape[1], width, random, 1024) for half in parts[0])
-        yield from _sums(parts, ((first,), (second,)), f"width {width}")
+        first, second = (random_features(half.shape[1], width, random, 1024) for half in splits[0])
+        yield from _correlation_sums(splits, ((first,), (second,)), f"width {width}")
 
 
-def _dcca(seed: int) -> Iterator[Tried]:
-    for plan in PLANS:
-        yield from _deep(seed, plan)
+def _dcca(seed: int) -> Iterator[Trial]:
+    for config in CONFIGS:
+        yield from _train_dcca(seed, config)
 
 
-def _deep(seed: int, plan: Plan) -> Iterator[Tried]:
-    parts = _parts(seed)
+def _train_dcca(seed: int, config: NetworkConfig) -> Iterator[Trial]:
+    splits = _splits(seed)
     first, second = (
-        FeatureTable(np.concatenate(half), np.arange(FIT + CHOOSE)) for half in zip(*parts[:2], strict=True)
+        FeatureTable(np.concatenate(half), np.arange(FIT + CHOOSE)) for half in zip(*splits[:2], strict=True)
     )
     lifts = [FeatureMap(table.features.shape[1]) for table in (first, second)]
     pairs = {(0, 1): PairedViews((first, second), (lifts[0], lifts[1]))}
@@ -119,19 +119,19 @@ def _deep(seed: int, plan: Plan) -> Iterator[Tried]:
             (lifts[0], lifts[1]),
         )
     }
-    networks, course = trained(
-        scaled(summarise_pairs(fitted, 1, seed)),
-        by_item(pairs, lifts),
+    networks, history = train_networks(
+        input_maps(summarise_pairs(fitted, 1, seed)),
+        items_by_link(pairs, lifts),
         np.arange(FIT),
         np.arange(FIT, FIT + CHOOSE),
-        plan,
+        config,
         seed,
     )
-    settings = f"hidden {plan.hidden} outputs {plan.outputs} epochs {course.best}"
-    yield from _sums(parts, (networks.layers(0), networks.layers(1)), settings)
+    settings = f"hidden {config.hidden} outputs {config.outputs} epochs {history.best_epoch}"
+    yield from _correlation_sums(splits, (networks.layers(0), networks.layers(1)), settings)
 
 
-METHODS: dict[str, Callable[[int], Iterator[Tried]]] = {"cca": _cca, "kcca": _kcca, "dcca": _dcca}
+METHODS: dict[str, Callable[[int], Iterator[Trial]]] = {"cca": _cca, "kcca": _kcca, "dcca": _dcca}
 
 
 if __name__ == "__main__":

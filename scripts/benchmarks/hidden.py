@@ -1,8 +1,8 @@
-"""Pictures of which a part matters: every captioned stamp made small, somewhere on a piece of a photo of other things.
+"""Make images of which only a part matters: each captioned stamp, made small, on a crop of an unrelated photo.
 
 Usage: python scripts/benchmarks/hidden.py STAMPS PHOTOS OUT
 
-Then, to see what weighing parts is worth there:
+Then, to measure what weighting parts gains on these images:
 
     xmodal index OUT --out INDEX --preset parts --audio-encoder none
     python scripts/benchmarks/stamps.py INDEX --align cca attention
@@ -19,11 +19,11 @@ import numpy as np
 from PIL import Image
 
 SIDE = 336
-"""Pixels of a picture's sides; a stamp has a third of them at most."""
+"""Pixels of an image's sides; a stamp takes at most a third of them."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write the pictures, and the captions beside them."""
+    """Write the images, and their captions beside them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("stamps", type=Path, help="PNGs with a caption beside each, such as demo/stamps")
     parser.add_argument("photos", type=Path, help="a folder of JPEGs, such as shared/data/photos")
@@ -35,25 +35,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     for path in sorted(options.stamps.rglob("*.png")):
         caption = path.with_suffix(".txt")
         if caption.exists():
-            picture = hidden(Image.open(path).convert("RGBA"), photos, random)
-            written = options.out / path.relative_to(options.stamps)
-            written.parent.mkdir(parents=True, exist_ok=True)
-            picture.save(written.with_suffix(".jpg"), quality=92)
-            shutil.copy(caption, written.with_suffix(".txt"))
+            image = place_stamp(Image.open(path).convert("RGBA"), photos, random)
+            target = options.out / path.relative_to(options.stamps)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            image.save(target.with_suffix(".jpg"), quality=92)
+            shutil.copy(caption, target.with_suffix(".txt"))
             count += 1
-    print(f"{count:,} pictures in {options.out}")
+    print(f"{count:,} images in {options.out}")
 
 
-def hidden(stamp: Image.Image, photos: Sequence[Image.Image], random: np.random.Generator) -> Image.Image:
-    """A stamp somewhere on a square of one of the photos."""
+def place_stamp(
+    stamp: Image.Image, photos: Sequence[Image.Image], random: np.random.Generator
+) -> Image.Image:
+    """Return a random square crop of one of the photos, with the stamp at a random place."""
     stamp.thumbnail((SIDE // 3, SIDE // 3))
     photo = photos[random.integers(len(photos))]
     side = min(photo.size)
     left, top = random.integers(photo.width - side + 1), random.integers(photo.height - side + 1)
-    picture = photo.crop((left, top, left + side, top + side)).resize((SIDE, SIDE))
+    image = photo.crop((left, top, left + side, top + side)).resize((SIDE, SIDE))
     place = int(random.integers(SIDE - stamp.width + 1)), int(random.integers(SIDE - stamp.height + 1))
-    picture.paste(stamp, place, stamp)
-    return picture
+    image.paste(stamp, place, stamp)
+    return image
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What corrections of scores against hubs gain: the figures of docs/alignment.md, over several held-out thirds.
+"""Measure what hub corrections of scores gain: the figures of docs/alignment.md, over several held-out thirds.
 
 Usage: python scripts/benchmarks/hubness.py [INDEX] [--seeds 0 1 2] [--align METHOD] [--tasks A-to-B ...]
 
-INDEX is the index that scripts/demo made. It is copied, and for every seed fitted anew on the items that the seed does
+INDEX is the index that scripts/demo made. A copy of it is fitted again for every seed, on the items that the seed does
 not hold out.
 """
 
@@ -23,7 +23,7 @@ MEASURES = ("hit@1", "hit@10", "map")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print a table: tasks by corrections, means over seeds."""
+    """Print a table with one row for each task and correction: means over seeds."""
     parser = _fitted.options(__doc__)
     parser.add_argument("--align", default="auto")
     parser.add_argument("--tasks", nargs="+", default=["text-to-image", "image-to-text"])
@@ -34,11 +34,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             indexer.realign(copy, align=options.align, seed=seed, holdout=options.holdout)
             engine = retrieval.open(copy)
             for name in (NO_CORRECTION, *CORRECTIONS):
-                found = retrieval.evaluate(
+                results = retrieval.evaluate(
                     engine, options.tasks, hubness=name, resampling=Resampling(0)
                 ).tasks
                 for task in options.tasks:
-                    row = [float(found[task][measure] or 0) for measure in MEASURES]
+                    row = [float(results[task][measure] or 0) for measure in MEASURES]
                     figures.setdefault((task, name), []).append(row)
     seeds = " ".join(map(str, options.seeds))
     print(f"{datetime.now(UTC):%Y-%m-%d}, {options.index.name}, {options.align}, seeds {seeds}")

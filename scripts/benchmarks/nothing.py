@@ -1,12 +1,12 @@
-"""Whether percentiles tell that nothing in an index matches: the figures of docs/alignment.md.
+"""Measure whether percentiles show that nothing in an index matches a query: the figures of docs/alignment.md.
 
 Usage: python scripts/benchmarks/nothing.py [INDEX] [--seeds 0 1 2] [--align METHOD] [--least 99.9 99.99]
 
-INDEX is the index that scripts/demo made. It is copied, and for every seed fitted anew on the items that the seed does
-not hold out. Then the captions held out ask for pictures, all of which the index holds, and so do texts about nothing
-that can be seen on a stamp. Each text counts by the first picture's percentile, and beside it by that picture's plain
-score: the area under the curve is how often a caption's is the higher one, and with --min-percentile so many would
-still find something.
+INDEX is the index that scripts/demo made. A copy of it is fitted again for every seed, on the items that the seed does
+not hold out. Two kinds of query search for images: held-out captions, whose images are in the index, and texts about
+nothing that a stamp can show. Each query is rated by the percentile of its first image, and also by the plain score of
+that image. The area under the ROC curve is how often a caption has the higher value. The last columns are the shares
+of queries that would still find something with --min-percentile.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from retrieval import Query, SearchEngine
 from retrieval.evaluation.assets import Assets
 from retrieval.types import Modality
 
-NOTHING = {
-    # What scores are compared with was chosen with these.
+UNRELATED_TEXTS = {
+    # The background distribution of scores was designed with these texts.
     "first list": """
 the treaty of Westphalia; asdf qwerty zxcv; quarterly revenue exceeded expectations; please unsubscribe me from this
 list; the theory of general relativity; a proof by induction on the length of the list; terms and conditions apply;
@@ -43,7 +43,7 @@ returns; human resources department; the quadratic formula; an existential crisi
 right to remain silent; economic sanctions; a change of government; the speed of light in a vacuum; compound interest;
 the decline of the Roman Empire; supply chain management; peer review; a matter of opinion; privacy policy; the end of
 history""",
-    # These were written afterwards.
+    # These texts were written after that design was fixed.
     "second list": """
 the edict of Nantes; hjkl uiop bnm; shareholders approved the merger; you have been added to a mailing list; quantum
 chromodynamics; a lemma about compact operators; subject to availability; the deadline was extended by a week; wages
@@ -63,7 +63,7 @@ difference in principle; cookie settings; the meaning of life""",
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print a table: lists of texts by what they are told from captions with, means over seeds."""
+    """Print a table with one row for each list of texts: means over seeds."""
     parser = _fitted.options(__doc__)
     parser.add_argument("--align", default="auto")
     parser.add_argument("--least", type=float, nargs="+", default=[99.9, 99.99], metavar="PERCENTILE")
@@ -72,49 +72,54 @@ def main(argv: Sequence[str] | None = None) -> None:
     with _fitted.copied(options.index) as copy:
         for seed in options.seeds:
             indexer.realign(copy, align=options.align, seed=seed, holdout=options.holdout)
-            for name, row in _measured(retrieval.open(copy, device="cpu"), options.least).items():
+            for name, row in _measure(retrieval.open(copy, device="cpu"), options.least).items():
                 rows.setdefault(name, []).append(row)
     seeds = " ".join(map(str, options.seeds))
     print(f"{datetime.now(UTC):%Y-%m-%d}, {options.index.name}, {options.align}, seeds {seeds}")
     shares = [f"at least {least:g}" for least in options.least]
     columns = ["texts", "area by percentile", "area by score", "median percentile", *shares]
-    print(f"| asked by | {' | '.join(columns)} |")
+    print(f"| queries | {' | '.join(columns)} |")
     print("| --- " * (1 + len(columns)) + "|")
-    for name, seen in rows.items():
-        count, *cells = (mean(column) for column in zip(*seen, strict=True))
+    for name, seed_rows in rows.items():
+        count, *cells = (mean(column) for column in zip(*seed_rows, strict=True))
         print(f"| {name} | {count:.0f} | {' | '.join('' if np.isnan(c) else f'{c:.3f}' for c in cells)} |")
 
 
-def _measured(engine: SearchEngine, leasts: Sequence[float]) -> dict[str, list[float]]:
-    """By list of texts how many they are, both areas, the median percentile and the shares above the least."""
-    captions = _first(engine, _held_out(engine))
-    rows = {"captions": [len(captions), np.nan, np.nan, *_levels(captions, leasts)]}
-    for name, texts in NOTHING.items():
-        own = _first(engine, [" ".join(text.split()) for text in texts.split(";")])
-        is_caption = np.arange(len(captions) + len(own)) < len(captions)
-        areas = [float(roc_auc_score(is_caption, both)) for both in np.concatenate([captions, own]).T]
-        rows[name] = [len(own), *areas, *_levels(own, leasts)]
+def _measure(engine: SearchEngine, thresholds: Sequence[float]) -> dict[str, list[float]]:
+    """Return by list of texts: their count, both areas, the median percentile, and the share above each threshold."""
+    captions = _first_results(engine, _held_out_captions(engine))
+    rows = {"captions": [len(captions), np.nan, np.nan, *_percentile_cells(captions, thresholds)]}
+    for name, texts in UNRELATED_TEXTS.items():
+        unrelated = _first_results(engine, [" ".join(text.split()) for text in texts.split(";")])
+        is_caption = np.arange(len(captions) + len(unrelated)) < len(captions)
+        areas = [float(roc_auc_score(is_caption, both)) for both in np.concatenate([captions, unrelated]).T]
+        rows[name] = [len(unrelated), *areas, *_percentile_cells(unrelated, thresholds)]
     return rows
 
 
-def _held_out(engine: SearchEngine) -> list[str]:
-    """The captions held out of items with a picture."""
-    texts, pictures = Assets.load(engine.index, Modality.TEXT), engine.index.table(Modality.IMAGE)
+def _held_out_captions(engine: SearchEngine) -> list[str]:
+    """Return the held-out captions of items with an image."""
+    texts, images = Assets.load(engine.index, Modality.TEXT), engine.index.table(Modality.IMAGE)
     chosen = texts.select_rows(held_out_only=True)
     return [
-        texts.texts[row] or "" for row in chosen[np.isin(texts.table.items[chosen], pictures.items)].tolist()
+        texts.texts[row] or "" for row in chosen[np.isin(texts.table.items[chosen], images.items)].tolist()
     ]
 
 
-def _first(engine: SearchEngine, texts: Sequence[str]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """(n, 2): the percentile and the score of the first picture for each text."""
-    found = engine.search_batch([Query(text=text) for text in texts], to="image", k=1)
-    return np.array([(hits[0].percentile, hits[0].score) for hits in found], np.float64)
+def _first_results(
+    engine: SearchEngine, texts: Sequence[str]
+) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Return (n, 2): the percentile and the score of the first image for each text."""
+    results = engine.search_batch([Query(text=text) for text in texts], to="image", k=1)
+    return np.array([(hits[0].percentile, hits[0].score) for hits in results], np.float64)
 
 
-def _levels(first: np.ndarray[tuple[int, int], np.dtype[np.float64]], leasts: Sequence[float]) -> list[float]:
-    percentiles = first[:, 0]
-    return [float(np.median(percentiles)), *(float((percentiles >= least).mean()) for least in leasts)]
+def _percentile_cells(
+    first_results: np.ndarray[tuple[int, int], np.dtype[np.float64]], thresholds: Sequence[float]
+) -> list[float]:
+    percentiles = first_results[:, 0]
+    shares = (float((percentiles >= threshold).mean()) for threshold in thresholds)
+    return [float(np.median(percentiles)), *shares]
 
 
 if __name__ == "__main__":

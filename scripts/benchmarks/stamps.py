@@ -1,9 +1,9 @@
-"""How well words find pictures and pictures words: the figures of the README, over several held-out thirds.
+"""Measure how well texts find images and images texts: the figures of the README, over several held-out thirds.
 
 Usage: python scripts/benchmarks/stamps.py [INDEX] [--seeds 0 1 2] [--align METHOD ...]
 
-INDEX is the index that scripts/demo made. It is copied, and for every seed and method fitted anew on the
-items that the seed does not hold out.
+INDEX is the index that scripts/demo made. A copy of it is fitted again for every seed and method, on the items that
+the seed does not hold out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MEASURES = ("hit@1", "hit@10", "mrr", "median_rank")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print a table: methods by tasks, means over seeds."""
+    """Print a table with one row for each method and task: means over seeds."""
     parser = _fitted.options(__doc__)
     parser.add_argument("--align", nargs="+", default=["conse", "cca", "auto"])
     options = parser.parse_args(argv)

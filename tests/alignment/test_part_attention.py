@@ -1,4 +1,4 @@
-"""Parts of assets: what an alignment reads of them, and pooling them by learned weights."""
+"""Parts of assets: how alignments read them, and pooling them with trained weights."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from indexer.cli.main import run
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.alignment.cca import model_selection
 from retrieval.alignment.maps.pooling import PartPooling
-from retrieval.alignment.methods import dcca, kcca
-from retrieval.alignment.methods import part_attention as learning
+from retrieval.alignment.methods import dcca, kcca, part_attention
 from retrieval.alignment.methods.registry import METHODS, fit
-from retrieval.alignment.trained.attention_queries import Queries
+from retrieval.alignment.trained.attention_queries import AttentionQueries
 from retrieval.arrays.norms import unit
 from retrieval.encoders.base import ClassHead, PartLayout
 from retrieval.errors import AlignmentError
@@ -29,223 +28,238 @@ from tests.helpers.pictures import noise
 
 TEXT, IMAGE = Modality.TEXT, Modality.IMAGE
 PARTS = PartLayout.after_whole(20, 9, 20)
-CONTENT = np.random.default_rng(1).normal(size=(6, 20))
-SAID = np.random.default_rng(2).normal(size=(6, 12))
+CELL_BASIS = np.random.default_rng(1).normal(size=(6, 20))
+TEXT_BASIS = np.random.default_rng(2).normal(size=(6, 12))
 MARK = 6 * unit(np.random.default_rng(3).normal(size=(1, 20)))[0]
 
 
-def planted(count: int, seed: int) -> dict[Modality, Matrix]:
-    """Texts, and pictures one cell of which, anywhere, is what the text says; the other cells are of other things.
+def marked_cells(count: int, seed: int) -> dict[Modality, Matrix]:
+    """Texts, and images of 9 cells. One random cell shows what the text describes, the others show something else.
 
-    The cell that matters is marked, and the whole is the mean of the cells.
+    The cell that matters is marked, and the row of the whole image is the mean of the cells.
     """
     random = np.random.default_rng(seed)
-    said = random.normal(size=(count, 6))
+    described = random.normal(size=(count, 6))
     shown = random.normal(size=(count, 9, 6))
     place = np.arange(count), random.integers(9, size=count)
-    shown[place] = said
-    cells = shown @ CONTENT + 0.2 * random.normal(size=(count, 9, 20))
+    shown[place] = described
+    cells = shown @ CELL_BASIS + 0.2 * random.normal(size=(count, 9, 20))
     cells[place] += MARK
-    text = said @ SAID + 0.2 * random.normal(size=(count, 12))
+    text = described @ TEXT_BASIS + 0.2 * random.normal(size=(count, 12))
     image = np.concatenate([cells.mean(axis=1), cells.reshape(count, -1)], axis=1)
     return {TEXT: text.astype(np.float32), IMAGE: image.astype(np.float32)}
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer settings to choose from: what is tested is not the choice."""
+def small_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offer fewer settings to choose from, because the choice is not tested here."""
     monkeypatch.setattr(model_selection, "POWERS", (1.0,))
     monkeypatch.setattr(kcca, "WIDTHS", (1.0,))
     monkeypatch.setattr(dcca, "OUTPUTS", (8,))
-    monkeypatch.setattr(learning, "ROUNDS", 3)
+    monkeypatch.setattr(part_attention, "ROUNDS", 3)
 
 
-def training(features: dict[Modality, Matrix], **more: object) -> TrainingData:
+def training_data(features: dict[Modality, Matrix], **more: object) -> TrainingData:
     tables = {each: FeatureTable(rows, np.arange(len(rows))) for each, rows in features.items()}
     return replace(TrainingData(tables, parts={IMAGE: PARTS}), **more)
 
 
-def hit(alignment: Alignment) -> float:
-    """Hit@1 among 60 items that were not learned from."""
-    rows = planted(60, 9)
+def hit_rate(alignment: Alignment) -> float:
+    """Hit@1 among 60 items that were not used for training."""
+    rows = marked_cells(60, 9)
     scores = alignment.project(TEXT, rows[TEXT]) @ alignment.project(IMAGE, rows[IMAGE]).T
     return float(np.mean(scores.argmax(axis=1) == np.arange(60)))
 
 
 @pytest.fixture(scope="module")
 def attention() -> Alignment:
-    return fit("attention", training(planted(300, 0)))
+    return fit("attention", training_data(marked_cells(300, 0)))
 
 
-def test_the_part_that_matters_is_found_wherever_it_is(attention: Alignment) -> None:
-    others = [hit(fit(name, training(planted(300, 0)))) for name in ("cca", "contrastive")]
+def test_the_part_that_matters_is_found_at_any_position(attention: Alignment) -> None:
+    others = [hit_rate(fit(name, training_data(marked_cells(300, 0)))) for name in ("cca", "contrastive")]
     mean = PartPooling(PARTS, np.zeros(20, np.float32))
-    pooled = fit("cca", training(planted(300, 0)).pooled({IMAGE: mean}))
-    others.append(hit(pooled.with_pooling({IMAGE: mean})))
+    pooled = fit("cca", training_data(marked_cells(300, 0)).pooled({IMAGE: mean}))
+    others.append(hit_rate(pooled.with_pooling({IMAGE: mean})))
     assert max(others) < 0.2
-    assert hit(attention) > 0.9
-    rows = planted(60, 9)[IMAGE]
+    assert hit_rate(attention) > 0.9
+    rows = marked_cells(60, 9)[IMAGE]
     marked = (PARTS.split(rows) @ MARK).argmax(axis=1)
     assert np.mean(attention.poolings[IMAGE].weights(rows).argmax(axis=1) == marked) > 0.95
 
 
-def test_it_is_saved_bit_for_bit_and_older_versions_refuse_it(attention: Alignment, tmp_path: Path) -> None:
+def test_it_is_saved_exactly_and_in_a_format_that_older_versions_refuse(
+    attention: Alignment, tmp_path: Path
+) -> None:
     attention.save(tmp_path / "alignment")
-    again = Alignment.load(tmp_path / "alignment")
-    rows = planted(50, 4)
+    loaded = Alignment.load(tmp_path / "alignment")
+    rows = marked_cells(50, 4)
     for each in (TEXT, IMAGE):
-        assert_array_equal(again.project(each, rows[each]), attention.project(each, rows[each]))
-    assert (again.fingerprint, again._format) == (attention.fingerprint, 4)
-    assert fit("attention", training(planted(300, 0))).fingerprint == attention.fingerprint
+        assert_array_equal(loaded.project(each, rows[each]), attention.project(each, rows[each]))
+    assert (loaded.fingerprint, loaded._format) == (attention.fingerprint, 4)
+    assert fit("attention", training_data(marked_cells(300, 0))).fingerprint == attention.fingerprint
     other = replace(attention, poolings={IMAGE: PartPooling(PARTS, np.zeros(20, np.float32))})
     assert other.fingerprint != attention.fingerprint
 
 
-def test_rows_of_another_layout_are_refused(attention: Alignment) -> None:
+def test_rows_with_another_layout_are_refused(attention: Alignment) -> None:
     with pytest.raises(AlignmentError, match=r"fitted on 200 columns.*use the encoder"):
         attention.project(IMAGE, np.zeros((1, 20), np.float32))
 
 
-def test_without_scores_parts_are_pooled_to_their_mean() -> None:
-    rows = planted(30, 0)[IMAGE]
-    rows[3, 60:] = 0  # of which two parts are left
-    rows[4, 20:] = 0  # and of which none
-    read = PartPooling(PARTS, np.zeros(20, np.float32))(rows)
-    assert_array_equal(read[:, :20], rows[:, :20])
-    assert_allclose(read[:3, 20:], PARTS.split(rows)[:3].mean(axis=1), atol=1e-5)
-    assert_allclose(read[3, 20:], PARTS.split(rows)[3, :2].mean(axis=0), atol=1e-5)
-    assert not read[4, 20:].any()
+def test_a_zero_query_pools_parts_to_their_mean() -> None:
+    rows = marked_cells(30, 0)[IMAGE]
+    rows[3, 60:] = 0  # two parts are left
+    rows[4, 20:] = 0  # no part is left
+    pooled = PartPooling(PARTS, np.zeros(20, np.float32))(rows)
+    assert_array_equal(pooled[:, :20], rows[:, :20])
+    assert_allclose(pooled[:3, 20:], PARTS.split(rows)[:3].mean(axis=1), atol=1e-5)
+    assert_allclose(pooled[3, 20:], PARTS.split(rows)[3, :2].mean(axis=0), atol=1e-5)
+    assert not pooled[4, 20:].any()
 
 
-def test_absent_parts_weigh_nothing_wherever_they_are() -> None:
+def test_absent_parts_have_no_weight_at_any_position() -> None:
     random = np.random.default_rng(0)
-    rows, query = planted(5, 0)[IMAGE], 8 * random.normal(size=20).astype(np.float32)
-    few = rows.copy()
-    few[:, 20:].reshape(5, 9, 20)[:, [0, 3, 8]] = 0
-    left = np.concatenate([rows[:, :20], PARTS.split(rows)[:, [1, 2, 4, 5, 6, 7]].reshape(5, -1)], axis=1)
+    rows, query = marked_cells(5, 0)[IMAGE], 8 * random.normal(size=20).astype(np.float32)
+    with_absent = rows.copy()
+    with_absent[:, 20:].reshape(5, 9, 20)[:, [0, 3, 8]] = 0
+    remaining = np.concatenate(
+        [rows[:, :20], PARTS.split(rows)[:, [1, 2, 4, 5, 6, 7]].reshape(5, -1)], axis=1
+    )
     assert_allclose(
-        PartPooling(PARTS, query)(few),
-        PartPooling(PartLayout.after_whole(20, 6, 20), query)(left),
+        PartPooling(PARTS, query)(with_absent),
+        PartPooling(PartLayout.after_whole(20, 6, 20), query)(remaining),
         rtol=1e-5,
         atol=1e-6,
     )
 
 
 @pytest.mark.parametrize(
-    "parts", [PARTS, PartLayout(200, 0, 10, 20)], ids=["beside the whole", "which are the whole"]
+    "parts",
+    [PARTS, PartLayout(200, 0, 10, 20)],
+    ids=["parts beside the whole", "parts that make up the whole"],
 )
-def test_what_is_learned_is_what_numpy_applies(parts: PartLayout) -> None:
-    rows = planted(40, 0)[IMAGE]
+def test_pooling_in_training_equals_pooling_in_numpy(parts: PartLayout) -> None:
+    rows = marked_cells(40, 0)[IMAGE]
     rows[3, 60:], rows[4, 20:], rows[5] = 0, 0, 0
     rows[:5] /= np.linalg.norm(rows[:5, : parts.whole], axis=1, keepdims=True)
     rows[6:] /= np.linalg.norm(rows[6:, : parts.whole], axis=1, keepdims=True)
-    learned = Queries([parts, None])
+    module = AttentionQueries([parts, None])
     with torch.no_grad():
-        learned.learned[0].normal_(std=0.1, generator=torch.Generator().manual_seed(0))
-        own = learned.read(0, rows).numpy()
-    assert_allclose(unit(PartPooling(parts, learned.queries()[0])(rows)), own, atol=1e-5)
+        module.raw_queries[0].normal_(std=0.1, generator=torch.Generator().manual_seed(0))
+        pooled = module.pooled(0, rows).numpy()
+    assert_allclose(unit(PartPooling(parts, module.queries()[0])(rows)), pooled, atol=1e-5)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("small_settings")
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"attention", "identity"}))
-def test_other_methods_read_the_whole_alone(method: str, tmp_path: Path) -> None:
-    rows = planted(40, 0)
+def test_other_methods_use_only_the_row_of_the_whole_asset(method: str, tmp_path: Path) -> None:
+    rows = marked_cells(40, 0)
     random = np.random.default_rng(5)
     head = ClassHead([f"class {each}" for each in range(10)], random.normal(size=(10, 200)), np.zeros(10))
     names = random.normal(size=(10, 12)).astype(np.float32)
-    more = PartLayout.after_whole(12, 3, 5)  # of texts, too
-    longer = np.hstack([rows[TEXT], random.normal(size=(40, 15)).astype(np.float32)])
+    text_parts = PartLayout.after_whole(12, 3, 5)  # texts have parts, too
+    text_with_parts = np.hstack([rows[TEXT], random.normal(size=(40, 15)).astype(np.float32)])
     data = replace(
-        training({TEXT: longer, IMAGE: rows[IMAGE]}),
+        training_data({TEXT: text_with_parts, IMAGE: rows[IMAGE]}),
         prior=ClassPrior(head, np.hstack([names, random.normal(size=(10, 15)).astype(np.float32)])),
-        parts={IMAGE: PARTS, TEXT: more},
+        parts={IMAGE: PARTS, TEXT: text_parts},
     )
     whole = replace(
-        training({TEXT: rows[TEXT], IMAGE: rows[IMAGE][:, :20]}, parts={}),
+        training_data({TEXT: rows[TEXT], IMAGE: rows[IMAGE][:, :20]}, parts={}),
         prior=ClassPrior(replace(head, weights=head.weights[:, :20]), names),
     )
     fitted, plain = fit(method, data), fit(method, whole)
     assert fitted.report == plain.report
     fitted.save(tmp_path / "alignment")
     for alignment in (fitted, Alignment.load(tmp_path / "alignment")):
-        assert_array_equal(alignment.project(TEXT, longer), plain.project(TEXT, rows[TEXT]))
+        assert_array_equal(alignment.project(TEXT, text_with_parts), plain.project(TEXT, rows[TEXT]))
         assert_array_equal(alignment.project(IMAGE, rows[IMAGE]), plain.project(IMAGE, rows[IMAGE][:, :20]))
 
 
-def test_without_parts_it_is_canonical_correlations_and_says_so() -> None:
-    rows = planted(60, 0)
-    plain = training({TEXT: rows[TEXT], IMAGE: rows[IMAGE][:, :20]}, parts={})
-    pooled, usual = fit("attention", plain), fit("cca", plain)
-    assert_array_equal(pooled.project(TEXT, rows[TEXT]), usual.project(TEXT, rows[TEXT]))
-    assert "no parts" in pooled.report["reason"]
+def test_without_parts_it_equals_cca_and_reports_the_reason() -> None:
+    rows = marked_cells(60, 0)
+    plain = training_data({TEXT: rows[TEXT], IMAGE: rows[IMAGE][:, :20]}, parts={})
+    attention, cca = fit("attention", plain), fit("cca", plain)
+    assert_array_equal(attention.project(TEXT, rows[TEXT]), cca.project(TEXT, rows[TEXT]))
+    assert "no parts" in attention.report["reason"]
 
 
-def few(rows: dict[Modality, Matrix]) -> TrainingData:
-    return training({each: own[:20] for each, own in rows.items()})
+def few_items(rows: dict[Modality, Matrix]) -> TrainingData:
+    return training_data({modality: features[:20] for modality, features in rows.items()})
 
 
-def fewer_still(rows: dict[Modality, Matrix]) -> TrainingData:
-    return training({each: own[:6] for each, own in rows.items()})
+def very_few_items(rows: dict[Modality, Matrix]) -> TrainingData:
+    return training_data({modality: features[:6] for modality, features in rows.items()})
 
 
 def duplicates(rows: dict[Modality, Matrix]) -> TrainingData:
-    for own in rows.values():
-        own[5:25] = own[5]
-    return training(rows)
+    for features in rows.values():
+        features[5:25] = features[5]
+    return training_data(rows)
 
 
 def constant(rows: dict[Modality, Matrix]) -> TrainingData:
     rows[IMAGE][:, 3], rows[IMAGE][:, 25] = 5, 0
-    return training(rows)
+    return training_data(rows)
 
 
-def all_the_same_part(rows: dict[Modality, Matrix]) -> TrainingData:
+def identical_parts(rows: dict[Modality, Matrix]) -> TrainingData:
     rows[IMAGE][:, 20:] = 1
-    return training(rows)
+    return training_data(rows)
 
 
-def absent(rows: dict[Modality, Matrix]) -> TrainingData:
+def absent_parts(rows: dict[Modality, Matrix]) -> TrainingData:
     rows[IMAGE][:, 20:] = 0
     rows[IMAGE][7] = 0
-    return training(rows)
+    return training_data(rows)
 
 
-def some_alone(rows: dict[Modality, Matrix]) -> TrainingData:
-    """One item has a caption alone, one a picture alone, captions are two an item."""
-    data = training(rows)
+def partly_unpaired(rows: dict[Modality, Matrix]) -> TrainingData:
+    """One item has only captions, one only an image, and each item has two captions."""
+    data = training_data(rows)
     text = FeatureTable(np.repeat(rows[TEXT][1:], 2, axis=0), np.repeat(np.arange(1, 40), 2))
     image = FeatureTable(rows[IMAGE][:-1], np.arange(39))
     return replace(data, tables={TEXT: text, IMAGE: image})
 
 
-def pictures_alone(rows: dict[Modality, Matrix]) -> TrainingData:
-    return training({IMAGE: rows[IMAGE]})
+def images_only(rows: dict[Modality, Matrix]) -> TrainingData:
+    return training_data({IMAGE: rows[IMAGE]})
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("small_settings")
 @pytest.mark.parametrize(
     "hard",
-    [few, fewer_still, duplicates, constant, all_the_same_part, absent, some_alone, pictures_alone],
+    [
+        few_items,
+        very_few_items,
+        duplicates,
+        constant,
+        identical_parts,
+        absent_parts,
+        partly_unpaired,
+        images_only,
+    ],
 )
-def test_it_survives(hard: object) -> None:
-    data = hard(planted(40, 0))  # type: ignore[operator]
+def test_it_gives_finite_rows_on_difficult_data(hard: object) -> None:
+    data = hard(marked_cells(40, 0))  # type: ignore[operator]
     alignment = fit("attention", data)
     for modality, table in data.tables.items():
         assert np.isfinite(alignment.project(modality, table.features)).all()
 
 
-@pytest.mark.usefixtures("quick")
-def test_from_files_to_hits(
+@pytest.mark.usefixtures("small_settings")
+def test_index_search_and_realign_with_parts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learning, "ROUNDS", 1)
+    monkeypatch.setattr(part_attention, "ROUNDS", 1)
     source, out = tmp_path / "source", str(tmp_path / "index")
     source.mkdir()
     for name, colour in toy.COLOURS.items():
         for size in (40, 60, 80):
-            picture = noise(size, size)
-            picture.paste(colour, (5, 5, size // 2, size // 2))
-            picture.save(source / f"{name} {size}.png")
+            image = noise(size, size)
+            image.paste(colour, (5, 5, size // 2, size // 2))
+            image.save(source / f"{name} {size}.png")
             (source / f"{name} {size}.txt").write_text(f"A {name} square of {size} pixels.")
     assert run(["index", str(source), "--out", out, "--preset", "parts", "--align", "attention"]) == 0
     manifest = json.loads((tmp_path / "index/manifest.json").read_text())
@@ -259,10 +273,8 @@ def test_from_files_to_hits(
     assert "red 80" in [hit["id"] for hit in json.loads(capsys.readouterr().out)][:3]
     engine = retrieval.open(out)
     assert engine.image_to_image(source / "blue 40.png", k=1)[0].score == pytest.approx(1, abs=1e-3)
-    found = engine.text_to_image("blue", k=30)
-    vectors = (
-        engine.index.modality_index(IMAGE).index.vectors(np.arange(30)) @ engine.encode(text=["blue"])[0]
-    )
-    assert_allclose([hit.score for hit in found], np.sort(vectors)[::-1], atol=1e-2)
-    assert run(["realign", out, "--align", "cca"]) == 0  # which reads the whole alone
+    hits = engine.text_to_image("blue", k=30)
+    scores = engine.index.modality_index(IMAGE).index.vectors(np.arange(30)) @ engine.encode(text=["blue"])[0]
+    assert_allclose([hit.score for hit in hits], np.sort(scores)[::-1], atol=1e-2)
+    assert run(["realign", out, "--align", "cca"]) == 0  # uses only the row of the whole
     assert retrieval.open(out).text_to_image("blue", k=3)[0].modality == "image"

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 from retrieval.alignment.base import Alignment, FeatureTable, TrainingData
 from retrieval.alignment.methods.registry import fit
-from retrieval.alignment.methods.shared_space import sharing
+from retrieval.alignment.methods.shared_space import shared_modalities
 from retrieval.arrays.norms import unit
 from retrieval.types import Matrix, Modality
 
@@ -79,6 +79,6 @@ def test_modalities_share_a_space_if_model_weights_and_dimension_are_equal() -> 
     image = (Modality.IMAGE, "clip:small", "ab", 24)
     video = (Modality.VIDEO, "frames:clip:small", "ab", 24)
     audio = (Modality.AUDIO, "acoustic", "cd", 24)
-    assert sharing([text, image, video, audio]) == {Modality.TEXT, Modality.IMAGE, Modality.VIDEO}
-    assert sharing([text, (Modality.IMAGE, "clip:small", "other", 24), audio]) == frozenset()
-    assert sharing([image, video]) == frozenset()
+    assert shared_modalities([text, image, video, audio]) == {Modality.TEXT, Modality.IMAGE, Modality.VIDEO}
+    assert shared_modalities([text, (Modality.IMAGE, "clip:small", "other", 24), audio]) == frozenset()
+    assert shared_modalities([image, video]) == frozenset()

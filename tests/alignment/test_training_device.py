@@ -1,7 +1,7 @@
-"""Training on a GPU, as far as it can be seen without one: every tensor of every loss is where it was asked to be.
+"""Training on a GPU, tested mostly without one: every tensor of every loss is on the requested device.
 
-PyTorch's fake tensors have a device and a shape and compute nothing. Two that are at different places may not meet,
-as on a GPU; gradients and what comes back as numbers need a real one.
+PyTorch's fake tensors have a device and a shape but compute nothing. As on a GPU, an operation on tensors of different
+devices fails. Gradients and numeric results need a real GPU.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from retrieval.alignment.methods import dcca, part_attention
 from retrieval.alignment.methods.registry import METHODS
 from retrieval.alignment.methods.registry import fit as align
 from retrieval.alignment.trained import fit_heads, networks
-from retrieval.alignment.trained.attention_queries import Queries
+from retrieval.alignment.trained.attention_queries import AttentionQueries
 from retrieval.errors import DeviceError
 from retrieval.fusion import learned
 from retrieval.fusion.registry import fit as fuse
 from retrieval.runtimes import device as devices
 from retrieval.types import Modality
-from tests.alignment.test_methods_on_hard_data import made, tables
-from tests.alignment.test_part_attention import planted, training
+from tests.alignment.test_methods_on_hard_data import as_training_data, shared_latent
+from tests.alignment.test_part_attention import marked_cells, training_data
 from tests.fusion.test_fusion import items
 
-TRAINED = ("contrastive", "sigmoid", "adversarial", "distill", "dcca", "attention")
-"""The alignments that are learned by gradients; ``attention`` needs parts."""
+GRADIENT_METHODS = ("contrastive", "sigmoid", "adversarial", "distill", "dcca", "attention")
+"""The alignment methods that are trained by gradients; ``attention`` needs parts."""
 
 
-class BegunError(Exception):
-    """Training got as far as to have its losses."""
+class FirstStepError(Exception):
+    """Training has computed the losses of its first step."""
 
 
 @pytest.fixture
 def losses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.Tensor]]:
-    """The losses that the first step of a training has, on a GPU that is not there."""
-    seen: list[torch.Tensor] = []
+    """The losses of the first training step, on a simulated GPU."""
+    recorded: list[torch.Tensor] = []
 
     def train(
         module: torch.nn.Module,
@@ -50,12 +50,12 @@ def losses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.Tensor]]:
         validation: Callable[[], torch.Tensor] | None,
         *_: object,
     ) -> NoReturn:
-        assert {own.device.type for own in module.parameters()} == {"cuda"}
-        seen.append(loss(rows))
-        if validation is not None and not isinstance(module, networks.Networks):  # theirs are numbers
+        assert {parameter.device.type for parameter in module.parameters()} == {"cuda"}
+        recorded.append(loss(rows))
+        if validation is not None and not isinstance(module, networks.Networks):  # theirs needs real numbers
             module.eval()
-            seen.append(validation())
-        raise BegunError
+            recorded.append(validation())
+        raise FirstStepError
 
     for module in (fit_heads, networks, learned):
         monkeypatch.setattr(module, "train", train)
@@ -64,51 +64,57 @@ def losses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.Tensor]]:
     monkeypatch.setattr(dcca, "OUTPUTS", (8,))
     monkeypatch.setattr(part_attention, "ROUNDS", 1)
     monkeypatch.setattr(
-        Queries, "queries", lambda self: [np.zeros(own.shape, np.float32) for own in self.learned]
+        AttentionQueries,
+        "queries",
+        lambda self: [np.zeros(raw.shape, np.float32) for raw in self.raw_queries],
     )
     with FakeTensorMode(allow_non_fake_inputs=True):
-        yield seen
+        yield recorded
 
 
-@pytest.mark.parametrize("method", TRAINED)
-def test_an_alignment_is_learned_where_it_is_told(losses: list[torch.Tensor], method: str) -> None:
-    data = training(planted(80, 0)) if METHODS[method].pools else tables(made(80))
-    with pytest.raises(BegunError):
+@pytest.mark.parametrize("method", GRADIENT_METHODS)
+def test_an_alignment_is_trained_on_the_requested_device(losses: list[torch.Tensor], method: str) -> None:
+    data = (
+        training_data(marked_cells(80, 0)) if METHODS[method].pools else as_training_data(shared_latent(80))
+    )
+    with pytest.raises(FirstStepError):
         align(method, data, "cuda")
-    assert {own.device.type for own in losses} == {"cuda"}
-    assert {own.shape for own in losses} == {()}
+    assert {loss.device.type for loss in losses} == {"cuda"}
+    assert {loss.shape for loss in losses} == {()}
 
 
 @pytest.mark.parametrize("method", ["attention", "gated", "tensor"])
-def test_a_fusion_is_learned_where_it_is_told(losses: list[torch.Tensor], method: str) -> None:
-    with pytest.raises(BegunError):
+def test_a_fusion_is_trained_on_the_requested_device(losses: list[torch.Tensor], method: str) -> None:
+    with pytest.raises(FirstStepError):
         fuse(method, items(), device="cuda")
-    assert {own.device.type for own in losses} == {"cuda"}
+    assert {loss.device.type for loss in losses} == {"cuda"}
 
 
 @pytest.mark.parametrize("method", ["cca", "ridge", "procrustes", "kcca"])
-def test_what_needs_no_gradients_is_the_same_anywhere(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+def test_methods_without_gradients_ignore_the_device(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     monkeypatch.setattr(devices, "resolve", lambda device: device)
-    data = tables(made(60))
+    data = as_training_data(shared_latent(60))
     assert align(method, data, "cuda").fingerprint == align(method, data).fingerprint
 
 
-def test_the_device_must_be_there() -> None:
+def test_a_missing_gpu_is_reported() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(DeviceError, match="finds no CUDA GPU"):
-        align("cca", tables(made(60)), "cuda")
+        align("cca", as_training_data(shared_latent(60)), "cuda")
 
 
-@pytest.mark.parametrize("method", TRAINED)
-def test_a_gpu_learns_what_a_processor_does(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+@pytest.mark.parametrize("method", GRADIENT_METHODS)
+def test_training_on_a_gpu_gives_nearly_the_same_alignment_as_on_a_cpu(
+    monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
     if not torch.cuda.is_available():
         pytest.skip("there is no GPU")
     monkeypatch.setattr(fit_heads, "SCHEDULE", replace(fit_heads.SCHEDULE, epochs=5))
-    parted = METHODS[method].pools
-    data = training(planted(200, 0)) if parted else tables(made(200))
-    rows = planted(60, 9) if parted else made(60, 99)
-    found = [align(method, data, device) for device in ("cpu", "cuda")]
+    needs_parts = METHODS[method].pools
+    data = training_data(marked_cells(200, 0)) if needs_parts else as_training_data(shared_latent(200))
+    rows = marked_cells(60, 9) if needs_parts else shared_latent(60, 99)
+    alignments = [align(method, data, device) for device in ("cpu", "cuda")]
     for modality in (Modality.TEXT, Modality.IMAGE):
-        here, there = (own.project(modality, rows[modality]) for own in found)
-        assert np.vecdot(here, there).mean() > 0.9 or method == "dcca"
+        cpu, cuda = (alignment.project(modality, rows[modality]) for alignment in alignments)
+        assert np.vecdot(cpu, cuda).mean() > 0.9 or method == "dcca"

@@ -8,7 +8,7 @@ import pytest
 
 import retrieval
 from indexer.cli.main import run
-from retrieval.alignment import registry as alignments
+from retrieval.alignment.methods import registry as alignments
 from retrieval.cli.search_command import parse_weighted
 from retrieval.encoders import registry as encoders
 from retrieval.fusion import registry as fusions

@@ -241,7 +241,7 @@ def test_an_index_opens_with_moved_weights(moved_index: tuple[Path, str], tmp_pa
     index, name = moved_index
     assert (
         retrieval.open(index).manifest.alignment["report"]["reason"]
-        == "image and text are of one space already"
+        == "image and text are already in one space"
     )
     with pytest.raises(WeightsError, match="--text-encoder"):
         retrieval.open(index).search(text="a dog", to="image")

@@ -1,4 +1,4 @@
-"""What the comparison keeps: taken again for the same question alone, and whole lines alone."""
+"""Results that the comparison keeps: reused only under the same conditions, and only from complete lines."""
 
 import importlib.util
 from pathlib import Path
@@ -25,17 +25,17 @@ def index(tmp_path_factory):
 
 @pytest.fixture
 def compare(index, tmp_path, monkeypatch, capsys):
-    """Runs the comparison with ``--keep``; gives the methods and seeds that were measured anew, and the table."""
+    """Run the comparison with ``--keep``; return the methods and seeds measured in this run, and the table."""
     spec = importlib.util.spec_from_file_location("compare_alignment", SCRIPT)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     measured, real = [], script._compare
 
-    def measuring(copy, method, seed, holdout, options):
+    def recording(copy, method, seed, holdout, options):
         measured.append((method, seed))
         return real(copy, method, seed, holdout, options)
 
-    monkeypatch.setattr(script, "_compare", measuring)
+    monkeypatch.setattr(script, "_compare", recording)
 
     def run(*arguments, index=index):
         measured.clear()
@@ -49,22 +49,22 @@ def compare(index, tmp_path, monkeypatch, capsys):
 BOTH = [("cca", 0), ("cca", 1)]
 
 
-def test_what_was_measured_is_taken_again(compare):
+def test_kept_results_are_reused(compare):
     first, table = compare("weighted")
-    again, same = compare("weighted")
-    assert (first, again) == (BOTH, [])
-    assert same == table
+    second, second_table = compare("weighted")
+    assert (first, second) == (BOTH, [])
+    assert second_table == table
 
 
-@pytest.mark.parametrize("otherwise", [["weighted", "--holdout", "0.4"], ["concat"],
+@pytest.mark.parametrize("other_options", [["weighted", "--holdout", "0.4"], ["concat"],
                                        ["weighted", "--relevance", "letters"]])  # fmt: skip
-def test_what_was_measured_otherwise_is_not(compare, otherwise):
+def test_results_of_other_options_are_not_reused(compare, other_options):
     compare("weighted")
-    assert compare(*otherwise)[0] == BOTH
+    assert compare(*other_options)[0] == BOTH
     assert compare("weighted")[0] == []
 
 
-def test_holdouts_are_kept_one_by_one_and_shown_together(compare):
+def test_holdouts_are_kept_separately_and_shown_together(compare):
     compare("weighted", "--holdout", "letters = 5")
     measured, table = compare("weighted", "--holdout", "letters = 5", "letters = 6", "--wide")
     assert measured == BOTH
@@ -74,7 +74,7 @@ def test_holdouts_are_kept_one_by_one_and_shown_together(compare):
     assert compare("weighted", "--holdout", "letters = 6")[0] == []
 
 
-def test_what_was_measured_of_another_index_is_not(compare, index, tmp_path):
+def test_results_of_another_index_are_not_reused(compare, index, tmp_path):
     compare("weighted")
     lines = (index.parent / "source/m.csv").read_text(encoding="utf-8").splitlines()
     other = index.parent / "source/other.csv"
@@ -83,15 +83,15 @@ def test_what_was_measured_of_another_index_is_not(compare, index, tmp_path):
     assert compare("weighted", index=tmp_path / "index")[0] == BOTH
 
 
-def test_a_line_that_was_cut_short_is_measured_anew(compare, tmp_path):
+def test_an_incomplete_line_is_measured_again(compare, tmp_path):
     _, table = compare("weighted")
     kept = tmp_path / "kept"
-    whole = kept.read_bytes()
-    kept.write_bytes(whole[:-20])
-    measured, again = compare("weighted")
+    complete = kept.read_bytes()
+    kept.write_bytes(complete[:-20])
+    measured, second_table = compare("weighted")
     assert measured == [("cca", 1)]
     assert len(kept.read_bytes().splitlines()) == 2
-    assert [line.split("|")[:7] for line in again.splitlines()] == [
+    assert [line.split("|")[:7] for line in second_table.splitlines()] == [
         line.split("|")[:7] for line in table.splitlines()
     ]
     assert compare("weighted")[0] == []

@@ -1,1 +1,1 @@
-"""Alignment methods, one a module."""
+"""Alignment methods, one in each module."""

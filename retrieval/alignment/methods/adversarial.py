@@ -1,8 +1,8 @@
-"""A contrastive head that also learns to hide which modality a vector came from.
+"""A contrastive head that is also trained to hide the modality of a vector.
 
-After Wang et al., "Adversarial Cross-Modal Retrieval" (2017): a discriminator learns to tell the modalities apart,
-and its gradient, reversed (Ganin and Lempitsky 2015), teaches the head to leave nothing to tell them by. The paper's
-triplet loss is InfoNCE here, and its classifier of labels is left out, for items have none.
+After Wang et al., "Adversarial Cross-Modal Retrieval" (2017): a discriminator is trained to tell the modalities apart.
+Its reversed gradient (Ganin and Lempitsky 2015) trains the head to make them indistinguishable. Two differences from
+the paper: InfoNCE replaces the triplet loss, and there is no label classifier, because items have no labels.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import torch
 from torch import nn
 
 from retrieval.alignment.base import Alignment, TrainingData
-from retrieval.alignment.methods.contrastive import Contrast
+from retrieval.alignment.methods.contrastive import ContrastiveObjective
 from retrieval.alignment.trained.fit_heads import fit_heads
 from retrieval.alignment.trained.head import Batch
 
-WEIGHT = 0.1
-"""Of the discriminator's gradient beside that of the contrast."""
+ADVERSARY_WEIGHT = 0.1
+"""Weight of the discriminator's gradient, relative to the gradient of the contrastive loss."""
 
-HIDDEN = 64
-"""Units of the discriminator."""
+HIDDEN_UNITS = 64
+"""Hidden units of the discriminator."""
 
 
 def fit(data: TrainingData) -> Alignment:
-    """A head trained by contrast against a discriminator of modalities, on the pairs alone.
+    """Train heads with a contrastive loss and against a modality discriminator, on the pairs alone.
 
     Raises:
         AlignmentError: as ``from_pairs``.
@@ -33,41 +33,47 @@ def fit(data: TrainingData) -> Alignment:
     return fit_heads(
         "adversarial",
         data,
-        lambda connections, columns: Adversary(len(connections.modalities), columns, data.seed),
+        lambda connections, columns: AdversarialObjective(len(connections.modalities), columns, data.seed),
     )
 
 
-class Adversary(Contrast):
-    """InfoNCE, and while training a discriminator's gradient, reversed."""
+class AdversarialObjective(ContrastiveObjective):
+    """InfoNCE plus, in training, the reversed gradient of a modality discriminator."""
 
     def __init__(self, views: int, columns: int, seed: int) -> None:
-        """For so many modalities and columns of the space; ``seed`` is of the discriminator's first weights."""
+        """Create the discriminator.
+
+        Args:
+            views: number of modalities.
+            columns: columns of the space.
+            seed: of the discriminator's initial weights.
+        """
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            with torch.device("cpu"):  # the same numbers wherever they go
-                drawn = _discriminator(columns, views)
+            with torch.device("cpu"):  # same numbers for every device
+                initial = _discriminator(columns, views)
             self._discriminator = _discriminator(columns, views)
-        self._discriminator.load_state_dict(drawn.state_dict())
+        self._discriminator.load_state_dict(initial.state_dict())
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """The loss of a batch; in evaluation that of the contrast alone, for the adversary's is a moving aim."""
+        """Return the loss of a batch; in evaluation only the contrastive loss, for the adversary's target moves."""
         contrast = super().forward(batch)
-        return contrast + self.told_apart(batch) if self.training else contrast
+        return contrast + self.discriminator_loss(batch) if self.training else contrast
 
-    def told_apart(self, batch: Batch) -> torch.Tensor:
-        """The discriminator's cross-entropy, whose gradient reaches the rows reversed."""
-        rows = torch.cat([_Reversed.apply(batch.first), _Reversed.apply(batch.second)])
+    def discriminator_loss(self, batch: Batch) -> torch.Tensor:
+        """Return the discriminator's cross-entropy; its gradient reaches the rows with the sign reversed."""
+        rows = torch.cat([_ReverseGradient.apply(batch.first), _ReverseGradient.apply(batch.second)])
         views = torch.tensor(batch.views).repeat_interleave(len(batch.items))
         return nn.functional.cross_entropy(self._discriminator(rows), views)
 
 
 def _discriminator(columns: int, views: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(columns, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, views))
+    return nn.Sequential(nn.Linear(columns, HIDDEN_UNITS), nn.Tanh(), nn.Linear(HIDDEN_UNITS, views))
 
 
-class _Reversed(torch.autograd.Function):
-    """The identity, whose gradient is turned round and weighted."""
+class _ReverseGradient(torch.autograd.Function):
+    """The identity, with a gradient whose sign is reversed and which is weighted."""
 
     @staticmethod
     def forward(_context: Any, rows: torch.Tensor) -> torch.Tensor:
@@ -75,4 +81,4 @@ class _Reversed(torch.autograd.Function):
 
     @staticmethod
     def backward(_context: Any, gradient: torch.Tensor) -> torch.Tensor:
-        return -WEIGHT * gradient
+        return -ADVERSARY_WEIGHT * gradient

@@ -1,8 +1,8 @@
-"""Linear maps of all modalities into one of them, the anchor, whose features stay as they are but for their mean.
+"""Linear maps of all modalities into the space of one of them, the anchor. Of its features only the mean is removed.
 
-A modality that has no items in common with the anchor is brought to one that has, and with that one's map into
-the anchor's space: a tree of links, those of most items first. Where the links fall into separate islands, each has
-an anchor and columns of its own.
+A modality without items in common with the anchor is mapped onto one that has, and then with that one's map into the
+anchor's space. The links form a tree, built from the links with the most items first. If the links fall into separate
+islands, each island has its own anchor and its own columns.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from retrieval.alignment.maps.projector import Block
 from retrieval.alignment.maps.subspaces import Subspace
 from retrieval.types import Modality
 
-Moment = NDArray[np.float64]
+Float64Matrix = NDArray[np.float64]
 
-Solve = Callable[[Moment, Moment, float], Moment]
-"""From the (d, d) covariance of a view, the (d, a) one with its target, and a setting, to the (d, a) map."""
+SolveMap = Callable[[Float64Matrix, Float64Matrix, float], Float64Matrix]
+"""Takes a view's (d, d) covariance, its (d, a) covariance with the target, and a setting; returns the (d, a) map."""
 
 
 @dataclass(frozen=True)
-class Step:
-    """One modality's way towards the anchor.
+class AnchorStep:
+    """How one modality is mapped towards the anchor.
 
     Attributes:
-        view: which is mapped.
-        onto: the view whose place in the space is what it is mapped to; None for the anchor itself.
-        anchor: where the way ends.
+        view: the view that is mapped.
+        onto: the view whose mapped rows are the target; None for the anchor itself.
+        anchor: the anchor of the view's island.
     """
 
     view: int
@@ -46,103 +46,110 @@ class Step:
     anchor: int
 
 
-def fit_anchored(method: str, data: TrainingData, solve: Solve, settings: Sequence[float]) -> Alignment:
-    """Map every linked modality into its anchor's space, at the setting that held-out pairs speak for.
+def fit_anchored(method: str, data: TrainingData, solve: SolveMap, settings: Sequence[float]) -> Alignment:
+    """Map every linked modality into its anchor's space, with the setting that cross-validation chooses.
 
-    The anchor is text if it is linked, and else the modality with the most items in common with others.
+    The anchor is text if text is linked, otherwise the modality with the most items in common with others.
 
     Args:
-        method: its name.
+        method: name of the method.
         data: the training rows.
-        solve: the map of one view.
-        settings: to choose from by cross-validation; the first where there are too few items.
+        solve: computes the map of one view.
+        settings: settings to choose from by cross-validation; the first is used if there are too few items.
 
     Raises:
         AlignmentError: as ``from_pairs``.
     """
 
     def fit(connections: Connections) -> tuple[list[Subspace], Report]:
-        own = [feature_maps(data, None)[modality] for modality in connections.modalities]
-        widest = max(lift.dimension for lift in own)
-        pairs = summarise_pairs(
+        view_lifts = [feature_maps(data, None)[modality] for modality in connections.modalities]
+        widest = max(lift.dimension for lift in view_lifts)
+        pair_statistics = summarise_pairs(
             connections.pairs, FOLDS if connections.can_validate else 1, data.seed, max_axes=widest
         )
-        steps = way(connections)
+        steps = anchor_steps(connections)
         setting, report = settings[0], Report()
         if connections.can_validate:
-            tried = [_judged(pairs, own, steps, solve, each) for each in settings]
+            losses = [_validation_loss(pair_statistics, view_lifts, steps, solve, each) for each in settings]
             setting, report["validation_loss"] = min(
-                zip(settings, tried, strict=True), key=lambda each: each[1]
+                zip(settings, losses, strict=True), key=lambda each: each[1]
             )
-        views = _blocks(pairs.whole, pairs, own, steps, solve, setting)
+        blocks_by_view = _blocks(pair_statistics.whole, pair_statistics, view_lifts, steps, solve, setting)
         names = connections.modalities
         report["setting"] = setting
         report["anchors"] = {str(names[step.view]): str(names[step.anchor]) for step in steps}
         islands: dict[Modality, dict[Modality, Block]] = {}
         for step in steps:
-            islands.setdefault(names[step.anchor], {})[names[step.view]] = views[step.view]
+            islands.setdefault(names[step.anchor], {})[names[step.view]] = blocks_by_view[step.view]
         return [Subspace(f"{method} {anchor}", blocks) for anchor, blocks in islands.items()], report
 
     return from_pairs(method, data, fit)
 
 
-def way(connections: Connections) -> list[Step]:
-    """How every linked view comes to an anchor, each after the one that it is mapped onto."""
-    names, items = connections.modalities, {link: own.count for link, own in connections.pairs.items()}
+def anchor_steps(connections: Connections) -> list[AnchorStep]:
+    """Return the steps that map every linked view to an anchor; each comes after the view that it is mapped onto."""
+    names = connections.modalities
+    items = {link: pairs.count for link, pairs in connections.pairs.items()}
 
-    def liked(view: int) -> tuple[bool, int]:
-        return names[view] is Modality.TEXT, sum(own for link, own in items.items() if view in link)
+    def priority(view: int) -> tuple[bool, int]:
+        return names[view] is Modality.TEXT, sum(count for link, count in items.items() if view in link)
 
-    steps: dict[int, Step] = {}
-    while left := [view for view in range(len(names)) if view not in steps]:
-        anchor = max(left, key=liked)
-        steps[anchor] = Step(anchor, None, anchor)
+    steps: dict[int, AnchorStep] = {}
+    while unplaced := [view for view in range(len(names)) if view not in steps]:
+        anchor = max(unplaced, key=priority)
+        steps[anchor] = AnchorStep(anchor, None, anchor)
         while bridges := [link for link in items if (link[0] in steps) != (link[1] in steps)]:
             link = max(bridges, key=items.__getitem__)
             onto, view = link if link[0] in steps else link[::-1]
-            steps[view] = Step(view, onto, anchor)
+            steps[view] = AnchorStep(view, onto, anchor)
     return list(steps.values())
 
 
 def _maps(
-    linked: LinkedCovariances, steps: Sequence[Step], solve: Solve, setting: float
-) -> dict[int, Moment]:
-    """By view, (d, a): the anchor's is the identity."""
-    maps: dict[int, Moment] = {}
+    linked: LinkedCovariances, steps: Sequence[AnchorStep], solve: SolveMap, setting: float
+) -> dict[int, Float64Matrix]:
+    """Return the (d, a) map of each view; the map of an anchor is the identity."""
+    maps: dict[int, Float64Matrix] = {}
     for step in steps:
         if step.onto is None:
             maps[step.view] = np.eye(len(linked.center(step.view)))
             continue
         link = (min(step.view, step.onto), max(step.view, step.onto))
-        own = linked.links[link]
-        here, there = link.index(step.view), link.index(step.onto)
-        maps[step.view] = solve(own.between(here, here), own.between(here, there) @ maps[step.onto], setting)
+        covariances = linked.links[link]
+        source, target = link.index(step.view), link.index(step.onto)
+        across = covariances.between(source, target) @ maps[step.onto]
+        maps[step.view] = solve(covariances.between(source, source), across, setting)
     return maps
 
 
 def _blocks(
     linked: LinkedCovariances,
-    pairs: PairSummary,
-    own: Sequence[FeatureMap],
-    steps: Sequence[Step],
-    solve: Solve,
+    pair_statistics: PairSummary,
+    view_lifts: Sequence[FeatureMap],
+    steps: Sequence[AnchorStep],
+    solve: SolveMap,
     setting: float,
 ) -> Mapping[int, Block]:
     blocks = {}
     anchors = {step.view: step.anchor for step in steps}
-    for view, turned in _maps(linked, steps, solve, setting).items():
-        linear = pairs.axes[view] @ turned @ pairs.axes[anchors[view]].T  # in the anchor's own columns
-        offset = linked.center(view) @ turned @ pairs.axes[anchors[view]].T
-        blocks[view] = own[view].block(linear.astype(np.float32), offset.astype(np.float32))
+    for view, mapping in _maps(linked, steps, solve, setting).items():
+        to_columns = pair_statistics.axes[anchors[view]].T  # back to the anchor's original columns
+        linear = pair_statistics.axes[view] @ mapping @ to_columns
+        offset = linked.center(view) @ mapping @ to_columns
+        blocks[view] = view_lifts[view].block(linear.astype(np.float32), offset.astype(np.float32))
     return blocks
 
 
-def _judged(
-    pairs: PairSummary, own: Sequence[FeatureMap], steps: Sequence[Step], solve: Solve, setting: float
+def _validation_loss(
+    pair_statistics: PairSummary,
+    view_lifts: Sequence[FeatureMap],
+    steps: Sequence[AnchorStep],
+    solve: SolveMap,
+    setting: float,
 ) -> float:
-    """The loss in the folds left out."""
+    """Return the mean loss on the folds that are left out of the fit."""
     fitted = []
-    for fold in pairs.folds:
-        blocks = _blocks(fold.training, pairs, own, steps, solve, setting)
-        fitted.append([blocks[view] for view in range(len(own))])
-    return evaluate_blocks(pairs, own, fitted)[1]
+    for fold in pair_statistics.folds:
+        blocks = _blocks(fold.training, pair_statistics, view_lifts, steps, solve, setting)
+        fitted.append([blocks[view] for view in range(len(view_lifts))])
+    return evaluate_blocks(pair_statistics, view_lifts, fitted)[1]

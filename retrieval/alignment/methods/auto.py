@@ -1,4 +1,4 @@
-"""The class prior, canonical correlations, and both in one space."""
+"""The default method and its ingredients: the class prior, canonical correlations (CCA), and both in one space."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ from retrieval.arrays.norms import unit
 from retrieval.errors import AlignmentError
 from retrieval.types import Matrix, Modality
 
-VISUAL = (Modality.IMAGE, Modality.VIDEO)
-"""What one classifier may read: a video's features can be means of its frames'."""
+CLASSIFIER_MODALITIES = (Modality.IMAGE, Modality.VIDEO)
+"""Modalities that one classifier can read: the features of a video can be the mean of the features of its frames."""
 
 
 def fit_conse(data: TrainingData) -> Alignment:
-    """The class prior's text space alone; pairs are not looked at.
+    """Use only the class prior's text space; pairs are ignored.
 
     Raises:
         AlignmentError: there is no class prior.
     """
     if data.prior is None:
         raise AlignmentError(
-            "alignment 'conse' needs an image encoder whose classifier has named classes, and there is none: "
+            "alignment 'conse' needs an image encoder whose classifier has named classes, but this index has none: "
             "use 'cca' with captioned items, or another image encoder"
         )
     space = prior_space(data.prior, _means(data, data.prior))
-    reason = {"reason": "the class prior alone was asked for"}
+    reason = {"reason": "only the class prior was requested"}
     return build_alignment("conse", data, space, _prior_parts(space)[:1], reason)
 
 
 def fit_cca(data: TrainingData) -> Alignment:
-    """Canonical correlations of the pairs alone.
+    """Fit canonical correlations to the pairs; the class prior is not used.
 
     Raises:
         AlignmentError: as ``from_pairs``.
     """
-    return cca_of("cca", data)
+    return fit_cca_as("cca", data)
 
 
-def cca_of(method: str, data: TrainingData) -> Alignment:
-    """The same for a method that has made the features something else.
+def fit_cca_as(method: str, data: TrainingData) -> Alignment:
+    """Fit ``cca`` on behalf of another method, which has already transformed the features.
 
     Raises:
         AlignmentError: as ``from_pairs``.
@@ -62,12 +62,12 @@ def cca_of(method: str, data: TrainingData) -> Alignment:
 
 
 def fit_auto(data: TrainingData) -> Alignment:
-    """What the evidence supports: the prior, the pairs, or both in one space, or the space that there is already.
+    """Fit what the data support: the prior, the pairs, both in one space, or the space the encoders already share.
 
-    Modalities with neither are searchable each within itself, and the report says so.
+    A modality with neither prior nor pairs can only be searched within itself; the report names it.
 
     Raises:
-        AlignmentError: there is nothing to search, or features are not those the prior was made for.
+        AlignmentError: there is no modality, or the features are not those that the prior was made for.
     """
     if data.shared & set(data.tables):
         return fit_shared("auto", data)
@@ -91,10 +91,10 @@ def canonical_parts(
     seed: int,
     space: PriorSpace | None = None,
 ) -> tuple[list[Subspace], Report]:
-    """The prior's parts, where there is a prior, and those of what is linked.
+    """Return the parts of the prior, if there is one, and the parts fitted to the pairs, with their report.
 
     Raises:
-        AlignmentError: the pairs show nothing.
+        AlignmentError: the pairs show no correlation.
     """
     prior = _prior_parts(space) if space else []
     known = {modality: _projector(space, modality) for modality in space.blocks} if space else {}
@@ -104,14 +104,14 @@ def canonical_parts(
     )
     names = [*(part.name for part in prior), *fitted.blocks]
     report["weights"] = dict(zip(names, (weights / weights.sum()).tolist(), strict=True))
-    block_of = [*(part.blocks for part in prior), *fitted.blocks.values()]
-    parts = [Subspace(*part) for part in zip(names, block_of, weights.tolist(), strict=True)]
+    part_blocks = [*(part.blocks for part in prior), *fitted.blocks.values()]
+    parts = [Subspace(*part) for part in zip(names, part_blocks, weights.tolist(), strict=True)]
     return parts, link_report(connections) | report
 
 
 def _prior_parts(space: PriorSpace) -> list[Subspace]:
     return [
-        Subspace(name, {modality: own[number] for modality, own in space.blocks.items()})
+        Subspace(name, {modality: prior_blocks[number] for modality, prior_blocks in space.blocks.items()})
         for number, name in enumerate(("conse", "classifiers"))
     ]
 
@@ -122,10 +122,10 @@ def _projector(space: PriorSpace, modality: Modality) -> Projector:
 
 
 def _means(data: TrainingData, prior: ClassPrior) -> dict[Modality, Matrix | None]:
-    """Of the modality that the prior was made for, and of others that the same classifier fits."""
-    own, columns = prior.modality, np.shape(prior.head.weights)[1]
-    means = {own: _mean(data.tables.get(own))}
-    for modality in VISUAL if own in VISUAL else ():
+    """Return mean rows of the prior's modality and of the other modalities whose features its classifier can read."""
+    read_by_prior, columns = prior.modality, np.shape(prior.head.weights)[1]
+    means = {read_by_prior: _mean(data.tables.get(read_by_prior))}
+    for modality in CLASSIFIER_MODALITIES if read_by_prior in CLASSIFIER_MODALITIES else ():
         table = data.tables.get(modality)
         if table is not None and table.features.shape[1] == columns:
             means[modality] = _mean(table)
@@ -133,7 +133,7 @@ def _means(data: TrainingData, prior: ClassPrior) -> dict[Modality, Matrix | Non
 
 
 def _mean(table: FeatureTable | None) -> Matrix | None:
-    """(d,) mean unit feature row of a modality that the prior's classifier reads."""
+    """Return the (d,) mean of the unit feature rows of a modality; None if it has no rows."""
     if table is None or len(table.features) == 0:
         return None
     total = np.zeros(table.features.shape[1])

@@ -1,7 +1,7 @@
-"""A linear head trained so that partners find each other among all others.
+"""A linear head trained so that the two rows of a pair find each other in a batch.
 
 The loss is the symmetric InfoNCE of Radford et al., "Learning Transferable Visual Models From Natural Language
-Supervision" (2021): of a batch of items, the cross-entropy of the right partner, both ways, at a learned
+Supervision" (2021): the cross-entropy of the right partner among a batch of items, in both directions, at a trained
 temperature.
 """
 
@@ -14,53 +14,55 @@ from torch import nn
 
 from retrieval.alignment.base import Alignment, TrainingData
 from retrieval.alignment.trained.fit_heads import fit_heads
-from retrieval.alignment.trained.head import Batch, Objective, same
+from retrieval.alignment.trained.head import Batch, Objective, duplicate_mask
 
-FIRST = 1 / 0.07
-"""The inverse temperature that training begins with, and the largest that it may reach: CLIP's."""
-SHARPEST = 100.0
+INITIAL_INVERSE_TEMPERATURE = 1 / 0.07
+"""Inverse temperature at the start of training, as in CLIP."""
+
+MAX_INVERSE_TEMPERATURE = 100.0
+"""Largest inverse temperature, as in CLIP."""
 
 
 def fit(data: TrainingData) -> Alignment:
-    """A head trained contrastively on the pairs alone.
+    """Train heads with the contrastive loss, on the pairs alone.
 
     Raises:
         AlignmentError: as ``from_pairs``.
     """
-    return fit_heads("contrastive", data, lambda _connections, _columns: Contrast())
+    return fit_heads("contrastive", data, lambda _connections, _columns: ContrastiveObjective())
 
 
-class Contrast(Objective):
-    """Symmetric InfoNCE at a learned temperature."""
+class ContrastiveObjective(Objective):
+    """Symmetric InfoNCE at a trained temperature."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._logarithm = nn.Parameter(torch.tensor(math.log(FIRST)))
+        self._log_inverse_temperature = nn.Parameter(torch.tensor(math.log(INITIAL_INVERSE_TEMPERATURE)))
 
-    def sharpness(self) -> torch.Tensor:
-        """The inverse temperature."""
-        return self._logarithm.exp().clamp(max=SHARPEST)
+    def inverse_temperature(self) -> torch.Tensor:
+        """Return the current inverse temperature."""
+        return self._log_inverse_temperature.exp().clamp(max=MAX_INVERSE_TEMPERATURE)
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """The loss of a batch."""
-        return info_nce(batch.first, batch.second, self.sharpness())
+        """Return the loss of a batch."""
+        return info_nce(batch.first, batch.second, self.inverse_temperature())
 
     def report(self) -> dict[str, object]:
-        """The temperature it came to."""
-        return {"inverse_temperature": self.sharpness().item()}
+        """Return the trained inverse temperature."""
+        return {"inverse_temperature": self.inverse_temperature().item()}
 
 
-def info_nce(first: torch.Tensor, second: torch.Tensor, sharpness: torch.Tensor) -> torch.Tensor:
-    """The symmetric contrastive loss of unit rows (n, m), row i of each being partners.
+def info_nce(first: torch.Tensor, second: torch.Tensor, inverse_temperature: torch.Tensor) -> torch.Tensor:
+    """Return the symmetric contrastive loss of pairs; row i of both views is a pair.
 
-    Rows that are the same in one view, such as a caption that two pictures have, are no wrong partners.
+    Rows that are equal in one view do not count as wrong partners, for instance two images with the same caption.
 
     Args:
-        first: of one view.
-        second: of the other.
-        sharpness: the inverse temperature.
+        first: (n, m) unit rows of one view.
+        second: (n, m) unit rows of the other view.
+        inverse_temperature: factor of the similarities.
     """
-    scores = (sharpness * first @ second.T).masked_fill(same(first, second), -torch.inf)
-    right = torch.arange(len(scores))
-    both = [nn.functional.cross_entropy(each, right) for each in (scores, scores.T)]
-    return torch.stack(both).mean()
+    scores = (inverse_temperature * first @ second.T).masked_fill(duplicate_mask(first, second), -torch.inf)
+    partners = torch.arange(len(scores))
+    losses = [nn.functional.cross_entropy(each, partners) for each in (scores, scores.T)]
+    return torch.stack(losses).mean()

@@ -1,9 +1,9 @@
-"""Deep canonical correlation analysis: CCA of what small networks make of the views, trained for that.
+"""Deep canonical correlation analysis: CCA of the outputs of small networks, which are trained to correlate.
 
-Andrew, Arora, Bilmes and Livescu, "Deep canonical correlation analysis" (2013). Of more than two modalities, the
-mean over links of the total correlation is what the networks are trained for, one network a modality, and the CCA of
-their outputs is ``cca``'s. With few items the networks learn them by heart; how many epochs and which ridge, power
-and number of outputs are right is told by items kept apart, which the networks never learn from.
+Andrew, Arora, Bilmes and Livescu, "Deep canonical correlation analysis" (2013). There is one network a modality. With
+more than two modalities the networks are trained for the mean over links of the total correlation. Their outputs get
+the same CCA as in ``cca``. With few items the networks overfit. Therefore validation items, which the networks are
+never trained on, choose the number of epochs, the ridge, the power and the number of outputs.
 """
 
 from __future__ import annotations
@@ -20,77 +20,85 @@ from retrieval.alignment.fitting import Report, feature_maps, from_pairs
 from retrieval.alignment.linked_modalities import Connections
 from retrieval.alignment.maps.subspaces import Subspace
 from retrieval.alignment.methods.auto import canonical_parts
-from retrieval.alignment.trained.batches import by_item, parted
-from retrieval.alignment.trained.networks import Input, Plan, trained
+from retrieval.alignment.trained.batches import items_by_link, split_items
+from retrieval.alignment.trained.networks import InputMap, NetworkConfig, train_networks
 from retrieval.errors import AlignmentError
 
-APART = 0.2
-"""Share of the items that choose; the networks learn from the others."""
+VALIDATION_SHARE = 0.2
+"""Share of the items that choose the settings; the networks are trained on the others."""
 
 OUTPUTS = (16, 64)
-"""Columns that are tried."""
+"""Numbers of output columns to try."""
 
-PLAN = Plan()
+CONFIG = NetworkConfig()
 
-RIDGE = 0.1
-"""Of the inputs' scale: directions of little variance count for less, in mean variances."""
+INPUT_RIDGE = 0.1
+"""Ridge of the inputs' scale, in units of the mean variance: directions of little variance count for less."""
 
 
 def fit(data: TrainingData) -> Alignment:
-    """Networks trained to correlate on the pairs alone, and canonical correlations of their outputs.
+    """Train networks to correlate, on the pairs alone, and fit CCA to their outputs.
 
     Raises:
-        AlignmentError: as ``from_pairs``; or the pairs show nothing.
+        AlignmentError: as ``from_pairs``; or the validation items confirm no correlation.
     """
-    return from_pairs("dcca", data, lambda connections: _deep(connections, data))
+    return from_pairs("dcca", data, lambda connections: _fit_networks(connections, data))
 
 
-def _deep(connections: Connections, data: TrainingData) -> tuple[list[Subspace], Report]:
-    plain = feature_maps(data, None)
+def _fit_networks(connections: Connections, data: TrainingData) -> tuple[list[Subspace], Report]:
+    lifted = feature_maps(data, None)
     if not connections.can_validate:
-        parts, report = canonical_parts(connections, plain, data.seed)
+        parts, report = canonical_parts(connections, lifted, data.seed)
         return parts, {**report, "reason": "too few items to train networks: canonical correlations alone"}
     names = connections.modalities
-    views = [plain[modality] for modality in names]
-    links = by_item(connections.pairs, views)
-    rest, apart = parted(links, APART, data.seed)
-    inputs = scaled(summarise_pairs(connections.pairs, 1, data.seed))
-    tried = []
+    view_lifts = [lifted[modality] for modality in names]
+    links = items_by_link(connections.pairs, view_lifts)
+    training_items, validation_items = split_items(links, VALIDATION_SHARE, data.seed)
+    inputs = input_maps(summarise_pairs(connections.pairs, 1, data.seed))
+    candidates = []
     for outputs in OUTPUTS:
-        plan = replace(PLAN, outputs=outputs)
-        networks, course = trained(inputs, links, rest, apart, plan, data.seed)
-        own = [replace(lift, layers=networks.layers(view)) for view, lift in enumerate(views)]
+        config = replace(CONFIG, outputs=outputs)
+        networks, history = train_networks(inputs, links, training_items, validation_items, config, data.seed)
+        network_lifts = [replace(lift, layers=networks.layers(view)) for view, lift in enumerate(view_lifts)]
         pairs = {
-            link: PairedViews(each.tables, (own[link[0]], own[link[1]]))
+            link: PairedViews(each.tables, (network_lifts[link[0]], network_lifts[link[1]]))
             for link, each in connections.pairs.items()
         }
-        summary = summarise_pairs(pairs, 1, data.seed, held_out=apart)
-        tried.append((choose_settings(summary, own, {}), summary, own, plan, course))
-    choice, summary, own, plan, course = min(tried, key=lambda each: each[0].loss)
-    maps = solve(summary.whole, choice.ridge, DIMENSION)
+        pair_statistics = summarise_pairs(pairs, 1, data.seed, held_out=validation_items)
+        candidates.append(
+            (
+                choose_settings(pair_statistics, network_lifts, {}),
+                pair_statistics,
+                network_lifts,
+                config,
+                history,
+            )
+        )
+    choice, pair_statistics, network_lifts, config, history = min(candidates, key=lambda each: each[0].loss)
+    maps = solve(pair_statistics.whole, choice.ridge, DIMENSION)
     shares = maps.correlations if choice.confirmed is None else choice.confirmed[choice.confirmed > 0]
     if not len(shares):
         raise AlignmentError(
-            f"{connections.count} pairs show no correlation that those kept apart confirm: "
-            "give pairs that differ in content, or use 'auto'"
+            f"{connections.count} pairs show no correlation that the validation items confirm: "
+            "add pairs that differ in content, or use 'auto'"
         )
-    blocks = canonical_blocks(maps, shares**choice.power, own, summary.axes)
+    blocks = canonical_blocks(maps, shares**choice.power, network_lifts, pair_statistics.axes)
     return [Subspace("dcca", dict(zip(names, blocks, strict=True)))], {
-        "outputs": plan.outputs,
-        "hidden": list(plan.hidden),
-        "epochs": course.best,
+        "outputs": config.outputs,
+        "hidden": list(config.hidden),
+        "epochs": history.best_epoch,
         "ridge": choice.ridge,
         "power": choice.power,
         "validation_loss": choice.loss,
     }
 
 
-def scaled(pairs: PairSummary) -> list[Input]:
-    """Of each view, the mean and the principal axes divided by their deviations, a ridge included."""
+def input_maps(pairs: PairSummary) -> list[InputMap]:
+    """Return of each view the mean, and the principal axes divided by their standard deviations (with a ridge)."""
     inputs = []
     for view, axes in enumerate(pairs.axes):
         variances = np.diagonal(pairs.whole.within(view))
-        deviations = np.sqrt(variances + RIDGE * variances.mean())
+        deviations = np.sqrt(variances + INPUT_RIDGE * variances.mean())
         center = axes @ pairs.whole.center(view)
         inputs.append((center.astype(np.float32), (axes / deviations).astype(np.float32)))
     return inputs

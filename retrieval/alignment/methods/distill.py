@@ -1,15 +1,15 @@
-"""A contrastive head that is also taught whom a teacher finds alike.
+"""A contrastive head that is also trained on the similarities of a teacher.
 
-Partners are the only truth that InfoNCE knows: everyone else is equally wrong. A teacher knows better, and half of
-what is aimed at are its similarities, softened (Hinton et al., "Distilling the knowledge in a neural network", 2015;
-between modalities Andonian et al., "Robust cross-modal representation learning with progressive self-distillation",
-2022). The teacher is, in this order, for each link:
+InfoNCE treats all items but the partner as equally wrong. A teacher knows which of them are similar. Half of the
+training target are the teacher's softened similarities (Hinton et al., "Distilling the knowledge in a neural network",
+2015; between modalities Andonian et al., "Robust cross-modal representation learning with progressive
+self-distillation", 2022). The teacher of a link is the first of these that is available:
 
-- another model's features of both modalities, if given (``TrainingData.teacher``), CLIP's for instance;
-- of either text, or another modality that it has: two items are as alike as these features of theirs;
-- the text encoder: two items are as alike as their captions are. It teaches links without text, too.
+- another model's features of both modalities (``TrainingData.teacher``), for instance those of CLIP;
+- that model's features of text, or else of another modality: items are as similar as these features;
+- the text encoder: items are as similar as their captions. It also teaches links without text.
 
-Items that the teacher does not know are learned from as ``contrastive`` does.
+Items without a teacher row are trained as in ``contrastive``.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from torch import nn
 from retrieval.alignment.base import Alignment, FeatureTable, TrainingData
 from retrieval.alignment.cca.linked_covariances import Link
 from retrieval.alignment.linked_modalities import Connections
-from retrieval.alignment.methods.contrastive import Contrast
+from retrieval.alignment.methods.contrastive import ContrastiveObjective
 from retrieval.alignment.trained.fit_heads import fit_heads
 from retrieval.alignment.trained.head import Batch
 from retrieval.arrays.norms import unit
 from retrieval.errors import AlignmentError
 from retrieval.types import Integers, Matrix, Modality
 
-SHARE = 0.5
-"""Of the teacher in what is aimed at; the rest are the partners."""
+TEACHER_SHARE = 0.5
+"""Share of the teacher in the training target; the rest is the share of the partners."""
 
 TEMPERATURE = 0.05
-"""That softens the teacher's cosines."""
+"""Temperature that softens the teacher's cosines."""
 
 
 def fit(data: TrainingData) -> Alignment:
-    """A head trained by contrast and by a teacher's similarities, on the pairs alone.
+    """Train heads with the contrastive loss and with a teacher's similarities, on the pairs alone.
 
     Raises:
         AlignmentError: as ``from_pairs``; or there are neither captions nor another teacher.
@@ -47,86 +47,97 @@ def fit(data: TrainingData) -> Alignment:
     tables = data.teacher or {
         modality: table for modality, table in data.tables.items() if modality is Modality.TEXT
     }
-    lessons = {modality: Lesson.of(table) for modality, table in tables.items()}
-    if not lessons:
+    teachers = {modality: TeacherRows.of(table) for modality, table in tables.items()}
+    if not teachers:
         raise AlignmentError(
-            "alignment 'distill' needs a teacher, and there are neither captions nor another model's features "
+            "alignment 'distill' needs a teacher, but there are neither captions nor features of another model "
             "(TrainingData.teacher): add captions, or use 'contrastive'"
         )
 
-    def aim(connections: Connections, _columns: int) -> Distilled:
+    def make_objective(connections: Connections, _columns: int) -> DistillationObjective:
         names = connections.modalities
-        return Distilled(
-            {link: _of_link(lessons, names[link[0]], names[link[1]]) for link in connections.pairs}
+        return DistillationObjective(
+            {link: _link_teachers(teachers, names[link[0]], names[link[1]]) for link in connections.pairs}
         )
 
-    return fit_heads("distill", data, aim)
+    return fit_heads("distill", data, make_objective)
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What a teacher makes of one modality.
+class TeacherRows:
+    """A teacher's features of one modality.
 
     Attributes:
         items: (n,) int64, ascending.
-        rows: (n, k) float32 of unit norm, one an item.
+        rows: (n, k) float32 of unit norm, one row for each item.
     """
 
     items: Integers
     rows: Matrix
 
     @classmethod
-    def of(cls, table: FeatureTable) -> Lesson:
-        """The first row of every item."""
+    def of(cls, table: FeatureTable) -> TeacherRows:
+        """Keep the first row of every item."""
         items, first = np.unique(table.items, return_index=True)
         return cls(items, unit(np.asarray(table.features[first], np.float32)))
 
     def of_items(self, items: Integers) -> Matrix:
-        """(n, k) rows of items, all of which are known."""
+        """Return the (n, k) rows of these items; every one must be in ``items``."""
         return self.rows[np.searchsorted(self.items, items)]
 
 
-Lessons = tuple[Lesson, Lesson]
-"""Of the two modalities of a link, in one space."""
+TeacherPair = tuple[TeacherRows, TeacherRows]
+"""The teacher rows of the two modalities of a link, in one space."""
 
 
-def _of_link(lessons: Mapping[Modality, Lesson], first: Modality, second: Modality) -> Lessons:
-    if first in lessons and second in lessons:
-        return lessons[first], lessons[second]
-    one = lessons.get(Modality.TEXT) or next(iter(lessons.values()))
-    return one, one
+def _link_teachers(
+    teachers: Mapping[Modality, TeacherRows], first: Modality, second: Modality
+) -> TeacherPair:
+    if first in teachers and second in teachers:
+        return teachers[first], teachers[second]
+    teacher = teachers.get(Modality.TEXT) or next(iter(teachers.values()))
+    return teacher, teacher
 
 
-class Distilled(Contrast):
-    """InfoNCE, and while training the cross-entropy with whom the teacher finds alike."""
+class DistillationObjective(ContrastiveObjective):
+    """InfoNCE plus, in training, the cross-entropy with the teacher's similarities."""
 
-    def __init__(self, lessons: Mapping[Link, Lessons]) -> None:
-        """With a teacher for every link."""
+    def __init__(self, teachers: Mapping[Link, TeacherPair]) -> None:
+        """Take one pair of teacher rows for every link."""
         super().__init__()
-        self._lessons = lessons
+        self._teachers = teachers
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """The loss of a batch; in evaluation that of the partners alone, who are to be found."""
+        """Return the loss of a batch; in evaluation only that of the partners, because retrieval must find these."""
         contrast = super().forward(batch)
         if not self.training:
             return contrast
-        own, other = self._lessons[batch.views]
-        known = np.isin(batch.items, own.items) & np.isin(batch.items, other.items)
+        first, second = self._teachers[batch.views]
+        known = np.isin(batch.items, first.items) & np.isin(batch.items, second.items)
         if known.sum() < 2:
             return contrast
         items, rows = batch.items[known], torch.as_tensor(np.flatnonzero(known))
-        told = torch.as_tensor(own.of_items(items) @ other.of_items(items).T)
-        taught = soft_loss(batch.first[rows], batch.second[rows], self.sharpness(), told / TEMPERATURE)
-        return (1 - SHARE) * contrast + SHARE * taught
+        teacher_logits = torch.as_tensor(first.of_items(items) @ second.of_items(items).T)
+        distillation = distillation_loss(
+            batch.first[rows], batch.second[rows], self.inverse_temperature(), teacher_logits / TEMPERATURE
+        )
+        return (1 - TEACHER_SHARE) * contrast + TEACHER_SHARE * distillation
 
 
-def soft_loss(
-    first: torch.Tensor, second: torch.Tensor, sharpness: torch.Tensor, told: torch.Tensor
+def distillation_loss(
+    first: torch.Tensor, second: torch.Tensor, inverse_temperature: torch.Tensor, teacher_logits: torch.Tensor
 ) -> torch.Tensor:
-    """The cross-entropy of (n, m) unit rows' similarities with a teacher's (n, n) logits, the mean of both ways."""
-    scores = sharpness * first @ second.T
-    both = [
-        nn.functional.cross_entropy(mine, theirs.softmax(dim=1))
-        for mine, theirs in ((scores, told), (scores.T, told.T))
+    """Return the cross-entropy of the similarities with a teacher's, averaged over both directions.
+
+    Args:
+        first: (n, m) unit rows of one view.
+        second: (n, m) unit rows of the other view.
+        inverse_temperature: factor of the similarities.
+        teacher_logits: (n, n) teacher similarities, divided by the teacher's temperature.
+    """
+    scores = inverse_temperature * first @ second.T
+    losses = [
+        nn.functional.cross_entropy(logits, target_logits.softmax(dim=1))
+        for logits, target_logits in ((scores, teacher_logits), (scores.T, teacher_logits.T))
     ]
-    return torch.stack(both).mean()
+    return torch.stack(losses).mean()

@@ -1,4 +1,4 @@
-"""Features that are in one space already, such as CLIP's: there is nothing to fit."""
+"""The method for features that are already in one space, such as CLIP's; nothing is fitted."""
 
 from __future__ import annotations
 
@@ -10,25 +10,21 @@ from retrieval.errors import AlignmentError
 
 
 def fit_identity(data: TrainingData) -> Alignment:
-    """The features as they are, at unit norm.
+    """Use the features as they are, scaled to unit norm.
 
     Raises:
-        AlignmentError: the modalities differ in dimension, so that their space cannot be one.
+        AlignmentError: the modalities differ in dimension, so they cannot be in one space.
     """
     sizes = {modality: int(table.features.shape[1]) for modality, table in data.tables.items()}
     if len(set(sizes.values())) != 1:
         described = ", ".join(f"{modality} {size}" for modality, size in sizes.items()) or "nothing"
         raise AlignmentError(
-            f"alignment 'identity' needs features of one space, these have other dimensions ({described}): "
+            f"alignment 'identity' needs features of one space, but their dimensions differ ({described}): "
             "use encoders of one model, or another alignment"
         )
     sizes |= dict.fromkeys(data.shared, next(iter(sizes.values())))
     projectors = {
-        modality: Projector(
-            size,
-            (identity_block(size),),
-            np.ones(1, np.float32),
-        )
+        modality: Projector(size, (identity_block(size),), np.ones(1, np.float32))
         for modality, size in sizes.items()
     }
-    return Alignment("identity", projectors, {"pairs": 0, "reason": "the features are of one space"})
+    return Alignment("identity", projectors, {"pairs": 0, "reason": "the features are in one space"})

@@ -1,9 +1,9 @@
-"""Kernel canonical correlation analysis: CCA of random features that stand for a Gaussian kernel.
+"""Kernel canonical correlation analysis: CCA of random features that approximate a Gaussian kernel.
 
 Lopez-Paz et al., "Randomized nonlinear component analysis" (2014), with the features of Rahimi and Recht, "Random
-features for large-scale kernel machines" (2007): the inner products of phi(x) = sqrt(2 / D) cos(x W + b), W Gaussian
-and b uniform, tend to exp(-|x - y|^2 / (2 s^2)) as D grows. Unlike a kernel matrix they take memory that does not
-depend on the number of pairs. Everything after them is what ``cca`` does.
+features for large-scale kernel machines" (2007): for phi(x) = sqrt(2 / D) cos(x W + b), with W Gaussian and b uniform,
+the inner products converge to exp(-|x - y|^2 / (2 s^2)) as D grows. Unlike a kernel matrix, the features need memory
+that does not depend on the number of pairs. After them the method is the same as ``cca``.
 """
 
 from __future__ import annotations
@@ -23,68 +23,68 @@ from retrieval.arrays.norms import unit
 from retrieval.types import Matrix
 
 FEATURES = 512
-"""D, random features a view."""
+"""D, the number of random features of a view."""
 
 WIDTHS = (1.0, 2.0, 0.5)
-"""Kernel widths that are tried, in medians of the distance of two rows; the first where nothing can be tried."""
+"""Kernel widths to try, in units of the median distance of two rows; the first is used without validation."""
 
-SAMPLE = 500
-"""Rows whose distances tell the median."""
+DISTANCE_ROWS = 500
+"""Most rows from which the median distance is estimated."""
 
 
 def fit(data: TrainingData) -> Alignment:
-    """Canonical correlations of random features of the pairs, at the width that held-out pairs speak for.
+    """Fit CCA to random features of the pairs, at the kernel width that cross-validation chooses.
 
     Raises:
         AlignmentError: as ``from_pairs``.
     """
 
-    def at(width: float, connections: Connections) -> tuple[list[Subspace], Report]:
+    def fit_width(width: float, connections: Connections) -> tuple[list[Subspace], Report]:
         random = np.random.default_rng(data.seed)
         tables = {modality: data.tables[modality] for modality in connections.modalities}
-        lifted = {
-            modality: FeatureMap(
-                table.features.shape[1],
-                layers=(random_features(table.features.shape[1], width * _distance(table, random), random),),
-            )
-            for modality, table in tables.items()
-        }
-        same = connect(tables, lifted, ())
-        parts, report = canonical_parts(same, lifted, data.seed)
-        return _named(parts), {**report, "width": width, "features": FEATURES}
+        lifted = {}
+        for modality, table in tables.items():
+            columns = table.features.shape[1]
+            layer = random_features(columns, width * _median_distance(table, random), random)
+            lifted[modality] = FeatureMap(columns, layers=(layer,))
+        reconnected = connect(tables, lifted, ())
+        parts, report = canonical_parts(reconnected, lifted, data.seed)
+        return _rename_parts(parts), {**report, "width": width, "features": FEATURES}
 
-    def best(connections: Connections) -> tuple[list[Subspace], Report]:
+    def fit_best_width(connections: Connections) -> tuple[list[Subspace], Report]:
         widths = WIDTHS if connections.can_validate else WIDTHS[:1]
-        return min((at(width, connections) for width in widths), key=lambda each: _loss(each[1]))
+        return min((fit_width(width, connections) for width in widths), key=lambda each: _loss(each[1]))
 
-    return from_pairs("kcca", data, best)
+    return from_pairs("kcca", data, fit_best_width)
 
 
 def random_features(
     dimension: int, width: float, random: np.random.Generator, count: int = FEATURES
 ) -> Layer:
-    """Rows (n, dimension) to (n, count) whose inner products, times 2 / count, tend to a Gaussian kernel.
+    """Return a layer from (n, dimension) to (n, count) rows; their inner products times 2 / count approximate a kernel.
+
+    The kernel is Gaussian.
 
     Args:
         dimension: columns of the rows.
-        width: s, the kernel's standard deviation.
-        random: where the features come from.
-        count: D.
+        width: s, the standard deviation of the kernel.
+        random: draws W and b.
+        count: D, the number of features.
     """
     weights = random.standard_normal((dimension, count), np.float32) / np.float32(width)
     return Layer(weights, random.uniform(0, 2 * np.pi, count).astype(np.float32), "cos")
 
 
-def _distance(table: FeatureTable, random: np.random.Generator) -> float:
-    """The median distance of two unit rows that differ."""
-    chosen = np.sort(random.permutation(len(table.items))[:SAMPLE])
+def _median_distance(table: FeatureTable, random: np.random.Generator) -> float:
+    """Return the median distance of two different unit rows; 1.0 if there are no two."""
+    chosen = np.sort(random.permutation(len(table.items))[:DISTANCE_ROWS])
     rows: Matrix = unit(np.asarray(table.features[chosen], np.float32))
     squares = np.maximum(2 - 2 * rows @ rows.T, 0)
-    apart = squares[squares > 1e-6]
-    return float(np.sqrt(np.median(apart))) if len(apart) else 1.0
+    distinct = squares[squares > 1e-6]
+    return float(np.sqrt(np.median(distinct))) if len(distinct) else 1.0
 
 
-def _named(parts: list[Subspace]) -> list[Subspace]:
+def _rename_parts(parts: list[Subspace]) -> list[Subspace]:
     return [replace(part, name=part.name.replace("cca", "kcca")) for part in parts]
 
 

@@ -1,13 +1,13 @@
-"""Canonical correlations of whole assets and of what their parts are pooled to, by weights learned by contrast.
+"""Canonical correlation analysis (CCA) of whole assets and their pooled parts, with trained pooling weights.
 
-A query a modality scores the parts of an asset, and the softmax of the scores weighs them: attention with a learned
-context vector (Yang et al., "Hierarchical attention networks for document classification", 2016), over frozen parts.
-The pooled part stands beside the row of the whole, and ``cca`` makes the map of both.
+Each modality has one query. It scores the parts of an asset, and the softmax of the scores weights the parts. This is
+attention with a learned context vector (Yang et al., "Hierarchical attention networks for document classification",
+2016) over frozen parts. The pooled part is put beside the row of the whole asset, and ``cca`` maps both.
 
-Queries begin at zero, where parts weigh the same, and are learned in rounds. Each fits canonical correlations to what
-the parts are pooled to by now, and then moves the queries so that partners find each other through these maps
-(symmetric InfoNCE). Items kept apart from both tell how well the maps rank. The queries of the best round are what is
-kept, or zero, or the wholes alone where these rank better.
+Queries start at zero, where all parts have equal weights, and are trained in rounds. Each round fits CCA to the
+currently pooled parts, then moves the queries so that partners find each other through these maps (symmetric InfoNCE).
+Validation items, used in neither step, measure how well the maps rank. The result is the best of the queries of all
+rounds, the zero queries, and the whole assets without their parts.
 """
 
 from __future__ import annotations
@@ -23,91 +23,109 @@ from retrieval.alignment.cca.paired_views import PairedViews, summarise_pairs
 from retrieval.alignment.fitting import Report, feature_maps
 from retrieval.alignment.linked_modalities import Connections, connect
 from retrieval.alignment.maps.pooling import PartPooling
-from retrieval.alignment.methods.auto import cca_of
-from retrieval.alignment.methods.contrastive import Contrast
-from retrieval.alignment.trained.attention_queries import Queries
-from retrieval.alignment.trained.batches import KEPT_APART, by_item, parted
-from retrieval.alignment.trained.fit_heads import starting, train_head
-from retrieval.alignment.trained.head import Start
-from retrieval.alignment.trained.sampled import AsIs, Sample
+from retrieval.alignment.methods.auto import fit_cca_as
+from retrieval.alignment.methods.contrastive import ContrastiveObjective
+from retrieval.alignment.trained.attention_queries import AttentionQueries
+from retrieval.alignment.trained.batches import VALIDATION_SHARE, items_by_link, split_items
+from retrieval.alignment.trained.fit_heads import cca_initial_maps, train_head
+from retrieval.alignment.trained.head import InitialMap
+from retrieval.alignment.trained.sampled import IdentityLift, Sample
 from retrieval.alignment.trained.training import Schedule
 from retrieval.types import Integers, Matrix, Modality
 
 SCHEDULE = Schedule(decay=0.0, epochs=20)
-"""Of a round."""
+"""Training schedule of one round."""
 
 ROUNDS, PATIENCE = 10, 3
-"""Rounds, at most, and how many without a better one before learning ends."""
+"""Most rounds, and the rounds without improvement after which training stops."""
 
-MOST = 2000
-"""Items that queries are learned from, at most, for they are a few thousand numbers; the maps are of all."""
+MAX_ITEMS = 2000
+"""Most items that queries are trained on: queries are only a few thousand numbers. Maps are fitted on all items."""
 
-Asked = dict[Modality, Matrix]
-"""The query of each modality whose parts are weighed."""
+QueriesByModality = dict[Modality, Matrix]
+"""The query of each modality whose parts are pooled."""
 
 
 def fit(data: TrainingData) -> Alignment:
-    """Learn how to pool parts, and fit ``cca`` to that; an asset without parts is the one part that it is.
+    """Train the queries that pool parts, then fit ``cca`` to the pooled rows; other modalities are used as they are.
 
     Raises:
         AlignmentError: as ``from_pairs``.
     """
-    asked, report = _learned(data)
-    readings = {modality: PartPooling(own, asked.get(modality)) for modality, own in data.parts.items()}
-    fitted = cca_of("attention", data.pooled(readings)).with_pooling(readings)
+    queries, report = _learn_queries(data)
+    readings = {
+        modality: PartPooling(layout, queries.get(modality)) for modality, layout in data.parts.items()
+    }
+    fitted = fit_cca_as("attention", data.pooled(readings)).with_pooling(readings)
     return replace(fitted, report={**fitted.report, **report})
 
 
-def _learned(data: TrainingData) -> tuple[Asked, Report]:
-    """How parts are best pooled, or nothing where they are best left alone; and what to say of it."""
-    sample = Sample.of(data, MOST)
-    some = sample.data
-    whole = _read(some, {})
-    connections = connect(whole.tables, feature_maps(whole, None), ())
+def _learn_queries(data: TrainingData) -> tuple[QueriesByModality, Report]:
+    """Return the best queries and facts for the report; no queries if the whole assets alone rank better."""
+    sample = Sample.of(data, MAX_ITEMS)
+    sampled = sample.data
+    without_parts = _pool(sampled, {})
+    connections = connect(without_parts.tables, feature_maps(without_parts, None), ())
     names = connections.modalities
-    if not some.parts.keys() & some.tables.keys():
-        return {}, {"reason": "there are no parts to weigh: canonical correlations alone"}
-    if not connections.can_validate or not some.parts.keys() & set(names):
-        return {}, {"reason": "too few pairs to weigh parts by: canonical correlations alone"}
-    links = by_item(_pairs(some, connections), [AsIs(some.tables[name].features.shape[1]) for name in names])
-    rest, apart = parted(links, KEPT_APART, data.seed)
-    learner = Queries([some.parts.get(name) for name in names])
-    kept, without = Asked(), _maps(whole, connections, apart)[1]
-    losses = list[float]()
-    for number in range(ROUNDS + 1):
-        if number:
-            train_head(learner, Contrast(), links, rest, None, SCHEDULE, data.seed + number)
-        asked = {
-            name: query for name, query in zip(names, learner.queries(), strict=True) if name in some.parts
+    if not sampled.parts.keys() & sampled.tables.keys():
+        return {}, {"reason": "there are no parts to pool: only canonical correlations were fitted"}
+    if not connections.can_validate or not sampled.parts.keys() & set(names):
+        return {}, {
+            "reason": "too few pairs to train the pooling of parts: only canonical correlations were fitted"
         }
-        starts, loss = _maps(_read(some, asked), connections, apart)
-        if loss < min([without, *losses]):
-            kept = {name: sample.axes[name] @ query for name, query in asked.items()}
+    links = items_by_link(
+        _pair_views(sampled, connections),
+        [IdentityLift(sampled.tables[name].features.shape[1]) for name in names],
+    )
+    training_items, validation_items = split_items(links, VALIDATION_SHARE, data.seed)
+    learner = AttentionQueries([sampled.parts.get(name) for name in names])
+    _, loss_without_parts = _fit_maps(without_parts, connections, validation_items)
+    best_queries = QueriesByModality()
+    losses = list[float]()
+    for round_number in range(ROUNDS + 1):
+        if round_number:
+            train_head(
+                learner,
+                ContrastiveObjective(),
+                links=links,
+                training_items=training_items,
+                validation_items=None,
+                schedule=SCHEDULE,
+                seed=data.seed + round_number,
+            )
+        queries = {
+            name: query for name, query in zip(names, learner.queries(), strict=True) if name in sampled.parts
+        }
+        initial_maps, loss = _fit_maps(_pool(sampled, queries), connections, validation_items)
+        if loss < min([loss_without_parts, *losses]):
+            best_queries = {name: sample.axes[name] @ query for name, query in queries.items()}
         losses.append(loss)
-        if number - int(np.argmin(losses)) >= PATIENCE:
+        if round_number - int(np.argmin(losses)) >= PATIENCE:
             break
-        learner.through(starts)
-    return kept, {"validation_losses": losses, "validation_loss_without_parts": without}
+        learner.set_maps(initial_maps)
+    return best_queries, {"validation_losses": losses, "validation_loss_without_parts": loss_without_parts}
 
 
-def _read(data: TrainingData, asked: Asked) -> TrainingData:
-    return data.pooled({name: PartPooling(own, asked.get(name)) for name, own in data.parts.items()})
+def _pool(data: TrainingData, queries: QueriesByModality) -> TrainingData:
+    return data.pooled({name: PartPooling(layout, queries.get(name)) for name, layout in data.parts.items()})
 
 
-def _pairs(data: TrainingData, connections: Connections) -> dict[Link, PairedViews]:
-    """The links of ``connections`` in these data."""
-    own = feature_maps(data, None)
-    found = {}
+def _pair_views(data: TrainingData, connections: Connections) -> dict[Link, PairedViews]:
+    """Return the pairs of every link of ``connections``, taken from these data."""
+    lifted = feature_maps(data, None)
+    pairs = {}
     for link in connections.pairs:
         first, second = (connections.modalities[view] for view in link)
-        found[link] = PairedViews((data.tables[first], data.tables[second]), (own[first], own[second]))
-    return found
+        pairs[link] = PairedViews((data.tables[first], data.tables[second]), (lifted[first], lifted[second]))
+    return pairs
 
 
-def _maps(data: TrainingData, connections: Connections, apart: Integers) -> tuple[list[Start], float]:
-    """Canonical correlations of what is not kept apart, and their loss on what is."""
-    summary = summarise_pairs(_pairs(data, connections), 1, data.seed, held_out=apart)
+def _fit_maps(
+    data: TrainingData, connections: Connections, validation_items: Integers
+) -> tuple[list[InitialMap], float]:
+    """Fit CCA without the validation items; return its maps and its loss on the validation items."""
+    summary = summarise_pairs(_pair_views(data, connections), 1, data.seed, held_out=validation_items)
     choice = choose_settings(
         summary, [feature_maps(data, None)[modality] for modality in connections.modalities], {}
     )
-    return starting(replace(summary, whole=summary.folds[0].training), choice), choice.loss
+    return cca_initial_maps(replace(summary, whole=summary.folds[0].training), choice), choice.loss

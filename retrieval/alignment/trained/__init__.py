@@ -1,1 +1,1 @@
-"""What all maps trained by gradients share."""
+"""Code shared by the alignment methods that train by gradient descent."""

@@ -1,4 +1,4 @@
-"""The queries by which parts are weighed, while they are learned: what ``PartPooling`` computes, differentiably."""
+"""Attention queries while they are trained: a differentiable version of ``Reading``."""
 
 from __future__ import annotations
 
@@ -7,46 +7,56 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from retrieval.alignment.trained.head import Start
+from retrieval.alignment.trained.head import InitialMap
 from retrieval.encoders.base import PartLayout
 from retrieval.types import Matrix
 
-SHARPNESS = 30.0
-"""What a learned number counts for in a query: the rate of learning is that of heads, whose numbers count for more."""
+QUERY_SCALE = 30.0
+"""Factor from the trained numbers to a query. The learning rate is that of heads, whose weights need larger steps."""
 
 
-class Queries(nn.Module):
-    """Rows to unit rows of what is read of them and then mapped, a view each; the queries are learned, maps are not."""
+class AttentionQueries(nn.Module):
+    """Maps rows of each view to unit rows: pool the parts, then apply a map. Queries are trained, maps are fixed."""
 
-    def __init__(self, parts: Sequence[PartLayout | None]) -> None:
-        """Begin at zero. ``parts`` are of each view, where its rows, whose wholes are of unit norm, hold any."""
+    def __init__(self, layouts: Sequence[PartLayout | None]) -> None:
+        """Start with zero queries.
+
+        Args:
+            layouts: of each view, how its rows hold parts; None where they hold none. The part of a row that describes
+                the whole asset must have unit norm.
+        """
         super().__init__()
-        self._parts = parts
+        self._layouts = layouts
         self._maps: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self.learned = nn.ParameterList(torch.zeros(own.columns if own else 0) for own in parts)
+        self.raw_queries = nn.ParameterList(
+            torch.zeros(layout.columns if layout else 0) for layout in layouts
+        )
 
-    def through(self, starts: Sequence[Start]) -> None:
-        """Take these maps from now on."""
+    def set_maps(self, initial_maps: Sequence[InitialMap]) -> None:
+        """Use these maps from now on, one a view."""
         self._maps = [
-            (torch.as_tensor(start.center), torch.as_tensor(start.basis @ start.weights)) for start in starts
+            (torch.as_tensor(each.center), torch.as_tensor(each.basis @ each.weights))
+            for each in initial_maps
         ]
 
     def forward(self, view: int, rows: Matrix) -> torch.Tensor:
-        """(n, m) unit rows of the (n, d) rows of a view."""
+        """Map (n, d) rows of a view to (n, m) unit rows."""
         center, linear = self._maps[view]
-        return nn.functional.normalize((self.read(view, rows) - center) @ linear, dim=1)
+        return nn.functional.normalize((self.pooled(view, rows) - center) @ linear, dim=1)
 
-    def read(self, view: int, rows: Matrix) -> torch.Tensor:
-        """What a ``PartPooling`` of the rows is, at unit norm."""
-        if (own := self._parts[view]) is None:
+    def pooled(self, view: int, rows: Matrix) -> torch.Tensor:
+        """Return what a ``Reading`` returns for the rows, scaled to unit norm."""
+        if (layout := self._layouts[view]) is None:
             return nn.functional.normalize(torch.as_tensor(rows), dim=1)
-        whole, parts = torch.as_tensor(rows[:, : own.whole]), torch.as_tensor(own.split(rows))
+        whole, parts = torch.as_tensor(rows[:, : layout.whole]), torch.as_tensor(layout.split(rows))
         absent = ~parts.any(dim=2)
-        scores = (SHARPNESS * parts @ self.learned[view]).masked_fill(absent, torch.finfo(parts.dtype).min)
+        scores = (QUERY_SCALE * parts @ self.raw_queries[view]).masked_fill(
+            absent, torch.finfo(parts.dtype).min
+        )
         weights = scores.softmax(dim=1).masked_fill(absent, 0.0)
         pooled = torch.einsum("np,npc->nc", weights, parts)
         return nn.functional.normalize(torch.cat([whole, pooled], dim=1), dim=1)
 
     def queries(self) -> list[Matrix]:
-        """(columns,) float32 of each view, as a ``PartPooling`` has it."""
-        return [SHARPNESS * own.numpy(force=True) for own in self.learned]
+        """Return the query of each view, (columns,) float32, as ``Reading`` takes it."""
+        return [QUERY_SCALE * raw.numpy(force=True) for raw in self.raw_queries]

@@ -1,4 +1,4 @@
-"""What deep CCA maximises: the total correlation of two views, with a gradient that is always finite."""
+"""The objective of deep CCA: the total correlation of two views, with a gradient that is always finite."""
 
 from __future__ import annotations
 
@@ -6,24 +6,29 @@ import torch
 
 
 def total_correlation(first: torch.Tensor, second: torch.Tensor, ridge: float) -> torch.Tensor:
-    """The sum of the canonical correlations of two views, differentiably.
+    """Return the sum of the canonical correlations of two views, differentiably.
 
-    It is the sum of the singular values of L1^-1 C12 L2^-T, L being the Cholesky factors of the views' covariances
-    with a ridge: all in float64, and without the eigenvectors, whose gradient has differences of eigenvalues in
-    its denominators, that the inverse roots of Andrew et al. (2013) take. That of a sum of singular values has none.
+    It is the sum of the singular values of L1^-1 C12 L2^-T, where L1 and L2 are the Cholesky factors of the views'
+    covariances with a ridge, all in float64. Andrew et al. (2013) use inverse square roots, which need eigenvectors.
+    The gradient of eigenvectors divides by differences of eigenvalues. The gradient of a sum of singular values does
+    not, so it stays finite.
 
     Args:
         first: (n, m) rows of one view.
-        second: (n, m) rows of the other, row i of each being the same item.
-        ridge: relative to the mean variance of a view's columns.
+        second: (n, m) rows of the other view; row i of both is the same item.
+        ridge: in units of the mean variance of a view's columns.
     """
     views = [each.double() - each.double().mean(dim=0) for each in (first, second)]
     factors = []
     for view in views:
-        own = view.T @ view / len(view)
-        least = ridge * own.diagonal().mean() + 1e-12
-        factors.append(torch.linalg.cholesky(own + least * torch.eye(len(own), dtype=own.dtype)))
-    half = torch.linalg.solve_triangular(factors[0], views[0].T @ views[1] / len(views[0]), upper=False)
-    white = torch.linalg.solve_triangular(factors[1], half.T, upper=False)
-    total: torch.Tensor = torch.linalg.svdvals(white).sum()
+        covariance = view.T @ view / len(view)
+        damping = ridge * covariance.diagonal().mean() + 1e-12
+        factors.append(
+            torch.linalg.cholesky(covariance + damping * torch.eye(len(covariance), dtype=covariance.dtype))
+        )
+    half_whitened = torch.linalg.solve_triangular(
+        factors[0], views[0].T @ views[1] / len(views[0]), upper=False
+    )
+    whitened = torch.linalg.solve_triangular(factors[1], half_whitened.T, upper=False)
+    total: torch.Tensor = torch.linalg.svdvals(whitened).sum()
     return total

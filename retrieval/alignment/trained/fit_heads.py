@@ -1,7 +1,7 @@
-"""Training a linear head over frozen encoders, whatever for: starts, batches, when to stop, and what is kept.
+"""Train linear heads over frozen encoders for any objective.
 
-Training starts from canonical correlations and learns a correction of them, which decays towards none: with few
-pairs little of it survives.
+Training starts from the maps of canonical correlation analysis (CCA) and learns a correction of them. Weight decay
+pulls the correction towards zero, so with few pairs little of it remains.
 """
 
 from __future__ import annotations
@@ -22,115 +22,135 @@ from retrieval.alignment.class_prior import FeatureMap
 from retrieval.alignment.fitting import Report, feature_maps, from_pairs
 from retrieval.alignment.linked_modalities import Connections
 from retrieval.alignment.maps.subspaces import Subspace
-from retrieval.alignment.trained.batches import KEPT_APART, LinkedItems, by_item, parted
-from retrieval.alignment.trained.head import Batch, Head, Objective, Start
-from retrieval.alignment.trained.training import Course, Schedule, train
+from retrieval.alignment.trained.batches import VALIDATION_SHARE, LinkedItems, items_by_link, split_items
+from retrieval.alignment.trained.head import Batch, Head, InitialMap, Objective
+from retrieval.alignment.trained.training import Schedule, TrainingHistory, train
 from retrieval.types import Integers
 
 SCHEDULE = Schedule()
 
-Aim = Callable[[Connections, int], Objective]
-"""A new objective for these connections and so many columns of the space."""
+ObjectiveFactory = Callable[[Connections, int], Objective]
+"""Returns a new objective for these connections and this number of columns of the space."""
 
 
-def fit_heads(method: str, data: TrainingData, aim: Aim) -> Alignment:
-    """A linear head for every linked modality, trained for ``aim`` on the mean over all links.
+def fit_heads(method: str, data: TrainingData, make_objective: ObjectiveFactory) -> Alignment:
+    """Train one linear head for every linked modality, on the mean loss over all links.
 
-    15% of the items are kept apart to tell when to stop; then all are learned from for as long.
+    15% of the items are held back to find the best number of epochs. Then a new head is trained on all items for that
+    number of epochs.
 
     Args:
-        method: its name.
-        data: the training rows; ``data.seed`` is also that of the items kept apart and of the order of items.
-        aim: what to train for.
+        method: name of the method.
+        data: the training rows; ``data.seed`` also decides which items are held back, and the order of items.
+        make_objective: returns the objective to train for.
 
     Raises:
         AlignmentError: as ``from_pairs``.
     """
 
     def fit(connections: Connections) -> tuple[list[Subspace], Report]:
-        own = [feature_maps(data, None)[modality] for modality in connections.modalities]
-        head, report = _fitted(connections, own, aim, data.seed)
-        blocks = [lift.block(*head.folded(view)) for view, lift in enumerate(own)]
+        view_lifts = [feature_maps(data, None)[modality] for modality in connections.modalities]
+        head, report = _fit_head(connections, view_lifts, make_objective, data.seed)
+        blocks = [lift.block(*head.as_linear(view)) for view, lift in enumerate(view_lifts)]
         return [Subspace(method, dict(zip(connections.modalities, blocks, strict=True)))], report
 
     return from_pairs(method, data, fit)
 
 
-def _fitted(connections: Connections, own: Sequence[FeatureMap], aim: Aim, seed: int) -> tuple[Head, Report]:
-    summary = summarise_pairs(connections.pairs, FOLDS if connections.can_validate else 1, seed)
-    choice = choose_settings(summary, own, {}) if connections.can_validate else None
-    starts = starting(summary, choice)
-    columns = starts[0].weights.shape[1]
-    links = by_item(connections.pairs, own)
-    rest, apart = parted(links, KEPT_APART if connections.can_validate else 0.0, seed)
-    course = Course((), 0)
-    if len(apart) > 1:
-        course = train_head(Head(starts, seed), aim(connections, columns), links, rest, apart, SCHEDULE, seed)
-    head, objective = Head(starts, seed), aim(connections, columns)
-    again = replace(SCHEDULE, epochs=course.best)
-    train_head(head, objective, links, np.sort(np.concatenate([rest, apart])), None, again, seed)
+def _fit_head(
+    connections: Connections, view_lifts: Sequence[FeatureMap], make_objective: ObjectiveFactory, seed: int
+) -> tuple[Head, Report]:
+    pair_statistics = summarise_pairs(connections.pairs, FOLDS if connections.can_validate else 1, seed)
+    choice = choose_settings(pair_statistics, view_lifts, {}) if connections.can_validate else None
+    initial_maps = cca_initial_maps(pair_statistics, choice)
+    columns = initial_maps[0].weights.shape[1]
+    links = items_by_link(connections.pairs, view_lifts)
+    validation_share = VALIDATION_SHARE if connections.can_validate else 0.0
+    training_items, validation_items = split_items(links, validation_share, seed)
+    history = TrainingHistory((), 0)
+    if len(validation_items) > 1:
+        history = train_head(
+            Head(initial_maps, seed),
+            make_objective(connections, columns),
+            links=links,
+            training_items=training_items,
+            validation_items=validation_items,
+            schedule=SCHEDULE,
+            seed=seed,
+        )
+    head, objective = Head(initial_maps, seed), make_objective(connections, columns)
+    train_head(
+        head,
+        objective,
+        links=links,
+        training_items=np.sort(np.concatenate([training_items, validation_items])),
+        validation_items=None,
+        schedule=replace(SCHEDULE, epochs=history.best_epoch),
+        seed=seed,
+    )
     report: Report = {
         "ridge": choice.ridge if choice else DEFAULT_RIDGE,
-        "epochs": course.best,
-        "validation_loss": course.losses[course.best] if course.losses else None,
-        "validation_loss_of_cca": course.losses[0] if course.losses else None,
+        "epochs": history.best_epoch,
+        "validation_loss": history.losses[history.best_epoch] if history.losses else None,
+        "validation_loss_of_cca": history.losses[0] if history.losses else None,
     }
     return head, report | objective.report()
 
 
-def starting(summary: PairSummary, choice: Choice | None) -> list[Start]:
-    """Where canonical correlations have each view, at the settings chosen or else the defaults."""
+def cca_initial_maps(pair_statistics: PairSummary, choice: Choice | None) -> list[InitialMap]:
+    """Return the CCA map of each view, at the chosen settings, or at the defaults if there is no choice."""
     ridge = choice.ridge if choice else DEFAULT_RIDGE
-    maps = solve(summary.whole, ridge, DIMENSION)
+    maps = solve(pair_statistics.whole, ridge, DIMENSION)
     confirmed = choice.confirmed if choice else None
     shares = maps.correlations if confirmed is None else confirmed[: len(maps.correlations)]
     shares = shares ** (choice.power if choice else DEFAULT_POWER)
-    starts = []
+    initial_maps = []
     for view, (axes, center, weights) in enumerate(
-        zip(summary.axes, maps.centers, maps.weights, strict=True)
+        zip(pair_statistics.axes, maps.centers, maps.weights, strict=True)
     ):
-        variances = np.diagonal(summary.whole.within(view))
+        variances = np.diagonal(pair_statistics.whole.within(view))
         deviations = np.sqrt(variances + ridge * variances.mean())
-        starts.append(
-            Start(
+        initial_maps.append(
+            InitialMap(
                 (axes @ center).astype(np.float32),
                 (axes / deviations).astype(np.float32),
                 (deviations[:, None] * weights[:, : len(shares)] * shares).astype(np.float32),
             )
         )
-    return starts
+    return initial_maps
 
 
 def train_head(
     head: nn.Module,
     objective: Objective,
+    *,
     links: Sequence[LinkedItems],
-    items: Integers,
-    apart: Integers | None,
+    training_items: Integers,
+    validation_items: Integers | None,
     schedule: Schedule,
     seed: int,
-) -> Course:
-    """Train what maps (n, d) rows of a view to unit rows, and what it is trained for, on the mean over all links.
+) -> TrainingHistory:
+    """Train a head and the parameters of its objective, on the mean loss over all links.
 
     Args:
-        head: called with the number of a view and its rows.
-        objective: what for.
+        head: called with the number of a view and its (n, d) rows; returns unit rows.
+        objective: the loss.
         links: the pairs.
-        items: to learn from.
-        apart: items that tell when to stop; None to go on to the end.
-        schedule: how.
-        seed: of the order of items, and which of an item's pairs are drawn.
+        training_items: items to train on.
+        validation_items: items that decide when to stop; None to run all epochs.
+        schedule: how long to train, and in what steps.
+        seed: of the order of items, and of which of an item's pairs is drawn.
     """
     random = np.random.default_rng(seed)
 
-    def loss(some: Integers, random: np.random.Generator | None = random) -> torch.Tensor:
+    def loss(batch_items: Integers, random: np.random.Generator | None = random) -> torch.Tensor:
         losses = []
-        for own in links:
-            drawn, rows = own.drawn(some, random)
-            if len(drawn):
-                sides = [head(view, each) for view, each in zip(own.views, rows, strict=True)]
-                losses.append(objective(Batch(own.views, drawn, *sides)))
+        for linked in links:
+            drawn_items, rows = linked.draw(batch_items, random)
+            if len(drawn_items):
+                mapped = [head(view, each) for view, each in zip(linked.views, rows, strict=True)]
+                losses.append(objective(Batch(linked.views, drawn_items, *mapped)))
         return torch.stack(losses).mean()
 
-    validation = None if apart is None else (lambda: loss(apart, None))
-    return train(nn.ModuleList([head, objective]), loss, items, validation, schedule, seed)
+    validation = None if validation_items is None else (lambda: loss(validation_items, None))
+    return train(nn.ModuleList([head, objective]), loss, training_items, validation, schedule, seed)

@@ -1,4 +1,4 @@
-"""A linear map for each of several views, as a correction of where it starts, and what its training aims at."""
+"""Linear maps of several views, trained as corrections of initial maps, and the base class of their objectives."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from torch import nn
 from retrieval.alignment.cca.linked_covariances import Link
 from retrieval.types import Integers, Matrix
 
-DROPPED = 0.1
-"""Share of the inputs that a step does without."""
+DROPOUT = 0.1
+"""Dropout rate of the inputs."""
 
 
 @dataclass(frozen=True)
-class Start:
-    """Where training begins for one view: z = (x - center) @ basis @ weights.
+class InitialMap:
+    """The map of one view at the start of training: z = (x - center) @ basis @ weights.
 
     Attributes:
         center: (d,) float32.
-        basis: (d, k) float32, principal axes divided by their deviations (ridge included).
-        weights: (k, m) float32, those of the canonical variates.
+        basis: (d, k) float32 principal axes, divided by their standard deviations (ridge included).
+        weights: (k, m) float32 weights of the canonical variates.
     """
 
     center: Matrix
@@ -32,46 +32,46 @@ class Start:
 
 
 class Head(nn.Module):
-    """z = unit(((x - center) @ basis) @ (weights + change)), a view each.
+    """One linear map a view: z = unit(((x - center) @ basis) @ (weights + change)).
 
-    The changes are what is learned: zero at first, and drawn to zero by the decay of weights.
+    Only the changes are trained. They start at zero, and weight decay pulls them back to zero.
     """
 
-    def __init__(self, starts: Sequence[Start], seed: int) -> None:
-        """Begin at the starts, one a view. ``seed`` is that of what a step does without."""
+    def __init__(self, initial_maps: Sequence[InitialMap], seed: int) -> None:
+        """Start from the initial maps, one a view. ``seed`` is the seed of the dropout."""
         super().__init__()
-        self._starts = [
-            tuple(map(torch.as_tensor, (start.center, start.basis, start.weights))) for start in starts
+        self._initial_maps = [
+            tuple(map(torch.as_tensor, (start.center, start.basis, start.weights))) for start in initial_maps
         ]
-        self._changes = nn.ParameterList(torch.zeros_like(weights) for _, _, weights in self._starts)
-        # Wherever the rest is, the same numbers are drawn.
+        self._changes = nn.ParameterList(torch.zeros_like(weights) for _, _, weights in self._initial_maps)
+        # Always on the CPU, so that every device gets the same random numbers.
         self._random = torch.Generator("cpu").manual_seed(seed)
 
     def forward(self, view: int, rows: Matrix) -> torch.Tensor:
-        """(n, m) unit rows of the (n, d) rows of a view."""
-        center, basis, weights = self._starts[view]
+        """Map (n, d) rows of a view to (n, m) unit rows."""
+        center, basis, weights = self._initial_maps[view]
         inputs = (torch.as_tensor(rows) - center) @ basis
         if self.training:
-            kept = torch.rand(inputs.shape, generator=self._random, device="cpu") >= DROPPED
-            inputs = inputs * kept.to(inputs.device) / (1 - DROPPED)
+            keep_mask = torch.rand(inputs.shape, generator=self._random, device="cpu") >= DROPOUT
+            inputs = inputs * keep_mask.to(inputs.device) / (1 - DROPOUT)
         return nn.functional.normalize(inputs @ (weights + self._changes[view]), dim=1)
 
-    def folded(self, view: int) -> tuple[Matrix, Matrix]:
-        """(d, m) and (m,) float32 W and b of a view: z = unit(x @ W - b)."""
-        center, basis, weights = self._starts[view]
+    def as_linear(self, view: int) -> tuple[Matrix, Matrix]:
+        """Return the (d, m) W and (m,) b, float32, of a view: z = unit(x @ W - b)."""
+        center, basis, weights = self._initial_maps[view]
         linear = basis @ (weights + self._changes[view].detach())
         return linear.numpy(force=True), (center @ linear).numpy(force=True)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pairs of one link, as the head has them.
+    """Pairs of one link, mapped by the head.
 
     Attributes:
-        views: which are linked.
+        views: the two views that the link joins.
         items: (n,) int64, the item of each pair.
         first: (n, m) unit rows of the first view.
-        second: (n, m) unit rows of the second, row i being the partner of row i.
+        second: (n, m) unit rows of the second view; row i of both is a pair.
     """
 
     views: Link
@@ -81,19 +81,22 @@ class Batch:
 
 
 class Objective(nn.Module, ABC):
-    """What a head is trained for, with the parameters that takes, such as a temperature."""
+    """The loss a head is trained with, and its own trained parameters, such as a temperature."""
 
     @abstractmethod
     def forward(self, batch: Batch) -> torch.Tensor:
-        """The loss of a batch, a scalar; in evaluation mode that which tells when to stop."""
+        """Return the loss of a batch, a scalar. In evaluation mode it is the loss that decides when to stop."""
 
     def report(self) -> dict[str, object]:
-        """What to say of it after training, JSON-able."""
+        """Return JSON-able facts about the trained parameters, for the alignment's report."""
         return {}
 
 
-def same(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """(n, n) where rows i and j, i not j, are the same in one view: no wrong partners, as two pictures of a caption."""
+def duplicate_mask(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Return an (n, n) mask of the pairs i != j whose rows are equal in at least one view.
+
+    They must not count as wrong partners: two images may have the same caption.
+    """
     with torch.no_grad():
         equal = (first @ first.T > 1 - 1e-6) | (second @ second.T > 1 - 1e-6)
         equal.fill_diagonal_(False)

@@ -1,4 +1,4 @@
-"""A small network a view, trained so that the views' outputs correlate; it ends as plain layers."""
+"""Small networks, one a view, trained so that their outputs correlate, and their conversion to plain layers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from retrieval.alignment.maps.layers import Layer
 from retrieval.alignment.maps.projector import BLOCK_ROWS
 from retrieval.alignment.trained.batches import LinkedItems
 from retrieval.alignment.trained.correlation import total_correlation
-from retrieval.alignment.trained.training import Course, Schedule, train
+from retrieval.alignment.trained.training import Schedule, TrainingHistory, train
 from retrieval.arrays.lazy import slices
 from retrieval.types import Integers, Matrix
 
@@ -25,15 +25,15 @@ SCHEDULE = Schedule(rate=2e-3, decay=0.1, batch=2048, epochs=200, patience=20)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What networks look like, and how they are trained.
+class NetworkConfig:
+    """Shape and training of the networks.
 
     Attributes:
-        hidden: units of each hidden layer; without any, the networks are linear.
-        outputs: columns that are made to correlate.
-        ridge: of the correlations while training, in mean variances of an output.
-        noise: deviation of what is added to the inputs while training, in those of the inputs.
-        schedule: of the training.
+        hidden: units of each hidden layer; empty for linear networks.
+        outputs: output columns, which are trained to correlate.
+        ridge: ridge of the correlations in training, in units of the mean variance of the outputs.
+        noise: standard deviation of the noise added to the inputs in training, in standard deviations of the inputs.
+        schedule: how long to train, and in what steps.
     """
 
     hidden: tuple[int, ...] = (256, 256)
@@ -43,109 +43,117 @@ class Plan:
     schedule: Schedule = SCHEDULE
 
 
-Input = tuple[Matrix, Matrix]
-"""(d,) center and (d, k) basis of a view: networks read (x - center) @ basis, whose columns have variance 1."""
+InputMap = tuple[Matrix, Matrix]
+"""(d,) center and (d, k) basis of a view. A network gets (x - center) @ basis, whose columns have variance 1."""
 
 
 class Networks(nn.Module):
-    """tanh layers and a linear one, a view each."""
+    """One network a view: tanh layers, then a linear layer."""
 
-    def __init__(self, inputs: Sequence[Input], plan: Plan, seed: int) -> None:
-        """Begin anywhere, the same for the same seed."""
+    def __init__(self, inputs: Sequence[InputMap], config: NetworkConfig, seed: int) -> None:
+        """Draw the initial weights; the same seed gives the same weights on every device."""
         super().__init__()
         self._inputs = [tuple(map(torch.as_tensor, each)) for each in inputs]
-        self._noise, self._random = plan.noise, torch.Generator("cpu").manual_seed(seed)
+        self._noise, self._random = config.noise, torch.Generator("cpu").manual_seed(seed)
         self._views: list[list[nn.Linear]] = []
         for _, basis in inputs:
-            widths = (basis.shape[1], *plan.hidden, plan.outputs)
+            widths = (basis.shape[1], *config.hidden, config.outputs)
             layers = [nn.Linear(*pair) for pair in pairwise(widths)]
             for layer in layers:
-                drawn = torch.empty(layer.weight.shape, device="cpu")  # the same numbers wherever they go
-                drawn.normal_(std=layer.in_features**-0.5, generator=self._random)
-                layer.weight.data.copy_(drawn)
+                initial = torch.empty(layer.weight.shape, device="cpu")  # same numbers for every device
+                initial.normal_(std=layer.in_features**-0.5, generator=self._random)
+                layer.weight.data.copy_(initial)
                 nn.init.zeros_(layer.bias)
             self._views.append(layers)
-        self._learned = nn.ModuleList(layer for layers in self._views for layer in layers)
+        self._trainable = nn.ModuleList(layer for layers in self._views for layer in layers)
 
     def forward(self, view: int, rows: Matrix) -> torch.Tensor:
-        """(n, outputs) float32 of (n, d) rows of a view."""
+        """Map (n, d) rows of a view to (n, outputs) float32 rows."""
         center, basis = self._inputs[view]
-        out = (torch.as_tensor(rows) - center) @ basis
+        activations = (torch.as_tensor(rows) - center) @ basis
         if self.training and self._noise:
-            noise = torch.randn(out.shape, generator=self._random, device="cpu")
-            out = out + self._noise * noise.to(out.device)
+            noise = torch.randn(activations.shape, generator=self._random, device="cpu")
+            activations = activations + self._noise * noise.to(activations.device)
         *hidden, last = self._views[view]
         for layer in hidden:
-            out = torch.tanh(layer(out))
-        outputs: torch.Tensor = last(out)
+            activations = torch.tanh(layer(activations))
+        outputs: torch.Tensor = last(activations)
         return outputs
 
     def layers(self, view: int) -> tuple[Layer, ...]:
-        """A view's network, its inputs' center and basis taken in, without PyTorch."""
+        """Return a view's network as layers without PyTorch; the first one includes the input's center and basis."""
         center, basis = (each.double().numpy(force=True) for each in self._inputs[view])
-        made = []
+        layers_made = []
         for depth, layer in enumerate(self._views[view], 1):
             weights, bias = (each.double().numpy(force=True) for each in (layer.weight.T, layer.bias))
             if depth == 1:
                 weights = basis @ weights
                 bias = bias - center @ weights
             activation = "tanh" if depth < len(self._views[view]) else "identity"
-            made.append(Layer(np.ascontiguousarray(weights, np.float32), bias.astype(np.float32), activation))
-        return tuple(made)
+            layers_made.append(
+                Layer(np.ascontiguousarray(weights, np.float32), bias.astype(np.float32), activation)
+            )
+        return tuple(layers_made)
 
 
-def trained(
-    inputs: Sequence[Input],
+def train_networks(
+    inputs: Sequence[InputMap],
     links: Sequence[LinkedItems],
-    rest: Integers,
-    apart: Integers,
-    plan: Plan,
+    training_items: Integers,
+    validation_items: Integers,
+    config: NetworkConfig,
     seed: int,
-) -> tuple[Networks, Course]:
-    """Networks whose outputs correlate on ``rest``, as they were when they did so best on ``apart``.
+) -> tuple[Networks, TrainingHistory]:
+    """Train networks so that their outputs correlate; keep the weights with the best validation.
 
-    The loss is minus the mean over links of the total correlation in a batch. What validates are the correlations on
-    ``apart`` of the canonical variates of ``rest``: a batch's own, of few items, would flatter.
+    The loss is minus the mean over links of the total correlation in a batch. For validation, canonical variates are
+    fitted on the outputs of ``training_items``, and their correlations are measured on ``validation_items``. The total
+    correlation of the few validation items themselves would be too optimistic.
 
     Args:
         inputs: of the views.
         links: the pairs.
-        rest: items to learn from.
-        apart: items that tell when to stop.
-        plan: of the networks and the training.
+        training_items: items to train on.
+        validation_items: items that decide when to stop.
+        config: shape and training of the networks.
         seed: of everything random.
     """
-    networks, random = Networks(inputs, plan, seed), np.random.default_rng(seed)
+    networks, random = Networks(inputs, config, seed), np.random.default_rng(seed)
 
-    def loss(some: Integers) -> torch.Tensor:
+    def loss(batch_items: Integers) -> torch.Tensor:
         losses = []
-        for own in links:
-            _, rows = own.drawn(some, random)
+        for linked in links:
+            _, rows = linked.draw(batch_items, random)
             if len(rows[0]) > 1:
-                first, second = (networks(view, each) for view, each in zip(own.views, rows, strict=True))
-                losses.append(-total_correlation(first, second, plan.ridge))
+                first, second = (networks(view, each) for view, each in zip(linked.views, rows, strict=True))
+                losses.append(-total_correlation(first, second, config.ridge))
         return torch.stack(losses).mean()
 
     def validation() -> torch.Tensor:
-        fitted, elsewhere = (_linked(networks, links, items, plan.outputs) for items in (rest, apart))
-        seen = solve(fitted, max(plan.ridge, 1e-6)).correlations_on(elsewhere)
-        return -torch.tensor(float(seen.sum()))
+        training_covariances, validation_covariances = (
+            _output_covariances(networks, links, items, config.outputs)
+            for items in (training_items, validation_items)
+        )
+        correlations = solve(training_covariances, max(config.ridge, 1e-6)).correlations_on(
+            validation_covariances
+        )
+        return -torch.tensor(float(correlations.sum()))
 
-    return networks, train(networks, loss, rest, validation, plan.schedule, seed)
+    return networks, train(networks, loss, training_items, validation, config.schedule, seed)
 
 
-def _linked(
+def _output_covariances(
     networks: Networks, links: Sequence[LinkedItems], items: Integers, outputs: int
 ) -> LinkedCovariances:
-    """Covariances of the outputs, streamed."""
-    found = {}
-    for own in links:
+    """Return the covariances of the outputs, streamed over blocks of items."""
+    covariances = {}
+    for linked in links:
         total = Covariances.empty(outputs, outputs)
         for chunk in slices(len(items), BLOCK_ROWS):
-            _, rows = own.drawn(items[chunk], None)
+            _, rows = linked.draw(items[chunk], None)
             sides = (
-                networks(view, each).numpy(force=True) for view, each in zip(own.views, rows, strict=True)
+                networks(view, each).numpy(force=True) for view, each in zip(linked.views, rows, strict=True)
             )
             total = total.merge(Covariances.of(*sides))
-        found[own.views] = total
-    return LinkedCovariances(found)
+        covariances[linked.views] = total
+    return LinkedCovariances(covariances)

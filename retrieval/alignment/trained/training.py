@@ -1,4 +1,4 @@
-"""Training small maps by gradients: batches, early stopping on items kept apart, and nothing of what is learned."""
+"""A training loop for small modules: batches, a learning rate schedule, and early stopping on validation items."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and in what steps to train.
+    """How long to train, and in what steps.
 
     Attributes:
-        rate: largest learning rate of AdamW; it rises over the first twentieth of the steps and falls by a cosine.
-        decay: of the weights, a step at full rate.
-        batch: items a step, at most.
-        epochs: at most.
-        patience: epochs without a lower validation loss before training ends.
+        rate: largest learning rate of AdamW. It rises over the first twentieth of the steps, then follows a cosine
+            down to zero.
+        decay: weight decay.
+        batch: most items in one step.
+        epochs: most epochs.
+        patience: epochs without a lower validation loss before training stops.
     """
 
     rate: float = 1e-3
@@ -35,16 +36,16 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Course:
-    """How training went.
+class TrainingHistory:
+    """The course of one training run.
 
     Attributes:
-        losses: of validation, before training and after each epoch.
-        best: epochs after which the weights were kept.
+        losses: validation losses, before training and after each epoch; empty without validation.
+        best_epoch: number of epochs after which the returned weights were reached.
     """
 
     losses: Sequence[float]
-    best: int
+    best_epoch: int
 
 
 def train(
@@ -54,28 +55,29 @@ def train(
     validation: Callable[[], torch.Tensor] | None,
     schedule: Schedule,
     seed: int,
-) -> Course:
-    """Change ``module`` so that ``loss`` falls, and leave it as it was when it validated best.
+) -> TrainingHistory:
+    """Train ``module`` to lower ``loss``, and leave it with the weights that had the lowest validation loss.
 
     Args:
-        module: whose parameters are learned.
-        loss: a scalar, of the items numbered.
-        items: (n,) int64, those to learn from.
-        validation: a scalar on other items; without it all epochs are run, and the last one is kept.
-        schedule: how.
+        module: its parameters are trained in place.
+        loss: the scalar loss of a batch of items.
+        items: (n,) int64 training items.
+        validation: the scalar loss of other items. Without it all epochs run and the last weights stay.
+        schedule: how long to train, and in what steps.
         seed: of the order of items.
     """
     import torch
 
     steps = -(-len(items) // schedule.batch) * schedule.epochs
     optimiser = torch.optim.AdamW(module.parameters(), lr=schedule.rate, weight_decay=schedule.decay)
-    warm = max(1, steps // 20)
+    warmup_steps = max(1, steps // 20)
 
-    def pace(step: int) -> float:
-        left = (step - warm) / max(1, steps - warm)
-        return (step + 1) / warm if step < warm else 0.5 * (1 + float(np.cos(np.pi * left)))
+    def rate_factor(step: int) -> float:
+        progress = (step - warmup_steps) / max(1, steps - warmup_steps)
+        cosine = 0.5 * (1 + float(np.cos(np.pi * progress)))
+        return (step + 1) / warmup_steps if step < warmup_steps else cosine
 
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, pace)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, rate_factor)
     random = np.random.default_rng(seed)
 
     def validate(check: Callable[[], torch.Tensor]) -> float:
@@ -84,7 +86,7 @@ def train(
             return float(check())
 
     losses = [validate(validation)] if validation else []
-    best, kept = 0, copy.deepcopy(module.state_dict())
+    best_epoch, best_state = 0, copy.deepcopy(module.state_dict())
     for epoch in range(1, schedule.epochs + 1):
         module.train()
         for batch in np.array_split(random.permutation(items), -(-len(items) // schedule.batch)):
@@ -95,12 +97,12 @@ def train(
         if validation is None:
             continue
         losses.append(validate(validation))
-        if losses[-1] < losses[best]:
-            best, kept = epoch, copy.deepcopy(module.state_dict())
-        elif epoch - best >= schedule.patience:
+        if losses[-1] < losses[best_epoch]:
+            best_epoch, best_state = epoch, copy.deepcopy(module.state_dict())
+        elif epoch - best_epoch >= schedule.patience:
             break
     module.eval()
     if validation is None:
-        return Course((), schedule.epochs)
-    module.load_state_dict(kept)
-    return Course(losses, best)
+        return TrainingHistory((), schedule.epochs)
+    module.load_state_dict(best_state)
+    return TrainingHistory(losses, best_epoch)
