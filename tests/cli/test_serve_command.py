@@ -53,7 +53,7 @@ def test_serve_prints_its_url_answers_and_stops_on_an_interrupt(index):
         (["--token", "short"], "at least 8"),
         (["--host", "203.0.113.1", "--token", "long-enough"], "cannot listen"),
         (["--port", "70000"], "--port"),
-        (["--root", "/nowhere"], "no folder"),
+        (["--root", "/nowhere"], "is not a folder"),
         (["--root", ".", "--root", "."], "1 sources"),
     ],
 )

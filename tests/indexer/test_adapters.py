@@ -279,7 +279,7 @@ def test_a_folder_of_embeddings_is_indexed_without_an_encoder(tmp_path):
     np.testing.assert_allclose(stored, unit[order], atol=1e-6)
     (hit,) = engine.search(vector=texts[7].astype(np.float32), to="image", k=1)
     assert (hit.id, hit.path, hit.metadata["similarity"]) == ("0/7", "pictures/7.jpg", 7.0)
-    with pytest.raises(retrieval.XmodalError, match="ask by id, or by a vector"):
+    with pytest.raises(retrieval.XmodalError, match="search by id, or pass a vector"):
         engine.search(text="number 7", to="image")
     assert indexer.build([source], out=tmp_path / "index").generation == 1
 

@@ -305,7 +305,7 @@ def test_an_index_is_tuned_for_filters_too(choosing, spec, tmp_path, monkeypatch
     assert shares == [2.0**-power for power in range(1, len(shares) + 1)]
     assert len(shares) > 1
     again = load_index.load(entry, path)
-    assert f"tuned for filters that leave {100 * shares[-1]:.3g}%" in index_summary.summary_line(entry)
+    assert f"tuned for filters that select {100 * shares[-1]:.3g}%" in index_summary.summary_line(entry)
     rows = np.flatnonzero(np.random.default_rng(5).random(len(images)) < 0.6)
     found = again.search(sample["text"], 10, rows)[1]
     assert overlap(found, ExactIndex(images).search(sample["text"], 10, rows)[1]) >= 0.88

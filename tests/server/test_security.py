@@ -186,7 +186,7 @@ def test_files_are_served_from_the_given_root(traps):
         assert {response.status_code for response, _ in media_responses(api).values()} == {200}
     with pytest.raises(OptionError, match="1 sources"):
         make(traps / "index", roots=[traps, traps])
-    with pytest.raises(OptionError, match="no folder"):
+    with pytest.raises(OptionError, match="is not a folder"):
         make(traps / "index", roots=[traps / "nothing"])
 
 
