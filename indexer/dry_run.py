@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import select
 
 from indexer.changes import mass_removal, plan
+from indexer.changes.corpus_hashes import FileContents, known_files, read_contents, unmoved
 from indexer.changes.journal import Journal
-from indexer.changes.reading import FileContents, known_files, read_contents, unmoved
 from indexer.progress import Progress, silent
 from indexer.settings import BuildOptions, Settings, defaults
 from indexer.sources import corpus as corpora

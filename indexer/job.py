@@ -12,8 +12,8 @@ import numpy as np
 
 from indexer import holdout as holdouts
 from indexer.changes import mass_removal
+from indexer.changes.corpus_hashes import known_files, read_contents, unmoved
 from indexer.changes.journal import Journal
-from indexer.changes.reading import known_files, read_contents, unmoved
 from indexer.encoding.corpus_features import CorpusEncoder, CorpusFeatures
 from indexer.fitting.fit import check_parts, fit
 from indexer.holdout import Holdout

@@ -9,14 +9,14 @@ from typing import Any
 from indexer import holdout as holdouts
 from indexer.holdout import Holdout
 from indexer.sources.corpus import Corpus
-from retrieval import validation
+from retrieval import option_checks
 from retrieval.alignment.methods import registry as alignments
 from retrieval.encoders import registry as known
 from retrieval.errors import OptionError
 from retrieval.fusion import registry as fusions
 from retrieval.types import Modality
+from retrieval.vectors import index_selection
 from retrieval.vectors import registry as indexes
-from retrieval.vectors import selection
 
 DEFAULT_PRESET = "packaged"
 
@@ -48,7 +48,7 @@ class Settings:
     index: str = "auto"
     recall: float = 0.95
     memory: int | None = None
-    favour: str = selection.SINGLE
+    favour: str = index_selection.SINGLE
     fuse: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -106,9 +106,9 @@ class BuildOptions:
             holdout=base.holdout if self.holdout is None else holdouts.check_holdout(self.holdout),
             seed=base.seed if self.seed is None else self.seed,
             index=base.index if self.index is None else indexes.check_index_spec(self.index),
-            recall=base.recall if self.recall is None else selection.check_recall(self.recall),
-            memory=base.memory if self.memory is None else selection.check_memory(self.memory),
-            favour=base.favour if self.favour is None else selection.check_favour(self.favour),
+            recall=base.recall if self.recall is None else index_selection.check_recall(self.recall),
+            memory=base.memory if self.memory is None else index_selection.check_memory(self.memory),
+            favour=base.favour if self.favour is None else index_selection.check_favour(self.favour),
             fuse=base.fuse if self.fuse is None else _fusion(self.fuse),
         )
 
@@ -120,9 +120,9 @@ def defaults(corpus: Corpus) -> Settings:
 
 
 def _fusion(name: str) -> str | None:
-    checked = validation.known("fusion", name, (*fusions.METHODS, LEFT_OUT))
+    checked = option_checks.known("fusion", name, (*fusions.METHODS, LEFT_OUT))
     return None if checked == LEFT_OUT else checked
 
 
 def _preset(name: str) -> Mapping[Modality, str]:
-    return known.PRESETS[validation.known("preset", name, known.PRESETS)]
+    return known.PRESETS[option_checks.known("preset", name, known.PRESETS)]

@@ -39,7 +39,7 @@ from retrieval.evaluation.metrics import Measure, Values
 from retrieval.evaluation.prepared_task import HOLDOUT
 from retrieval.fusion import registry as fusions
 from retrieval.fusion.base import Parts
-from retrieval.fusion.fitted import FittedFusion
+from retrieval.fusion.stored_fusion import FittedFusion
 from retrieval.storage.catalog import AssetTable
 from retrieval.storage.manifest import Manifest
 from retrieval.types import ITEM, Integers, Matrix, Modality

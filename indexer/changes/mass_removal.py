@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import select
 
-from indexer.changes.reading import FileContents, unmoved
+from indexer.changes.corpus_hashes import FileContents, unmoved
 from indexer.sources.corpus import Corpus
 from retrieval.errors import MassRemovalError
 from retrieval.storage.catalog import Catalog

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from indexer.changes import content_hash, plan
-from indexer.changes.reading import FileContents
+from indexer.changes.corpus_hashes import FileContents
 from indexer.encoding import encode
 from indexer.progress import Progress
 from indexer.sources.corpus import Part

@@ -13,8 +13,8 @@ from indexer.publishing.draft import Draft
 from retrieval.arrays import lazy, npy
 from retrieval.arrays.lazy import MatrixLike
 from retrieval.fusion import registry
-from retrieval.fusion.fitted import FittedFusion
 from retrieval.fusion.item_parts import ItemParts
+from retrieval.fusion.stored_fusion import FittedFusion
 from retrieval.types import ITEM, Integers, Matrix, Modality
 from retrieval.vectors import query_sample as samples
 

@@ -15,10 +15,10 @@ from indexer.settings import Settings
 from retrieval.arrays import lazy, npy
 from retrieval.arrays.lazy import MatrixLike
 from retrieval.types import Integers, Modality
-from retrieval.vectors import faiss_files, incremental, load_index, selection
+from retrieval.vectors import faiss_files, incremental, index_selection, load_index
 from retrieval.vectors import query_sample as samples
+from retrieval.vectors.index_selection import Requirements
 from retrieval.vectors.query_sample import Sample
-from retrieval.vectors.selection import Requirements
 
 INDEX_SETTINGS = ("index", "recall", "memory", "favour", "seed")
 """Settings that determine an index; if one changes, the index is built again."""
@@ -74,7 +74,7 @@ def build_index(
         seed=settings.seed,
         device=aligned.device,
     )
-    entry = selection.build(settings.index, vectors, sample, needs, path)
+    entry = index_selection.build(settings.index, vectors, sample, needs, path)
     if "measured" in entry:
         samples.write(faiss_files.sample(path), sample)
     return entry

@@ -11,14 +11,14 @@ import numpy as np
 
 from retrieval.errors import OptionError
 from retrieval.evaluation import bootstrap, runs, trec
-from retrieval.evaluation.assets import first_names
 from retrieval.evaluation.bootstrap import Resampling
 from retrieval.evaluation.metrics import Measure, RelevantRanks, Values, standard_measures
+from retrieval.evaluation.modality_assets import first_names
 from retrieval.evaluation.prepared_task import EvaluationOptions, PreparedTask, TaskPreparer
 from retrieval.evaluation.protocol import protocol_stamp
 from retrieval.evaluation.score_correction import NO_CORRECTION
 from retrieval.evaluation.task import Task
-from retrieval.fusion.fitted import FittedFusion
+from retrieval.fusion.stored_fusion import FittedFusion
 from retrieval.search.index_reader import HasIndex, IndexReader
 from retrieval.types import ITEM
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from retrieval.evaluation.assets import Assets
-from retrieval.fusion.fitted import FittedFusion
+from retrieval.evaluation.modality_assets import Assets
 from retrieval.fusion.item_parts import ItemParts
+from retrieval.fusion.stored_fusion import FittedFusion
 from retrieval.search.index_reader import IndexReader
 from retrieval.storage.catalog import AssetTable
 from retrieval.types import Integers, Matrix, Modality

@@ -10,15 +10,15 @@ import numpy as np
 
 from retrieval.errors import OptionError
 from retrieval.evaluation import score_correction, trec
-from retrieval.evaluation.assets import Assets
 from retrieval.evaluation.item_pool import ItemPool
 from retrieval.evaluation.metrics import Values
+from retrieval.evaluation.modality_assets import Assets
 from retrieval.evaluation.relevance import Qrels, Relevance, RelevancePairs, SameLabel
 from retrieval.evaluation.task import Task
-from retrieval.fusion.fitted import FittedFusion
+from retrieval.fusion.stored_fusion import FittedFusion
+from retrieval.option_checks import known
 from retrieval.search.index_reader import IndexReader
 from retrieval.types import ITEM, Integers, Matrix, MetadataValue, Modality
-from retrieval.validation import known
 
 HOLDOUT, ALL = SPLITS = ("holdout", "all")
 QRELS = "qrels"

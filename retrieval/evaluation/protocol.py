@@ -10,8 +10,8 @@ from typing import Any
 
 from retrieval.checksums import sha256_of
 from retrieval.evaluation import item_pool
-from retrieval.evaluation.assets import Assets, assets_per_item
 from retrieval.evaluation.bootstrap import Resampling
+from retrieval.evaluation.modality_assets import Assets, assets_per_item
 from retrieval.evaluation.prepared_task import QRELS, EvaluationOptions, PreparedTask
 from retrieval.search.index_reader import IndexReader
 from retrieval.storage.layout import Layout

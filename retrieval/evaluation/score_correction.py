@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from retrieval.arrays.norms import unit
+from retrieval.option_checks import known
 from retrieval.types import Matrix
-from retrieval.validation import known
 
 NEIGHBOURS = 10
 """Nearest bank queries that measure the neighbourhood of a vector (CSLS; the value of its authors)."""

@@ -10,9 +10,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from retrieval.fusion.base import Fusion, Parts
+from retrieval.option_checks import known
 from retrieval.runtimes.device import training_on
 from retrieval.types import Modality
-from retrieval.validation import known
 
 Fit = Callable[[Parts, int], Fusion]
 """Function that fits a fusion to the parts of items, with a seed."""

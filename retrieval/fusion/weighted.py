@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from retrieval.arrays.norms import unit
 from retrieval.errors import OptionError
 from retrieval.fusion.base import ArrayFusion, Parts
-from retrieval.fusion.splits import QueryGallerySplit, query_gallery_splits
+from retrieval.fusion.query_gallery_splits import QueryGallerySplit, query_gallery_splits
 from retrieval.types import Matrix
 
 GRID = 4

@@ -13,10 +13,10 @@ import numpy as np
 
 from retrieval import errors
 from retrieval.errors import OptionError, ServerError, XmodalError
+from retrieval.option_checks import check_k, check_percentile
 from retrieval.remote.payload import encode_terms
 from retrieval.search.searcher import Searcher
 from retrieval.types import ITEM, Hit, Matrix, Modality, Query, Term
-from retrieval.validation import check_k, check_percentile
 
 if TYPE_CHECKING:
     from retrieval.display.previews import Preview

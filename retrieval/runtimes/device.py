@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from retrieval.errors import DeviceError
-from retrieval.validation import known
+from retrieval.option_checks import known
 
 DEVICES = ("auto", "cpu", "cuda")
 """Values of ``--device``."""

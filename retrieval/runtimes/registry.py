@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from retrieval.errors import DependencyError, OptionError
+from retrieval.option_checks import known
 from retrieval.runtimes.base import Network, Session
-from retrieval.validation import known
 
 RUNTIMES = ("auto", "torch", "openvino")
 """Values of ``--runtime``."""

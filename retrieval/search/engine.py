@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retrieval.errors import OptionError
+from retrieval.option_checks import check_k, check_percentile, known
 from retrieval.search import query_vectors
 from retrieval.search.calibration import ScoreDistribution
 from retrieval.search.contributions import add_contributions
@@ -21,7 +22,6 @@ from retrieval.search.query_composition import ComposedQueries, compose, unit_or
 from retrieval.search.searcher import Searcher
 from retrieval.storage.manifest import Manifest
 from retrieval.types import ITEM, Hit, Matrix, Modality, Query, Target, Term
-from retrieval.validation import check_k, check_percentile, known
 from retrieval.vectors.base import Explain, silent
 
 if TYPE_CHECKING:

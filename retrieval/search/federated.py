@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from retrieval.errors import OptionError
+from retrieval.option_checks import check_k, known
 from retrieval.search.rank_fusion import RANK_FUSIONS, first_hits, fuse_rankings, fusion_depth
 from retrieval.search.searcher import Searcher
 from retrieval.types import Hit, Query
-from retrieval.validation import check_k, known
 
 if TYPE_CHECKING:
     from retrieval.display.previews import Preview

@@ -15,7 +15,7 @@ import numpy as np
 from retrieval.alignment.base import Alignment
 from retrieval.arrays import npy
 from retrieval.errors import DamagedIndexError, OptionError, OutdatedReaderError
-from retrieval.fusion.fitted import FittedFusion
+from retrieval.fusion.stored_fusion import FittedFusion
 from retrieval.runtimes import device as devices
 from retrieval.runtimes import registry as runtimes
 from retrieval.search.calibration import BACKGROUND, Backgrounds

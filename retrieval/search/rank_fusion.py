@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import OptionError
+from retrieval.option_checks import check_k, known
 from retrieval.types import Hit, Query
-from retrieval.validation import check_k, known
 
 Values = NDArray[np.float64]
 

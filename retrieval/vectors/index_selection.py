@@ -10,7 +10,7 @@ from typing import Any
 
 from retrieval.arrays.lazy import MatrixLike
 from retrieval.errors import OptionError
-from retrieval.validation import known
+from retrieval.option_checks import known
 from retrieval.vectors import faiss_files, load_index, registry, tuning
 from retrieval.vectors.base import VectorIndex
 from retrieval.vectors.flat import FlatIndex

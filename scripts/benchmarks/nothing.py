@@ -22,7 +22,7 @@ from sklearn.metrics import roc_auc_score
 import indexer
 import retrieval
 from retrieval import Query, SearchEngine
-from retrieval.evaluation.assets import Assets
+from retrieval.evaluation.modality_assets import Assets
 from retrieval.types import Modality
 
 UNRELATED_TEXTS = {

@@ -12,7 +12,7 @@ from retrieval.errors import OptionError
 from retrieval.evaluation import runs, trec
 from retrieval.fusion import registry
 from retrieval.fusion.base import Parts
-from retrieval.fusion.fitted import FittedFusion
+from retrieval.fusion.stored_fusion import FittedFusion
 from retrieval.types import Modality
 from tests.helpers import sounds, toy
 

@@ -9,9 +9,9 @@ from retrieval.errors import AlignmentError, DamagedIndexError, OptionError
 from retrieval.fusion import registry
 from retrieval.fusion.attention import Attention
 from retrieval.fusion.base import Parts
-from retrieval.fusion.fitted import FittedFusion
 from retrieval.fusion.gated import Gated
 from retrieval.fusion.graph import Propagated
+from retrieval.fusion.stored_fusion import FittedFusion
 from retrieval.fusion.tensor import LowRankTensor
 from retrieval.fusion.weighted import Weighted
 from retrieval.search import rank_fusion

@@ -16,7 +16,15 @@ from indexer.cli.main import run
 from retrieval import Modality, Query
 from retrieval.errors import DamagedIndexError, ExpressionError, OptionError
 from retrieval.storage.layout import Layout
-from retrieval.vectors import faiss_files, incremental, index_summary, load_index, registry, selection, tuning
+from retrieval.vectors import (
+    faiss_files,
+    incremental,
+    index_selection,
+    index_summary,
+    load_index,
+    registry,
+    tuning,
+)
 from retrieval.vectors import query_sample as samples
 from retrieval.vectors.exact import ExactIndex
 from retrieval.vectors.search_effort import Effort
@@ -265,15 +273,17 @@ def large():
 
 @pytest.fixture
 def choosing(monkeypatch):
-    monkeypatch.setattr(selection, "SMALL_SIZE", 0)
-    monkeypatch.setattr(selection, "MIN_INVERTED", 1000)
-    monkeypatch.setattr(selection, "MIN_GRAPH_MS", 0.0)
+    monkeypatch.setattr(index_selection, "SMALL_SIZE", 0)
+    monkeypatch.setattr(index_selection, "MIN_INVERTED", 1000)
+    monkeypatch.setattr(index_selection, "MIN_GRAPH_MS", 0.0)
 
 
-@pytest.mark.parametrize("favour", selection.FAVOURS)
+@pytest.mark.parametrize("favour", index_selection.FAVOURS)
 def test_auto_takes_the_fastest_index_that_reaches_the_recall(large, choosing, favour, tmp_path):
     path = tmp_path / "image.faiss"
-    entry = selection.build("auto", *large, selection.Requirements(recall=0.9, favour=favour), path)
+    entry = index_selection.build(
+        "auto", *large, index_selection.Requirements(recall=0.9, favour=favour), path
+    )
     index = load_index.load(entry, path)
     kinds = [(each["kind"], each.get("factory")) for each in entry["considered"]]
     lists = [("factory", "IVF39,PQ16x4fs"), ("factory", "IVF156,PQ16x4fs")]
@@ -288,8 +298,10 @@ def test_auto_takes_the_fastest_index_that_reaches_the_recall(large, choosing, f
 
 
 def test_auto_builds_no_graph_if_exact_search_is_fast_enough(large, choosing, monkeypatch, tmp_path):
-    monkeypatch.setattr(selection, "MIN_GRAPH_MS", 1e6)
-    entry = selection.build("auto", *large, selection.Requirements(recall=0.9), tmp_path / "image.faiss")
+    monkeypatch.setattr(index_selection, "MIN_GRAPH_MS", 1e6)
+    entry = index_selection.build(
+        "auto", *large, index_selection.Requirements(recall=0.9), tmp_path / "image.faiss"
+    )
     assert "hnsw" not in {each["kind"] for each in entry["considered"]}
 
 
@@ -300,7 +312,7 @@ def test_an_index_is_tuned_for_filters_too(choosing, spec, tmp_path, monkeypatch
     images, texts = (unit(rows) for rows in clustered(12_000))
     sample = {Modality.TEXT: texts[:200], Modality.IMAGE: images[::60]}
     path = tmp_path / "index.faiss"
-    entry = selection.build(spec, images, sample, selection.Requirements(recall=0.9), path)
+    entry = index_selection.build(spec, images, sample, index_selection.Requirements(recall=0.9), path)
     shares = [share for share, _ in entry["filtered"]]
     assert shares == [2.0**-power for power in range(1, len(shares) + 1)]
     assert len(shares) > 1
@@ -384,27 +396,27 @@ def test_shares_that_are_searched_exactly_are_not_tuned_for(hard):
 def test_auto_stays_within_the_memory_limit(large, choosing, tmp_path):
     images, sample = large
     path = tmp_path / "image.faiss"
-    entry = selection.build("auto", images, sample, selection.Requirements(memory=200_000), path)
+    entry = index_selection.build("auto", images, sample, index_selection.Requirements(memory=200_000), path)
     assert {each["kind"] for each in entry["considered"]} == {"fastscan", "ivf-fastscan", "factory"}
     assert load_index.load(entry, path).bytes <= 200_000
     coarse = load_index.load(
-        selection.build("auto", images, sample, selection.Requirements(memory=80_000), path), path
+        index_selection.build("auto", images, sample, index_selection.Requirements(memory=80_000), path), path
     )
     assert (coarse.factory, coarse.bytes <= 80_000) == ("IVF1,PQ8x4fs", True)
     with pytest.raises(OptionError, match=r"--memory must be at least 60,128"):
-        selection.build("auto", images, sample, selection.Requirements(memory=1000), path)
+        index_selection.build("auto", images, sample, index_selection.Requirements(memory=1000), path)
     with pytest.raises(OptionError, match=r"more than the 1,000 of --memory"):
-        selection.build("fastscan", images, sample, selection.Requirements(memory=1000), path)
+        index_selection.build("fastscan", images, sample, index_selection.Requirements(memory=1000), path)
 
 
 def test_the_memory_limit_includes_item_vectors_added_later(folder, tmp_path, monkeypatch):
-    real, bounds = selection.build, {}
+    real, bounds = index_selection.build, {}
 
     def build(spec, vectors, sample, needs, path):
         bounds[path.name] = needs.memory
         return real(spec, vectors, sample, needs, path)
 
-    monkeypatch.setattr(selection, "build", build)
+    monkeypatch.setattr(index_selection, "build", build)
     source = f"embeddings:{folder.parent / 'source'}"
     indexer.build([source], out=tmp_path / "index", index="ivf-fastscan", memory=60_000_000)
     assert bounds == {"image.faiss": 30_000_000, "text.faiss": 30_000_000}
@@ -413,7 +425,7 @@ def test_the_memory_limit_includes_item_vectors_added_later(folder, tmp_path, mo
 
 
 def test_a_small_index_is_exact_without_measuring(large, tmp_path):
-    entry = selection.build("auto", *large, selection.Requirements(), tmp_path / "image.faiss")
+    entry = index_selection.build("auto", *large, index_selection.Requirements(), tmp_path / "image.faiss")
     assert entry == {"kind": "flat", "vectors": len(large[0])}
 
 
@@ -421,7 +433,7 @@ def test_a_small_index_is_exact_without_measuring(large, tmp_path):
     ("given", "size"), [("4GB", 2**32), ("1.5 k", 1536), (77, 77), ("500MiB", 500 * 2**20)]
 )
 def test_memory_sizes_are_parsed(given, size):
-    assert selection.check_memory(given) == size
+    assert index_selection.check_memory(given) == size
 
 
 @pytest.mark.parametrize(

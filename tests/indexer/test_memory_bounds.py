@@ -11,7 +11,7 @@ from retrieval.alignment import hub_correction
 from retrieval.alignment.cca import paired_views
 from retrieval.arrays import lazy
 from retrieval.storage import feature_store
-from retrieval.vectors import query_sample, registry, selection
+from retrieval.vectors import index_selection, query_sample, registry
 from tests.helpers import toy
 
 COUNT = 240
@@ -27,7 +27,7 @@ def reads(monkeypatch):
     monkeypatch.setattr(paired_views, "POOL_SIZE", MOST)
     monkeypatch.setattr(hub_correction, "BANK_ROWS", MOST)
     monkeypatch.setattr(query_sample, "SAMPLE_SIZE", MOST)
-    monkeypatch.setattr(selection, "SMALL_SIZE", 0)
+    monkeypatch.setattr(index_selection, "SMALL_SIZE", 0)
     monkeypatch.setattr(registry, "MIN_VECTORS", 0)
     monkeypatch.setattr("retrieval.vectors.refined.TRAINING_CODES", MOST)
     monkeypatch.setattr("retrieval.vectors.scan.SCORES_AT_ONCE", 1)

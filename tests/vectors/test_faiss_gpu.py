@@ -12,8 +12,8 @@ import pytest
 from retrieval.errors import DependencyError, DeviceError
 from retrieval.vectors import faiss_gpu, faiss_module, load_index, registry
 from retrieval.vectors.exact import ExactIndex
+from retrieval.vectors.index_selection import manifest_entry
 from retrieval.vectors.search_effort import Effort
-from retrieval.vectors.selection import manifest_entry
 
 COUNT = 2000
 

@@ -16,9 +16,9 @@ from retrieval.vectors.base import Subset
 from retrieval.vectors.exact import ExactIndex
 from retrieval.vectors.half_precision import decode
 from retrieval.vectors.incremental import COMPACTION_SHARE
+from retrieval.vectors.index_selection import manifest_entry
 from retrieval.vectors.refined import NEARLY_ALL, SCAN_SHARE, RefinedIndex
 from retrieval.vectors.search_effort import CACHED_PARAMETERS, Effort, Parameters
-from retrieval.vectors.selection import manifest_entry
 
 EXACT = sorted(registry.EXACT)
 APPROXIMATE = [

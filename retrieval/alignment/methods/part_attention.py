@@ -29,8 +29,8 @@ from retrieval.alignment.trained.attention_queries import AttentionQueries
 from retrieval.alignment.trained.batches import VALIDATION_SHARE, items_by_link, split_items
 from retrieval.alignment.trained.fit_heads import cca_initial_maps, train_head
 from retrieval.alignment.trained.head import InitialMap
-from retrieval.alignment.trained.sampled import IdentityLift, Sample
 from retrieval.alignment.trained.training import Schedule
+from retrieval.alignment.trained.training_sample import IdentityLift, Sample
 from retrieval.types import Integers, Matrix, Modality
 
 SCHEDULE = Schedule(decay=0.0, epochs=20)

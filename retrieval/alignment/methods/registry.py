@@ -10,8 +10,8 @@ from retrieval.alignment.base import Alignment, TrainingData
 from retrieval.alignment.maps.pooling import PartPooling
 from retrieval.alignment.methods.auto import fit_auto, fit_cca, fit_conse
 from retrieval.alignment.methods.identity import fit_identity
+from retrieval.option_checks import known
 from retrieval.runtimes.device import training_on
-from retrieval.validation import known
 
 
 @dataclass(frozen=True)
