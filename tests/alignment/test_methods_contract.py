@@ -10,12 +10,12 @@ import pytest
 
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.alignment.cca.folds import assign_folds, pair_rows
+from retrieval.alignment.cca.linked_modalities import connect
 from retrieval.alignment.cca.similarity_weights import fit_weights
 from retrieval.alignment.class_prior import FeatureMap
-from retrieval.alignment.hub_correction import correct_hubs
-from retrieval.alignment.linked_modalities import connect
 from retrieval.alignment.maps.projector import Projector, identity_block
 from retrieval.alignment.maps.query_bank import CONSTANT, neighbour_similarity
+from retrieval.alignment.methods.hub_correction import correct_hubs
 from retrieval.alignment.methods.registry import METHODS, fit
 from retrieval.arrays.norms import unit
 from retrieval.encoders.base import ClassHead

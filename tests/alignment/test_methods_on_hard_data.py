@@ -15,12 +15,12 @@ from scipy import linalg
 
 from retrieval.alignment.base import Alignment, FeatureTable, TrainingData
 from retrieval.alignment.cca import model_selection
+from retrieval.alignment.cca.fitting import feature_maps
 from retrieval.alignment.cca.linked_covariances import LinkedCovariances
+from retrieval.alignment.cca.linked_modalities import connect
 from retrieval.alignment.cca.paired_views import PairedViews
 from retrieval.alignment.cca.solver import solve
 from retrieval.alignment.class_prior import FeatureMap
-from retrieval.alignment.fitting import feature_maps
-from retrieval.alignment.linked_modalities import connect
 from retrieval.alignment.maps.layers import Layer, apply_layers
 from retrieval.alignment.methods import dcca, kcca
 from retrieval.alignment.methods.adversarial import ADVERSARY_WEIGHT, AdversarialObjective

@@ -7,8 +7,8 @@ import pytest
 
 import indexer
 import retrieval
-from retrieval.alignment import hub_correction
 from retrieval.alignment.cca import paired_views
+from retrieval.alignment.methods import hub_correction
 from retrieval.arrays import lazy
 from retrieval.storage import feature_store
 from retrieval.vectors import index_selection, query_sample, registry

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.alignment.cca.linked_covariances import Link
+from retrieval.alignment.cca.linked_modalities import Connections
 from retrieval.alignment.cca.model_selection import DIMENSION, Choice, canonical_blocks, choose_settings
 from retrieval.alignment.cca.paired_views import PairSummary, summarise_pairs
 from retrieval.alignment.cca.similarity_weights import MatchEvidence
 from retrieval.alignment.cca.solver import solve
 from retrieval.alignment.class_prior import FeatureMap
-from retrieval.alignment.linked_modalities import Connections
 from retrieval.alignment.maps.projector import Block, Projector
 from retrieval.errors import AlignmentError
 from retrieval.types import Modality

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from retrieval.alignment.base import Alignment, TrainingData
+from retrieval.alignment.cca.linked_modalities import Connections, connect
 from retrieval.alignment.class_prior import FeatureMap, PriorSpace
-from retrieval.alignment.linked_modalities import Connections, connect
 from retrieval.alignment.maps.projector import identity_block
 from retrieval.alignment.maps.subspaces import Subspace, assemble
 from retrieval.errors import AlignmentError

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from retrieval.alignment.base import Alignment, TrainingData
 from retrieval.alignment.cca.canonical_subspaces import FOLDS
+from retrieval.alignment.cca.fitting import Report, feature_maps, from_pairs
 from retrieval.alignment.cca.linked_covariances import LinkedCovariances
+from retrieval.alignment.cca.linked_modalities import Connections
 from retrieval.alignment.cca.model_selection import evaluate_blocks
 from retrieval.alignment.cca.paired_views import PairSummary, summarise_pairs
 from retrieval.alignment.class_prior import FeatureMap
-from retrieval.alignment.fitting import Report, feature_maps, from_pairs
-from retrieval.alignment.linked_modalities import Connections
 from retrieval.alignment.maps.projector import Block
 from retrieval.alignment.maps.subspaces import Subspace
 from retrieval.types import Modality

@@ -9,12 +9,12 @@ import numpy as np
 
 from retrieval.alignment.base import Alignment, ClassPrior, FeatureTable, TrainingData
 from retrieval.alignment.cca.canonical_subspaces import fit_canonical
+from retrieval.alignment.cca.fitting import Report, build_alignment, feature_maps, from_pairs, link_report
+from retrieval.alignment.cca.linked_modalities import Connections, connect
 from retrieval.alignment.class_prior import FeatureMap, PriorSpace, prior_space
-from retrieval.alignment.fitting import Report, build_alignment, feature_maps, from_pairs, link_report
-from retrieval.alignment.hub_correction import correct_hubs
-from retrieval.alignment.linked_modalities import Connections, connect
 from retrieval.alignment.maps.projector import Projector
 from retrieval.alignment.maps.subspaces import Subspace, assemble
+from retrieval.alignment.methods.hub_correction import correct_hubs
 from retrieval.alignment.methods.shared_space import fit_shared
 from retrieval.arrays.lazy import blocks
 from retrieval.arrays.norms import unit

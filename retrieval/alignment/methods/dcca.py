@@ -13,11 +13,11 @@ from dataclasses import replace
 import numpy as np
 
 from retrieval.alignment.base import Alignment, TrainingData
+from retrieval.alignment.cca.fitting import Report, feature_maps, from_pairs
+from retrieval.alignment.cca.linked_modalities import Connections
 from retrieval.alignment.cca.model_selection import DIMENSION, canonical_blocks, choose_settings
 from retrieval.alignment.cca.paired_views import PairedViews, PairSummary, summarise_pairs
 from retrieval.alignment.cca.solver import solve
-from retrieval.alignment.fitting import Report, feature_maps, from_pairs
-from retrieval.alignment.linked_modalities import Connections
 from retrieval.alignment.maps.subspaces import Subspace
 from retrieval.alignment.methods.auto import canonical_parts
 from retrieval.alignment.trained.batches import items_by_link, split_items

@@ -23,7 +23,7 @@ from torch import nn
 
 from retrieval.alignment.base import Alignment, FeatureTable, TrainingData
 from retrieval.alignment.cca.linked_covariances import Link
-from retrieval.alignment.linked_modalities import Connections
+from retrieval.alignment.cca.linked_modalities import Connections
 from retrieval.alignment.methods.contrastive import ContrastiveObjective
 from retrieval.alignment.trained.fit_heads import fit_heads
 from retrieval.alignment.trained.head import Batch

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from retrieval.alignment.linked_modalities import Connections
+from retrieval.alignment.cca.linked_modalities import Connections
 from retrieval.alignment.maps.projector import Projector
 from retrieval.alignment.maps.query_bank import NEAREST, QueryBank, neighbour_similarity
 from retrieval.types import Modality

@@ -13,9 +13,9 @@ from dataclasses import replace
 import numpy as np
 
 from retrieval.alignment.base import Alignment, FeatureTable, TrainingData
+from retrieval.alignment.cca.fitting import Report, from_pairs
+from retrieval.alignment.cca.linked_modalities import Connections, connect
 from retrieval.alignment.class_prior import FeatureMap
-from retrieval.alignment.fitting import Report, from_pairs
-from retrieval.alignment.linked_modalities import Connections, connect
 from retrieval.alignment.maps.layers import Layer
 from retrieval.alignment.maps.subspaces import Subspace
 from retrieval.alignment.methods.auto import canonical_parts

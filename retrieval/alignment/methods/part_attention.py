@@ -17,11 +17,11 @@ from dataclasses import replace
 import numpy as np
 
 from retrieval.alignment.base import Alignment, TrainingData
+from retrieval.alignment.cca.fitting import Report, feature_maps
 from retrieval.alignment.cca.linked_covariances import Link
+from retrieval.alignment.cca.linked_modalities import Connections, connect
 from retrieval.alignment.cca.model_selection import choose_settings
 from retrieval.alignment.cca.paired_views import PairedViews, summarise_pairs
-from retrieval.alignment.fitting import Report, feature_maps
-from retrieval.alignment.linked_modalities import Connections, connect
 from retrieval.alignment.maps.pooling import PartPooling
 from retrieval.alignment.methods.auto import fit_cca_as
 from retrieval.alignment.methods.contrastive import ContrastiveObjective

@@ -15,11 +15,11 @@ import numpy as np
 
 from retrieval.alignment.base import Alignment, FeatureTable, TrainingData
 from retrieval.alignment.cca.canonical_subspaces import DEFAULT_POWER, DEFAULT_RIDGE, FOLDS
+from retrieval.alignment.cca.linked_modalities import MIN_VALIDATION_ITEMS
 from retrieval.alignment.cca.model_selection import DIMENSION, choose_settings
 from retrieval.alignment.cca.paired_views import PairedViews, summarise_pairs
 from retrieval.alignment.cca.solver import solve
 from retrieval.alignment.class_prior import FeatureMap
-from retrieval.alignment.linked_modalities import MIN_VALIDATION_ITEMS
 from retrieval.alignment.maps.projector import Block, identity_block
 from retrieval.alignment.maps.subspaces import Subspace, assemble
 from retrieval.arrays.lazy import SelectedRows, StackedRows

@@ -15,12 +15,12 @@ from torch import nn
 
 from retrieval.alignment.base import Alignment, TrainingData
 from retrieval.alignment.cca.canonical_subspaces import DEFAULT_POWER, DEFAULT_RIDGE, FOLDS
+from retrieval.alignment.cca.fitting import Report, feature_maps, from_pairs
+from retrieval.alignment.cca.linked_modalities import Connections
 from retrieval.alignment.cca.model_selection import DIMENSION, Choice, choose_settings
 from retrieval.alignment.cca.paired_views import PairSummary, summarise_pairs
 from retrieval.alignment.cca.solver import solve
 from retrieval.alignment.class_prior import FeatureMap
-from retrieval.alignment.fitting import Report, feature_maps, from_pairs
-from retrieval.alignment.linked_modalities import Connections
 from retrieval.alignment.maps.subspaces import Subspace
 from retrieval.alignment.trained.batches import VALIDATION_SHARE, LinkedItems, items_by_link, split_items
 from retrieval.alignment.trained.head import Batch, Head, InitialMap, Objective
