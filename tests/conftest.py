@@ -60,3 +60,8 @@ def source(tmp_path: Path, encoders: object) -> Path:
 def out(tmp_path: Path) -> Path:
     """Path where an index of ``source`` may be written."""
     return tmp_path / "index"
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name files' bytes by their argument: they may hold a time, and all processes must name a test alike."""
+    return argname if isinstance(val, bytes) and len(val) > 20 else None
