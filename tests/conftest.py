@@ -16,11 +16,9 @@ ROOT = Path(__file__).parents[1]
 settings.register_profile("xmodal", deadline=None)  # how long an example takes depends on what else runs here
 settings.load_profile("xmodal")
 
-# Networks are exported once a session, into a cache of its own: the user's stays untouched. The processes that
-# pytest-xdist starts share it, through the environment that they inherit.
-if "PYTEST_XDIST_WORKER" not in os.environ:
-    _CACHE = tempfile.TemporaryDirectory(prefix="xmodal-tests-")
-    os.environ["XDG_CACHE_HOME"] = _CACHE.name
+# Networks are exported once per session, and the user's own cache is not touched.
+_CACHE = tempfile.TemporaryDirectory(prefix="xmodal-tests-")
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 
 @pytest.fixture(scope="session")
@@ -60,8 +58,3 @@ def source(tmp_path: Path, encoders: object) -> Path:
 def out(tmp_path: Path) -> Path:
     """Path where an index of ``source`` may be written."""
     return tmp_path / "index"
-
-
-def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Name files' bytes by their argument: they may hold a time, and all processes must name a test alike."""
-    return argname if isinstance(val, bytes) and len(val) > 20 else None
