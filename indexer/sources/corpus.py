@@ -13,6 +13,7 @@ from indexer.sources.adapters import registry as adapters
 from indexer.sources.adapters.base import Extent, Vector
 from indexer.sources.readers import captions, folders, tables
 from retrieval.errors import SourceError
+from retrieval.formatting import reason
 from retrieval.media.formats import modality_of
 from retrieval.storage.catalog_writer import FailureRow
 from retrieval.types import Matrix, MetadataValue, Modality
@@ -274,7 +275,7 @@ def _regular(path: Path) -> os.stat_result:
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
-        raise SourceError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise SourceError(f"cannot be read: {reason(error)}") from error
     if not stat.S_ISREG(status.st_mode):
         raise SourceError("is a folder, a pipe or a device: expected a file")
     return status
